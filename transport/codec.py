@@ -1,0 +1,57 @@
+"""The msgpack profile of the wire (docs/protocol.md, "Values").
+
+String keys, str and bin apart, integers from -2^63 to 2^64-1, no extension types, depth at most 64.
+What comes from a peer is bounded before anything is allocated for it: msgpack refuses a header that
+promises more elements than the message has bytes.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgpack
+
+from transport.errors import ProtocolError
+
+MAX_DEPTH = 64
+MAX_BODY = 16 * 1024 * 1024
+
+
+def pack(value: Any) -> bytes:
+    """Encode one value. Raises ProtocolError for what the profile does not have."""
+    try:
+        packed: bytes = msgpack.packb(value, use_bin_type=True)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ProtocolError(f"cannot encode: {error}") from error
+    return packed
+
+
+def unpack(data: bytes) -> Any:
+    """Decode exactly one value. Raises ProtocolError, never anything else."""
+    if len(data) > MAX_BODY:
+        raise ProtocolError(f"message of {len(data)} bytes is larger than {MAX_BODY}")
+    try:
+        value = msgpack.unpackb(data, raw=False, strict_map_key=True, ext_hook=_refuse_extension)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ProtocolError(f"not msgpack: {type(error).__name__}: {error}"[:200]) from error
+    if len(data) > MAX_DEPTH:  # a shorter one cannot nest deeper
+        _check_depth(value)
+    return value
+
+
+def _refuse_extension(code: int, _data: bytes) -> Any:
+    raise ValueError(f"extension type {code} is not part of the profile")
+
+
+def _check_depth(value: Any) -> None:
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        level = [inner for outer in level for inner in _elements(outer)]
+        if not level:
+            return
+    raise ProtocolError(f"nested deeper than {MAX_DEPTH}")
+
+
+def _elements(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()

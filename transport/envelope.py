@@ -1,0 +1,177 @@
+"""The envelope: what surrounds every message (docs/protocol.md, "Frames").
+
+Frames: `ACTD1` | header (msgpack map) | body (msgpack) | 0..n raw buffers. The body stays packed until
+the one who is meant reads it, so the router never looks inside.
+"""
+
+import os
+from dataclasses import dataclass, replace
+from typing import Any
+
+from transport.codec import pack, unpack
+from transport.errors import ProtocolError, RemoteError
+
+SIGNATURE = b"ACTD1"
+MAX_BUFFERS = 16
+MAX_NAME = 256
+TYPES = frozenset(
+    {
+        "HELLO",
+        "WELCOME",
+        "REQ",
+        "NOTE",
+        "PART",
+        "FIN",
+        "ERR",
+        "CANCEL",
+        "CREDIT",
+        "SUB",
+        "EVT",
+        "PING",
+        "PONG",
+        "BYE",
+    },
+)
+EMPTY = b"\x80"  # an empty msgpack map
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One message.
+
+    Attributes:
+        type: one of `TYPES`.
+        id: 16 random bytes that name a request.
+        re: the id that this message answers or concerns.
+        to: an actor's name (requests), or the address given in `fr` (answers).
+        fr: address of the sender, stamped by the router; what a sender claims is overwritten.
+        inc: the incarnation that the sender expects, 0 for any.
+        op: operation, for example `images.get`.
+        deadline: milliseconds left when it was sent, 0 for none.
+        key: idempotency key, empty for none.
+        seq: sequence number of a PART or EVT.
+        credit: bytes or events that the receiver may send further.
+        trace: trace id, carried along from request to request.
+        body: packed msgpack.
+        buffers: raw bytes beside the body.
+    """
+
+    type: str
+    id: bytes = b""
+    re: bytes = b""
+    to: str = ""
+    fr: str = ""
+    inc: int = 0
+    op: str = ""
+    deadline: int = 0
+    key: str = ""
+    seq: int = 0
+    credit: int = 0
+    trace: str = ""
+    body: bytes = EMPTY
+    buffers: tuple[bytes, ...] = ()
+
+    def to_frames(self) -> list[bytes]:
+        """Encode; keys with their empty value are left out."""
+        header = {key: value for key, name in _KEYS if (value := getattr(self, name))}
+        return [SIGNATURE, pack(header), self.body, *self.buffers]
+
+    def value(self) -> Any:
+        """The body, decoded. Raises ProtocolError."""
+        return unpack(self.body)
+
+    def forwarded(self, fr: str) -> "Envelope":
+        """The same message as the router passes it on: stamped with its true sender."""
+        return replace(self, fr=fr)
+
+
+_KEYS = (
+    ("t", "type"),
+    ("id", "id"),
+    ("re", "re"),
+    ("to", "to"),
+    ("fr", "fr"),
+    ("inc", "inc"),
+    ("m", "op"),
+    ("dl", "deadline"),
+    ("ik", "key"),
+    ("sq", "seq"),
+    ("cr", "credit"),
+    ("tr", "trace"),
+)
+_FIELDS: dict[str, tuple[str, type]] = {
+    key: (name, Envelope.__dataclass_fields__[name].type)  # type: ignore[misc]  # annotations are classes
+    for key, name in _KEYS
+}
+
+
+def parse(frames: list[bytes]) -> Envelope:
+    """Read a message. Raises ProtocolError; unknown header keys are ignored."""
+    if frames and not frames[0]:  # what a REQ socket puts in front
+        frames = frames[1:]
+    if len(frames) < 2 or frames[0] != SIGNATURE:
+        raise ProtocolError("not an ACTD1 message")
+    if len(frames) > 3 + MAX_BUFFERS:
+        raise ProtocolError(f"more than {MAX_BUFFERS} buffers")
+    header = unpack(frames[1])
+    if not isinstance(header, dict):
+        raise ProtocolError("the header is not a map")
+    fields = {name: _field(key, header[key], kind) for key, (name, kind) in _FIELDS.items() if key in header}
+    if fields.get("type") not in TYPES:
+        raise ProtocolError("unknown message type")
+    body = frames[2] if len(frames) > 2 else EMPTY
+    return Envelope(**fields, body=body, buffers=tuple(frames[3:]))
+
+
+def _field(key: str, value: Any, kind: type) -> Any:
+    if type(value) is not kind:
+        raise ProtocolError(f"header key {key} is not of type {kind.__name__}")
+    if isinstance(value, int) and value < 0:
+        raise ProtocolError(f"header key {key} is negative")
+    if isinstance(value, str | bytes) and len(value) > MAX_NAME:
+        raise ProtocolError(f"header key {key} is longer than {MAX_NAME}")
+    return value
+
+
+def request(
+    to: str,
+    op: str,
+    body: Any,
+    *,
+    deadline: int = 0,
+    key: str = "",
+    credit: int = 0,
+    trace: str = "",
+) -> Envelope:
+    """A new request with a fresh id; `deadline` in milliseconds, 0 for none."""
+    return Envelope(
+        "REQ",
+        id=os.urandom(16),
+        to=to,
+        op=op,
+        deadline=deadline,
+        key=key,
+        credit=credit,
+        trace=trace,
+        body=pack(body),
+    )
+
+
+def note(to: str, op: str, body: Any) -> Envelope:
+    """A message that wants no answer."""
+    return Envelope("NOTE", to=to, op=op, body=pack(body))
+
+
+def answer(asked: Envelope, body: Any) -> Envelope:
+    """The final result of `asked`."""
+    return Envelope("FIN", re=asked.id, to=asked.fr, body=pack(body))
+
+
+def failure(asked: Envelope, error: RemoteError) -> Envelope:
+    """The final error of `asked`."""
+    return Envelope("ERR", re=asked.id, to=asked.fr, body=pack(error.to_body()))
+
+
+def part(asked: Envelope, body: Any, *buffers: bytes, seq: int = 0) -> Envelope:
+    """A partial result of `asked`, with raw bytes beside it."""
+    return Envelope("PART", re=asked.id, to=asked.fr, seq=seq, body=pack(body), buffers=buffers)

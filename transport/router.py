@@ -1,0 +1,106 @@
+"""The router's socket: one ROUTER on a Unix socket, its frames given to the switch and back.
+
+Facts of ZeroMQ that shape this (docs/decisions.md): ROUTER_MANDATORY, or messages to a hung peer are
+accepted and lost; explicit high-water marks, message size and linger; the routing id `name/incarnation`
+is an actor's address, and clients take whatever id the socket gives them.
+"""
+
+import contextlib
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import zmq
+
+from transport.envelope import Envelope, failure, parse
+from transport.errors import ProtocolError, RemoteError
+from transport.switch import Send, Switch
+
+MAX_MESSAGE = 64 * 1024 * 1024
+QUEUE = 10_000
+BATCH = 256  # messages taken before deadlines and the control channel are looked at again
+
+
+class RouterSocket:
+    """Owns the socket and runs the loop. One thread."""
+
+    def __init__(self, path: Path, welcome: dict[str, object]) -> None:
+        """Bind `path` (at most 107 bytes, in a directory that nobody else can enter)."""
+        self.switch = Switch(time.monotonic(), welcome)
+        self._context = zmq.Context(io_threads=1)
+        self._socket = self._context.socket(zmq.ROUTER)
+        for option, value in (
+            (zmq.ROUTER_MANDATORY, 1),
+            (zmq.ROUTER_HANDOVER, 1),  # a reconnecting actor must not wait for its own half-dead connection
+            (zmq.SNDHWM, QUEUE),
+            (zmq.RCVHWM, QUEUE),
+            (zmq.LINGER, 0),
+            (zmq.MAXMSGSIZE, MAX_MESSAGE),
+            (zmq.HANDSHAKE_IVL, 4000),
+        ):
+            self._socket.setsockopt(option, value)
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()  # the daemon's lock says that nobody else serves here
+        self._socket.bind(f"ipc://{path}")
+        path.chmod(0o600)
+
+    def run(self, control: int, on_control: Callable[[], bool]) -> None:
+        """Serve until `on_control`, called when descriptor `control` is readable, returns False."""
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        poller.register(control, zmq.POLLIN)
+        while True:
+            sends, again = self.switch.expire(time.monotonic())
+            self._deliver(sends)
+            wait = None if again is None else max(0, int((again - time.monotonic()) * 1000) + 1)
+            ready = dict(poller.poll(wait))
+            if control in ready and not on_control():
+                return
+            if self._socket in ready:
+                self._receive_batch()
+
+    def _receive_batch(self) -> None:
+        for _ in range(BATCH):
+            try:
+                peer, *frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            self._deliver(self._understand(_address(peer), frames))
+
+    def _understand(self, peer: str, frames: list[bytes]) -> list[Send]:
+        try:
+            return self.switch.receive(peer, parse(frames), time.monotonic())
+        except (ProtocolError, KeyError, ValueError, TypeError) as error:
+            self.switch.counters["malformed"] += 1
+            refused = RemoteError("invalid_argument", f"message refused: {error}")
+            return [(peer, failure(Envelope("REQ", fr=peer), refused))]
+
+    def _deliver(self, sends: list[Send]) -> None:
+        waiting = deque(sends)
+        while waiting:
+            address, message = waiting.popleft()
+            try:
+                self._socket.send_multipart([_routing_id(address), *message.to_frames()], zmq.NOBLOCK)
+            except zmq.Again:
+                waiting.extend(self.switch.full(address, message))
+            except zmq.ZMQError as error:
+                if error.errno != zmq.EHOSTUNREACH:
+                    raise
+                waiting.extend(self.switch.unreachable(address, message))
+
+    def close(self) -> None:
+        """Close at once; what was not sent is dropped."""
+        self._context.destroy(linger=0)
+
+
+def _address(peer: bytes) -> str:
+    """An actor's routing id is its address; any other id is written as `~` and its hex digits."""
+    if b"/" in peer and peer.isascii() and peer[0]:
+        return peer.decode()
+    return f"~{peer.hex()}"
+
+
+def _routing_id(address: str) -> bytes:
+    return bytes.fromhex(address[1:]) if address.startswith("~") else os.fsencode(address)

@@ -1,0 +1,208 @@
+"""The router's decisions: who is meant, who still waits for an answer. No socket, no clock.
+
+Requests go to names; answers go back to the address stamped into the request. The switch remembers each
+request that it passed on until its final answer came by, so that the death of an actor is answered at
+once and every request ends exactly once (docs/protocol.md, "Requests"). All of this is soft state: after
+a restart of the router the actors announce themselves again and clients repeat what they may.
+"""
+
+import heapq
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from transport.envelope import Envelope, answer, failure
+from transport.errors import ProtocolError, RemoteError
+
+ROUTER = "router"
+MAX_OUTSTANDING_PER_PEER = 4096
+GRACE_AFTER_START = 3.0  # seconds in which an unknown name may still be about to announce itself
+GRACE_AFTER_DEADLINE = 0.25  # seconds: the one who was asked should be the first to say that it is late
+
+Send = tuple[str, Envelope]  # address, message
+
+
+@dataclass(slots=True)
+class _Waiting:
+    asked: Envelope
+    target: str
+    inc: int
+
+
+@dataclass(slots=True)
+class Switch:
+    """State of the router.
+
+    Attributes:
+        welcome: what a HELLO is answered with.
+        names: incarnation that is connected under each name.
+        expected: names that the supervisor keeps alive: unknown for a moment is not the same as unknown.
+        counters: what came by, for the metrics.
+    """
+
+    started: float
+    welcome: dict[str, object]
+    names: dict[str, int] = field(default_factory=dict)
+    expected: set[str] = field(default_factory=set)
+    counters: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    _waiting: dict[tuple[str, bytes], _Waiting] = field(default_factory=dict)
+    _by_target: dict[str, set[tuple[str, bytes]]] = field(default_factory=lambda: defaultdict(set))
+    _per_peer: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    _deadlines: list[tuple[float, tuple[str, bytes]]] = field(default_factory=list)
+
+    def receive(self, peer: str, message: Envelope, now: float) -> list[Send]:
+        """What to send for a message of `peer` (its address)."""
+        self.counters[f"received_{message.type}"] += 1
+        stamped = message.forwarded(peer)
+        match message.type:
+            case "REQ":
+                return self._request(stamped, now)
+            case "FIN" | "ERR":
+                return self._final(stamped)
+            case "PART" | "EVT":
+                return [(message.to, stamped)] if (message.to, message.re) in self._waiting else []
+            case "CANCEL" | "CREDIT":
+                return self._concerning(stamped)
+            case "NOTE":
+                return self._note(stamped)
+            case "HELLO":
+                return self._hello(peer, stamped)
+            case "PING":
+                return [(peer, Envelope("PONG", re=message.id))]
+            case _:
+                return []
+
+    def _request(self, message: Envelope, now: float) -> list[Send]:
+        if message.to == ROUTER:
+            return [(message.fr, self._own(message))]
+        refused = self._refusal(message, now)
+        if refused is not None:
+            return [(message.fr, failure(message, refused))]
+        inc = self.names[message.to]
+        key = (message.fr, message.id)
+        self._waiting[key] = _Waiting(message, message.to, inc)
+        self._by_target[message.to].add(key)
+        self._per_peer[message.fr] += 1
+        if message.deadline:
+            heapq.heappush(self._deadlines, (now + message.deadline / 1000 + GRACE_AFTER_DEADLINE, key))
+        return [(f"{message.to}/{inc}", message)]
+
+    def _refusal(self, message: Envelope, now: float) -> RemoteError | None:
+        if not message.id or (message.fr, message.id) in self._waiting:
+            return RemoteError("invalid_argument", "a request needs an id of its own")
+        if self._per_peer[message.fr] >= MAX_OUTSTANDING_PER_PEER:
+            return RemoteError("overloaded", f"more than {MAX_OUTSTANDING_PER_PEER} requests wait already")
+        inc = self.names.get(message.to)
+        if inc is None:
+            starting = message.to in self.expected or now - self.started < GRACE_AFTER_START
+            code = "unavailable" if starting else "not_found"
+            text = f"actor {message.to} is starting" if starting else f"no actor is named {message.to}"
+            return RemoteError(code, text, actor=message.to)
+        if message.inc not in (0, inc):
+            return RemoteError(
+                "unavailable",
+                f"incarnation {message.inc} of {message.to} has ended",
+                actor=message.to,
+            )
+        return None
+
+    def _own(self, message: Envelope) -> Envelope:
+        if message.op == "router.peers":
+            return answer(message, {"names": dict(self.names), "counters": dict(self.counters)})
+        if message.op == "router.ping":
+            return answer(message, {})
+        return failure(message, RemoteError("not_implemented", f"the router has no operation {message.op}"))
+
+    def _final(self, message: Envelope) -> list[Send]:
+        if not self._forget((message.to, message.re)):
+            self.counters["late_answers"] += 1
+            return []
+        return [(message.to, message)]
+
+    def _concerning(self, message: Envelope) -> list[Send]:
+        waiting = self._waiting.get((message.fr, message.re))
+        return [(f"{waiting.target}/{waiting.inc}", message)] if waiting else []
+
+    def _note(self, message: Envelope) -> list[Send]:
+        if message.to != ROUTER:
+            inc = self.names.get(message.to)
+            return [(f"{message.to}/{inc}", message)] if inc else []
+        if not message.fr.startswith("supervisor/"):
+            return []
+        fields = message.value()
+        if not isinstance(fields, dict):
+            raise ProtocolError("the body of a note to the router is not a map")
+        match message.op:
+            case "router.down":
+                return self.down(str(fields["name"]), int(fields["inc"]))
+            case "router.expect":
+                self.expected.update(map(str, fields["names"]))
+            case "router.forget":
+                self.expected.discard(str(fields["name"]))
+        return []
+
+    def _hello(self, peer: str, message: Envelope) -> list[Send]:
+        """An actor announces itself by its address `name/incarnation`; clients just learn who we are."""
+        sends: list[Send] = []
+        name, _, inc = peer.rpartition("/")
+        if name and inc.isdecimal():
+            known = self.names.get(name, 0)
+            if int(inc) < known:
+                return []
+            if known and int(inc) > known:
+                sends += self.down(name, known)
+            self.names[name] = int(inc)
+        return [*sends, (peer, Envelope("WELCOME", re=message.id, body=answer(message, self.welcome).body))]
+
+    def down(self, name: str, inc: int) -> list[Send]:
+        """An incarnation has ended: whoever waits for it is told, and new requests are refused."""
+        if self.names.get(name) == inc:
+            del self.names[name]
+        sends: list[Send] = []
+        for key in list(self._by_target.get(name, ())):
+            waiting = self._waiting[key]
+            if waiting.inc == inc and self._forget(key):
+                error = RemoteError("unavailable", f"actor {name} ended", outcome="unknown", actor=name)
+                sends.append((key[0], failure(waiting.asked, error)))
+        return sends
+
+    def unreachable(self, address: str, message: Envelope) -> list[Send]:
+        """A send failed because nobody is connected at `address`."""
+        self.counters["unreachable"] += 1
+        if message.type == "REQ" and self._forget((message.fr, message.id)):
+            name = address.rpartition("/")[0]
+            error = RemoteError("unavailable", f"actor {name} is not connected", actor=name)
+            return [(message.fr, failure(message, error))]
+        return []
+
+    def full(self, address: str, message: Envelope) -> list[Send]:
+        """A send failed because the queue to `address` is full."""
+        self.counters["full"] += 1
+        if message.type == "REQ" and self._forget((message.fr, message.id)):
+            error = RemoteError("overloaded", f"{address} has too many messages waiting", actor=address)
+            return [(message.fr, failure(message, error))]
+        return []
+
+    def expire(self, now: float) -> tuple[list[Send], float | None]:
+        """Answer what is over its deadline; also returns when to come back, None for never."""
+        sends: list[Send] = []
+        while self._deadlines and self._deadlines[0][0] <= now:
+            _, key = heapq.heappop(self._deadlines)
+            waiting = self._waiting.get(key)
+            if waiting and self._forget(key):
+                text = f"{waiting.asked.op}: no answer from {waiting.target} in {waiting.asked.deadline} ms"
+                error = RemoteError("deadline_exceeded", text, outcome="unknown", actor=waiting.target)
+                sends.append((key[0], failure(waiting.asked, error)))
+        return sends, self._deadlines[0][0] if self._deadlines else None
+
+    def _forget(self, key: tuple[str, bytes]) -> bool:
+        waiting = self._waiting.pop(key, None)
+        if waiting is None:
+            return False
+        targets = self._by_target[waiting.target]
+        targets.discard(key)
+        if not targets:
+            del self._by_target[waiting.target]
+        self._per_peer[key[0]] -= 1
+        if not self._per_peer[key[0]]:
+            del self._per_peer[key[0]]
+        return True
