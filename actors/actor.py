@@ -1,0 +1,247 @@
+"""What every actor is made of: a Pykka actor that takes one message after the other in its own thread.
+
+Requests arrive as `Call`, answers go to the continuation that the question left behind, and whatever
+other threads have to say comes as a closure (`soon`). An exception in the actor's own code ends the
+process: the supervisor starts it again from what is durable.
+"""
+
+import concurrent.futures
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, ClassVar
+
+import msgspec
+import pykka
+
+from actors.call import LATER, Call
+from actors.host import Host
+from actors.mailbox import Mailbox
+from actors.messages import Operation, operation_of
+from actors.zygote.birth import Birth, Program
+from storage.errors import StorageError
+from transport.envelope import Envelope, note, request
+from transport.errors import ProtocolError, RemoteError
+from transport.registry.errors import RegistryError
+
+ASK_LIMIT = 30.0  # seconds, unless said otherwise
+RETRY_AFTER = 0.02  # seconds
+Answered = Callable[[Any], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A request on its way, kept so that it can be sent again."""
+
+    envelope: Envelope
+    operation: Operation
+    then: Answered
+    until: float
+
+
+class Actor(pykka.ThreadingActor):
+    """Base of all actors but the router. Subclasses name their `kind` and define one method an operation.
+
+    The method of operation `images.get` is `images_get(body, call)`: what it returns is the answer, an
+    exception is the error, `LATER` means that it keeps the call.
+    """
+
+    kind: ClassVar[str]
+    use_daemon_thread = True
+
+    def __init__(self, host: Host) -> None:
+        super().__init__()
+        self.host = host
+        self.birth: Birth = host.birth
+        self.settings = host.birth.settings
+        self.log = logging.getLogger(host.birth.name)
+        self._questions: dict[bytes, _Question] = {}
+        self._calls: dict[tuple[str, bytes], Call] = {}
+
+    @staticmethod
+    def _create_actor_inbox() -> Mailbox:
+        return Mailbox(ordinary=Call)
+
+    # For subclasses to define
+
+    def started(self) -> None:
+        """Open what is needed before the first message. May raise."""
+
+    def stopping(self) -> None:
+        """Asked to stop with SIGTERM: close in order and `finish`."""
+        self.finish()
+
+    def child_exited(self) -> None:
+        """A child of this process has ended (SIGCHLD)."""
+
+    def cancelled(self, call: Call) -> None:
+        """The client no longer wants what `call` asked for."""
+        call.fail(RemoteError("unavailable", "cancelled", outcome="unknown"))
+
+    def credited(self, call: Call) -> None:
+        """`call.credit` has grown."""
+
+    # For subclasses to use
+
+    def finish(self, code: int = 0) -> None:
+        """End the process with `code` once what was said has been sent."""
+        self.host.finish(code)
+
+    def soon(self, function: Callable[[], None]) -> None:
+        """Run `function` in the actor's thread. From any thread."""
+        self.actor_ref.tell(lambda _: function())
+
+    def later(self, seconds: float, function: Callable[[], None]) -> None:
+        """Run `function` in the actor's thread after `seconds`."""
+        self.host.pump.call_later(seconds, lambda: self.soon(function))
+
+    def ask(self, body: Any, then: Answered, *, to: str = "", limit: float = ASK_LIMIT) -> None:
+        """Send a request; `then` gets the result or a RemoteError, in the actor's thread.
+
+        It is sent again while nobody answers, as long as that can do no harm, until `limit` seconds have
+        passed: a dead actor is back within a second, and its clients should not notice.
+        """
+        operation = operation_of(body)
+        fields = msgspec.to_builtins(body)
+        envelope = request(to or operation.owner, operation.name, fields, deadline=int(limit * 1000))
+        question = _Question(envelope, operation, then, time.monotonic() + limit)
+        self.soon(lambda: self._send(question))
+
+    def call(self, body: Any, *, to: str = "", limit: float = ASK_LIMIT) -> Any:
+        """Send a request and wait. For worker threads only: the actor's own thread must not wait.
+
+        Raises:
+            RemoteError: the error that came back, or `deadline_exceeded`.
+        """
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        self.ask(body, future.set_result, to=to, limit=limit)
+        result = future.result(limit + 5)
+        if isinstance(result, RemoteError):
+            raise result
+        return result
+
+    def tell(self, to: str, op: str, body: Any) -> None:
+        """Send a note: no answer, no promise."""
+        self.host.pump.send(note(to, op, body))
+
+    def work(self, function: Callable[[], Any], then: Answered) -> None:
+        """Run `function` in a thread of its own; `then` gets what it returned or raised."""
+
+        def body() -> None:
+            try:
+                result = function()
+            except Exception as error:  # noqa: BLE001  # it is handed to whoever wanted the work
+                result = error
+            self.soon(lambda: then(result))
+
+        threading.Thread(target=body, daemon=True, name=f"{self.kind}-work").start()
+
+    # The machinery
+
+    def on_start(self) -> None:
+        """Open; then we are ready."""
+        try:
+            self.started()
+        except Exception as error:  # noqa: BLE001  # whatever it is, this start has failed
+            self.host.crash(error)
+        self.host.opened()
+
+    def on_receive(self, message: Any) -> None:
+        """One message at a time."""
+        if isinstance(message, Call):
+            self._perform(message)
+        elif isinstance(message, Envelope):
+            self._take_in(message)
+        else:
+            message(self)
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Let it crash: what is durable is right, what is in memory may not be."""
+        del exception_type, traceback
+        self.host.crash(exception_value)
+
+    def _perform(self, call: Call) -> None:
+        try:
+            method = getattr(self, call.envelope.op.replace(".", "_"))
+            result = method(call.body, call)
+        except (RemoteError, StorageError, RegistryError, ProtocolError) as error:
+            call.fail(error)
+        except Exception as error:
+            call.fail(error)
+            raise
+        else:
+            if result is not LATER:
+                call.reply(result)
+        if call.open:
+            self._calls = {key: kept for key, kept in self._calls.items() if kept.open}
+            self._calls[call.envelope.fr, call.envelope.id] = call
+
+    def _take_in(self, message: Envelope) -> None:
+        if message.type in ("CANCEL", "CREDIT"):
+            self._concern(message)
+            return
+        question = self._questions.get(message.re)
+        if question is None or message.type not in ("FIN", "ERR"):
+            return
+        result: Any
+        try:
+            result = message.value() if message.type == "FIN" else RemoteError.from_body(message.value())
+        except ProtocolError as error:
+            result = RemoteError("internal", f"answer to {question.operation.name}: {error}", outcome="done")
+        self._settle(question, result)
+
+    def _concern(self, message: Envelope) -> None:
+        call = self._calls.get((message.fr, message.re))
+        if call is None or not call.open:
+            return
+        if message.type == "CANCEL":
+            self.cancelled(call)
+        else:
+            call.credit += message.credit
+            self.credited(call)
+
+    def _send(self, question: _Question) -> None:
+        self._questions[question.envelope.id] = question
+        self.host.pump.send(question.envelope)
+
+    def _settle(self, question: _Question, result: Any) -> None:
+        """Hand the result on, or send the question once more."""
+        self._questions.pop(question.envelope.id, None)
+        left = question.until - time.monotonic()
+        if not isinstance(result, RemoteError) or not _worth_repeating(question.operation, result):
+            question.then(result)
+        elif left <= RETRY_AFTER:
+            text = f"{question.operation.name}: {result} (tried until the deadline)"
+            question.then(RemoteError("deadline_exceeded", text, outcome=result.outcome))
+        else:
+            fresh = replace(question.envelope, id=os.urandom(16), deadline=int(left * 1000))
+            again = replace(question, envelope=fresh)
+            self.later(RETRY_AFTER, lambda: self._send(again))
+
+    def lost_router(self) -> None:
+        """What was asked through a router that died will not be answered."""
+        gone = RemoteError("unavailable", "the router went away", outcome="unknown")
+        for question in list(self._questions.values()):
+            self._settle(question, gone)
+
+
+def _worth_repeating(operation: Operation, error: RemoteError) -> bool:
+    return error.retryable and (error.outcome == "not_started" or operation.repeatable)
+
+
+def program(actor: type[Actor]) -> Program:
+    """What the zygote runs in the forked process of this actor."""
+
+    def run(birth: Birth) -> None:
+        Host(birth, actor.kind).run(actor)
+
+    return run

@@ -1,0 +1,76 @@
+"""A request in an actor's hands: one final answer, any number of partial ones before it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+import msgspec
+
+from storage.errors import StorageError
+from transport.envelope import Envelope, answer, failure, part
+from transport.errors import ProtocolError, RemoteError
+from transport.registry.errors import RegistryError
+
+
+class Later:
+    """What an operation returns when it will answer its call itself, in its own time."""
+
+
+LATER: Final = Later()
+
+
+class Call:
+    """A request that wants exactly one final answer.
+
+    Attributes:
+        open: whether the final answer is still owed.
+        credit: bytes (or events) that the client is ready to take.
+    """
+
+    def __init__(self, envelope: Envelope, body: Any, send: Callable[[Envelope], None]) -> None:
+        """`send` may be called from any thread."""
+        self.envelope = envelope
+        self.body = body
+        self._send = send
+        self.open = True
+        self.credit = envelope.credit
+
+    def reply(self, body: Any = None) -> None:
+        """The result; only the first final answer counts."""
+        if self.open:
+            self.open = False
+            self._send(answer(self.envelope, msgspec.to_builtins({} if body is None else body)))
+
+    def fail(self, error: Exception) -> None:
+        """The error, as the wire has it."""
+        if self.open:
+            self.open = False
+            self._send(failure(self.envelope, as_remote(error, self.envelope.to)))
+
+    def settle(self, result: Any) -> None:
+        """Whatever a continuation was given: an exception is the error, anything else the result."""
+        if isinstance(result, Exception):
+            self.fail(result)
+        else:
+            self.reply(result)
+
+    def part(self, body: Any, *buffers: bytes, seq: int = 0) -> None:
+        """A partial answer, taken off the credit by the size of its buffers."""
+        self.credit -= sum(map(len, buffers))
+        self._send(part(self.envelope, body, *buffers, seq=seq))
+
+    def event(self, body: Any, seq: int) -> None:
+        """An event, taken off the credit as one."""
+        self.credit -= 1
+        self._send(replace(part(self.envelope, body, seq=seq), type="EVT"))
+
+
+def as_remote(error: Exception, actor: str) -> RemoteError:
+    """Any exception as the error that travels."""
+    if isinstance(error, RemoteError):
+        return error
+    if isinstance(error, ProtocolError):
+        return RemoteError("invalid_argument", str(error), actor=actor)
+    if isinstance(error, StorageError | RegistryError):
+        return RemoteError(error.code, str(error), actor=actor)
+    return RemoteError("internal", f"{type(error).__name__}: {error}", outcome="unknown", actor=actor)

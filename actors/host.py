@@ -1,0 +1,130 @@
+"""The process around an actor: its main thread, which pumps messages in and out, and its end.
+
+What arrives is checked here, before it takes a place in the mailbox: an unknown operation or a body of
+the wrong shape is answered at once. Signals and the control channel to the zygote belong here too.
+"""
+
+import logging
+import os
+import queue
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from actors.call import Call, as_remote
+from actors.messages import OPERATIONS, owned_by
+from actors.zygote.birth import Birth
+from actors.zygote.control import Closed
+from transport.envelope import Envelope, failure
+from transport.errors import ProtocolError, RemoteError
+from transport.pump import Pump
+
+if TYPE_CHECKING:
+    from actors.actor import Actor
+
+
+class Host:
+    """One for each actor process."""
+
+    def __init__(self, birth: Birth, kind: str) -> None:
+        """Connect to the router; `run` starts the actor."""
+        self.birth = birth
+        self._kind = kind
+        self._log = logging.getLogger(birth.name)
+        self.pump = Pump(birth.settings.router_socket, birth.address, self._arrived)
+        self._opened = False
+        self._welcomed = False
+
+    def run(self, actor: "type[Actor]") -> None:
+        """The process's main thread, until the end."""
+        missing = [name for name in owned_by(self._kind) if not hasattr(actor, name.replace(".", "_"))]
+        if missing:
+            raise NotImplementedError(f"{actor.__name__} lacks {', '.join(missing)}")
+        self._actor = actor.start(self)
+        self.pump.on_welcome = self._welcome
+        self.pump.on_disconnect = lambda: self._soon(lambda running: running.lost_router())
+        self._listen_for_signals()
+        self.pump.run()
+
+    # From any thread
+
+    def opened(self) -> None:
+        """The actor is ready for its first message; said to the zygote once the router knows us too."""
+        self.pump.call(self._open)
+
+    def say(self, **message: Any) -> None:
+        """Say something to the zygote; without one, to nobody."""
+        try:
+            self.birth.control.send(**message)
+        except (Closed, OSError):
+            self._log.debug("no zygote to hear %s", message.get("op"))
+
+    def finish(self, code: int) -> None:
+        """End the process once what is queued has been sent."""
+        self.pump.call(self.pump.stop if code == 0 else lambda: os._exit(code))
+
+    def crash(self, error: BaseException | None) -> None:
+        """End the process now, with a trace in the log and the reason in the supervisor's report."""
+        traceback.print_exception(error)
+        self.say(op="last_words", reason=f"{type(error).__name__}: {error}"[:1000])
+        sys.stderr.flush()
+        os._exit(1)
+
+    # The main thread
+
+    def _listen_for_signals(self) -> None:
+        wakeup, other = socket.socketpair()
+        other.setblocking(False)
+        signal.set_wakeup_fd(other.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, lambda *_: self._soon(lambda running: running.stopping()))
+        signal.signal(signal.SIGCHLD, lambda *_: self._soon(lambda running: running.child_exited()))
+        self._wakeup = (wakeup, other)
+
+        def drain() -> None:
+            wakeup.recv(4096)
+
+        self.pump.watch(wakeup.fileno(), drain)
+
+    def _soon(self, function: "Callable[[Actor], None]") -> None:
+        self._actor.tell(function)
+
+    def _open(self) -> None:
+        self._opened = True
+        self._say_ready()
+
+    def _welcome(self) -> None:
+        self._welcomed = True
+        self._say_ready()
+
+    def _say_ready(self) -> None:
+        if self._opened and self._welcomed:
+            self._opened = False  # said once
+            self.say(op="ready")
+
+    def _arrived(self, message: Envelope) -> None:
+        if message.type != "REQ":
+            self._actor.tell(message)
+            return
+        try:
+            self._actor.tell(Call(message, self._body(message), self.pump.send))
+        except queue.Full:
+            self._refuse(message, RemoteError("overloaded", f"{self.birth.name} has too much to do"))
+        except (RemoteError, ProtocolError) as error:
+            self._refuse(message, error)
+
+    def _refuse(self, message: Envelope, error: Exception) -> None:
+        self.pump.send(failure(message, as_remote(error, self.birth.name)))
+
+    def _body(self, message: Envelope) -> Any:
+        known = OPERATIONS.get(message.op)
+        if known is None or known.owner != self._kind:
+            raise RemoteError("not_implemented", f"{self.birth.name} has no operation {message.op!r}")
+        try:
+            return msgspec.convert(message.value(), known.body)
+        except msgspec.ValidationError as error:
+            raise RemoteError("invalid_argument", f"{message.op}: {error}") from error

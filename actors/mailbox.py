@@ -1,0 +1,51 @@
+"""The bounded mailbox of an actor, in place of Pykka's unbounded queue.
+
+Two lanes: what the actor itself is waiting for (answers, exits of processes, timers, stop) is taken
+before requests, so that a flood of requests cannot starve it; only requests are bounded, since each of
+the others exists because of something the actor did.
+"""
+
+import queue
+import threading
+from collections import deque
+from typing import Any
+
+LIMIT = 1024
+
+
+class Mailbox:
+    """What Pykka asks of an inbox: put, get, empty."""
+
+    def __init__(self, ordinary: type, limit: int = LIMIT) -> None:
+        """At most `limit` messages of type `ordinary` wait; the others overtake them."""
+        self._type = ordinary
+        self._limit = limit
+        self._urgent: deque[Any] = deque()
+        self._ordinary: deque[Any] = deque()
+        self._filled = threading.Condition()
+
+    def put(self, item: Any) -> None:
+        """Add a message. Raises queue.Full for an ordinary one too many."""
+        with self._filled:
+            if not isinstance(item.message, self._type):
+                self._urgent.append(item)
+            elif len(self._ordinary) < self._limit:
+                self._ordinary.append(item)
+            else:
+                raise queue.Full
+            self._filled.notify()
+
+    def get(self) -> Any:
+        """The next message, waiting for it if need be."""
+        with self._filled:
+            while not self._urgent and not self._ordinary:
+                self._filled.wait()
+            return self._urgent.popleft() if self._urgent else self._ordinary.popleft()
+
+    def empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._urgent and not self._ordinary
+
+    def __len__(self) -> int:
+        """How many messages wait."""
+        return len(self._urgent) + len(self._ordinary)

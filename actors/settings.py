@@ -1,0 +1,145 @@
+"""What a daemon is told at its start, and where it keeps things.
+
+Read once by the zygote from the command line and a TOML file (etc/actord.toml lists every key), then
+inherited by every actor through fork. Standard library only.
+"""
+
+import ipaddress
+import socket
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+MAX_SOCKET_PATH = 107  # sun_path, less its final zero (unix(7))
+
+
+class SettingsError(Exception):
+    """A setting is missing, unknown or makes no sense; the text names it and says what to write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting, with its default.
+
+    Attributes:
+        root: durable state: content, snapshots, databases, logs. Directory, mode 0700.
+        state: what does not outlive a reboot: sockets, locks, mounts, journals. Directory, mode 0711.
+        node: name of this host among others.
+        log_level: one of `LOG_LEVELS`.
+        metrics_listen: `address:port` of the HTTP endpoint, loopback only; port 0 takes a free one.
+        runtime_name: `runc` or `crun`, when a container does not say.
+        runtime_binary: path of the runtime, empty for the one on PATH.
+        registry_hosts: directory of hosts.toml files, empty for none.
+        events_keep: how many events the journal keeps.
+    """
+
+    root: Path
+    state: Path
+    node: str = field(default_factory=socket.gethostname)
+    log_level: str = "info"
+    metrics_listen: str = "127.0.0.1:9323"
+    runtime_name: str = "runc"
+    runtime_binary: str = ""
+    registry_hosts: str = ""
+    events_keep: int = 100_000
+
+    @property
+    def router_socket(self) -> Path:
+        """The only door: where clients and actors connect."""
+        return self.state / "actord.sock"
+
+    @property
+    def zygote_socket(self) -> Path:
+        """Where container actors that outlived a zygote register with the next one."""
+        return self.state / "zygote.sock"
+
+    @property
+    def content(self) -> Path:
+        """The content store's directory."""
+        return self.root / "content"
+
+    def logs(self, namespace: str, container: str) -> Path:
+        """Directory of a container's output."""
+        return self.root / "logs" / namespace / container
+
+    def bundle(self, namespace: str, container: str) -> Path:
+        """Directory of a container's bundle, FIFOs, lock and journal."""
+        return self.state / "containers" / namespace / container
+
+
+_TABLES = {"metrics": "metrics_", "runtime": "runtime_", "registry": "registry_", "events": "events_"}
+_NAMES = {item.name for item in fields(Settings)}
+
+
+def load(path: Path | None, **given: Any) -> Settings:
+    """Settings from a file (None for none) with what the command line gave on top.
+
+    Raises:
+        SettingsError: the file cannot be read, a key is unknown, or a value is of the wrong kind.
+    """
+    values = _flatten(_read(path)) if path else {}
+    values.update({key: value for key, value in given.items() if value is not None})
+    for key, default in (("root", "/var/lib/actord"), ("state", "/run/actord")):
+        values[key] = Path(values.get(key, default)).absolute()
+    settings = Settings(**values)
+    _check(settings)
+    return settings
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"cannot read configuration file {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"configuration file {path} is not valid TOML: {error}") from error
+
+
+def _flatten(document: dict[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, value in document.items():
+        prefix = _TABLES.get(key)
+        if prefix is not None and isinstance(value, dict):
+            values.update({prefix + inner: deep for inner, deep in value.items()})
+        else:
+            values[key] = value
+    for key, value in values.items():
+        if key not in _NAMES:
+            raise SettingsError(f"unknown configuration key {key}; see etc/actord.toml for those there are")
+        wanted = int if key == "events_keep" else str
+        if type(value) is not wanted:
+            raise SettingsError(f"configuration key {key} must be of type {wanted.__name__}")
+    return values
+
+
+def _check(settings: Settings) -> None:
+    if settings.root == settings.state:
+        raise SettingsError(f"root and state are both {settings.root}; give each a directory of its own")
+    if settings.log_level not in LOG_LEVELS:
+        raise SettingsError(f"log level {settings.log_level!r} is none of {', '.join(LOG_LEVELS)}")
+    if settings.runtime_name not in ("runc", "crun"):
+        raise SettingsError(f"runtime {settings.runtime_name!r} is neither runc nor crun")
+    if len(str(settings.router_socket)) > MAX_SOCKET_PATH:
+        raise SettingsError(
+            f"state directory {settings.state} is too long for a Unix socket; use a shorter one"
+        )
+    metrics_address(settings)
+
+
+def metrics_address(settings: Settings) -> tuple[str, int]:
+    """Host and port of the metrics endpoint. Raises SettingsError unless it is on loopback."""
+    host, _, port = settings.metrics_listen.rpartition(":")
+    try:
+        if not ipaddress.ip_address(host.strip("[]")).is_loopback:
+            raise SettingsError(
+                f"metrics listen address {host} is not a loopback address; use 127.0.0.1 or [::1]"
+            )
+        number = int(port)
+    except ValueError as error:
+        text = f"metrics listen address {settings.metrics_listen!r} is not of the form 127.0.0.1:9323"
+        raise SettingsError(text) from error
+    if not 0 <= number <= 65535:
+        raise SettingsError(f"metrics port {number} is not between 0 and 65535")
+    return host.strip("[]"), number

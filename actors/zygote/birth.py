@@ -1,0 +1,93 @@
+"""What a forked child does before it is an actor, and what it is given."""
+
+import faulthandler
+import gc
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from actors.linux import process
+from actors.settings import Settings
+from actors.zygote.control import Closed, Control
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """All that a new actor process knows.
+
+    Attributes:
+        name: full name, for example `container/default/web`.
+        inc: incarnation, growing with each start under this name.
+        kind: which program it runs (see actors/tree.py).
+        args: what the child spec hands it.
+        survives: whether it lives on when the zygote ends.
+        instance: names this run of the daemon (a UUID).
+    """
+
+    name: str
+    inc: int
+    kind: str
+    settings: Settings
+    control: Control
+    instance: str
+    args: Mapping[str, Any] = field(default_factory=dict)
+    survives: bool = False
+
+    @property
+    def address(self) -> str:
+        """Where the router finds this incarnation."""
+        return f"{self.name}/{self.inc}"
+
+
+Program = Callable[[Birth], None]
+
+
+def begin(birth: Birth, program: Program, zygote: int) -> None:
+    """Turn the forked process into an actor and run it to its end. Called in the child, never returns.
+
+    The exit code is 0 for a normal end and 1 after an exception, whose text goes to the zygote as the
+    child's last words.
+    """
+    code = 1
+    try:
+        _cut_ties(birth, zygote)
+        program(birth)
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except BaseException as error:  # noqa: BLE001  # the last place where it can be told
+        traceback.print_exc()
+        _last_words(birth, f"{type(error).__name__}: {error}")
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _cut_ties(birth: Birth, zygote: int) -> None:
+    """Own session, default signals, no descriptor of the zygote but the control channel."""
+    os.setsid()
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    process.close_descriptors_except([0, 1, 2, birth.control.fileno()])
+    process.set_name(birth.name.rpartition("/")[2] if birth.kind == "container" else birth.name)
+    if birth.survives:
+        process.set_child_subreaper()
+    else:
+        process.set_parent_death_signal(signal.SIGKILL)
+        if os.getppid() != zygote:  # it died before the line above took effect
+            os._exit(1)
+    faulthandler.enable()
+    gc.enable()
+
+
+def _last_words(birth: Birth, reason: str) -> None:
+    try:
+        birth.control.send(op="last_words", reason=reason[:1000])
+    except (Closed, OSError):
+        return  # the zygote will report the bare exit status

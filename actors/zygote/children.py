@@ -1,0 +1,107 @@
+"""The zygote's table of children, and the part of it that is written down.
+
+A container actor lives on when the zygote dies. One small file for each, written before its pid is
+announced, lets the next zygote find it again (pid and start time, so that a reused pid is never adopted).
+"""
+
+import contextlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from actors.linux.pidfd import Process
+from actors.zygote.control import Control
+
+
+@dataclass(slots=True)
+class Child:
+    """One process under the zygote.
+
+    Attributes:
+        pidfd: set only for an adopted child, which is not ours to wait for.
+        reason: its last words, empty while it has none.
+        ready: whether it has said that its start succeeded.
+    """
+
+    name: str
+    inc: int
+    kind: str
+    args: dict[str, Any]
+    survives: bool
+    process: Process
+    control: Control | None = None
+    pidfd: int = -1
+    reason: str = ""
+    ready: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the supervisor and for the file."""
+        return {
+            "name": self.name,
+            "inc": self.inc,
+            "kind": self.kind,
+            "args": self.args,
+            "survives": self.survives,
+            "pid": self.process.pid,
+            "start": self.process.start_time,
+            "ready": self.ready,
+        }
+
+
+@dataclass(slots=True)
+class Children:
+    """Children by pid and by name; `directory` holds the files of those who survive."""
+
+    directory: Path
+    by_pid: dict[int, Child] = field(default_factory=dict)
+    by_name: dict[str, Child] = field(default_factory=dict)
+    incarnations: dict[str, int] = field(default_factory=dict)
+
+    def add(self, child: Child) -> None:
+        """Enter a child; one that survives is on disk when this returns."""
+        self.by_pid[child.process.pid] = child
+        self.by_name[child.name] = child
+        self.incarnations[child.name] = child.inc
+        if child.survives:
+            _write(self._file(child.name), child.to_dict())
+
+    def remove(self, child: Child) -> None:
+        """Strike a child that has ended and close what belonged to it."""
+        self.by_pid.pop(child.process.pid, None)
+        if self.by_name.get(child.name) is child:
+            del self.by_name[child.name]
+            if child.survives:
+                with contextlib.suppress(FileNotFoundError):
+                    self._file(child.name).unlink()
+        if child.control is not None:
+            child.control.close()
+        if child.pidfd >= 0:
+            os.close(child.pidfd)
+
+    def survivors(self) -> list[Child]:
+        """Those of an earlier zygote that still live, each with a pidfd. Files of the dead are removed."""
+        self.directory.mkdir(mode=0o700, exist_ok=True)
+        found = []
+        for path in sorted(self.directory.iterdir()):
+            try:
+                fields = json.loads(path.read_text())
+                process = Process(fields.pop("pid"), fields.pop("start"))
+                child = Child(process=process, pidfd=process.open(), **fields)
+            except (ProcessLookupError, ValueError, KeyError, TypeError):
+                path.unlink()
+                continue
+            found.append(child)
+        return found
+
+    def _file(self, name: str) -> Path:
+        return self.directory / quote(name, safe="")
+
+
+def _write(path: Path, fields: dict[str, Any]) -> None:
+    """Whole or not at all. No fsync: what it describes does not outlive a power cut either."""
+    temporary = path.with_suffix(".new")
+    temporary.write_text(json.dumps(fields))
+    temporary.rename(path)

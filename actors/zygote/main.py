@@ -1,0 +1,78 @@
+"""`actord`: read the settings, take the directories, load everything once, become the zygote."""
+
+import argparse
+import contextlib
+import gc
+import importlib
+import logging
+import os
+import socket
+import sys
+import uuid
+from pathlib import Path
+
+from actors import __version__
+from actors.settings import LOG_LEVELS, Settings, SettingsError, load
+from actors.zygote import place
+from actors.zygote.loop import Zygote
+
+log = logging.getLogger("zygote")
+LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s[%(process)d] %(message)s"
+
+
+def main() -> None:
+    """Entry point. Exit codes: 0 stopped in order, 1 cannot start, 2 wrong usage."""
+    try:
+        settings = _settings()
+        locks = place.take(settings)
+    except (SettingsError, place.PlaceError) as error:
+        sys.exit(f"actord: {error}")
+    logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT)
+    logging.raiseExceptions = False  # a log that cannot be written must not stop an actor
+    _run(settings)
+    for lock in locks:
+        os.close(lock)
+
+
+def _settings() -> Settings:
+    parser = argparse.ArgumentParser(prog="actord", description="containers as supervised actors: the daemon")
+    parser.add_argument("--root", type=Path, help="durable state (default: /var/lib/actord)")
+    parser.add_argument("--state", type=Path, help="sockets, mounts, locks (default: /run/actord)")
+    parser.add_argument("--config", type=Path, metavar="FILE.toml", help="see etc/actord.toml for the keys")
+    parser.add_argument("--node", help="name of this host (default: its host name)")
+    parser.add_argument("--log-level", choices=LOG_LEVELS)
+    parser.add_argument("--version", action="version", version=f"actord {__version__}")
+    given = vars(parser.parse_args())
+    return load(given.pop("config"), **given)
+
+
+def _run(settings: Settings) -> None:
+    instance = str(uuid.uuid4())
+    # Imported late, so that wrong usage is answered at once, and by name: the zygote itself stays on the
+    # standard library, this loads what its children will need.
+    programs = importlib.import_module("actors.tree").PROGRAMS
+    gc.collect()
+    gc.freeze()  # what is loaded by now is shared by every child; the collector must not touch it
+    gc.disable()
+
+    def on_up() -> None:
+        place.write_connection_file(settings, instance)
+        log.info("actord %s is up: %s", __version__, settings.router_socket)
+        _notify("READY=1")
+
+    Zygote(settings, programs, instance, on_up).run()
+    _notify("STOPPING=1")
+
+
+def _notify(text: str) -> None:
+    """Tell systemd, if it started us (sd_notify(3))."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    path = "\0" + address[1:] if address.startswith("@") else address
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, contextlib.suppress(OSError):
+        notify.sendto(text.encode(), path)
+
+
+if __name__ == "__main__":
+    main()
