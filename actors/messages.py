@@ -10,10 +10,11 @@ example `container/default/3f2a`. All others are addressed to the actor of that 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 Labels = dict[str, str]
 Json = dict[str, Any]
+Wanted = Literal["running", "stopped", "removed"]
 
 
 @dataclass(frozen=True, slots=True)

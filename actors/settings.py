@@ -51,11 +51,6 @@ class Settings:
         return self.state / "actord.sock"
 
     @property
-    def zygote_socket(self) -> Path:
-        """Where container actors that outlived a zygote register with the next one."""
-        return self.state / "zygote.sock"
-
-    @property
     def content(self) -> Path:
         """The content store's directory."""
         return self.root / "content"

@@ -6,7 +6,6 @@ It does not depend on the router: restarts work while the bus is down.
 A child says (key `op`):
     ready                                the start has succeeded
     last_words  reason                   why it is about to exit (text, shown in reports)
-    register    name inc pid             a container actor that outlived the zygote before this one
     exit_of     pid start                asks how an orphan ended; answered `{"status": int|null, "at": ns}`
     exit_taken  pid start                that exit has been journalled, the zygote may forget it
 The supervisor also says:

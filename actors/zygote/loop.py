@@ -1,8 +1,7 @@
 """The zygote's loop: fork and kill on the supervisor's word, reap, pass on who ended.
 
-One selector over the supervisor's and the actors' control channels, the pidfds of adopted children, the
-socket where survivors register, and a wake-up pipe for signals. Whatever comes in is small; nothing here
-waits for anything else.
+One selector over the control channels, the pidfds of adopted children and a wake-up pipe for signals.
+Whatever comes in is small; nothing here waits for anything else.
 """
 
 import logging
@@ -15,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from actors.linux import descriptors, pidfd, process
+from actors.linux import pidfd, process
 from actors.linux.pidfd import Process
 from actors.settings import Settings
 from actors.zygote.birth import Birth, Program, begin
@@ -59,7 +58,6 @@ class Zygote:
         """Serve until stopped by SIGTERM or SIGINT. Running containers and their actors stay."""
         process.set_child_subreaper()
         wakeup = self._listen_for_signals()
-        door = self._open_door()
         for child in self._children.survivors():
             self._adopt(child)
         self._respawn()
@@ -68,7 +66,6 @@ class Zygote:
                 key.data()
             self._reap()
             self._check_time()
-        door.close()
         wakeup.close()
         log.info("stopped; %d container actors live on", len(self._children.by_pid))
 
@@ -85,27 +82,6 @@ class Zygote:
         self._selector.register(ours, selectors.EVENT_READ, lambda: ours.recv(4096))
         self._wakeup_end = theirs
         return ours
-
-    def _open_door(self) -> socket.socket:
-        path = self._settings.zygote_socket
-        path.unlink(missing_ok=True)
-        door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        door.bind(str(path))
-        path.chmod(0o600)
-        door.listen(128)
-        self._selector.register(door, selectors.EVENT_READ, lambda: self._let_in(door))
-        return door
-
-    def _let_in(self, door: socket.socket) -> None:
-        """A survivor comes back: the kernel says which process it is."""
-        connection, _ = door.accept()
-        child = self._children.by_pid.get(descriptors.peer(connection).pid)
-        if child is None or child.control is not None:
-            connection.close()
-            return
-        child.control = Control(connection)
-        child.ready = True
-        self._selector.register(connection, selectors.EVENT_READ, lambda: self._hear(child))
 
     # Children
 
@@ -134,6 +110,7 @@ class Zygote:
         self._tell(ev="spawned", name=name, inc=inc, pid=pid)
 
     def _adopt(self, child: Child) -> None:
+        child.ready = True  # it has been at work since before this zygote
         log.info("adopted %s, pid %d", child.name, child.process.pid)
         self._children.add(child)
         self._selector.register(child.pidfd, selectors.EVENT_READ, lambda: self._adopted_ended(child))

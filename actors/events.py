@@ -1,0 +1,115 @@
+"""Events: the journal of what happened, and everyone who follows it.
+
+States: the journal on disk; in memory only who follows, and how far each has been served. An event is
+durable before anyone hears of it, and happens once for each key. Restarted by the supervisor, always;
+followers come back by themselves with the number they had reached.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from actors import messages as m
+from actors.actor import Actor
+from actors.call import LATER, Call, Later
+from storage.journal import Event, Journal
+from transport.errors import RemoteError
+
+BATCH = 500  # events read at once for one follower
+TRIM_EVERY = 1000  # appends between two looks at the size of the journal
+
+
+@dataclass(slots=True)
+class _Follower:
+    """A subscription; `seq` is the last event that it has been served, or that did not concern it."""
+
+    call: Call
+    wish: m.EventsSubscribe
+    seq: int
+
+
+class EventsActor(Actor):
+    """One method an operation; see actors/messages.py for what each means."""
+
+    kind = "events"
+
+    def started(self) -> None:
+        """Open the journal."""
+        self._journal = Journal(self.settings.root / "events.db")
+        self._followers: list[_Follower] = []
+        self._appended = 0
+
+    def stopping(self) -> None:
+        """Close the journal in order."""
+        self._journal.close()
+        self.finish()
+
+    def events_publish(self, body: m.EventsPublish, _: Call) -> dict[str, Any]:
+        """Append, then serve the followers."""
+        seq, new = self._journal.append(body.namespace, body.topic, body.key, body.body, body.at)
+        if new:
+            self._appended += 1
+            if self._appended % TRIM_EVERY == 0:
+                self._journal.trim(self.settings.events_keep)
+            for follower in self._followers:
+                self._serve(follower)
+        return {"seq": seq, "new": new}
+
+    def events_subscribe(self, body: m.EventsSubscribe, call: Call) -> Later:
+        """Serve what is there; then end, or stay."""
+        follower = _Follower(call, body, body.after)
+        missed = self._journal.missed(body.after) if body.after else 0
+        if missed:
+            call.event({"gap": missed}, self._journal.first_seq - 1)
+        self._followers = [one for one in self._followers if one.call.open]
+        if body.follow:
+            self._followers.append(follower)
+        self._serve(follower)
+        return LATER
+
+    def credited(self, call: Call) -> None:
+        """A follower takes more."""
+        for follower in self._followers:
+            if follower.call is call:
+                self._serve(follower)
+
+    def _serve(self, follower: _Follower) -> None:
+        wish, call = follower.wish, follower.call
+        while call.open and call.credit > 0:
+            events = self._journal.read(
+                follower.seq, min(BATCH, call.credit), wish.namespace or None, wish.since or None
+            )
+            for event in events:
+                follower.seq = event.seq
+                if _concerns(wish, event):
+                    call.event(_described(event), event.seq)
+            if not events:
+                break
+        if not wish.follow:
+            self._end(follower)
+
+    def _end(self, follower: _Follower) -> None:
+        if follower.call.credit <= 0:
+            text = "more events than credit; ask again after the last one that came"
+            follower.call.fail(RemoteError("overloaded", text, outcome="done"))
+        else:
+            last = {"instance": self._journal.instance, "last": self._journal.last_seq}
+            follower.call.reply(last)
+
+
+def _concerns(wish: m.EventsSubscribe, event: Event) -> bool:
+    if wish.topic and not event.topic.startswith(wish.topic):
+        return False
+    return not wish.container_id or wish.container_id in (
+        event.body.get("container_id"),
+        event.body.get("id"),
+    )
+
+
+def _described(event: Event) -> dict[str, Any]:
+    return {
+        "seq": event.seq,
+        "namespace": event.namespace,
+        "topic": event.topic,
+        "at": event.at,
+        "body": dict(event.body),
+    }

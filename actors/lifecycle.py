@@ -1,0 +1,274 @@
+"""A container's life as a pure state machine: facts in, effects out (see actors/container.py for both ends).
+
+    created --start--> preparing --> starting --> running --> exited --> (start again, or) removing --> gone
+                            \\____________\\_ failed: back to created, with the error
+
+Recovery is the same code as start-up: the last state that was journalled is read, and `Loaded` says what
+to do next in each. A state is journalled before the effect that it announces, so a crash between the two
+repeats the effect; each of them can be repeated.
+"""
+
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from typing import Literal
+
+Phase = Literal["created", "preparing", "starting", "running", "exited", "removing", "gone"]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is journalled. Times in nanoseconds since the epoch.
+
+    Attributes:
+        run: how many times it has been started; names the run in events and files.
+        known: whether the exit code is known; without it `exit_code` means nothing.
+        settled: the exit is durable, announced, and everything the run held has been released.
+        kill: it is to be removed as soon as it has exited.
+    """
+
+    phase: Phase = "created"
+    run: int = 0
+    pid: int = 0
+    start_time: int = 0
+    started_at: int = 0
+    exited_at: int = 0
+    exit_code: int = 0
+    known: bool = True
+    error: str = ""
+    error_code: int = 0
+    settled: bool = False
+    remove: bool = False
+
+
+class Effect(Enum):
+    """What the actor is to do; everything it needs to know is in the state."""
+
+    SAVE = auto()  # the journal, before anything that follows
+    PREPARE = auto()  # snapshot, network namespace, mount, bundle -> Prepared or Failed
+    START = auto()  # the runtime -> Started or Failed
+    INSPECT = auto()  # what became of a start that was cut off -> Started, Failed, NeverStarted or Exited
+    WATCH = auto()  # its process -> Exited
+    KILL = auto()  # its process, at once
+    RELEASE = auto()  # drain the output, clean up after the runtime -> Released
+    REPORT = auto()  # the task to metadata, durable
+    ANNOUNCE_START = auto()
+    SETTLE = auto()  # the task to metadata, then the exit event -> Settled
+    REMOVE = auto()  # everything that is left, durable -> Removed
+    ANSWER_START = auto()  # those who wait for the start
+    ANSWER_EXIT = auto()  # those who wait for the exit
+    ANSWER_REMOVED = auto()
+    FINISH = auto()  # this process
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The actor has read what is durable; `lost` says that a process is on record but no journal is left."""
+
+    start: bool
+    removed: bool = False
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Somebody wants it started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Everything that the runtime needs is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Its first process exists."""
+
+    pid: int
+    start_time: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class NeverStarted:
+    """The start that was cut off had not begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """It could not be started; `code` is what a shell would say (126, 127, else 125)."""
+
+    error: str
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """Its first process has ended; `code` is None when nobody can know any more."""
+
+    code: int | None
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """Nothing of the run is left but its output and its snapshot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The exit is durable and announced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Somebody wants it gone, and has been told whether that is allowed (`refusal`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """Nothing is left."""
+
+
+Fact = (
+    Loaded
+    | Start
+    | Prepared
+    | Started
+    | NeverStarted
+    | Failed
+    | Exited
+    | Released
+    | Settled
+    | Remove
+    | Removed
+)
+Decision = tuple[State, tuple[Effect, ...]]
+E = Effect
+
+
+def refuse_start(state: State) -> str:
+    """Why a start is refused; empty when it is not."""
+    if state.phase in ("removing", "gone") or state.remove:
+        return "is being removed"
+    if state.phase == "exited" and not state.settled:
+        return "has just exited and is being cleaned up; try again"
+    return ""
+
+
+def refuse_remove(state: State, *, force: bool) -> str:
+    """Why a removal is refused; empty when it is not."""
+    if not force and state.phase in ("preparing", "starting", "running"):
+        return "is running; stop it first or use --force"
+    return ""
+
+
+def decide(state: State, fact: Fact) -> Decision:
+    """The next state and what to do, in order. A fact that does not fit the state changes nothing."""
+    match fact:
+        case Loaded():
+            return _loaded(state, fact)
+        case Start():
+            return _start(state)
+        case Prepared() if state.phase == "preparing":
+            return replace(state, phase="starting"), (E.SAVE, E.START)
+        case NeverStarted() if state.phase == "starting":
+            return replace(state, phase="preparing"), (E.PREPARE,)
+        case Started() if state.phase == "starting":
+            return _started(state, fact)
+        case Failed() if state.phase in ("preparing", "starting"):
+            return _failed(state, fact)
+        case Exited() if state.phase in ("starting", "running"):
+            return _exited(state, fact)
+        case Released() if state.phase == "exited":
+            return state, (E.SETTLE,)
+        case Settled() if state.phase == "exited":
+            return _settled(state)
+        case Remove():
+            return _remove(state)
+        case Removed() if state.phase == "removing":
+            effects = (E.ANSWER_START, E.ANSWER_EXIT, E.ANSWER_REMOVED, E.FINISH)
+            return replace(state, phase="gone"), effects
+        case _:
+            return state, ()
+
+
+def _loaded(state: State, fact: Loaded) -> Decision:
+    """Go on where the journal ends."""
+    if fact.removed and state.phase not in ("removing", "gone"):
+        if state.phase in ("preparing", "starting", "running"):
+            return _resume(replace(state, remove=True))
+        return _remove(state)
+    if fact.lost and state.phase == "created":
+        return _exited(replace(state, phase="running"), Exited(None, 0))
+    if state.phase == "created" and fact.start and not state.error:
+        return _start(state)
+    return _resume(state)
+
+
+def _resume(state: State) -> Decision:
+    effects: dict[Phase, tuple[Effect, ...]] = {
+        "preparing": (E.PREPARE,),
+        "starting": (E.INSPECT,),
+        "running": (E.WATCH, E.REPORT, *((E.KILL,) if state.remove else ())),
+        "exited": () if state.settled else (E.RELEASE,),
+        "removing": (E.REMOVE,),
+        "gone": (E.FINISH,),
+    }
+    return state, effects.get(state.phase, ())
+
+
+def _start(state: State) -> Decision:
+    if state.phase in ("preparing", "starting") or refuse_start(state):
+        return state, ()
+    if state.phase == "running":
+        return state, (E.ANSWER_START,)
+    return State(phase="preparing", run=state.run + 1), (E.SAVE, E.PREPARE)
+
+
+def _started(state: State, fact: Started) -> Decision:
+    running = replace(
+        state, phase="running", pid=fact.pid, start_time=fact.start_time, started_at=fact.at, error=""
+    )
+    effects = (E.SAVE, E.WATCH, E.REPORT, E.ANNOUNCE_START, E.ANSWER_START)
+    return running, (*effects, E.KILL) if state.remove else effects
+
+
+def _failed(state: State, fact: Failed) -> Decision:
+    failed = replace(state, phase="created", error=fact.error, error_code=fact.code)
+    if state.remove:
+        return _remove(failed)
+    return failed, (E.SAVE, E.RELEASE, E.REPORT, E.ANSWER_START, E.ANSWER_EXIT)
+
+
+def _exited(state: State, fact: Exited) -> Decision:
+    exited = replace(
+        state,
+        phase="exited",
+        exited_at=fact.at,
+        exit_code=fact.code if fact.code is not None else 0,
+        known=fact.code is not None,
+        settled=False,
+    )
+    return exited, (E.SAVE, E.RELEASE)
+
+
+def _settled(state: State) -> Decision:
+    settled = replace(state, settled=True)
+    if settled.remove:
+        after, effects = _remove(settled)
+        return after, effects
+    return settled, (E.SAVE, E.ANSWER_START, E.ANSWER_EXIT)
+
+
+def _remove(state: State) -> Decision:
+    match state.phase:
+        case "removing" | "gone":
+            return state, ()
+        case "preparing" | "starting":
+            return replace(state, remove=True), (E.SAVE,)
+        case "running":
+            return replace(state, remove=True), (E.SAVE, E.KILL)
+        case "exited" if not state.settled:
+            return replace(state, remove=True), (E.SAVE,)
+        case _:
+            return replace(state, phase="removing", remove=True), (E.SAVE, E.REMOVE)

@@ -1,0 +1,142 @@
+"""Metadata: namespaces, images, containers and what became of them. Single writer of one SQLite file.
+
+States: none beside the database. Accepts the operations below; what it answers is durable. Announces
+image and container changes to `events`; asks the supervisor to start a new container's actor.
+Restarted by the supervisor, always.
+"""
+
+import secrets
+import time
+from typing import Any
+
+import msgspec
+
+from actors import messages as m
+from actors.actor import Actor
+from actors.call import LATER, Call, Later
+from storage.errors import FailedPreconditionError, NotFoundError
+from storage.metadata import Container, Image, Metadata, NewContainer, Task
+from storage.reference import Reference
+
+
+class MetadataActor(Actor):
+    """One method an operation; see actors/messages.py for what each means."""
+
+    kind = "metadata"
+
+    def started(self) -> None:
+        """Open the database, migrating it if need be."""
+        self._store = Metadata(self.settings.root / "metadata.db")
+
+    def stopping(self) -> None:
+        """Close the database in order."""
+        self._store.close()
+        self.finish()
+
+    # Images
+
+    def images_get(self, body: m.ImagesGet, _: Call) -> Image:
+        """Look an image up by its name as people type it."""
+        return self._store.images.get(body.namespace, str(Reference.parse(body.name)))
+
+    def images_list(self, body: m.ImagesList, _: Call) -> dict[str, Any]:
+        """All images of a namespace."""
+        return {"images": self._store.images.list(body.namespace)}
+
+    def images_put(self, body: m.ImagesPut, _: Call) -> Image:
+        """Create or move a name."""
+        name = str(Reference.parse(body.name))
+        image, created = self._store.images.put(body.namespace, name, body.target, body.labels)
+        topic = "/images/create" if created else "/images/update"
+        self._announce(body.namespace, topic, f"{name}:{image.updated_at}", {"name": name})
+        return image
+
+    def images_delete(self, body: m.ImagesDelete, _: Call) -> Image:
+        """Forget a name that no container uses."""
+        name = str(Reference.parse(body.name))
+        users = [one.name for one in self._store.containers.list(body.namespace) if one.image == name]
+        if users and not body.force:
+            text = f"image {name} is used by container {', '.join(users[:3])}; remove that or use --force"
+            raise FailedPreconditionError(text)
+        image = self._store.images.delete(body.namespace, name)
+        self._announce(body.namespace, "/images/delete", f"{name}:{time.time_ns()}", {"name": name})
+        return image
+
+    # Containers
+
+    def containers_create(self, body: m.ContainersCreate, call: Call) -> Later:
+        """Record it, then have its actor started; answered when that is ready."""
+        image = self._store.images.get(body.namespace, str(Reference.parse(body.image)))
+        container_id = body.id or secrets.token_hex(32)
+        new = NewContainer(
+            id=container_id,
+            name=body.name,
+            image=image.name,
+            image_digest=str(image.target["digest"]),
+            runtime=body.runtime or self.settings.runtime_name,
+            snapshotter="overlayfs",
+            snapshot_key=container_id,
+            options=body.options,
+            labels=body.labels,
+            wanted="running" if body.wanted == "running" else "stopped",
+            auto_remove=body.auto_remove,
+        )
+        container = self._store.containers.create(body.namespace, new)
+        event = {"id": container.id, "image": container.image, "runtime": container.runtime}
+        self._announce(body.namespace, "/containers/create", f"{container.id}:{container.created_at}", event)
+        actor = f"container/{body.namespace}/{container.id}"
+        answer = {"id": container.id, "name": container.name, "actor": actor}
+        start = m.ChildrenStart("container", actor, {"namespace": body.namespace, "id": container.id})
+        self.ask(start, lambda result: call.settle(result if isinstance(result, Exception) else answer))
+        return LATER
+
+    def containers_get(self, body: m.ContainersGet, _: Call) -> dict[str, Any]:
+        """One container and its task."""
+        container = self._store.containers.get(body.namespace, body.id)
+        return _joined(container, self._task(container))
+
+    def containers_list(self, body: m.ContainersList, _: Call) -> dict[str, Any]:
+        """The containers of one namespace, or of all, each with its task."""
+        found = self._store.containers.list_with_tasks(body.namespace or None)
+        return {"containers": [_joined(container, task) for container, task in found]}
+
+    def containers_want(self, body: m.ContainersWant, _: Call) -> Container:
+        """Record the desired state."""
+        wanted = msgspec.convert(body.wanted, m.Wanted)
+        return self._store.containers.update(body.namespace, body.id, wanted=wanted)
+
+    def containers_forget(self, body: m.ContainersForget, _: Call) -> None:
+        """The end of a removal; saying it twice is fine."""
+        if any(one.id == body.id for one in self._store.containers.list(body.namespace)):
+            self._store.containers.delete(body.namespace, body.id)
+
+    def tasks_record(self, body: m.TasksRecord, _: Call) -> None:
+        """What a container's actor reports; of a container that is gone, nothing is kept."""
+        fields = msgspec.to_builtins(body)
+        fields["container"] = fields.pop("id")
+        self._store.tasks.record(msgspec.convert(fields, Task))
+
+    def namespaces_list(self, _body: m.NamespacesList, _: Call) -> dict[str, Any]:
+        """All namespaces."""
+        return {"namespaces": self._store.namespaces.list()}
+
+    def _task(self, container: Container) -> Task | None:
+        try:
+            return self._store.tasks.get(container.namespace, container.id)
+        except NotFoundError:  # nothing has been reported yet
+            return None
+
+    def _announce(self, namespace: str, topic: str, key: str, body: dict[str, Any]) -> None:
+        event = m.EventsPublish(namespace, topic, f"{topic}:{namespace}:{key}", body, time.time_ns())
+        self.ask(event, self._announced)
+
+    def _announced(self, result: Any) -> None:
+        if isinstance(result, Exception):
+            self.log.warning("an event was not announced: %s", result)
+
+
+def _joined(container: Container, task: Task | None) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.to_builtins(container)
+    fields["task"] = msgspec.to_builtins(task)
+    fields["actor"] = f"container/{container.namespace}/{container.id}"
+    return fields

@@ -1,0 +1,160 @@
+"""Output of a container's process: FIFOs that it writes to, files that keep what it wrote.
+
+What makes it crash-proof:
+- The process itself holds both ends of its FIFO, so a reader's death never gives it EPIPE or SIGPIPE: it
+  writes on until the FIFO is full, then waits for the next reader.
+- Bytes go from FIFO to file by splice(2), inside the kernel: killed at any moment, each byte is in the
+  FIFO or in the file, in one of them, once.
+- The index says when the bytes came and in which order both streams grew. It is written after the bytes;
+  what a crash left out of it is entered at the next start.
+"""
+
+import fcntl
+import os
+import struct
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+STDOUT, STDERR = 1, 2
+NAMES = {STDOUT: "stdout", STDERR: "stderr"}
+INDEX = "index"
+ONE_COPY = 1 << 20  # bytes moved before others have their turn
+PIPE_SIZE = 1 << 18
+_RECORD = struct.Struct("=QQII")  # nanoseconds, end offset, stream, 0
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A run of bytes of one stream, as the index has it; `at` in nanoseconds since the epoch."""
+
+    stream: int
+    start: int
+    end: int
+    at: int
+
+
+class Output:
+    """The copying side: one for each process, used by one thread at a time."""
+
+    def __init__(self, pipes: Path, files: Path) -> None:
+        """Make what is missing in both directories, open all of it, and complete the index."""
+        pipes.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._pipes = {stream: _open_fifo(pipes / name) for stream, name in NAMES.items()}
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        self._files = {stream: os.open(files / name, flags, 0o600) for stream, name in NAMES.items()}
+        self._index = os.open(files / INDEX, flags | os.O_APPEND, 0o600)
+        self._sizes = {stream: os.fstat(file).st_size for stream, file in self._files.items()}
+        self._complete_index()
+
+    @property
+    def descriptors(self) -> dict[int, int]:
+        """The reading ends, by stream: for a poller."""
+        return dict(self._pipes)
+
+    def writing_ends(self, pipes: Path) -> dict[int, int]:
+        """New descriptors for the process, open for both directions; the caller closes its copies."""
+        return {stream: os.open(pipes / name, os.O_RDWR | os.O_CLOEXEC) for stream, name in NAMES.items()}
+
+    def copy(self, stream: int) -> int:
+        """Move what waits in the FIFO to the file; returns the bytes moved, 0 when it was empty."""
+        moved = 0
+        while moved < ONE_COPY:
+            size = self._sizes[stream]
+            try:
+                count = os.splice(self._pipes[stream], self._files[stream], ONE_COPY, offset_dst=size)
+            except BlockingIOError:
+                break
+            if count == 0:
+                break
+            self._sizes[stream] = size + count
+            moved += count
+        if moved:
+            self._enter(stream)
+        return moved
+
+    def drain(self) -> None:
+        """Move everything that is left; for when nobody writes any more."""
+        for stream in NAMES:
+            while self.copy(stream):
+                pass
+
+    def close(self) -> None:
+        """Close the descriptors; FIFOs and files stay."""
+        for descriptor in (*self._pipes.values(), *self._files.values(), self._index):
+            os.close(descriptor)
+
+    def _enter(self, stream: int) -> None:
+        os.write(self._index, _RECORD.pack(time.time_ns(), self._sizes[stream], stream, 0))
+
+    def _complete_index(self) -> None:
+        """A crash between bytes and index leaves a tail without an entry, or half of one."""
+        whole = os.fstat(self._index).st_size // _RECORD.size * _RECORD.size
+        os.ftruncate(self._index, whole)
+        covered = dict.fromkeys(NAMES, 0)
+        for record in _records(self._index, 0):
+            covered[record[2]] = record[1]
+        for stream, size in self._sizes.items():
+            if covered[stream] < size:
+                self._enter(stream)
+
+
+class Reader:
+    """Reads the kept output from given offsets on, in the order in which it came."""
+
+    def __init__(self, files: Path, offsets: dict[int, int]) -> None:
+        """`offsets` says how much of each stream the reader has already."""
+        self._files = {stream: os.open(files / name, os.O_RDONLY) for stream, name in NAMES.items()}
+        self._index = os.open(files / INDEX, os.O_RDONLY)
+        self._wanted = dict(offsets)
+        self._ends = dict.fromkeys(NAMES, 0)
+        self._position = 0
+
+    def next(self, limit: int) -> tuple[Chunk, bytes] | None:
+        """The next bytes, at most `limit` of them; None when there are no more for now."""
+        for at, end, stream, _ in _records(self._index, self._position):
+            start = max(self._ends[stream], self._wanted[stream])
+            if start >= end:
+                self._passed(stream, end)
+                continue
+            found = os.pread(self._files[stream], min(limit, end - start), start)
+            if not found:  # cut short by hand
+                self._passed(stream, end)
+                continue
+            self._wanted[stream] = start + len(found)
+            if self._wanted[stream] == end:
+                self._passed(stream, end)
+            return Chunk(stream, start, start + len(found), at), found
+        return None
+
+    def _passed(self, stream: int, end: int) -> None:
+        self._ends[stream] = end
+        self._position += _RECORD.size
+
+    def close(self) -> None:
+        """Close the files."""
+        for descriptor in (*self._files.values(), self._index):
+            os.close(descriptor)
+
+
+def _records(index: int, position: int) -> Iterator[tuple[int, int, int, int]]:
+    while True:
+        block = os.pread(index, _RECORD.size * 64, position)
+        whole = len(block) // _RECORD.size * _RECORD.size
+        if not whole:
+            return
+        yield from _RECORD.iter_unpack(block[:whole])
+        position += whole
+
+
+def _open_fifo(path: Path) -> int:
+    """Both directions, so that it never comes to an end while a process may still open it."""
+    try:
+        os.mkfifo(path, 0o600)
+    except FileExistsError:
+        pass
+    descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+    return descriptor

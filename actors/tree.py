@@ -1,0 +1,89 @@
+"""The tree: every child specification. This screen is the architecture.
+
+    actord (zygote, the process)
+    +- supervisor                 restarted by the zygote itself
+       root, one_for_one
+       +- router                  the only door
+       +- events                  journal of what happened
+       +- metadata                images, containers, what is wanted
+       +- content                 blobs
+       +- snapshots               layers and container roots
+       +- network                 network namespaces
+       +- metrics                 HTTP /metrics
+       +- containers, dynamic     container/<namespace>/<id>, lives on when the daemon stops
+       +- pullers, dynamic        puller/<namespace>/<transfer>, one per transfer in flight
+
+one_for_one at the root: each of them finds its own way back from what is durable, and asks the others
+again until they answer, so no crash needs to take a neighbour down.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from actors.actor import program
+from actors.container import ContainerActor
+from actors.content import ContentActor
+from actors.events import EventsActor
+from actors.metadata import MetadataActor
+from actors.metrics import MetricsActor
+from actors.network import NetworkActor
+from actors.puller import PullerActor
+from actors.router import run as run_router
+from actors.snapshots import SnapshotsActor
+from actors.supervision.spec import ChildSpec, SupervisorFlags
+from actors.supervisor import SupervisorActor
+from actors.zygote.birth import Program
+
+CONTAINERS: Final = "containers"
+PULLERS: Final = "pullers"
+SURVIVORS: Final = frozenset({"container"})
+"""Kinds that live on when the zygote ends: they hold what a running container needs."""
+
+# A crash is an ordinary event, even by the hundred; what no restart mends fails far faster than this.
+PATIENT: Final = SupervisorFlags(strategy="one_for_one", intensity=100, period=10.0)
+MANY: Final = SupervisorFlags(strategy="dynamic", intensity=2000, period=10.0)
+
+
+def _worker(name: str) -> ChildSpec:
+    return ChildSpec(id=name, kind=name)
+
+
+TREE: Final = ChildSpec(
+    id="root",
+    type="supervisor",
+    flags=PATIENT,
+    children=(
+        _worker("router"),
+        _worker("events"),
+        _worker("metadata"),
+        _worker("content"),
+        _worker("snapshots"),
+        _worker("network"),
+        _worker("metrics"),
+        ChildSpec(
+            id=CONTAINERS,
+            type="supervisor",
+            flags=MANY,
+            children=(ChildSpec(id="container", kind="container", restart="transient"),),
+        ),
+        ChildSpec(
+            id=PULLERS,
+            type="supervisor",
+            flags=MANY,
+            children=(ChildSpec(id="puller", kind="puller", restart="transient"),),
+        ),
+    ),
+)
+
+PROGRAMS: Final[Mapping[str, Program]] = {
+    "supervisor": program(SupervisorActor),
+    "router": run_router,
+    "metadata": program(MetadataActor),
+    "content": program(ContentActor),
+    "snapshots": program(SnapshotsActor),
+    "events": program(EventsActor),
+    "network": program(NetworkActor),
+    "metrics": program(MetricsActor),
+    "puller": program(PullerActor),
+    "container": program(ContainerActor),
+}
