@@ -117,12 +117,20 @@ class Actor(pykka.ThreadingActor):
         Raises:
             RemoteError: the error that came back, or `deadline_exceeded`.
         """
+        return self.begin(body, to=to, limit=limit)()
+
+    def begin(self, body: Any, *, to: str = "", limit: float = ASK_LIMIT) -> Callable[[], Any]:
+        """As `call`, in two steps: what this returns waits for the answer. Several may be under way."""
         future: concurrent.futures.Future[Any] = concurrent.futures.Future()
         self.ask(body, future.set_result, to=to, limit=limit)
-        result = future.result(limit + 5)
-        if isinstance(result, RemoteError):
-            raise result
-        return result
+
+        def wait() -> Any:
+            result = future.result(limit + 5)
+            if isinstance(result, RemoteError):
+                raise result
+            return result
+
+        return wait
 
     def tell(self, to: str, op: str, body: Any) -> None:
         """Send a note: no answer, no promise."""

@@ -32,7 +32,9 @@ class ContentActor(Actor):
 
     def content_commit(self, body: m.ContentCommit, _: Call) -> dict[str, Any]:
         """Make an ingest a blob. Whoever wrote it has hashed it with the store's own writer."""
-        return self._described(self._store.commit(body.ref, Digest.parse(body.digest), body.size, verified=True))
+        return self._described(
+            self._store.commit(body.ref, Digest.parse(body.digest), body.size, verified=True)
+        )
 
     def content_info(self, body: m.ContentInfo, _: Call) -> dict[str, Any]:
         """One blob."""

@@ -76,7 +76,10 @@ class EventsActor(Actor):
         wish, call = follower.wish, follower.call
         while call.open and call.credit > 0:
             events = self._journal.read(
-                follower.seq, min(BATCH, call.credit), wish.namespace or None, wish.since or None
+                follower.seq,
+                min(BATCH, call.credit),
+                namespace=wish.namespace or None,
+                since_time=wish.since or None,
             )
             for event in events:
                 follower.seq = event.seq

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -63,6 +63,13 @@ class Host:
             self.birth.control.send(**message)
         except (Closed, OSError):
             self._log.debug("no zygote to hear %s", message.get("op"))
+
+    def say_with(self, given: Iterable[int], **message: Any) -> None:
+        """Say something and hand duplicates of these descriptors over."""
+        try:
+            self.birth.control.send_with(given, **message)
+        except (Closed, OSError):
+            self._log.debug("no zygote to take descriptors")
 
     def finish(self, code: int) -> None:
         """End the process once what is queued has been sent."""

@@ -1,7 +1,7 @@
-"""A container's life as a pure state machine: facts in, effects out (see actors/container.py for both ends).
+r"""A container's life as a pure state machine: facts in, effects out (see actors/container.py for both ends).
 
     created --start--> preparing --> starting --> running --> exited --> (start again, or) removing --> gone
-                            \\____________\\_ failed: back to created, with the error
+                            \____________\_ failed: back to created, with the error
 
 Recovery is the same code as start-up: the last state that was journalled is read, and `Loaded` says what
 to do next in each. A state is journalled before the effect that it announces, so a crash between the two
@@ -23,7 +23,8 @@ class State:
         run: how many times it has been started; names the run in events and files.
         known: whether the exit code is known; without it `exit_code` means nothing.
         settled: the exit is durable, announced, and everything the run held has been released.
-        kill: it is to be removed as soon as it has exited.
+        auto_remove: it is removed when it has exited, or could not be started.
+        remove: somebody wants it gone as soon as it has exited.
     """
 
     phase: Phase = "created"
@@ -37,6 +38,7 @@ class State:
     error: str = ""
     error_code: int = 0
     settled: bool = False
+    auto_remove: bool = False
     remove: bool = False
 
 
@@ -222,7 +224,8 @@ def _start(state: State) -> Decision:
         return state, ()
     if state.phase == "running":
         return state, (E.ANSWER_START,)
-    return State(phase="preparing", run=state.run + 1), (E.SAVE, E.PREPARE)
+    fresh = State(phase="preparing", run=state.run + 1, auto_remove=state.auto_remove)
+    return fresh, (E.SAVE, E.PREPARE)
 
 
 def _started(state: State, fact: Started) -> Decision:
@@ -235,7 +238,7 @@ def _started(state: State, fact: Started) -> Decision:
 
 def _failed(state: State, fact: Failed) -> Decision:
     failed = replace(state, phase="created", error=fact.error, error_code=fact.code)
-    if state.remove:
+    if state.remove or state.auto_remove:
         return _remove(failed)
     return failed, (E.SAVE, E.RELEASE, E.REPORT, E.ANSWER_START, E.ANSWER_EXIT)
 
@@ -254,9 +257,8 @@ def _exited(state: State, fact: Exited) -> Decision:
 
 def _settled(state: State) -> Decision:
     settled = replace(state, settled=True)
-    if settled.remove:
-        after, effects = _remove(settled)
-        return after, effects
+    if settled.remove or settled.auto_remove:
+        return _remove(settled)
     return settled, (E.SAVE, E.ANSWER_START, E.ANSWER_EXIT)
 
 

@@ -83,7 +83,7 @@ class Actors:
 @operation("children.start", "supervisor", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class ChildrenStart:
-    """Start a dynamic child and wait until it is ready. Answer: `name`, `pid`. One that runs is no error."""
+    """Start a dynamic child and wait until it is ready. Answer: `actor`. One that runs is no error."""
 
     kind: str
     name: str

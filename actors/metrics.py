@@ -124,11 +124,11 @@ class _Containers(Collector):
         pids = GaugeMetricFamily("container_pids_current", "Processes and threads.", labels=labels)
         for container in self._running():
             values = [container["id"], container["namespace"], container["runtime"]]
-            path = cgroups.container_path(container["namespace"], container["id"])
-            found = cgroups.statistics(self._layout, path)
-            cpu.add_metric(values, found.cpu_nanoseconds)
-            memory.add_metric(values, found.memory_usage)
-            pids.add_metric(values, found.pids_current)
+            found = cgroups.statistics(self._layout, f"/actord/{container['namespace']}/{container['id']}")
+            if found is not None:
+                cpu.add_metric(values, found.cpu_nanoseconds or 0)
+                memory.add_metric(values, found.memory_bytes or 0)
+                pids.add_metric(values, found.pids or 0)
         yield from (cpu, memory, pids)
 
     def _running(self) -> list[dict[str, Any]]:

@@ -172,7 +172,17 @@ class Switch:
             name = address.rpartition("/")[0]
             error = RemoteError("unavailable", f"actor {name} is not connected", actor=name)
             return [(message.fr, failure(message, error))]
+        if message.type in ("PART", "EVT"):
+            return self._abandon((message.to, message.re))
         return []
+
+    def _abandon(self, key: tuple[str, bytes]) -> list[Send]:
+        """A client has gone away in the middle of an answer: tell the one who answers."""
+        waiting = self._waiting.get(key)
+        if waiting is None or not self._forget(key):
+            return []
+        cancel = Envelope("CANCEL", re=key[1], fr=key[0])
+        return [(f"{waiting.target}/{waiting.inc}", cancel)]
 
     def full(self, address: str, message: Envelope) -> list[Send]:
         """A send failed because the queue to `address` is full."""

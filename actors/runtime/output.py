@@ -139,6 +139,13 @@ class Reader:
             os.close(descriptor)
 
 
+def touch(files: Path) -> None:
+    """Make the files of a process that has not written yet, so that they can be read."""
+    files.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in (*NAMES.values(), INDEX):
+        (files / name).touch(mode=0o600)
+
+
 def _records(index: int, position: int) -> Iterator[tuple[int, int, int, int]]:
     while True:
         block = os.pread(index, _RECORD.size * 64, position)

@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from actors.linux import pidfd, process
+from actors.linux import descriptors, pidfd, process
 from actors.linux.pidfd import Process
 from actors.settings import Settings
 from actors.zygote.birth import Birth, Program, begin
 from actors.zygote.children import Child, Children
-from actors.zygote.control import Closed, Control, Message, pair
+from actors.zygote.control import Closed, Message, pair
 from actors.zygote.exits import Exits
 
 SUPERVISOR = "supervisor"
@@ -48,6 +48,7 @@ class Zygote:
         self._processes: dict[int, multiprocessing.process.BaseProcess] = {}
         self._exits = Exits(settings.state / "exits")
         self._children = Children(settings.state / "children")
+        self._kept: dict[tuple[str, str], list[int]] = {}
         self._stop_by = 0.0
         self._respawn_at = 0.0
         self._respawn_delay = 0.0
@@ -142,6 +143,8 @@ class Zygote:
             self._drain(child)
             self._hang_up(child)
         self._children.remove(child)
+        if status == 0:  # it will not be back for them
+            self._clear_shelves(child.name)
         log.log(
             logging.INFO if status == 0 else logging.WARNING,
             "%s (pid %d) ended with status %s %s",
@@ -164,7 +167,9 @@ class Zygote:
         control.socket.setblocking(False)
         try:
             while True:
-                self._obey(child, control.receive())
+                message, received = control.receive_with()
+                self._keep(child, message, received)
+                self._obey(child, message)
         except (Closed, BlockingIOError):
             return
 
@@ -180,11 +185,27 @@ class Zygote:
         if child.control is None:
             return
         try:
-            self._obey(child, child.control.receive())
+            message, received = child.control.receive_with()
+            self._keep(child, message, received)
+            self._obey(child, message)
         except Closed:
             self._hang_up(child)
         except (ValueError, KeyError, TypeError) as error:
             log.error("%s sent a control message that makes no sense: %s", child.name, error)  # noqa: TRY400
+
+    def _keep(self, child: Child, message: Message, received: list[int]) -> None:
+        """The descriptor store: what is in a FIFO outlives the actor that reads it."""
+        shelf = (child.name, str(message.get("key", "")))
+        if message["op"] in ("keep", "drop"):
+            descriptors.close_all(self._kept.pop(shelf, ()))
+        if message["op"] == "keep":
+            self._kept[shelf] = received
+        else:
+            descriptors.close_all(received)
+
+    def _clear_shelves(self, name: str) -> None:
+        for shelf in [shelf for shelf in self._kept if shelf[0] == name]:
+            descriptors.close_all(self._kept.pop(shelf))
 
     def _obey(self, child: Child, message: Message) -> None:
         match message["op"]:

@@ -1,0 +1,515 @@
+"""Container: one container, its process, its output. Parent (as subreaper) of what the runtime starts.
+
+States and decisions are in actors/lifecycle.py; this file performs the effects. Accepts the `tasks.*`
+operations and `containers.remove`; tells metadata and events what became of the process. It lives on when
+the daemon stops or dies, as long as its container runs. Restarted by the supervisor, always, unless the
+container has been removed; the next incarnation reads the journal and goes on.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Any
+
+from actors import lifecycle as life
+from actors import messages as m
+from actors.actor import Actor
+from actors.call import LATER, Call, Later
+from actors.execs import Execs
+from actors.lifecycle import Effect, Fact, State
+from actors.linux import cgroups, descriptors, pidfd, process
+from actors.linux.pidfd import Process
+from actors.runtime import bundle as files
+from actors.runtime.errors import ContainerError, RuntimeCommandError
+from actors.runtime.launch import Launcher, Running
+from actors.runtime.output import Output
+from actors.streams import Streams
+from actors.zygote.control import Closed
+from storage.errors import StorageError
+from transport.errors import RemoteError
+
+CANNOT_START = 125  # the exit code for a failure that is not the program's
+
+
+class ContainerActor(Actor):
+    """One container."""
+
+    kind = "container"
+
+    def started(self) -> None:
+        """Take the lock, read the journal, ask for the record."""
+        self.namespace, self.id = self.birth.args["namespace"], self.birth.args["id"]
+        self.bundle = self.settings.bundle(self.namespace, self.id)
+        self.bundle.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.lock = os.open(self.bundle / files.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self.lock, fcntl.LOCK_EX)  # waits for a runtime's call that outlived our predecessor
+        self.record: dict[str, Any] = {}
+        self.state = State()
+        self.streams = Streams(self)
+        self.execs = Execs(self)
+        self.runtime_calls = 0
+        self._early: list[Call] = []
+        self._wants_start: list[Call] = []
+        self._wants_exit: list[Call] = []
+        self._wants_removal: list[Call] = []
+        self._watched = -1
+        self._read_journal()
+        self.ask(m.ContainersGet(self.namespace, self.id), self._loaded, limit=3600)
+
+    def stopping(self) -> None:
+        """The daemon stops. A running container keeps its actor; any other comes back from the journal."""
+        if self.state.phase not in ("starting", "running"):
+            self.finish()
+
+    def on_receive(self, message: Any) -> None:
+        """Requests wait until the record has come."""
+        if isinstance(message, Call) and not self.record:
+            self._early.append(message)
+        else:
+            super().on_receive(message)
+
+    def _loaded(self, result: Any) -> None:
+        if isinstance(result, RemoteError):
+            if result.code != "not_found":
+                raise result
+            self._clean_up()  # removed while we were away
+            self.finish()
+            return
+        self.record = result
+        program = self.settings.runtime_binary or result["runtime"]
+        state = self.settings.state / "runtime"
+        self.launcher = Launcher(program, state, self.id, self.bundle, self.lock)
+        self.state = replace(self.state, auto_remove=result["auto_remove"])
+        task = result["task"] or {}
+        self.happened(
+            life.Loaded(
+                start=result["wanted"] == "running",
+                removed=result["wanted"] == "removed",
+                lost=task.get("status") == "running",
+            )
+        )
+        self.execs.recover()
+        for call in self._early:
+            super().on_receive(call)
+        self._early.clear()
+
+    # Facts and effects
+
+    def happened(self, fact: Fact) -> None:
+        """Decide, then do."""
+        self.state, effects = life.decide(self.state, fact)
+        for effect in effects:
+            _PERFORM[effect](self)
+
+    def save(self) -> None:
+        """Journal the state. It outlives every process of ours; a power cut ends the container too."""
+        document = {"state": asdict(self.state), "execs": self.execs.to_journal()}
+        path = self.bundle / files.JOURNAL
+        temporary = path.with_suffix(".new")
+        temporary.write_text(json.dumps(document))
+        temporary.rename(path)
+
+    def _read_journal(self) -> None:
+        try:
+            document = json.loads((self.bundle / files.JOURNAL).read_bytes())
+        except FileNotFoundError:
+            return
+        self.state = State(**document["state"])
+        self.execs.from_journal(document["execs"])
+
+    def _prepare(self) -> None:
+        self.work(self._make_bundle, self._prepared)
+
+    def _make_bundle(self) -> None:
+        """In a worker thread. The snapshot and the network namespace are made while we read the image."""
+        record = self.record
+        network = self.begin(m.NetworkAttach(self.namespace, self.id))
+        target = self.call(m.ImagesGet(self.namespace, record["image"]))["target"]
+        if target["digest"] != record["image_digest"]:
+            target = {**target, "digest": record["image_digest"]}
+        image = files.find_image(self.settings.content, target, record["options"].get("platform", ""))
+        snapshot = self.call(m.SnapshotsPrepare(self.namespace, self.id, image.chain_id))
+        files.mount_rootfs(self.bundle, snapshot["mounts"])
+        files.write_spec(self.bundle, record, image, network()["path"])
+
+    def _prepared(self, result: Any) -> None:
+        self.happened(self._failure(result) if isinstance(result, Exception) else life.Prepared())
+
+    def _failure(self, error: Exception) -> life.Failed:
+        if not isinstance(error, ContainerError | RemoteError | StorageError | OSError):
+            raise error
+        code = error.exit_code if isinstance(error, RuntimeCommandError) else None
+        return life.Failed(str(error), code or CANNOT_START)
+
+    def _start(self) -> None:
+        self.run_runtime(lambda: self._launch(self.streams.open("")), self._launched)
+
+    def _launch(self, output: Output) -> Running:
+        """In a worker thread."""
+        ends = output.writing_ends(self.bundle / files.PIPES)
+        try:
+            return self.launcher.run(ends)
+        finally:
+            descriptors.close_all(ends.values())
+
+    def _launched(self, result: Any) -> None:
+        if isinstance(result, Exception):
+            self.streams.discard("")
+            self.happened(self._failure(result))
+        else:
+            self.happened(life.Started(result.process.pid, result.process.start_time, result.at))
+
+    def _inspect(self) -> None:
+        self.run_runtime(self.launcher.inspect, self._inspected)
+
+    def _inspected(self, result: Any) -> None:
+        if isinstance(result, Running):
+            self._launched(result)
+        elif isinstance(result, Process):
+            self._launched(Running(result, time.time_ns()))  # its end is found by watching it
+        elif result is None:
+            self.happened(life.NeverStarted())
+        else:
+            self.happened(self._failure(result))
+
+    def run_runtime(self, function: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        """Run a call of the runtime in a worker thread; zombies that nobody knows may be its result."""
+        self.runtime_calls += 1
+
+        def finished(result: Any) -> None:
+            self.runtime_calls -= 1
+            then(result)
+            self.child_exited()
+
+        self.work(function, finished)
+
+    def _watch(self) -> None:
+        self.streams.follow("")
+        self._watched = self.watch_process(Process(self.state.pid, self.state.start_time), self._ended)
+
+    def watch_process(self, target: Process, ended: Callable[[], None]) -> int:
+        """Call `ended`, in the actor's thread, when the process has ended. Returns its pidfd, or -1."""
+        try:
+            descriptor = target.open()
+        except ProcessLookupError:
+            self.soon(ended)
+            return -1
+
+        def readable() -> None:
+            self.host.pump.unwatch(descriptor)
+            self.soon(ended)
+
+        self.host.pump.call(lambda: self.host.pump.watch(descriptor, readable))
+        return descriptor
+
+    def _ended(self) -> None:
+        target = Process(self.state.pid, self.state.start_time)
+        code, at = self.exit_of(target, self._watched)
+        self.happened(life.Exited(code, at))
+        self.exit_taken(target, self._watched)
+        self._watched = -1
+
+    def exit_of(self, target: Process, descriptor: int) -> tuple[int | None, int]:
+        """Exit code and time of a process that has ended: from whoever can know. None: nobody can.
+
+        Our own child stays a zombie until `exit_taken`, so that the next incarnation finds it too.
+        """
+        status, at = process.peek_child(target.pid), time.time_ns()
+        if status is None:
+            status, at = self._ask_zygote(target)
+        if status is None and descriptor >= 0:
+            status, at = pidfd.exit_status(descriptor), time.time_ns()
+        return (None if status is None else process.exit_code(status)), at or time.time_ns()
+
+    def _ask_zygote(self, target: Process) -> tuple[int | None, int]:
+        try:
+            found = self.birth.control.ask(op="exit_of", pid=target.pid, start=target.start_time)
+        except (Closed, OSError):
+            return None, 0
+        return found["status"], found["at"]
+
+    def exit_taken(self, target: Process, descriptor: int) -> None:
+        """The exit is journalled: let go of the zombie and of what the zygote keeps."""
+        process.reap(target.pid)
+        if descriptor >= 0:
+            os.close(descriptor)
+        self.host.say(op="exit_taken", pid=target.pid, start=target.start_time)
+
+    def child_exited(self) -> None:
+        """Reap orphans that came to us. Those we watch, and those of a call under way, have their own way."""
+        while not self.runtime_calls and (found := process.peek_children()) is not None:
+            if found[0] == self.state.pid and self.state.phase == "running":
+                return
+            if self.execs.knows(found[0]):
+                return
+            process.reap(found[0])
+
+    def _kill(self) -> None:
+        self.signal_process(Process(self.state.pid, self.state.start_time), signal.SIGKILL)
+
+    @staticmethod
+    def signal_process(target: Process, number: int) -> None:
+        """Send a signal to exactly this process; one that has ended is fine."""
+        try:
+            descriptor = target.open()
+        except ProcessLookupError:
+            return
+        try:
+            pidfd.send_signal(descriptor, number)
+        except ProcessLookupError:
+            return
+        finally:
+            os.close(descriptor)
+
+    def _release(self) -> None:
+        self.streams.drain("", lambda: self.run_runtime(self._clean_up_run, self._released))
+
+    def _clean_up_run(self) -> None:
+        """In a worker thread: what the run held, except its snapshot and its output."""
+        cgroups.kill(cgroups.detect(), files.cgroups_path(self.namespace, self.id))
+        self.launcher.delete()
+        files.unmount_rootfs(self.bundle)
+        self.call(m.NetworkDetach(self.namespace, self.id))
+
+    def _released(self, result: Any) -> None:
+        if isinstance(result, Exception):
+            self.log.warning("cleaning up after the run: %s; tried again", result)
+            self.later(1.0, self._release)
+        else:
+            self.happened(life.Released())
+
+    def _report(self) -> None:
+        self.ask(self._task(), self._told)
+
+    def _task(self) -> m.TasksRecord:
+        state = self.state
+        status = {"running": "running", "exited": "stopped"}.get(state.phase, "created")
+        return m.TasksRecord(
+            namespace=self.namespace,
+            id=self.id,
+            revision=time.time_ns(),
+            status=status,
+            pid=state.pid if state.phase == "running" else 0,
+            started_at=state.started_at,
+            exited_at=state.exited_at,
+            exit_code=state.exit_code if state.phase == "exited" and state.known else None,
+            error=state.error,
+        )
+
+    def _told(self, result: Any) -> None:
+        if isinstance(result, Exception):
+            self.log.warning("not told: %s", result)
+
+    def announce(
+        self,
+        topic: str,
+        key: str,
+        at: int,
+        then: Callable[[Any], None] | None = None,
+        **body: Any,
+    ) -> None:
+        """Publish an event about this container, once for each `key`."""
+        event = {"container_id": self.id, **body}
+        full = f"{topic}:{self.namespace}:{self.id}:{key}"
+        self.ask(m.EventsPublish(self.namespace, topic, full, event, at), then or self._told, limit=600)
+
+    def _announce_start(self) -> None:
+        state = self.state
+        key = f"{state.run}:{self.record['created_at']}"
+        self.announce("/tasks/start", key, state.started_at, pid=state.pid)
+
+    def _settle_exit(self) -> None:
+        """First durable, then announced."""
+        self.ask(self._task(), self._announce_exit, limit=600)
+
+    def _announce_exit(self, result: Any) -> None:
+        self._told(result)
+        state = self.state
+        key = f"{state.run}:{self.record['created_at']}"
+        status = state.exit_code if state.known else None
+        body = {"id": self.id, "pid": state.pid, "exit_status": status, "exited_at": state.exited_at}
+        self.announce("/tasks/exit", key, state.exited_at, lambda _: self.happened(life.Settled()), **body)
+
+    def _remove(self) -> None:
+        self.work(self._remove_all, self._removed)
+
+    def _remove_all(self) -> None:
+        """In a worker thread. First the wish is durable, last the record goes: a crash between repeats it."""
+        self.call(m.ContainersWant(self.namespace, self.id, "removed"))
+        if not self.state.settled:
+            self._clean_up_run()
+        self.call(m.SnapshotsRemove(self.namespace, self.id))
+        self.call(m.ContainersForget(self.namespace, self.id))
+
+    def _removed(self, result: Any) -> None:
+        if isinstance(result, RemoteError) and result.code == "not_found":
+            result = None  # the record went in an earlier attempt
+        if isinstance(result, Exception):
+            self.log.warning("removal: %s; tried again", result)
+            self.later(1.0, self._remove)
+            return
+        at = time.time_ns()
+        self.announce("/containers/delete", str(self.record["created_at"]), at, id=self.id)
+        self.happened(life.Removed())
+
+    def _clean_up(self) -> None:
+        files.unmount_rootfs(self.bundle)
+        shutil.rmtree(self.settings.logs(self.namespace, self.id), ignore_errors=True)
+        shutil.rmtree(self.bundle, ignore_errors=True)
+
+    def _answer_start(self) -> None:
+        self.streams.serve("")
+        for call in self._take(self._wants_start):
+            if self.state.error:
+                call.fail(self._start_error())
+            else:
+                call.reply({"status": self.state.phase, "pid": self.state.pid})
+
+    def _start_error(self) -> RemoteError:
+        details = {"exit_code": self.state.error_code}
+        return RemoteError("failed_precondition", self.state.error, outcome="done", details=details)
+
+    def _answer_exit(self) -> None:
+        for call in self._take(self._wants_exit):
+            call.settle(self.exit_answer())
+        self.streams.serve("")
+
+    def exit_answer(self) -> Any:
+        """What those who wait for the exit are told."""
+        state = self.state
+        if state.error:
+            return self._start_error()
+        code = state.exit_code if state.known else None
+        return {"exit_code": code, "exited_at": state.exited_at, "error": state.error}
+
+    def has_settled(self) -> bool:
+        """Whether those who wait for the exit have waited long enough."""
+        if self.state.auto_remove or self.state.remove:
+            return self.state.phase == "gone"
+        return (self.state.phase == "exited" and self.state.settled) or bool(self.state.error)
+
+    def _answer_removed(self) -> None:
+        for call in self._take(self._wants_removal):
+            call.reply({})
+
+    @staticmethod
+    def _take(calls: list[Call]) -> list[Call]:
+        taken = list(calls)
+        calls.clear()
+        return taken
+
+    def _finish(self) -> None:
+        """Nobody is left without the end of what they follow; then the directories go, and we."""
+        if self.streams.busy():
+            self.later(0.05, self._finish)
+            return
+        self._clean_up()
+        self.finish()
+
+    # Operations
+
+    def tasks_start(self, _body: m.TasksStart, call: Call) -> Later:
+        """Start it."""
+        refusal = life.refuse_start(self.state)
+        if refusal:
+            raise RemoteError("failed_precondition", f"container {self.record['name']} {refusal}")
+        self._wants_start.append(call)
+        self.happened(life.Start())
+        return LATER
+
+    def tasks_state(self, _body: m.TasksState, _: Call) -> dict[str, Any]:
+        """All that is known."""
+        return {
+            **asdict(self.state),
+            "bundle": str(self.bundle),
+            "logs": str(self.settings.logs(self.namespace, self.id)),
+            "execs": self.execs.to_journal(),
+        }
+
+    def tasks_kill(self, body: m.TasksKill, _: Call) -> None:
+        """Signal its process, or an exec's."""
+        if body.signal not in signal.valid_signals():
+            raise RemoteError("invalid_argument", f"there is no signal {body.signal}")
+        if body.exec_id:
+            self.signal_process(self.execs.process(body.exec_id), body.signal)
+            return
+        self._refuse_unless_running()
+        self.signal_process(Process(self.state.pid, self.state.start_time), body.signal)
+
+    def _refuse_unless_running(self) -> None:
+        if self.state.phase != "running":
+            name = self.record["name"]
+            raise RemoteError("failed_precondition", f"container {name} is not running; see actr ps -a")
+
+    def tasks_stop(self, body: m.TasksStop, call: Call) -> Later:
+        """The stop signal; then, in time, the other one."""
+        if self.state.phase == "running":
+            target = Process(self.state.pid, self.state.start_time)
+            self.signal_process(target, signal.SIGTERM)
+            self.later(max(0.0, body.grace), lambda: self.signal_process(target, signal.SIGKILL))
+        return self.tasks_wait(m.TasksWait(), call)
+
+    def tasks_wait(self, _body: m.TasksWait, call: Call) -> Later:
+        """Answered when it has exited."""
+        if self.has_settled():
+            call.settle(self.exit_answer())
+        elif self.state.phase == "created":
+            name = self.record["name"]
+            raise RemoteError("failed_precondition", f"container {name} has not been started")
+        else:
+            self._wants_exit.append(call)
+        return LATER
+
+    def tasks_output(self, body: m.TasksOutput, call: Call) -> Later:
+        """Its output, as far as it has come, or until the end."""
+        if body.exec_id:
+            self.execs.process(body.exec_id)  # not found is an error
+        self.streams.add(body, call)
+        return LATER
+
+    def credited(self, call: Call) -> None:
+        """A follower takes more."""
+        self.streams.credited(call)
+
+    def tasks_exec(self, body: m.TasksExec, call: Call) -> Later:
+        """One more process."""
+        self._refuse_unless_running()
+        self.execs.start(body, call)
+        return LATER
+
+    def tasks_exec_delete(self, body: m.TasksExecDelete, _: Call) -> None:
+        """Forget one that has ended."""
+        self.execs.delete(body.exec_id)
+
+    def containers_remove(self, body: m.ContainersRemove, call: Call) -> Later:
+        """Remove it with all that belongs to it."""
+        refusal = life.refuse_remove(self.state, force=body.force)
+        if refusal:
+            raise RemoteError("failed_precondition", f"container {self.record['name']} {refusal}")
+        self._wants_removal.append(call)
+        self.happened(life.Remove())
+        return LATER
+
+
+_PERFORM: dict[Effect, Callable[[ContainerActor], None]] = {
+    Effect.SAVE: ContainerActor.save,
+    Effect.PREPARE: ContainerActor._prepare,  # noqa: SLF001  # the table belongs to the class
+    Effect.START: ContainerActor._start,  # noqa: SLF001
+    Effect.INSPECT: ContainerActor._inspect,  # noqa: SLF001
+    Effect.WATCH: ContainerActor._watch,  # noqa: SLF001
+    Effect.KILL: ContainerActor._kill,  # noqa: SLF001
+    Effect.RELEASE: ContainerActor._release,  # noqa: SLF001
+    Effect.REPORT: ContainerActor._report,  # noqa: SLF001
+    Effect.ANNOUNCE_START: ContainerActor._announce_start,  # noqa: SLF001
+    Effect.SETTLE: ContainerActor._settle_exit,  # noqa: SLF001
+    Effect.REMOVE: ContainerActor._remove,  # noqa: SLF001
+    Effect.ANSWER_START: ContainerActor._answer_start,  # noqa: SLF001
+    Effect.ANSWER_EXIT: ContainerActor._answer_exit,  # noqa: SLF001
+    Effect.ANSWER_REMOVED: ContainerActor._answer_removed,  # noqa: SLF001
+    Effect.FINISH: ContainerActor._finish,  # noqa: SLF001
+}

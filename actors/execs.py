@@ -1,0 +1,208 @@
+"""Execs: further processes in a running container, each with its own life, output and exit code.
+
+Journalled beside the container's state, so that one under way survives its actor. An exec is known by an
+id that its client chose: asking again for the same id starts nothing twice.
+"""
+
+import re
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from actors.call import Call
+from actors.linux import descriptors
+from actors.linux.pidfd import Process
+from actors.messages import TasksExec
+from actors.runtime import bundle as files
+from actors.runtime.errors import ContainerError, RuntimeCommandError
+from actors.runtime.launch import Running
+from transport.errors import RemoteError
+
+if TYPE_CHECKING:
+    from actors.container import ContainerActor
+
+CANNOT_EXEC = 126
+KEEP = 60.0  # seconds that the output of an ended exec is kept for a client that does not let go of it
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,75}\Z", re.ASCII)
+
+
+@dataclass(slots=True)
+class Exec:
+    """What is journalled of one. `drained` says that its output is complete."""
+
+    phase: Literal["starting", "running", "exited"] = "starting"
+    pid: int = 0
+    start_time: int = 0
+    exit_code: int | None = None
+    exited_at: int = 0
+    error: str = ""
+    error_code: int = 0
+    drained: bool = False
+
+
+class Execs:
+    """The execs of one container."""
+
+    def __init__(self, actor: "ContainerActor") -> None:
+        self._actor = actor
+        self._known: dict[str, Exec] = {}
+        self._watched: dict[str, int] = {}
+
+    def to_journal(self) -> dict[str, Any]:
+        """Plain form."""
+        return {name: asdict(one) for name, one in self._known.items()}
+
+    def from_journal(self, plain: dict[str, Any]) -> None:
+        """Read it back; `recover` then goes on where each stood."""
+        self._known = {name: Exec(**fields) for name, fields in plain.items()}
+
+    def recover(self) -> None:
+        """Take up those that were under way when the last incarnation ended."""
+        for name, one in list(self._known.items()):
+            if one.phase == "starting":
+                self._recover_start(name, one)
+            elif one.phase == "running":
+                self._watch(name, one)
+            elif not one.drained:
+                self._ended(name)
+            else:
+                self._expire(name)
+
+    def _recover_start(self, name: str, one: Exec) -> None:
+        """The runtime's call has ended, since we hold the lock: either it left a pid, or it failed."""
+        try:
+            pid = int((self._directory(name) / files.PID_FILE).read_text())
+            running = Running(Process.of(pid), time.time_ns())
+        except (FileNotFoundError, ProcessLookupError, ValueError):
+            one.error, one.error_code = "the start was cut off by a crash", CANNOT_EXEC
+            self._finished(name, None)
+        else:
+            self._launched(name, running, None)
+
+    def knows(self, pid: int) -> bool:
+        """Whether this is a process that we watch."""
+        return any(one.pid == pid and one.phase == "running" for one in self._known.values())
+
+    def process(self, name: str) -> Process:
+        """The process of an exec. Raises RemoteError not_found."""
+        one = self._find(name)
+        return Process(one.pid, one.start_time)
+
+    def has_ended(self, name: str) -> bool:
+        """Whether it has exited and its output is complete."""
+        one = self._known.get(name)
+        return one is None or one.drained
+
+    def exit_answer(self, name: str) -> Any:
+        """What those who wait for its exit are told."""
+        one = self._find(name)
+        if one.error:
+            return self._error(one)
+        return {"exit_code": one.exit_code, "exited_at": one.exited_at, "error": ""}
+
+    def _find(self, name: str) -> Exec:
+        if name not in self._known:
+            text = f"container {self._actor.record['name']} has no exec {name!r}"
+            raise RemoteError("not_found", text)
+        return self._known[name]
+
+    def _error(self, one: Exec) -> RemoteError:
+        details = {"exit_code": one.error_code}
+        return RemoteError("failed_precondition", one.error, outcome="done", details=details)
+
+    def start(self, body: TasksExec, call: Call) -> None:
+        """Start one, unless it is known already."""
+        if not _ID.match(body.exec_id):
+            raise RemoteError("invalid_argument", f"exec id {body.exec_id[:80]!r} is not usable")
+        if body.exec_id in self._known:
+            call.settle(self._started_answer(body.exec_id))
+            return
+        wish = files.Wishes(args=tuple(body.args), env=tuple(body.env), cwd=body.cwd, user=body.user)
+        self._known[body.exec_id] = Exec()
+        self._actor.save()
+        self._actor.run_runtime(
+            lambda: self._launch(body.exec_id, wish),
+            lambda result: self._launched(body.exec_id, result, call),
+        )
+
+    def _started_answer(self, name: str) -> Any:
+        one = self._known[name]
+        return self._error(one) if one.error else {"pid": one.pid}
+
+    def _launch(self, name: str, wish: files.Wishes) -> Running:
+        """In a worker thread."""
+        actor, directory = self._actor, self._directory(name)
+        output = actor.streams.open(name)
+        process = files.write_process(actor.bundle, directory, wish)
+        ends = output.writing_ends(actor.streams.pipes(name))
+        try:
+            return actor.launcher.exec(directory, process, ends)
+        finally:
+            descriptors.close_all(ends.values())
+
+    def _launched(self, name: str, result: Any, call: Call | None) -> None:
+        one = self._known[name]
+        if isinstance(result, Running):
+            one.phase, one.pid, one.start_time = "running", result.process.pid, result.process.start_time
+            self._actor.save()
+            self._watch(name, one)
+            self._actor.announce("/tasks/exec-started", name, result.at, exec_id=name, pid=one.pid)
+        elif isinstance(result, ContainerError | OSError):
+            code = result.exit_code if isinstance(result, RuntimeCommandError) else None
+            one.error, one.error_code = str(result), code or CANNOT_EXEC
+            self._actor.streams.discard(name)
+            self._finished(name, None)
+        else:
+            raise result
+        if call is not None:
+            call.settle(self._started_answer(name))
+
+    def _watch(self, name: str, one: Exec) -> None:
+        self._actor.streams.follow(name)
+        target = Process(one.pid, one.start_time)
+        self._watched[name] = self._actor.watch_process(target, lambda: self._exited(name))
+
+    def _exited(self, name: str) -> None:
+        one = self._known[name]
+        target, descriptor = Process(one.pid, one.start_time), self._watched.pop(name)
+        one.exit_code, one.exited_at = self._actor.exit_of(target, descriptor)
+        one.phase = "exited"
+        self._actor.save()
+        self._actor.exit_taken(target, descriptor)
+        self._ended(name)
+
+    def _ended(self, name: str) -> None:
+        one = self._known[name]
+        at = one.exited_at
+        self._actor.announce(
+            "/tasks/exit", name, at, id=name, pid=one.pid, exit_status=one.exit_code, exited_at=at
+        )
+        self._actor.streams.drain(name, lambda: self._finished(name, one.exit_code))
+
+    def _finished(self, name: str, code: int | None) -> None:
+        one = self._known.get(name)
+        if one is None:
+            return
+        one.phase, one.exit_code, one.drained = "exited", code, True
+        self._actor.save()
+        self._actor.streams.serve(name)
+        self._expire(name)
+
+    def _expire(self, name: str) -> None:
+        self._actor.later(KEEP, lambda: self._forget(name))
+
+    def delete(self, name: str) -> None:
+        """Forget one that has exited; one that is unknown is fine."""
+        one = self._known.get(name)
+        if one is not None and one.phase != "exited":
+            raise RemoteError("failed_precondition", f"exec {name} is still running; kill it first")
+        self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        if self._known.pop(name, None) is not None:
+            shutil.rmtree(self._directory(name), ignore_errors=True)
+            self._actor.save()
+
+    def _directory(self, name: str) -> Any:
+        return self._actor.bundle / files.EXECS / name

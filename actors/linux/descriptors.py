@@ -1,0 +1,90 @@
+"""File descriptors passed between processes, and who is at the other end of a Unix socket.
+
+The sockets are SOCK_SEQPACKET: one send is one message, so a payload and its descriptors arrive together
+or not at all.
+"""
+
+import contextlib
+import os
+import socket
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+MOST_DESCRIPTORS = 253
+"""What the kernel takes in one message (SCM_MAX_FD)."""
+
+_NUMBER = struct.Struct("=i")
+_CREDENTIALS = struct.Struct("=iII")
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The process that connected, or made the socket pair: not necessarily the one that writes now."""
+
+    pid: int
+    uid: int
+    gid: int
+
+
+def socket_pair() -> tuple[socket.socket, socket.socket]:
+    """Two connected ends, close-on-exec, that keep message boundaries."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def send(connection: socket.socket, payload: bytes, descriptors: Sequence[int] = ()) -> None:
+    """Send one message; the receiver gets duplicates, the caller keeps (and closes) its own.
+
+    Raises:
+        ValueError: the payload is empty (that would look like the end) or there are too many descriptors.
+        OSError: the payload does not fit (EMSGSIZE), the peer is gone (EPIPE), or it would block.
+    """
+    if not payload or len(descriptors) > MOST_DESCRIPTORS:
+        raise ValueError(f"a message carries a payload and at most {MOST_DESCRIPTORS} descriptors")
+    if descriptors:
+        socket.send_fds(connection, [payload], list(descriptors), socket.MSG_NOSIGNAL)
+    else:
+        connection.send(payload, socket.MSG_NOSIGNAL)
+
+
+def receive(
+    connection: socket.socket, most_bytes: int, most_descriptors: int = 16
+) -> tuple[bytes, list[int]]:
+    """The next message and its descriptors, which are close-on-exec and now the caller's to close.
+
+    Raises:
+        EOFError: the peer has closed.
+        ValueError: the message exceeded a limit; nothing of it is kept open.
+        OSError: the socket failed, or would block.
+    """
+    # Not socket.recv_fds: Python 3.11 drops the flags it is given, and with them close-on-exec.
+    room = socket.CMSG_LEN(most_descriptors * _NUMBER.size)
+    payload, ancillary, seen, _ = connection.recvmsg(most_bytes, room, socket.MSG_CMSG_CLOEXEC)
+    descriptors = [number for item in ancillary for number in _numbers(*item)]
+    if seen & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        close_all(descriptors)
+        raise ValueError(f"message of more than {most_bytes} bytes or {most_descriptors} descriptors")
+    if not payload:
+        close_all(descriptors)
+        raise EOFError("the peer has closed")
+    return payload, descriptors
+
+
+def _numbers(level: int, kind: int, packed: bytes) -> list[int]:
+    if (level, kind) != (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+        return []
+    whole = len(packed) - len(packed) % _NUMBER.size
+    return [number for (number,) in _NUMBER.iter_unpack(packed[:whole])]
+
+
+def close_all(descriptors: Iterable[int]) -> None:
+    """Close each of them; one that is closed already does not keep the rest open."""
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+
+
+def peer(connection: socket.socket) -> Peer:
+    """Pid, user and group of the other end, as the kernel took them down when it connected (SO_PEERCRED)."""
+    packed = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return Peer(*_CREDENTIALS.unpack(packed))

@@ -1,0 +1,28 @@
+"""The one handle on the C library, and the rule that a failed call is an OSError.
+
+The standard library has no `prctl`, `mount`, `umount2` or `unshare` in Python 3.11; the modules beside this
+one give each of them a wrapper of a few lines.
+"""
+
+import ctypes
+import os
+from collections.abc import Callable
+from typing import Any
+
+libc = ctypes.CDLL(None, use_errno=True)
+"""`use_errno` keeps a private copy of errno per thread, so that the interpreter cannot overwrite it."""
+
+
+def checked(function: Callable[..., Any], *arguments: Any, about: str | None = None) -> int:
+    """Call a libc function that answers -1 on failure.
+
+    `about` is the file name that the error carries, where there is one.
+
+    Raises:
+        OSError: with the call's errno (and so PermissionError, FileNotFoundError and their kin).
+    """
+    result = int(function(*arguments))
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), about)
+    return result

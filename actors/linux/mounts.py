@@ -1,0 +1,307 @@
+"""Mounting, unmounting, and reading what is mounted.
+
+A mount value is what a snapshot answers with: type, source and options in the words of mount(8). Overlay
+options can exceed the kernel's page when every lower directory is named in full, so a value may carry a
+`base`, to which its directories are relative. The working directory belongs to the whole process; such a
+mount is therefore made in a thread of its own that has unshared it.
+"""
+
+import contextlib
+import ctypes
+import errno
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from actors.linux.libc import checked, libc
+from actors.linux.threads import CLONE_FS, in_own_thread
+
+MS_RDONLY = 1
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_NOEXEC = 8
+MS_SYNCHRONOUS = 16
+MS_REMOUNT = 32
+MS_MANDLOCK = 64
+MS_DIRSYNC = 128
+MS_NOSYMFOLLOW = 256
+MS_NOATIME = 1024
+MS_NODIRATIME = 2048
+MS_BIND = 4096
+MS_REC = 16384
+MS_SILENT = 32768
+MS_UNBINDABLE = 1 << 17
+MS_PRIVATE = 1 << 18
+MS_SLAVE = 1 << 19
+MS_SHARED = 1 << 20
+MS_RELATIME = 1 << 21
+MS_STRICTATIME = 1 << 24
+MS_LAZYTIME = 1 << 25
+
+_MNT_DETACH = 2
+_UMOUNT_NOFOLLOW = 8
+_OPTIONS_BYTES = 4095  # the kernel copies one page, its closing zero included
+_MOST_ROUNDS = 1024
+
+_SET = {
+    "bind": MS_BIND,
+    "rbind": MS_BIND | MS_REC,
+    "dirsync": MS_DIRSYNC,
+    "lazytime": MS_LAZYTIME,
+    "mand": MS_MANDLOCK,
+    "noatime": MS_NOATIME,
+    "nodev": MS_NODEV,
+    "nodiratime": MS_NODIRATIME,
+    "noexec": MS_NOEXEC,
+    "nosuid": MS_NOSUID,
+    "nosymfollow": MS_NOSYMFOLLOW,
+    "relatime": MS_RELATIME,
+    "remount": MS_REMOUNT,
+    "ro": MS_RDONLY,
+    "silent": MS_SILENT,
+    "strictatime": MS_STRICTATIME,
+    "sync": MS_SYNCHRONOUS,
+}
+_CLEAR = {
+    "async": MS_SYNCHRONOUS,
+    "atime": MS_NOATIME,
+    "defaults": 0,
+    "dev": MS_NODEV,
+    "diratime": MS_NODIRATIME,
+    "exec": MS_NOEXEC,
+    "loud": MS_SILENT,
+    "nolazytime": MS_LAZYTIME,
+    "nomand": MS_MANDLOCK,
+    "norelatime": MS_RELATIME,
+    "nostrictatime": MS_STRICTATIME,
+    "rw": MS_RDONLY,
+    "suid": MS_NOSUID,
+    "symfollow": MS_NOSYMFOLLOW,
+}
+_PROPAGATION = {
+    f"{prefix}{name}": flag | recursion
+    for name, flag in (
+        ("private", MS_PRIVATE),
+        ("shared", MS_SHARED),
+        ("slave", MS_SLAVE),
+        ("unbindable", MS_UNBINDABLE),
+    )
+    for prefix, recursion in (("", 0), ("r", MS_REC))
+}
+# What a bind mount takes only when it is remounted.
+_NEEDS_REMOUNT = (
+    MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME | MS_RELATIME | MS_NOSYMFOLLOW
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One thing to mount: containerd's mount value, and the directory its relative paths start from."""
+
+    type: str
+    source: str
+    options: tuple[str, ...] = ()
+    base: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Mount options as the system call takes them."""
+
+    flags: int
+    propagation: int
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class MountPoint:
+    """One line of /proc/self/mountinfo (proc_pid_mountinfo(5))."""
+
+    mount_id: int
+    parent_id: int
+    root: str
+    target: str
+    options: tuple[str, ...]
+    propagation: tuple[str, ...]
+    type: str
+    source: str
+    super_options: tuple[str, ...]
+
+
+def parse_options(options: Iterable[str]) -> Options:
+    """Words of mount(8) into flags, propagation flags and the file system's own option string.
+
+    A later word wins over an earlier one. What is not known here is the file system's.
+    """
+    flags = propagation = 0
+    data: list[str] = []
+    for word in options:
+        if word in _SET:
+            flags |= _SET[word]
+        elif word in _CLEAR:
+            flags &= ~_CLEAR[word]
+        elif word in _PROPAGATION:
+            propagation = _PROPAGATION[word]
+        else:
+            data.append(word)
+    return Options(flags, propagation, ",".join(data))
+
+
+def mount(source: str, target: str, fstype: str = "", flags: int = 0, options: str = "") -> None:
+    """A thin wrapper of the system call; `options` are the words that the file system itself reads.
+
+    Raises:
+        OSError: the kernel's reason; E2BIG when the option string exceeds its page.
+    """
+    packed = os.fsencode(options)
+    if len(packed) > _OPTIONS_BYTES:
+        raise OSError(errno.E2BIG, f"mount options of {len(packed)} bytes exceed {_OPTIONS_BYTES}", target)
+    checked(
+        libc.mount,
+        ctypes.c_char_p(os.fsencode(source) or None),
+        ctypes.c_char_p(os.fsencode(target)),
+        ctypes.c_char_p(os.fsencode(fstype) or None),
+        ctypes.c_ulong(flags),
+        ctypes.c_char_p(packed or None),
+        about=target,
+    )
+
+
+def umount(target: str, *, detach: bool = False) -> None:
+    """Call umount2(2); symbolic links are not followed. `detach` takes a busy mount out of the tree at once.
+
+    Raises:
+        OSError: EINVAL when nothing is mounted there, EBUSY when it is in use.
+    """
+    flags = _UMOUNT_NOFOLLOW | (_MNT_DETACH if detach else 0)
+    checked(libc.umount2, ctypes.c_char_p(os.fsencode(target)), ctypes.c_int(flags), about=target)
+
+
+def bind(source: str, target: str, *, recursive: bool = False, read_only: bool = False) -> None:
+    """Show the file or directory at a second place; read-only holds for the top mount, not those below."""
+    words = ("rbind" if recursive else "bind", "ro" if read_only else "rw")
+    mount_one(Mount("bind", source, words), target)
+
+
+def mount_one(value: Mount, target: str) -> None:
+    """Mount one value: every step of it, or none.
+
+    Raises:
+        OSError: as `mount`.
+    """
+    if value.base is None:
+        _mount_here(value, target)
+        return
+    base = value.base
+
+    def work() -> None:
+        os.chdir(base)
+        _mount_here(value, target)
+
+    # Relative to where the caller stands, not to the base.
+    target = str(Path(target).absolute())
+    in_own_thread(CLONE_FS, work)
+
+
+def _mount_here(value: Mount, target: str) -> None:
+    options = parse_options(value.options)
+    fstype = "" if value.type == "bind" else value.type
+    flags = options.flags | (MS_BIND if value.type == "bind" else 0)
+    mount(value.source, target, fstype, flags, options.data)
+    try:
+        if flags & MS_BIND and flags & _NEEDS_REMOUNT and not flags & MS_REMOUNT:
+            mount("", target, "", (flags & ~MS_REC) | MS_REMOUNT)
+        if options.propagation:
+            mount("", target, "", options.propagation)
+    except OSError:
+        with contextlib.suppress(OSError):
+            umount(target, detach=True)
+        raise
+
+
+def mount_all(values: Sequence[Mount], target: str) -> None:
+    """Mount the values one over the other on one target; after a failure none of them is left.
+
+    A SIGKILL between two of them leaves the earlier ones: `umount_below(target)` before trying again.
+
+    Raises:
+        OSError: as `mount`.
+    """
+    for done, value in enumerate(values):
+        try:
+            mount_one(value, target)
+        except OSError:
+            for _ in range(done):
+                with contextlib.suppress(OSError):
+                    umount(target, detach=True)
+            raise
+
+
+_OCTAL = re.compile(r"\\([0-7]{3})")
+
+
+def _unescape(text: str) -> str:
+    return _OCTAL.sub(lambda match: chr(int(match[1], 8)), text)
+
+
+def parse_mountinfo(text: str) -> list[MountPoint]:
+    """The lines of a mountinfo file, in its order: a mount comes after the one it stands on."""
+    return [_parse_line(line) for line in text.split("\n") if line]
+
+
+def _parse_line(line: str) -> MountPoint:
+    fields = line.split(" ")
+    dash = fields.index("-", 6)
+    fstype, source, super_options = fields[dash + 1 : dash + 4]
+    return MountPoint(
+        mount_id=int(fields[0]),
+        parent_id=int(fields[1]),
+        root=_unescape(fields[3]),
+        target=_unescape(fields[4]),
+        options=tuple(fields[5].split(",")),
+        propagation=tuple(fields[6:dash]),
+        type=fstype,
+        source=_unescape(source),
+        super_options=tuple(_unescape(super_options).split(",")),
+    )
+
+
+def mount_points() -> list[MountPoint]:
+    """What is mounted in the mount namespace of this process."""
+    return parse_mountinfo(os.fsdecode(Path("/proc/self/mountinfo").read_bytes()))
+
+
+def mounted_below(path: str) -> list[MountPoint]:
+    """The mounts on `path` and beneath it, in an order in which they can be unmounted.
+
+    `path` is absolute and without symbolic links, as the kernel gives it.
+    """
+    prefix = path.rstrip("/") + "/"
+    found = [point for point in mount_points() if point.target == path or point.target.startswith(prefix)]
+    return found[::-1]
+
+
+def is_mount_point(path: str) -> bool:
+    """Whether anything is mounted exactly there (bind mounts of files included)."""
+    return any(point.target == path for point in mount_points())
+
+
+def umount_below(path: str) -> None:
+    """Detach everything mounted on `path` and beneath it. Nothing mounted is fine.
+
+    Raises:
+        OSError: a mount would not go.
+    """
+    for _ in range(_MOST_ROUNDS):
+        found = mounted_below(path)
+        if not found:
+            return
+        try:
+            umount(found[0].target, detach=True)
+        except OSError as error:
+            # Somebody else may have been quicker; the next round looks again.
+            if error.errno not in {errno.EINVAL, errno.ENOENT} or is_mount_point(found[0].target):
+                raise
+    raise OSError(errno.EBUSY, f"more than {_MOST_ROUNDS} mounts below", path)

@@ -1,0 +1,77 @@
+"""Persistent network namespaces: one bound to a file, so that it lives without any process in it.
+
+A namespace is complete before it is bound. So a SIGKILL leaves nothing, or an empty file, or the finished
+namespace; calling `create` or `remove` again is right in each of the three cases.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+import struct
+from pathlib import Path
+
+from actors.linux import mounts
+from actors.linux.threads import CLONE_NEWNET, in_own_thread
+
+_NS_GET_NSTYPE = 0xB703  # linux/nsfs.h: _IO(0xb7, 3)
+_SIOCGIFFLAGS = 0x8913
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP = 1
+_IFREQ = struct.Struct("=16sH22x")
+_MOST_STACKED = 64
+
+
+def exists(path: Path) -> bool:
+    """Whether a network namespace is bound to this file."""
+    try:
+        # Non-blocking, in case somebody put a FIFO there.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return False
+    try:
+        return fcntl.ioctl(descriptor, _NS_GET_NSTYPE) == CLONE_NEWNET
+    except OSError as error:
+        if error.errno in {errno.ENOTTY, errno.EINVAL}:
+            return False
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def create(path: Path) -> None:
+    """A new network namespace at `path`, its loopback interface up; what is there already is kept.
+
+    Raises:
+        OSError: no privilege, or the path's parent does not exist.
+    """
+    if exists(path):
+        return
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
+    in_own_thread(CLONE_NEWNET, lambda: _furnish_and_bind(path))
+
+
+def _furnish_and_bind(path: Path) -> None:
+    _bring_loopback_up()
+    mounts.bind("/proc/thread-self/ns/net", str(path))
+
+
+def _bring_loopback_up() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
+        _, flags = _IFREQ.unpack(fcntl.ioctl(control, _SIOCGIFFLAGS, _IFREQ.pack(b"lo", 0)))
+        fcntl.ioctl(control, _SIOCSIFFLAGS, _IFREQ.pack(b"lo", flags | _IFF_UP))
+
+
+def remove(path: Path) -> None:
+    """Unbind and delete the file; the namespace ends with its last process. Nothing there is fine.
+
+    Raises:
+        OSError: no privilege, or the file is bound to something that will not go.
+    """
+    for _ in range(_MOST_STACKED):
+        if not exists(path):
+            break
+        mounts.umount(str(path), detach=True)
+    path.unlink(missing_ok=True)

@@ -1,0 +1,12 @@
+"""syncfs(2): one call that makes all of a filesystem durable, instead of one for each file."""
+
+from actors.linux.libc import checked, libc
+
+
+def syncfs(fd: int) -> None:
+    """Write out the filesystem that `fd` is on.
+
+    Raises:
+        OSError: with the call's errno; EIO and ENOSPC when something could not be written.
+    """
+    checked(libc.syncfs, fd)

@@ -1,0 +1,123 @@
+"""Runs runc or crun for one container and reads what became of it. Called from worker threads.
+
+Each call passes the container's lock on to the runtime's process, so that the next incarnation of an actor
+that died during a call waits for its end, by waiting for the lock.
+"""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from actors.linux import cgroups
+from actors.linux.pidfd import Process
+from actors.linux.spawn import spawn
+from actors.runtime import bundle as files
+from actors.runtime.errors import RuntimeCommandError
+from actors.runtime.oci_runtime import OciRuntime, failure, parse_state, read_log, recorded_init
+
+LOCK_NUMBER = 3  # the descriptor under which the runtime inherits the lock
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A process that the runtime has started; `at` in nanoseconds since the epoch."""
+
+    process: Process
+    at: int
+
+
+class Launcher:
+    """The runtime, as one container's actor uses it."""
+
+    def __init__(self, program: str, state: Path, container: str, bundle: Path, lock: int) -> None:
+        """`state` is the runtime's own directory; `lock` a descriptor to pass on."""
+        self._runtime = OciRuntime(program, state)
+        self._id = container
+        self._bundle = bundle
+        self._lock = lock
+        self._private = "crun" in program
+
+    def run(self, ends: Mapping[int, int]) -> Running:
+        """Create and start the container; `ends` are its standard output and error.
+
+        Raises:
+            RuntimeCommandError: it could not be started; nothing of it is left.
+        """
+        pid_file = self._bundle / files.PID_FILE
+        pid_file.unlink(missing_ok=True)
+        log = self._fresh_log()
+        self._do("run", self._runtime.run(self._id, self._bundle, pid_file, log), log, ends)
+        return _running(pid_file)
+
+    def exec(self, directory: Path, process: Path, ends: Mapping[int, int]) -> Running:
+        """Start one more process in the container."""
+        pid_file = directory / files.PID_FILE
+        log = directory / files.RUNTIME_LOG
+        self._do("exec", self._runtime.exec(self._id, process, pid_file, log), log, ends)
+        return _running(pid_file)
+
+    def inspect(self) -> Running | Process | None:
+        """What became of a start that was cut off: running, the process that has ended, or nothing."""
+        recorded = recorded_init(self._runtime, self._id)
+        if recorded is None:
+            return None
+        process = Process(*recorded)
+        log = self._fresh_log()
+        with tempfile.TemporaryFile() as answer:
+            self._do("state", self._runtime.state(self._id, log), log, {1: answer.fileno()})
+            answer.seek(0)
+            status = parse_state(answer.read(1 << 20)).status
+        if status == "creating" or (status == "created" and process.is_running()):
+            self.delete()  # made but not let run: it starts afresh
+            return None
+        return Running(process, time.time_ns()) if process.is_running() else process
+
+    def delete(self) -> None:
+        """Have the runtime forget the container, killing what is left of it; no container is fine."""
+        log = self._fresh_log()
+        self._do("delete", self._runtime.delete(self._id, log, force=True), log, {})
+        cgroups.remove(cgroups.detect(), self._cgroups_path())
+
+    def _cgroups_path(self) -> str:
+        return files.cgroups_path(self._bundle.parent.name, self._bundle.name)
+
+    def _fresh_log(self) -> Path:
+        log = self._bundle / files.RUNTIME_LOG
+        log.unlink(missing_ok=True)
+        return log
+
+    def _do(self, verb: str, command: list[str], log: Path, ends: Mapping[int, int]) -> None:
+        if shutil.which(command[0]) is None:
+            text = f"runtime {command[0]} is not installed; install it or choose another with --runtime"
+            raise RuntimeCommandError(text, "failed_precondition")
+
+        def work() -> int:
+            pid = spawn(
+                command,
+                stdout=ends.get(1),
+                stderr=ends.get(2),
+                inherit={LOCK_NUMBER: self._lock},
+            )
+            return os.waitpid(pid, 0)[1]
+
+        status = self._in_view(work)
+        if status != 0:
+            raise failure(verb, read_log(log))
+
+    def _in_view(self, work: Callable[[], _Result]) -> _Result:
+        layout = cgroups.detect()
+        if self._private and cgroups.needs_private_view(layout):
+            return cgroups.in_private_view(layout, work)
+        return work()
+
+
+def _running(pid_file: Path) -> Running:
+    """The process may have ended already: as a child nobody has waited for, it is still on record."""
+    pid = int(pid_file.read_text())
+    return Running(Process.of(pid), time.time_ns())

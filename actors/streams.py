@@ -1,0 +1,166 @@
+"""Output of a container's processes to the files, and from the files to those who follow it.
+
+The pump's thread copies (see actors/runtime/output.py); the actor's thread reads the files for each
+follower, as far as its credit goes. A follower that dies or stalls therefore blocks nobody, and one that
+comes back says how far it had come.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from actors.call import Call
+from actors.messages import TasksOutput
+from actors.runtime import bundle as files
+from actors.runtime.output import STDERR, STDOUT, Output, Reader, touch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actors.container import ContainerActor
+
+PART = 1 << 16  # bytes in one partial answer
+FIRST_CREDIT = 1 << 20  # bytes, for a client that names none
+
+
+@dataclass(slots=True)
+class _Follower:
+    call: Call
+    reader: Reader
+    process: str
+    stays: bool
+
+
+class Streams:
+    """Streams of one container: of its first process under the empty name, of its execs under theirs."""
+
+    def __init__(self, actor: "ContainerActor") -> None:
+        self._actor = actor
+        self._outputs: dict[str, Output] = {}
+        self._followers: list[_Follower] = []
+        self._due: set[str] = set()
+
+    def pipes(self, name: str) -> Path:
+        """Directory of a process's FIFOs."""
+        return (self._actor.bundle / files.EXECS / name if name else self._actor.bundle) / files.PIPES
+
+    def files(self, name: str) -> Path:
+        """Directory of a process's kept output."""
+        if name:
+            return self._actor.bundle / files.EXECS / name / "output"
+        return self._actor.settings.logs(self._actor.namespace, self._actor.id)
+
+    # Copying
+
+    def open(self, name: str) -> Output:
+        """FIFOs and files for a process that is about to start, or that runs already. In any thread.
+
+        The zygote keeps the FIFOs too: what is in them outlives us.
+        """
+        if name not in self._outputs:
+            output = Output(self.pipes(name), self.files(name))
+            self._outputs[name] = output
+            self._actor.host.say_with(output.descriptors.values(), op="keep", key=name)
+        return self._outputs[name]
+
+    def follow(self, name: str) -> None:
+        """Begin to copy."""
+        output = self.open(name)
+
+        def watch() -> None:
+            for stream, descriptor in output.descriptors.items():
+                self._actor.host.pump.watch(descriptor, partial(self._copy, name, output, stream))
+
+        self._actor.host.pump.call(watch)
+
+    def _copy(self, name: str, output: Output, stream: int) -> None:
+        """In the pump's thread."""
+        if output.copy(stream) and name not in self._due:
+            self._due.add(name)
+            self._actor.soon(lambda: self._served_soon(name))
+
+    def _served_soon(self, name: str) -> None:
+        self._due.discard(name)
+        self.serve(name)
+
+    def drain(self, name: str, then: "Callable[[], None]") -> None:
+        """Copy what is left, stop copying; `then` runs in the actor's thread."""
+        output = self.open(name)
+
+        def last() -> None:
+            for descriptor in output.descriptors.values():
+                self._actor.host.pump.unwatch(descriptor)
+            output.drain()
+            self._actor.soon(lambda: self._drained(name, then))
+
+        self._actor.host.pump.call(last)
+
+    def _drained(self, name: str, then: "Callable[[], None]") -> None:
+        self.discard(name)
+        self.serve(name)
+        then()
+
+    def discard(self, name: str) -> None:
+        """Close the FIFOs, whatever is in them."""
+        output = self._outputs.pop(name, None)
+        if output is not None:
+            output.close()
+            self._actor.host.say(op="drop", key=name)
+
+    # Following
+
+    def add(self, wish: TasksOutput, call: Call) -> None:
+        """A new follower."""
+        self._prune()
+        directory = self.files(wish.exec_id)
+        touch(directory)
+        reader = Reader(directory, {STDOUT: wish.stdout, STDERR: wish.stderr})
+        call.credit = call.credit or FIRST_CREDIT
+        follower = _Follower(call, reader, wish.exec_id, wish.follow)
+        self._followers.append(follower)
+        self._serve(follower)
+
+    def credited(self, call: Call) -> None:
+        """This follower takes more."""
+        for follower in self._followers:
+            if follower.call is call:
+                self._serve(follower)
+
+    def serve(self, name: str) -> None:
+        """Give every follower of a process what there is."""
+        for follower in self._followers:
+            if follower.process == name:
+                self._serve(follower)
+        self._prune()
+
+    def _serve(self, follower: _Follower) -> None:
+        call = follower.call
+        while call.open and call.credit > 0:
+            found = follower.reader.next(min(PART, call.credit))
+            if found is None:
+                self._end(follower)
+                return
+            chunk, content = found
+            call.part({"stream": chunk.stream, "offset": chunk.start, "at": chunk.at}, content)
+
+    def _end(self, follower: _Follower) -> None:
+        """Nothing more to read: the end for one that does not stay, or when the process has ended."""
+        if not follower.stays:
+            follower.call.reply({})
+        elif follower.process:
+            if self._actor.execs.has_ended(follower.process):
+                follower.call.settle(self._actor.execs.exit_answer(follower.process))
+        elif self._actor.has_settled():
+            follower.call.settle(self._actor.exit_answer())
+
+    def busy(self) -> bool:
+        """Whether somebody has not been told the end yet."""
+        self._prune()
+        return bool(self._followers)
+
+    def _prune(self) -> None:
+        for follower in self._followers:
+            if not follower.call.open:
+                follower.reader.close()
+        self._followers = [follower for follower in self._followers if follower.call.open]

@@ -1,0 +1,327 @@
+"""Supervisor: keeps the tree of actors/tree.py alive. The decisions are those of actors/supervision.
+
+States: the supervision tree, in memory. Hears from the zygote who was forked, is ready or has ended; has it
+fork and kill. After its own crash the zygote starts it again and tells it who lives: those are adopted, and
+whatever is missing is started; the containers that should have an actor come from metadata. Also answers
+what the daemon is and which actors there are.
+"""
+
+import hashlib
+import os
+import platform
+import random
+import signal
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from actors import __version__
+from actors import messages as m
+from actors import supervision as s
+from actors.actor import Actor
+from actors.call import LATER, Call, Later
+from actors.linux import cgroups, process
+from actors.zygote.control import Closed, Message
+from actors.zygote.place import PROTOCOL
+from storage.reference import Reference
+from transport.errors import RemoteError
+
+CONTAINERS, PULLERS = "containers", "pullers"
+_HOMES = {"container": CONTAINERS, "puller": PULLERS}
+_SIGNALS = {s.Terminate: signal.SIGTERM, s.Kill: signal.SIGKILL, s.Dump: signal.SIGUSR1}
+
+
+@dataclass(slots=True)
+class _Process:
+    """What is known of a running incarnation beside the tree's own state."""
+
+    kind: str
+    pid: int
+    incarnation: int
+    since: float
+    ready: bool
+
+
+class SupervisorActor(Actor):
+    """Performs what the supervision tree decides."""
+
+    kind = "supervisor"
+
+    def started(self) -> None:
+        """Listen to the zygote; its list of children makes the tree boot."""
+        from actors.tree import SURVIVORS, TREE  # noqa: PLC0415  # the tree names this class
+
+        self._survivors = SURVIVORS
+        self._tree = s.new_tree(TREE, random.Random().random)  # noqa: S311  # jitter, not a secret
+        self._processes: dict[str, _Process] = {}
+        self._static = {name for name, node in self._tree.nodes.items() if node.spec.type == "worker"}
+        self._asked: dict[int, tuple[Call, str]] = {}
+        self._serial = 0
+        self._stopping = False
+        self._up = False
+        self._since = time.time()
+        control = self.birth.control
+        self.host.pump.call(lambda: self.host.pump.watch(control.fileno(), self._hear))
+        self.host.say(op="children")
+
+    def stopping(self) -> None:
+        """SIGTERM goes to the zygote; here it means the same."""
+        self._shutdown()
+
+    # From the zygote
+
+    def _hear(self) -> None:
+        """In the pump's thread."""
+        try:
+            event = self.birth.control.receive()
+        except Closed:
+            os._exit(1)
+        self.soon(lambda: self._happened(event))
+
+    def _happened(self, event: Message) -> None:
+        match event["ev"]:
+            case "children":
+                self._boot(event)
+            case "spawned":
+                self._note_process(event, ready=False)
+                self._decide(s.Spawned(event["name"], event["pid"], event["inc"]))
+            case "ready":
+                self._note_process(event, ready=True)
+                self._decide(s.Started(event["name"], event["pid"], event["inc"]))
+                self._introduce(event["name"])
+                self._say_up()
+            case "exited":
+                self._exited(event)
+            case "shutdown":
+                self._shutdown()
+
+    def _boot(self, event: Message) -> None:
+        for child in event["children"]:
+            self._note_process(child, ready=child["ready"])
+            spec = s.ChildSpec(id=child["name"], kind=child["kind"], args=child["args"], restart="transient")
+            home = _HOMES.get(child["kind"], "root")
+            self._decide(s.Adopt(home, spec, child["pid"], child["inc"]))
+        self._decide(s.Boot(event["incarnations"]))
+        if "router" in self._processes:
+            self._introduce("router")
+        self._say_up()
+
+    def _note_process(self, event: Message, *, ready: bool) -> None:
+        known = self._processes.get(event["name"])
+        since = known.since if known and known.pid == event["pid"] else time.time()
+        kind = self._kind(event["name"])
+        self._processes[event["name"]] = _Process(kind, event["pid"], event["inc"], since, ready)
+
+    @staticmethod
+    def _kind(name: str) -> str:
+        return name.partition("/")[0]
+
+    def _exited(self, event: Message) -> None:
+        name, inc = event["name"], event["inc"]
+        known = self._processes.get(name)
+        if known is not None and known.incarnation == inc:
+            del self._processes[name]
+        self.tell("router", "router.down", {"name": name, "inc": inc})
+        reason = _reason(event)
+        if event["pid"]:
+            self._decide(s.Exited(name, event["pid"], inc, reason))
+        else:
+            self._decide(s.StartFailed(name, inc, reason))
+        if name not in self._tree.nodes:
+            self.tell("router", "router.forget", {"name": name})
+
+    def _shutdown(self) -> None:
+        self._stopping = True
+        self._decide(s.Shutdown())
+
+    # To the zygote and everybody else
+
+    def _decide(self, event: s.Event) -> None:
+        for effect in s.decide(self._tree, event, time.monotonic()):
+            self._perform_effect(effect)
+
+    def _perform_effect(self, effect: s.Effect) -> None:
+        match effect:
+            case s.Spawn():
+                self._spawn(effect)
+            case s.Terminate() | s.Kill() | s.Dump():
+                self._signal(effect)
+            case s.SetTimer():
+                key = effect.key
+                self.later(max(0.0, effect.at - time.monotonic()), lambda: self._decide(s.TimerFired(key)))
+            case s.Reply() | s.ReplyError():
+                self._answer(effect)
+            case s.Report():
+                self._report(effect)
+            case s.Restore() if effect.supervisor == CONTAINERS:
+                self.ask(m.ContainersList(), self._restore, limit=60)
+            case s.Exit():
+                self.finish(0 if self._stopping else 1)
+
+    def _spawn(self, effect: s.Spawn) -> None:
+        spec = effect.spec
+        self.tell("router", "router.expect", {"names": [effect.name]})
+        survives = spec.kind in self._survivors
+        self.host.say(op="spawn", name=effect.name, kind=spec.kind, args=dict(spec.args), survives=survives)
+
+    def _signal(self, effect: s.Terminate | s.Kill | s.Dump) -> None:
+        known = self._processes.get(effect.name)
+        if known is None:
+            return
+        number = _SIGNALS[type(effect)]
+        if self._stopping and known.kind in self._survivors:
+            # It decides by itself whether its container still needs it; for the tree it has ended.
+            self.host.say(op="kill", name=effect.name, inc=known.incarnation, signal=signal.SIGTERM)
+            left = s.Exited(effect.name, effect.pid, known.incarnation, s.SHUTDOWN)
+            self.soon(lambda: self._decide(left))
+            return
+        self.host.say(op="kill", name=effect.name, inc=known.incarnation, signal=number)
+
+    def _introduce(self, name: str) -> None:
+        """A new router learns which names are only on their way."""
+        if name == "router":
+            self.tell("router", "router.expect", {"names": list(self._processes)})
+
+    def _say_up(self) -> None:
+        """Once everything of the static tree is ready."""
+        if not self._up and all(self._is_ready(name) for name in self._static):
+            self._up = True
+            self.host.say(op="up")
+
+    def _is_ready(self, name: str) -> bool:
+        return name in self._processes and self._processes[name].ready
+
+    def _restore(self, result: Any) -> None:
+        """Durable desired state: each container on record has its actor."""
+        if isinstance(result, Exception):
+            self.log.error("containers cannot be restored: %s", result)
+            self.ask(m.ContainersList(), self._restore, limit=60)
+            return
+        for container in result["containers"]:
+            args = {"namespace": container["namespace"], "id": container["id"]}
+            self._serial += 1
+            start = {"supervisor": CONTAINERS, "id": container["actor"], "args": args}
+            self._decide(s.Call(self._serial, "start_child", start))
+
+    def _report(self, effect: s.Report) -> None:
+        if effect.kind == "progress":
+            self.log.debug("%s: %s is up (%s)", effect.supervisor, effect.child, effect.context)
+            return
+        self.log.warning(
+            "%s: %s of %s during %s: %s",
+            effect.supervisor, effect.kind, effect.child, effect.context, effect.reason,
+        )  # fmt: skip
+        body = {
+            "supervisor": effect.supervisor,
+            "child": effect.child,
+            "context": effect.context,
+            "reason": effect.reason.to_dict() if effect.reason else {},
+        }
+        key = f"{effect.child}:{effect.kind}:{time.time_ns()}"
+        event = m.EventsPublish("actord", f"/actors/{effect.kind}", key, body, time.time_ns())
+        self.ask(event, _ignore)
+
+    # Operations
+
+    def children_start(self, body: m.ChildrenStart, call: Call) -> Later:
+        """Start a dynamic child, or find it started."""
+        home = _HOMES.get(body.kind)
+        if home is None or not body.name.startswith(f"{body.kind}/"):
+            raise RemoteError("invalid_argument", f"no child of kind {body.kind!r} can be started by name")
+        self._serial += 1
+        self._asked[self._serial] = (call, body.name)
+        arguments = {"supervisor": home, "id": body.name, "args": body.args}
+        self._decide(s.Call(self._serial, "start_child", arguments))
+        return LATER
+
+    def images_pull(self, body: m.ImagesPull, call: Call) -> Later:
+        """One puller for each reference and platform, however many ask."""
+        reference = str(Reference.parse(body.reference))
+        wish = {"namespace": body.namespace, "reference": reference, "platform": body.platform}
+        digest = hashlib.sha256(f"{reference} {body.platform}".encode()).hexdigest()[:12]
+        name = f"puller/{body.namespace}/{digest}"
+        return self.children_start(m.ChildrenStart("puller", name, wish), call)
+
+    def _answer(self, effect: s.Reply | s.ReplyError) -> None:
+        call, name = self._asked.pop(int(effect.request), (None, ""))
+        if call is None:  # a container brought back: nobody waits
+            return
+        if isinstance(effect, s.Reply) or effect.code == "already_started":
+            call.reply({"actor": name})
+        else:
+            code = "unavailable" if effect.code in ("unavailable", "restarting") else "failed_precondition"
+            call.fail(RemoteError(code, effect.text))
+
+    def introspection_version(self, _body: m.Version, _: Call) -> dict[str, Any]:
+        """What this daemon is."""
+        return {
+            "version": __version__,
+            "protocol": PROTOCOL,
+            "node": self.settings.node,
+            "instance": self.birth.instance,
+            "python": platform.python_version(),
+            "platform": f"linux/{platform.machine()}",
+        }
+
+    def introspection_info(self, body: m.Info, call: Call) -> dict[str, Any]:
+        """What this daemon works with."""
+        del body
+        return {
+            **self.introspection_version(m.Version(), call),
+            "root": str(self.settings.root),
+            "state": str(self.settings.state),
+            "runtime": self.settings.runtime_name,
+            "snapshotter": "overlayfs",
+            "kernel": platform.release(),
+            "cgroups": cgroups.detect().kind.value,
+            "actors": len(self._processes) + 2,
+            "containers": sum(known.kind == "container" for known in self._processes.values()),
+        }
+
+    def introspection_actors(self, _body: m.Actors, call: Call) -> Later:
+        """The tree with what the kernel says of each process; reading that takes a thread's time."""
+        rows = [self._row("zygote", "zygote", os.getppid(), 1, self._since, "running")]
+        rows.append(
+            self._row("supervisor", "supervisor", os.getpid(), self.birth.inc, self._since, "running")
+        )
+        for name, child in self._tree.nodes.items():
+            if child.spec.type == "supervisor":
+                continue
+            known = self._processes.get(name)
+            pid, since = (known.pid, known.since) if known else (0, 0.0)
+            rows.append(self._row(name, child.spec.kind, pid, child.incarnation, since, child.phase.value))
+        self.work(lambda: _with_memory(rows), call.settle)
+        return LATER
+
+    def _row(self, name: str, kind: str, pid: int, inc: int, since: float, state: str) -> dict[str, Any]:
+        return {
+            "name": name,
+            "kind": kind,
+            "state": state,
+            "pid": pid,
+            "incarnation": inc,
+            "restarts": max(0, inc - 1),
+            "started_at": int(since * 1e9),
+        }
+
+
+def _reason(event: Message) -> s.ExitReason:
+    status, words = event["status"], event["reason"]
+    if status is None:
+        return s.ExitReason("abnormal", words or "ended, nobody knows how")
+    number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+    reason = s.ExitReason.from_status(None if number else os.waitstatus_to_exitcode(status), number)
+    return s.ExitReason("abnormal", words, exit_code=reason.exit_code) if words and not number else reason
+
+
+def _with_memory(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    for row in rows:
+        try:
+            row["memory"] = process.proportional_memory(row["pid"]) if row["pid"] else 0
+        except OSError:  # it ended meanwhile
+            row["memory"] = 0
+    return {"actors": rows}
+
+
+def _ignore(_result: Any) -> None:
+    """An event that could not be told is in the log."""

@@ -1,0 +1,296 @@
+"""The command line's side of the protocol: one connection, one request at a time, no ZeroMQ library.
+
+Every millisecond here is paid at every start of `actr`, so a message is written and read with its plain
+header (docs/protocol.md, "Frames") instead of through `Envelope`, which needs dataclasses; a test holds
+both to the same bytes. A router or an actor that dies is back within a second: requests that may be
+repeated are repeated, streams go on where they were, and only what is left uncertain becomes an error.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from transport.codec import pack, unpack
+from transport.errors import ProtocolError, RemoteError
+from transport.zmtp import Dealer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+SIGNATURE = b"ACTD1"
+MINOR = 0  # of the protocol that this client speaks
+RETRY_AFTER = 0.03  # seconds
+SHAKE_HANDS = 5.0  # seconds that a router may take to answer a connection
+PATIENCE_AT_START = 2.0  # seconds for a socket that refuses: its router may just be starting again
+PATIENCE = 5.0  # seconds for a router that went away to come back
+LATE = 1.0  # seconds after its deadline until an answer is given up
+CREDIT = 1 << 20
+ENDS = ("FIN", "ERR")
+
+
+class NotRunningError(Exception):
+    """Nobody answers at the address; the text says how to start the daemon."""
+
+
+class Message:
+    """One message of a stream.
+
+    Attributes:
+        kind: `part` (a partial answer), `event`, or `final`.
+        body: its body, decoded.
+        buffers: the raw bytes beside it.
+        seq: its sequence number, 0 for none.
+    """
+
+    __slots__ = ("body", "buffers", "kind", "seq")
+
+    def __init__(self, kind: str, body: Any, buffers: tuple[bytes, ...] = (), seq: int = 0) -> None:
+        self.kind = kind
+        self.body = body
+        self.buffers = buffers
+        self.seq = seq
+
+
+class _LostError(Exception):
+    """The connection broke; `sent` says whether the whole request had been given to it."""
+
+    def __init__(self, *, sent: bool) -> None:
+        super().__init__("the router went away")
+        self.sent = sent
+
+
+class Client:
+    """A connection to the router at `path`, renewed by itself when the router is. Not thread-safe.
+
+    Attributes:
+        welcome: what the router said of itself: version, instance, node, protocol, features.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Connect. Raises NotRunningError, ProtocolError."""
+        self.path = path
+        self.welcome: dict[str, Any] = {}
+        self._dealer: Dealer | None = None
+        self._connect(0.0 if not os.path.exists(path) else PATIENCE_AT_START)  # noqa: PTH110  # pathlib is 4 ms
+
+    def request(
+        self,
+        op: str,
+        body: dict[str, Any],
+        *,
+        to: str,
+        limit: float = 30.0,
+        repeatable: bool = False,
+    ) -> dict[str, Any]:
+        """Ask actor `to` and wait at most `limit` seconds for the result.
+
+        Raises:
+            RemoteError: the error that was answered, or why there is no answer.
+            NotRunningError: the router went away and has not come back.
+        """
+        until = time.monotonic() + limit
+        while True:
+            try:
+                return self._ask(op, body, to, until)
+            except RemoteError as error:
+                if not _may_repeat(error, repeatable):
+                    raise
+                if time.monotonic() + RETRY_AFTER >= until:
+                    text = f"{op}: {error} (tried for {limit:g} s)"
+                    raise RemoteError(
+                        "deadline_exceeded", text, outcome=error.outcome, actor=error.actor
+                    ) from error
+            time.sleep(RETRY_AFTER)
+
+    def stream(
+        self,
+        op: str,
+        body: dict[str, Any],
+        *,
+        to: str,
+        credit: int = CREDIT,
+        resume: Callable[[], dict[str, Any]] | None = None,
+        patience: float = 30.0,
+    ) -> Iterator[Message]:
+        """Ask actor `to` for a stream: its parts and events as they come, then the final answer.
+
+        `credit` is how much may be under way at once: bytes of buffers, or events. When the actor or the
+        router dies, the request is sent again with the body that `resume` gives, or the same one; that
+        ends with an error when it leads nowhere for `patience` seconds. Closing the iterator cancels.
+
+        Raises:
+            RemoteError: the error that was answered, or why there is no answer.
+            NotRunningError: the router went away and has not come back.
+        """
+        until = time.monotonic() + patience
+        while True:
+            began = time.monotonic()
+            try:
+                yield from self._streamed(op, body, to, credit)
+            except RemoteError as error:
+                now = time.monotonic()
+                if now - began > 1:  # it went well for a while: this is a new misfortune
+                    until = now + patience
+                if now > until or not _may_resume(error):
+                    raise
+            else:
+                return
+            time.sleep(RETRY_AFTER)
+            body = resume() if resume else body
+
+    def close(self) -> None:
+        """Close the connection; doing it twice is fine."""
+        if self._dealer is not None:
+            self._dealer.close()
+            self._dealer = None
+
+    # One attempt
+
+    def _ask(self, op: str, body: dict[str, Any], to: str, until: float) -> dict[str, Any]:
+        left = until - time.monotonic()
+        try:
+            asked = self._send_request(op, body, to, dl=max(1, int(left * 1000)))
+            while True:
+                header, packed, _ = self._receive(asked, until + LATE)
+                if header["t"] in ENDS:
+                    return _final(header, packed)
+        except TimeoutError as error:
+            text = f"{op}: no answer from {to} in {left:.3g} s"
+            raise RemoteError("deadline_exceeded", text, outcome="unknown", actor=to) from error
+        except _LostError as error:
+            raise self._lost(error, op) from error
+
+    def _streamed(self, op: str, body: dict[str, Any], to: str, credit: int) -> Iterator[Message]:
+        asked = b""
+        try:
+            asked = self._send_request(op, body, to, cr=credit)
+            used = 0
+            while True:
+                header, packed, buffers = self._receive(asked, None)
+                if header["t"] in ENDS:
+                    asked = b""
+                    yield Message("final", _final(header, packed))
+                    return
+                kind = "part" if header["t"] == "PART" else "event"
+                yield Message(kind, unpack(packed), buffers, header.get("sq", 0))
+                used += sum(map(len, buffers)) if kind == "part" else 1
+                if used * 2 >= credit:
+                    self._send({"t": "CREDIT", "re": asked, "cr": used})
+                    used = 0
+        except _LostError as error:
+            asked = b""
+            raise self._lost(error, op) from error
+        finally:
+            if asked:
+                self._cancel(asked)
+
+    def _cancel(self, asked: bytes) -> None:
+        try:
+            self._send({"t": "CANCEL", "re": asked})
+        except _LostError:  # then nobody is left to be told
+            self.close()
+
+    def _lost(self, error: _LostError, op: str) -> RemoteError:
+        """Renew the connection, and say what has become of the request."""
+        self._connect(PATIENCE)
+        if not error.sent:
+            return RemoteError("unavailable", f"{op}: the router went away")
+        text = f"{op}: the router went away before it answered; it may have been done"
+        return RemoteError("unavailable", text, outcome="unknown")
+
+    # The connection
+
+    def _connect(self, patience: float) -> None:
+        self.close()
+        until = time.monotonic() + patience
+        while True:
+            try:
+                self._dealer = Dealer(self.path, SHAKE_HANDS)
+                self._greet()
+            except (OSError, _LostError) as error:
+                self.close()
+                if time.monotonic() >= until or isinstance(error, PermissionError):
+                    raise _not_running(self.path, error) from error
+            else:
+                return
+            time.sleep(RETRY_AFTER)
+
+    def _greet(self) -> None:
+        asked = os.urandom(16)
+        self._send({"t": "HELLO", "id": asked}, {"minor": MINOR, "features": []})
+        header, packed, _ = self._receive(asked, time.monotonic() + SHAKE_HANDS)
+        self.welcome = unpack(packed)
+        if header["t"] != "WELCOME" or not isinstance(self.welcome, dict):
+            raise ProtocolError(f"what answers at {self.path} is not actord's router")
+
+    def _send_request(self, op: str, body: dict[str, Any], to: str, **header: int) -> bytes:
+        asked = os.urandom(16)
+        self._send({"t": "REQ", "id": asked, "to": to, "m": op, **header}, body)
+        return asked
+
+    def _send(self, header: dict[str, Any], body: dict[str, Any] | None = None) -> None:
+        frames = [SIGNATURE, pack(header), pack(body or {})]
+        if self._dealer is None:
+            raise _LostError(sent=False)
+        try:
+            self._dealer.send(frames)
+        except OSError as error:  # half a message at most has left, so nobody has acted on it
+            raise _LostError(sent=False) from error
+
+    def _receive(self, asked: bytes, until: float | None) -> tuple[dict[str, Any], bytes, tuple[bytes, ...]]:
+        """The next message about `asked`. Raises TimeoutError, _LostError, ProtocolError."""
+        while True:
+            header, body, buffers = _read(self._receive_frames(until))
+            # An error without `re` is the router's on a message that it could not read.
+            if header.get("re", asked if header["t"] == "ERR" else b"") == asked:
+                return header, body, buffers
+
+    def _receive_frames(self, until: float | None) -> list[bytes]:
+        if self._dealer is None:
+            raise _LostError(sent=True)
+        try:
+            return self._dealer.receive(None if until is None else max(0.001, until - time.monotonic()))
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise _LostError(sent=True) from error
+
+
+def _read(frames: list[bytes]) -> tuple[dict[str, Any], bytes, tuple[bytes, ...]]:
+    """Header, packed body and buffers. Raises ProtocolError."""
+    if frames and not frames[0]:
+        frames = frames[1:]
+    if len(frames) < 2 or frames[0] != SIGNATURE:
+        raise ProtocolError("not an ACTD1 message")
+    header = unpack(frames[1])
+    if not isinstance(header, dict) or not isinstance(header.get("t"), str):
+        raise ProtocolError("the header is not a map with a type")
+    return header, frames[2] if len(frames) > 2 else pack({}), tuple(frames[3:])
+
+
+def _final(header: dict[str, Any], packed: bytes) -> dict[str, Any]:
+    body = unpack(packed)
+    if header["t"] == "ERR":
+        raise RemoteError.from_body(body)
+    return body if isinstance(body, dict) else {}
+
+
+def _may_repeat(error: RemoteError, repeatable: bool) -> bool:
+    if not error.retryable or error.outcome == "done":
+        return False
+    return repeatable or error.outcome == "not_started"
+
+
+def _may_resume(error: RemoteError) -> bool:
+    """A stream changes nothing; `overloaded` and done means that the credit ended before the stream."""
+    return error.retryable and (error.outcome != "done" or error.code == "overloaded")
+
+
+def _not_running(path: str, error: Exception) -> NotRunningError:
+    if isinstance(error, PermissionError):
+        return NotRunningError(f"no permission to connect to {path}; run it as root")
+    text = f"no daemon answers at {path}; start it with: actord --state DIR (or set ACTORD_ADDRESS)"
+    return NotRunningError(text)
