@@ -64,7 +64,8 @@ def close_descriptors_except(keep: Iterable[int]) -> None:
     lowest = 0
     highest = max(open_descriptors(), default=0)
     for descriptor in sorted(set(keep)):
-        os.closerange(lowest, min(descriptor, highest + 1))
+        if lowest < descriptor:  # os.closerange(0, 0) closes everything: its upper end wraps around
+            os.closerange(lowest, min(descriptor, highest + 1))
         lowest = descriptor + 1
     os.closerange(lowest, highest + 1)
 
