@@ -119,7 +119,8 @@ class Client:
 
         `credit` is how much may be under way at once: bytes of buffers, or events. When the actor or the
         router dies, the request is sent again with the body that `resume` gives, or the same one; that
-        ends with an error when it leads nowhere for `patience` seconds. Closing the iterator cancels.
+        ends with an error when it leads nowhere for `patience` seconds. What an actor itself answers is the
+        end, be it an error. Closing the iterator cancels.
 
         Raises:
             RemoteError: the error that was answered, or why there is no answer.
@@ -172,7 +173,7 @@ class Client:
                 header, packed, buffers = self._receive(asked, None)
                 if header["t"] in ENDS:
                     asked = b""
-                    yield Message("final", _final(header, packed))
+                    yield Message("final", _final(header, packed, alive=bool(header.get("fr"))))
                     return
                 kind = "part" if header["t"] == "PART" else "event"
                 yield Message(kind, unpack(packed), buffers, header.get("sq", 0))
@@ -210,6 +211,9 @@ class Client:
             try:
                 self._dealer = Dealer(self.path, SHAKE_HANDS)
                 self._greet()
+            except ProtocolError:
+                self.close()
+                raise
             except (OSError, _LostError) as error:
                 self.close()
                 if time.monotonic() >= until or isinstance(error, PermissionError):
@@ -271,10 +275,13 @@ def _read(frames: list[bytes]) -> tuple[dict[str, Any], bytes, tuple[bytes, ...]
     return header, frames[2] if len(frames) > 2 else pack({}), tuple(frames[3:])
 
 
-def _final(header: dict[str, Any], packed: bytes) -> dict[str, Any]:
+def _final(header: dict[str, Any], packed: bytes, *, alive: bool = False) -> dict[str, Any]:
+    """The result. Raises RemoteError; one that a living actor gave is an end, not a misfortune of the way."""
     body = unpack(packed)
     if header["t"] == "ERR":
-        raise RemoteError.from_body(body)
+        error = RemoteError.from_body(body)
+        error.outcome = "done" if alive else error.outcome
+        raise error
     return body if isinstance(body, dict) else {}
 
 

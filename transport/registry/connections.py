@@ -166,7 +166,7 @@ class Connections:
             headers.update(request.private)
         prepared = requests.Request(request.method, url, headers, data=request.body).prepare()
         if url.isascii() and url.isprintable() and " " not in url:
-            prepared.url = url  # as it was given: signatures cover the exact spelling
+            prepared.url = url  # as given: a signature may cover the spelling
         timeout = (request.dial_timeout, self._read_timeout)
         try:
             response = self._adapter(tls).send(prepared, stream=True, timeout=timeout, proxies=_proxies(url))

@@ -1,0 +1,151 @@
+"""Measures actord beside the distribution's containerd, with the same registry, image and runtime: bin/bench.
+
+start:  `ctr run --rm IMAGE NAME true`, `actr run --rm IMAGE true`, and `runc run` of the same root.
+pull:   a Debian image of 93 MB compressed (206 MB, 5,300 files), in 1 and in 10 layers, with unpacking. Each
+        is made by a new daemon on a new filesystem: nothing is cached. It is up before the clock starts.
+memory: the proportional memory of a shim and of a container actor, with 20 containers each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from bench import memory
+from bench.disk import new_filesystem
+from bench.pairs import Comparison, in_turn, timed
+from bench.peers import Actord, Containerd, Daemon, mounts_below
+from tests.e2e import images
+from tests.e2e.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+GROUPS: Final = ("start", "pull", "memory")
+
+
+class Bench:
+    """One run: a registry with the images, and a directory for the daemons."""
+
+    def __init__(self, directory: Path, registry: str, pairs: int) -> None:
+        self._directory, self._registry, self._pairs = directory, registry, pairs
+
+    def group(self, name: str) -> list[Comparison]:
+        """Measure one of GROUPS."""
+        return {"start": self._start, "pull": self._pull, "memory": self._memory}[name]()
+
+    def _start(self) -> list[Comparison]:
+        image = self._push_busybox()
+        numbers = count()
+        bundle = self._bundle()
+        with Containerd(self._directory / "containerd") as peer, Actord(self._directory / "actord") as actord:
+            peer.run("images", "pull", "--plain-http", image)
+            actord.run("pull", image)
+            cases: dict[str, Callable[[], float]] = {
+                "ctr run --rm": lambda: timed(peer.client("run", "--rm", image, f"c{next(numbers)}", "true")),
+                "actr run --rm": lambda: timed(actord.client("run", "--rm", image, "true")),
+                "runc run": lambda: timed([*bundle, f"r{next(numbers)}"]),
+            }
+            return [Comparison("start of true", "ms", in_turn(cases, self._pairs))]
+
+    def _pull(self) -> list[Comparison]:
+        layout = images.debian()
+        results = []
+        for layers in ("1", "10"):
+            image = f"{self._registry}/library/debian:{layers}"
+            images.push(layout, layers, image)
+            cases = {
+                "ctr images pull": partial(
+                    self._pull_once, Containerd, "images", "pull", "--plain-http", image
+                ),
+                "actr pull": partial(self._pull_once, Actord, "pull", image),
+            }
+            results.append(Comparison(f"pull, {layers} layer(s)", "s", in_turn(cases, self._pairs)))
+        return results
+
+    def _pull_once(self, daemon: type[Daemon], *arguments: str) -> float:
+        with new_filesystem(self._directory / "pull") as empty, daemon(empty / "daemon") as running:
+            os.sync()  # the writing back of what came before is not this pull's
+            return timed(running.client(*arguments))
+
+    def _memory(self) -> list[Comparison]:
+        image = self._push_busybox()
+        with Containerd(self._directory / "m-peer") as peer, Actord(self._directory / "m-actord") as actord:
+            peer.run("images", "pull", "--plain-http", image)
+            actord.run("pull", image)
+            return [memory.measure(peer, actord, image)]
+
+    def _push_busybox(self) -> str:
+        image = f"{self._registry}/library/busybox:latest"
+        images.push(images.busybox(self._directory / "busybox"), "latest", image)
+        return image
+
+    def _bundle(self) -> list[str]:
+        """The runc command, less the container's name, that runs `true` in the busybox root."""
+        bundle = self._directory / "bundle"
+        source = f"{self._directory / 'busybox'}:latest"
+        subprocess.run(["umoci", "unpack", "--image", source, str(bundle)], check=True, capture_output=True)
+        path = bundle / "config.json"
+        path.unlink()
+        subprocess.run(["runc", "spec", "--bundle", str(bundle)], check=True)
+        spec = json.loads(path.read_text())
+        spec["process"].update(args=["true"], terminal=False)
+        path.write_text(json.dumps(spec))
+        return ["runc", "--root", str(self._directory / "runc"), "run", "--bundle", str(bundle)]
+
+
+def machine(directory: Path) -> dict[str, str]:
+    """What the figures were measured on."""
+    runc = subprocess.run(["runc", "--version"], check=True, capture_output=True, text=True).stdout.split()[2]
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {
+        "machine": f"{os.cpu_count()} cores, {pages / 2**30:.0f} GiB, Linux {platform.release()}",
+        "load": f"{os.getloadavg()[0]:.2f} before the run",
+        "python": platform.python_version(),
+        "actord": Actord(directory / "version").version(),
+        "containerd": Containerd(directory / "version").version(),
+        "runc": runc,
+    }
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench", description="actord beside containerd, in pairs")
+    parser.add_argument("--pairs", type=int, default=10, metavar="N", help="rounds of each comparison (10)")
+    parser.add_argument("--group", action="append", choices=GROUPS, help="only this one; may be repeated")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write medians and raw samples")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure the groups asked for and print a table each."""
+    chosen = options()
+    directory = Path(tempfile.mkdtemp(prefix="actord-bench-"))
+    try:
+        facts = machine(directory)
+        for name, value in facts.items():
+            print(f"{name + ':':12} {value}")
+        results = []
+        with Registry(directory / "registry") as registry:
+            bench = Bench(directory, registry.address, chosen.pairs)
+            for name in chosen.group or GROUPS:
+                for comparison in bench.group(name):
+                    print(f"\n{comparison.table()}", flush=True)
+                    results.append(comparison.as_json())
+        if chosen.json is not None:
+            chosen.json.write_text(json.dumps({"facts": facts, "results": results}, indent=1))
+    finally:
+        if not mounts_below(directory):  # else the removal would go through a leaked mount
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

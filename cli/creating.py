@@ -1,0 +1,154 @@
+"""What `create` and `run` have in common: their options, and the request made from them."""
+
+from __future__ import annotations
+
+import os
+
+from cli.options import Given, Option, UsageError
+from cli.session import RefusedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cli.session import Session
+
+ENVIRONMENT = Option(
+    "-e --env", "set a variable; without =V, to its value here", value="K[=V]", many=True
+)
+WORKDIR = Option("-w --workdir", "working directory in the container", value="DIR")
+USER = Option("-u --user", "user, as name, id, or either with :GROUP", value="USER")
+OPTIONS = (
+    Option("--name", "name of the container", value="NAME"),
+    Option("--rm", "remove the container when it has exited"),
+    ENVIRONMENT,
+    Option("--env-file", "set the variables listed in a file", value="FILE", many=True),
+    WORKDIR,
+    USER,
+    Option("--hostname", "host name in the container", value="HOST"),
+    Option("--entrypoint", "program to run instead of the image's", value="PROGRAM"),
+    Option("-l --label", "label of the container", value="K=V", many=True),
+    Option("--read-only", "the container cannot write to its root"),
+    Option("--runtime", "OCI runtime: runc or crun", value="NAME"),
+    Option("--platform", "of an image for several, for example linux/arm64", value="OS/ARCH"),
+    Option(
+        "--pull",
+        "fetch the image: always, missing (the default) or never",
+        value="WHEN",
+        choices=("always", "missing", "never"),
+    ),
+)
+
+
+def request_body(session: Session, given: Given, wanted: str) -> dict[str, Any]:
+    """The body of `containers.create`. Raises UsageError, OSError.
+
+    The id is chosen here, so that a request of unknown outcome can be looked up instead of being feared.
+    """
+    return {
+        "namespace": session.namespace,
+        "image": given.arguments[0],
+        "id": os.urandom(32).hex(),
+        "name": given.text("name"),
+        "options": options(given),
+        "labels": given.pairs("label"),
+        "runtime": given.text("runtime"),
+        "wanted": wanted,
+        "auto_remove": given.flag("rm"),
+    }
+
+
+def options(given: Given) -> dict[str, Any]:
+    """How it is to be run; what was not said is left out. Raises UsageError, OSError."""
+    found: dict[str, Any] = {
+        "args": given.arguments[1:],
+        "env": environment(given),
+        "cwd": given.text("workdir"),
+        "user": given.text("user"),
+        "hostname": given.text("hostname"),
+        "readonly": given.flag("read-only"),
+        "platform": given.text("platform"),
+    }
+    found = {key: value for key, value in found.items() if value}
+    if given.flag("entrypoint"):  # an empty one means: none
+        found["entrypoint"] = [given.text("entrypoint")] if given.text("entrypoint") else []
+    return found
+
+
+def environment(given: Given) -> list[str]:
+    """The variables of files, then those of options. Raises UsageError, OSError."""
+    found: list[str] = []
+    for path in given.many("env-file"):
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123  # pathlib is 4 ms
+            lines = [line.strip() for line in file]
+        found += _assignments([line for line in lines if line and not line.startswith("#")])
+    return found + _assignments(given.many("env"))
+
+
+def _assignments(entries: list[str]) -> list[str]:
+    found = []
+    for entry in entries:
+        name, equals, _ = entry.partition("=")
+        if not name:
+            raise UsageError(f"a variable is K=V or K, not {entry!r}")
+        if equals:
+            found.append(entry)
+        elif name in os.environ:
+            found.append(f"{name}={os.environ[name]}")
+    return found
+
+
+def create(session: Session, given: Given, body: dict[str, Any]) -> dict[str, Any]:
+    """Create it, fetching the image first where that is wanted. Returns id, name and actor.
+
+    Raises:
+        RefusedError: the daemon or the registry refuses.
+    """
+    when = given.text("pull", "missing")
+    if when == "always":
+        _pull(session, given, body["image"])
+    try:
+        return _create(session, body)
+    except RefusedError as error:
+        if when != "missing" or error.code != "not_found" or _has_image(session, body["image"]):
+            raise
+    _pull(session, given, body["image"])
+    return _create(session, body)
+
+
+def _create(session: Session, body: dict[str, Any]) -> dict[str, Any]:
+    """A request that may have been done is looked up by its id, and sent again only if it was not."""
+    while True:
+        try:
+            return session.ask_once("metadata", "containers.create", body)
+        except RefusedError as error:
+            if error.error.outcome != "unknown" or not error.error.retryable:
+                raise
+        found = _find(session, body["id"])
+        if found is not None:
+            return found
+
+
+def _find(session: Session, identity: str) -> dict[str, Any] | None:
+    try:
+        return session.container(identity)
+    except RefusedError as error:
+        if error.code == "not_found":
+            return None
+        raise
+
+
+def _has_image(session: Session, name: str) -> bool:
+    try:
+        session.ask("metadata", "images.get", {"namespace": session.namespace, "name": name})
+    except RefusedError as error:
+        if error.code == "not_found":
+            return False
+        raise
+    return True
+
+
+def _pull(session: Session, given: Given, image: str) -> None:
+    from cli.pull import pull
+
+    pull(session, image, platform=given.text("platform"))

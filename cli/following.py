@@ -1,0 +1,140 @@
+"""A process's output, from its actor to our own standard output and error, byte for byte.
+
+Used by run, exec and logs. It counts how far each stream has come, so that the death of the actor, the
+router or anything else costs neither a byte nor a repetition.
+"""
+
+from __future__ import annotations
+
+import os
+
+from cli.session import RefusedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from cli.session import Session
+
+    Write = Callable[[int, int, bytes], None]  # stream, time in nanoseconds, bytes
+
+CREDIT = 1 << 20  # bytes under way at once
+STDOUT, STDERR = 1, 2
+UNKNOWN_EXIT = 255
+BACK_WITHIN = 5.0  # seconds in which the actor of a container that is on record is there again
+LOOK_AGAIN = 0.1  # seconds
+
+
+class Output:
+    """The output of one process: of a container's first, or of an exec.
+
+    Attributes:
+        offsets: how many bytes of each stream have been written.
+    """
+
+    def __init__(self, session: Session, actor: str, exec_id: str = "") -> None:
+        self._session = session
+        self._actor = actor
+        self._exec_id = exec_id
+        self.offsets = {STDOUT: 0, STDERR: 0}
+
+    def copy(self, write: Write, *, follow: bool) -> dict[str, Any]:
+        """Give it all to `write`; returns the final answer. Raises RefusedError, OSError of `write`."""
+
+        def body() -> dict[str, Any]:
+            wish = {"stdout": self.offsets[STDOUT], "stderr": self.offsets[STDERR], "follow": follow}
+            return {**wish, "exec_id": self._exec_id}
+
+        stream = self._session.stream(self._actor, "tasks.output", body(), credit=CREDIT, resume=body)
+        for message in stream:
+            if message.kind == "final":
+                final: dict[str, Any] = message.body
+                return final
+            self._take(message.body, b"".join(message.buffers), write)
+        raise AssertionError("a stream ends with a final answer or an error")
+
+    def _take(self, part: dict[str, Any], content: bytes, write: Write) -> None:
+        stream = STDERR if part.get("stream") == STDERR else STDOUT
+        known = self.offsets[stream] - int(part.get("offset", self.offsets[stream]))
+        fresh = content[max(0, known) :]
+        if fresh:
+            write(stream, int(part.get("at", 0)), fresh)
+            self.offsets[stream] += len(fresh)
+
+
+def write_through(stream: int, _at: int, content: bytes) -> None:
+    """Write to our own descriptor of that number, all of it, past every buffer."""
+    view = memoryview(content)
+    while view:
+        try:
+            view = view[os.write(stream, view) :]
+        except BlockingIOError:  # somebody made the terminal or pipe non-blocking
+            import select
+
+            select.select([], [stream], [])
+
+
+def follow_container(session: Session, container: str, write: Write, output: Output) -> dict[str, Any]:
+    """Copy the output of container `container` (its id) until it has exited; returns the exit's answer.
+
+    One that removes itself may be gone before it could be asked: its exit is in the event journal then.
+
+    Raises:
+        RefusedError: it could not be started, or the way to it is blocked.
+    """
+    import time
+
+    until = time.monotonic() + BACK_WITHIN
+    while True:
+        try:
+            return output.copy(write, follow=True)
+        except RefusedError as error:
+            if error.code != "not_found":
+                raise
+            if not _is_on_record(session, container):
+                return journalled_exit(session, container)
+            if time.monotonic() > until:
+                raise
+        time.sleep(LOOK_AGAIN)
+
+
+def _is_on_record(session: Session, container: str) -> bool:
+    try:
+        session.container(container)
+    except RefusedError as error:
+        if error.code == "not_found":
+            return False
+        raise
+    return True
+
+
+def journalled_exit(session: Session, container: str) -> dict[str, Any]:
+    """The last exit of a container that is gone, as `tasks.wait` would give it."""
+    after = 0
+    found: dict[str, Any] = {"exit_code": None}
+
+    def body() -> dict[str, Any]:
+        wish = {"namespace": session.namespace, "container_id": container, "topic": "/tasks/exit"}
+        return {**wish, "after": after, "follow": False}
+
+    for message in session.stream("events", "events.subscribe", body(), credit=1000, resume=body):
+        if message.kind != "event":
+            continue
+        after = max(after, message.seq)
+        event = message.body.get("body") or {}
+        if event.get("id") == container:  # an exec's exit has the exec's id
+            found = {"exit_code": event.get("exit_status"), "exited_at": event.get("exited_at", 0)}
+    return found
+
+
+def own_exit_code(answer: dict[str, Any], name: str) -> int:
+    """The exit code to end with, for the answer of `tasks.wait`; an unknown one is said and becomes 255."""
+    from cli.main import complain
+
+    code = answer.get("exit_code")
+    if isinstance(code, int):
+        return code
+    reason = answer.get("reason") or answer.get("error") or "nothing watched when it ended"
+    complain(f"the exit code of {name} is unknown: {reason}")
+    return UNKNOWN_EXIT

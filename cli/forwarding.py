@@ -1,0 +1,79 @@
+"""Signals to a foreground `run` or `exec` are meant for the process in the container."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType, TracebackType
+    from typing import Any
+
+    from cli.session import Session
+
+FORWARDED = (signal.SIGINT, signal.SIGTERM)
+ENOUGH = 3  # signals after which the user wants us to let go
+LIMIT = 3.0  # seconds for one signal to be passed on
+
+
+class DetachedError(Exception):
+    """The user insists: we end, the container goes on.
+
+    Attributes:
+        number: the signal that was the last straw.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"signal {number}")
+        self.number = number
+
+
+class Forwarding:
+    """While it is entered, SIGINT and SIGTERM go to the process; the third raises DetachedError.
+
+    A signal arrives in the middle of anything, so each takes a connection of its own.
+    """
+
+    def __init__(self, session: Session, actor: str, name: str, exec_id: str = "") -> None:
+        self._session = session
+        self._actor = actor
+        self._name = name
+        self._exec_id = exec_id
+        self._count = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        """Take the signals."""
+        for number in FORWARDED:
+            self._before[number] = signal.signal(number, self._arrived)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give them back."""
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    def _arrived(self, number: int, _frame: FrameType | None) -> None:
+        self._count += 1
+        if self._count >= ENOUGH:
+            raise DetachedError(number)
+        failure = self._forward(number)
+        if failure or self._count == ENOUGH - 1:
+            advice = f"once more to detach, or: actr kill -s KILL {self._name}"
+            print(f"actr: {failure or 'signal sent twice'}; {advice}", file=sys.stderr)
+
+    def _forward(self, number: int) -> str:
+        from cli.session import RefusedError
+        from transport.client import NotRunningError
+
+        other = self._session.another()
+        body = {"signal": number, "exec_id": self._exec_id}
+        try:
+            other.ask_once(self._actor, "tasks.kill", body, limit=LIMIT)
+        except (RefusedError, NotRunningError) as error:
+            return f"signal {signal.Signals(number).name} was not delivered: {error}"
+        finally:
+            other.close()
+        return ""

@@ -1,0 +1,148 @@
+"""Find the verb, run it, and turn whatever goes wrong into one line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+
+from cli.options import GLOBAL, Command, Given, HelpWanted, UsageError, near, parse, parse_command
+from cli.session import RefusedError, session
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+RUN_REFUSED = 125
+
+COMMANDS = {
+    "run": "create a container and run it",
+    "create": "create a container without starting it",
+    "start": "start containers",
+    "stop": "stop containers",
+    "kill": "send a signal to containers",
+    "rm": "remove containers",
+    "exec": "run a further process in a container",
+    "wait": "wait until containers have exited, and print their exit codes",
+    "logs": "print what a container has written",
+    "ps": "list containers",
+    "inspect": "show everything about a container or an image",
+    "pull": "fetch an image from a registry",
+    "images": "list images",
+    "rmi": "remove images",
+    "events": "print what happens",
+    "actors": "show the daemon's processes as a tree",
+    "info": "show what the daemon works with",
+    "version": "show the versions of actr and the daemon",
+    "completion": "print the completion script for a shell",
+}
+
+
+def command(name: str) -> Command:
+    """Import a verb. Raises UsageError."""
+    if name not in COMMANDS:
+        raise UsageError(f"unknown command {name}{near(name, COMMANDS)}")
+    module = __import__(f"cli.{name}", fromlist=["COMMAND"])  # importlib costs a millisecond more
+    found: Command = module.COMMAND
+    return found
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    try:
+        code = _guarded(list(sys.argv[1:] if words is None else words))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_stdout()
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return code
+
+
+def _guarded(words: list[str]) -> int:
+    given = Given()
+    verb: Command | None = None
+    try:
+        rest = parse(GLOBAL, words, given, 1)
+        if not given.arguments:
+            print(_help(verb), file=sys.stderr)
+            return USAGE
+        verb = command(given.arguments.pop())
+        parse_command(verb, rest, given)
+        return _run(verb, given)
+    except HelpWanted:
+        print(_help(verb))
+        return 0
+    except UsageError as error:
+        about = f"actr {verb.name} --help" if verb else "actr --help"
+        complain(f"{error}; see: {about}")
+        return USAGE
+
+
+def _help(verb: Command | None) -> str:
+    from cli.usage import command_help, main_help
+
+    return command_help(verb) if verb else main_help(COMMANDS)
+
+
+def _run(verb: Command, given: Given) -> int:
+    now = session(given)
+    try:
+        return verb.run(now, given)
+    except RefusedError as error:
+        complain(refusal(error))
+        return exit_code(error, verb.name)
+    except (UsageError, BrokenPipeError):
+        raise
+    except Exception as error:
+        text = _known_failure(error)
+        if text is None:
+            raise
+        complain(text)
+        return RUN_REFUSED if verb.name in ("run", "exec") else FAILED
+    finally:
+        now.close()
+
+
+def refusal(error: RefusedError) -> str:
+    """One line: what the daemon said, and what to do."""
+    from cli.hints import hint
+
+    text = " ".join(str(error).split())
+    advice = hint(error.code, error.op, error.body, outcome=error.error.outcome)
+    return f"{text}; {advice}" if advice else text
+
+
+def exit_code(error: RefusedError, verb: str) -> int:
+    """What a refusal is worth: a program that cannot be started has a code of its own."""
+    code = error.error.details.get("exit_code")
+    if verb in ("run", "exec", "start") and isinstance(code, int) and 0 < code < 256:
+        return code
+    return RUN_REFUSED if verb in ("run", "exec") else FAILED
+
+
+def complain(text: str) -> None:
+    """One line on standard error."""
+    print(f"actr: {text}", file=sys.stderr)
+
+
+def _known_failure(error: Exception) -> str | None:
+    """The text of an error that is not a mistake in this program."""
+    from transport.client import NotRunningError
+    from transport.errors import ProtocolError
+
+    if isinstance(error, NotRunningError | ProtocolError):
+        return str(error)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}"
+    return None
+
+
+def _forget_stdout() -> None:
+    """Whoever read our output has gone; the interpreter must not complain about it at the end."""
+    import os
+
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)

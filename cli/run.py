@@ -1,0 +1,77 @@
+"""actr run: create a container, start it, and be its terminal until it exits."""
+
+from __future__ import annotations
+
+from cli.creating import OPTIONS, create, request_body
+from cli.options import Command, Given, Option
+from cli.session import RefusedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cli.session import Session
+
+INTERRUPTED = 128
+
+
+def run(session: Session, given: Given) -> int:
+    """The exit code is the container's; that of a container left behind says which signal made us leave."""
+    body = request_body(session, given, "running")
+    if given.flag("detach"):
+        return _detached(session, given, body)
+    return _foreground(session, given, body)
+
+
+def _detached(session: Session, given: Given, body: dict[str, Any]) -> int:
+    made = create(session, given, body)
+    try:
+        session.ask(made["actor"], "tasks.start", {})
+    except RefusedError as error:
+        _tidy_up(session, error, made, body)
+        if error.code != "not_found":  # or it ran, exited and removed itself before it could be asked
+            raise
+    print(made["id"])
+    return 0
+
+
+def _foreground(session: Session, given: Given, body: dict[str, Any]) -> int:
+    from cli.following import Output, follow_container, own_exit_code, write_through
+    from cli.forwarding import DetachedError, Forwarding
+    from cli.main import complain
+
+    made = create(session, given, body)
+    name = str(made.get("name") or made["id"][:12])
+    try:
+        with Forwarding(session, made["actor"], name):
+            output = Output(session, made["actor"])
+            answer = follow_container(session, made["id"], write_through, output)
+    except RefusedError as error:
+        _tidy_up(session, error, made, body)
+        raise
+    except DetachedError as error:
+        complain(f"detached; {name} goes on: actr logs -f {name}, actr stop {name}")
+        return INTERRUPTED + error.number
+    return own_exit_code(answer, name)
+
+
+def _tidy_up(session: Session, error: RefusedError, made: dict[str, Any], body: dict[str, Any]) -> None:
+    """A container that could not be started is of no use to anybody; one that removes itself does so."""
+    if "exit_code" not in error.error.details or body["auto_remove"]:
+        return
+    try:
+        session.ask(made["actor"], "containers.remove", {"force": True})
+    except RefusedError as left:
+        from cli.main import complain
+
+        complain(f"{made['id'][:12]} is left behind: {left}")
+
+
+COMMAND = Command(
+    "run",
+    "Create a container and run it",
+    run,
+    arguments=("IMAGE", "[COMMAND...]"),
+    options=(Option("-d --detach", "print the id, and leave it running"), *OPTIONS),
+    literal=True,
+)

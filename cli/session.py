@@ -1,0 +1,128 @@
+"""What every command works with: where the daemon is, which namespace, how to print, and the connection."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from cli.options import Given
+    from transport.client import Client, Message
+    from transport.errors import RemoteError
+
+DEFAULT_ADDRESS = "/run/actord/actord.sock"
+SOCKET_NAME = "actord.sock"
+
+
+class RefusedError(Exception):
+    """The daemon answered with an error.
+
+    Attributes:
+        error: that error.
+        op: what was asked.
+        body: with which fields.
+    """
+
+    def __init__(self, error: RemoteError, op: str, body: dict[str, Any]) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.op = op
+        self.body = body
+
+    @property
+    def code(self) -> str:
+        """The error's code."""
+        return self.error.code
+
+
+class Session:
+    """The connection is made when it is first needed.
+
+    Attributes:
+        address: path of the daemon's socket.
+        namespace: the namespace to work in.
+        json: whether to print JSON.
+    """
+
+    def __init__(self, address: str, namespace: str, *, json: bool = False) -> None:
+        self.address = address
+        self.namespace = namespace
+        self.json = json
+        self._client: Client | None = None
+
+    @property
+    def client(self) -> Client:
+        """The connection. Raises NotRunningError."""
+        if self._client is None:
+            from transport.client import Client
+
+            self._client = Client(self.address)
+        return self._client
+
+    def another(self) -> Session:
+        """The same with a connection of its own, for a signal handler or beside a stream."""
+        return Session(self.address, self.namespace, json=self.json)
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._client is not None:
+            self._client.close()
+
+    def ask(self, to: str, op: str, body: dict[str, Any], *, limit: float = 30.0) -> dict[str, Any]:
+        """An operation that may be repeated. Raises RefusedError, NotRunningError."""
+        return self._request(to, op, body, limit, repeatable=True)
+
+    def ask_once(self, to: str, op: str, body: dict[str, Any], *, limit: float = 30.0) -> dict[str, Any]:
+        """An operation that must not happen twice. Raises RefusedError, NotRunningError."""
+        return self._request(to, op, body, limit, repeatable=False)
+
+    def _request(
+        self, to: str, op: str, body: dict[str, Any], limit: float, *, repeatable: bool
+    ) -> dict[str, Any]:
+        from transport.errors import RemoteError
+
+        try:
+            return self.client.request(op, body, to=to, limit=limit, repeatable=repeatable)
+        except RemoteError as error:
+            raise RefusedError(error, op, body) from error
+
+    def stream(
+        self,
+        to: str,
+        op: str,
+        body: dict[str, Any],
+        *,
+        credit: int,
+        resume: Callable[[], dict[str, Any]] | None = None,
+        patience: float = 30.0,
+    ) -> Iterator[Message]:
+        """Parts or events, then the final answer. Raises RefusedError, NotRunningError."""
+        from transport.errors import RemoteError
+
+        try:
+            yield from self.client.stream(
+                op, body, to=to, credit=credit, resume=resume, patience=patience
+            )
+        except RemoteError as error:
+            raise RefusedError(error, op, body) from error
+
+    def container(self, name: str) -> dict[str, Any]:
+        """The record of a container by name, id, or the beginning of an id. Raises RefusedError."""
+        return self.ask("metadata", "containers.get", {"namespace": self.namespace, "id": name})
+
+
+def session(given: Given) -> Session:
+    """From the global options and the environment."""
+    address = given.text("address") or os.environ.get("ACTORD_ADDRESS") or DEFAULT_ADDRESS
+    namespace = given.text("namespace") or os.environ.get("ACTORD_NAMESPACE") or "default"
+    return Session(socket_path(address), namespace, json=given.text("format") == "json")
+
+
+def socket_path(address: str) -> str:
+    """A socket's path from what people write: a path, `ipc://` before it, or its directory."""
+    for prefix in ("ipc://", "unix://"):
+        address = address.removeprefix(prefix)
+    return os.path.join(address, SOCKET_NAME) if os.path.isdir(address) else address  # noqa: PTH112, PTH118  # pathlib is 4 ms

@@ -1,0 +1,120 @@
+"""Printing: tables that fit the terminal, JSON, sizes and times as people say them."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+GAP = "  "
+NARROWEST = 8  # a column is not cut shorter than this
+SECOND = 1_000_000_000
+SHORT_ID = 12
+_UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal that standard output is, None when it is none: then nothing is cut."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns) > 0:
+        return int(columns)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
+
+
+def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]], flexible: Sequence[int] = ()) -> None:
+    """Print rows under heads; where they are too wide, the `flexible` columns are cut, widest first."""
+    for line in table(heads, rows, flexible, terminal_width()):
+        print(line)
+
+
+def table(
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    flexible: Sequence[int] = (),
+    width: int | None = None,
+) -> list[str]:
+    """The lines of a table of at most `width` columns, where that is possible."""
+    cells = [list(map(printable, row)) for row in (heads, *rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
+    if width is not None:
+        widths = fitted(widths, flexible, width)
+    return [_line(row, widths) for row in cells]
+
+
+def fitted(widths: list[int], flexible: Sequence[int], width: int) -> list[int]:
+    """Narrower columns, so that all of them fit; only `flexible` ones shrink, to `NARROWEST` at least."""
+    widths = list(widths)
+    excess = sum(widths) + len(GAP) * (len(widths) - 1) - width
+    while excess > 0:
+        widest = max(flexible, key=lambda column: widths[column], default=None)
+        if widest is None or widths[widest] <= NARROWEST:
+            break
+        widths[widest] -= 1
+        excess -= 1
+    return widths
+
+
+def _line(row: list[str], widths: list[int]) -> str:
+    return GAP.join(cut(cell, width).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def cut(text: str, width: int) -> str:
+    """At most `width` characters, the last one `…` when there was more."""
+    return text if len(text) <= width else text[: max(0, width - 1)] + "…"
+
+
+def printable(text: str) -> str:
+    """Names and commands come from strangers: no control characters reach the terminal."""
+    return text if text.isprintable() else "".join(one if one.isprintable() else "?" for one in text)
+
+
+def print_json(value: Any) -> None:
+    """Print as indented JSON."""
+    import json
+
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def short(identity: str) -> str:
+    """The beginning of a container's id or of a digest, enough to tell it from others."""
+    _, _, hexadecimal = identity.rpartition(":")
+    return hexadecimal[:SHORT_ID]
+
+
+def size(count: float) -> str:
+    """Bytes in decimal units: `95.3 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 999.95:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def span(nanoseconds: int) -> str:
+    """A span of time in its largest unit: `3 minutes`."""
+    seconds = max(0, nanoseconds) // SECOND
+    for name, length in _UNITS:
+        if seconds >= length:
+            count = seconds // length
+            return f"{count} {name}" if count == 1 else f"{count} {name}s"
+    return "0 seconds"
+
+
+def ago(then: int, now: int) -> str:
+    """How long ago a time in nanoseconds since the epoch was; empty for 0, which means never."""
+    return f"{span(now - then)} ago" if then else ""
+
+
+def stamp(nanoseconds: int) -> str:
+    """A time as RFC 3339 has it, in UTC, to the microsecond."""
+    import time
+
+    seconds, rest = divmod(nanoseconds, SECOND)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest // 1000:06d}Z"

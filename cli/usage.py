@@ -1,0 +1,36 @@
+"""Help texts, made from the commands' descriptions."""
+
+from __future__ import annotations
+
+from cli.options import GLOBAL, Command, Option
+
+
+def command_help(command: Command) -> str:
+    """What `actr COMMAND --help` prints."""
+    usage = " ".join(("actr", command.name, "[OPTIONS]", *command.arguments))
+    lines = [f"Usage: {usage}", "", f"{command.summary}.", ""]
+    if command.options:
+        lines += ["Options:", *_listed(command.options), ""]
+    return "\n".join([*lines, "Everywhere:", *_listed(GLOBAL)])
+
+
+def main_help(commands: dict[str, str]) -> str:
+    """What `actr --help` prints; `commands` maps verbs to their summaries."""
+    width = max(map(len, commands))
+    verbs = [f"  {name:<{width}}  {summary}" for name, summary in commands.items()]
+    lines = ["Usage: actr [OPTIONS] COMMAND ...", "", "Run containers with actord.", "", "Commands:", *verbs]
+    options = ["", "Options (before or after the command):", *_listed(GLOBAL), ""]
+    variables = "The variables ACTORD_ADDRESS and ACTORD_NAMESPACE say the same as the options."
+    return "\n".join([*lines, *options, variables, "More on one: actr COMMAND --help"])
+
+
+def _listed(options: tuple[Option, ...]) -> list[str]:
+    shown = [(_spelled(option), option.help) for option in options]
+    width = max(len(spelled) for spelled, _ in shown)
+    return [f"  {spelled:<{width}}  {text}" for spelled, text in shown]
+
+
+def _spelled(option: Option) -> str:
+    names = ", ".join(option.names)
+    names = names if len(option.names) > 1 or len(names) == 2 else f"    {names}"
+    return f"{names} {option.value}".rstrip()

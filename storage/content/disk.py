@@ -1,0 +1,97 @@
+"""The few operations on files that durability is made of, and the translation of their errors."""
+
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from storage.digest import Hasher
+from storage.errors import StorageError, UnavailableError
+
+PRIVATE_DIRECTORY: Final = 0o700
+PRIVATE_FILE: Final = 0o600
+CHUNK: Final = 1024 * 1024
+
+# Lack of a resource: the same call may succeed when there is more of it.
+_TRANSIENT: Final = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR}
+)
+
+
+@contextmanager
+def reported(action: str) -> Iterator[None]:
+    """Turn an operating-system error into a storage error that begins with `action`.
+
+    Raises:
+        UnavailableError: Space, memory or descriptors ran out.
+        StorageError: Anything else.
+    """
+    try:
+        yield
+    except OSError as error:
+        kind = UnavailableError if error.errno in _TRANSIENT else StorageError
+        raise kind(f"cannot {action}: {(error.strerror or str(error)).lower()}") from error
+
+
+def private_directory(path: Path) -> None:
+    """Make `path` a directory that only its owner may enter, whatever it was before."""
+    path.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+    if path.stat().st_mode & 0o777 != PRIVATE_DIRECTORY:
+        path.chmod(PRIVATE_DIRECTORY)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in `path` survive a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_file(path: Path, content: str) -> None:
+    """Write a new small file; it is not durable yet."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE_FILE)
+    try:
+        os.write(descriptor, content.encode())
+    finally:
+        os.close(descriptor)
+
+
+def remove_tree(path: Path) -> None:
+    """Make the directory `path` disappear in one step, then free its space.
+
+    A kill in between leaves a sibling whose name begins with a dot, which recovery removes. Recovery also
+    gets what cannot be freed now: for everybody else the directory is gone.
+    """
+    grave = Path(tempfile.mkdtemp(prefix=".gone-", dir=path.parent))
+    path.rename(grave)
+    shutil.rmtree(grave, ignore_errors=True)
+
+
+def try_lock(descriptor: int, what: str) -> None:
+    """Take the exclusive lock of an open file; closing it, or dying, releases it.
+
+    Raises:
+        UnavailableError: Somebody else holds it.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UnavailableError(f"{what} is being written by somebody else: try again later") from None
+
+
+def hash_file(descriptor: int, length: int, hasher: Hasher) -> None:
+    """Feed the first `length` bytes of an open file to `hasher`; its position stays where it is."""
+    offset = 0
+    while offset < length:
+        chunk = os.pread(descriptor, min(CHUNK, length - offset), offset)
+        if not chunk:
+            raise OSError(errno.EIO, "file became shorter while it was read")
+        hasher.update(chunk)
+        offset += len(chunk)

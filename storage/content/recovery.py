@@ -1,0 +1,46 @@
+"""What a start-up makes of the ingests that a crash left: whole ones stay, remains go."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.content import ingest as ingests
+from storage.errors import NotFoundError, StorageError
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """Refs of the ingests that can be resumed, and how many remains were removed."""
+
+    resumable: tuple[str, ...]
+    removed: int
+
+
+def recover(directory: Path) -> Recovery:
+    """Clean the directory of the ingests, whoever was killed at whatever step.
+
+    Names with a dot are ingests that never appeared or had disappeared already. An ingest without data
+    has become a blob. Running it twice is the same as once.
+    """
+    refs = [_recover_entry(entry) for entry in list(directory.iterdir())]
+    return Recovery(tuple(sorted(ref for ref in refs if ref is not None)), refs.count(None))
+
+
+def _recover_entry(entry: Path) -> str | None:
+    """The ref of a whole ingest, without its seal; None, and nothing left, for anything else."""
+    try:
+        ref = ingests.status(entry).ref
+        if ingests.directory_name(ref) != entry.name:
+            raise NotFoundError(f"{entry.name} is no ingest")
+    except StorageError:
+        _remove(entry)
+        return None
+    (entry / ingests.SEAL).unlink(missing_ok=True)
+    return ref
+
+
+def _remove(entry: Path) -> None:
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink()

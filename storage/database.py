@@ -1,0 +1,197 @@
+"""SQLite, opened one way for every store: durable, checked, versioned, with one writer.
+
+Each storage actor owns one file and is its only writer, so there are no threads and no pools here. What
+is shared is how a file is opened, migrated, grouped into transactions, checked and backed up.
+"""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from storage.errors import FailedPreconditionError, StorageError, UnavailableError
+
+Parameters = Sequence[Any] | Mapping[str, Any]
+
+# Full disk, I/O error, lock held, out of memory: the same call may succeed later.
+_PASSING = frozenset({"SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_NOMEM", "SQLITE_CANTOPEN"})
+
+
+class Database:
+    """One SQLite file in WAL mode, with foreign keys, explicit transactions and a schema version.
+
+    `migrations` are SQL scripts; the n-th one (from 1) leads to schema version n, kept in
+    `PRAGMA user_version`. Each runs in a transaction of its own, so a crash leaves a whole version.
+
+    Raises:
+        FailedPreconditionError: the file was written by a newer version.
+        UnavailableError: the file cannot be opened, or is held by another process.
+        StorageError: the file is damaged.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        migrations: Sequence[str],
+        *,
+        synchronous: Literal["FULL", "NORMAL"] = "FULL",
+        busy_seconds: float = 5.0,
+    ) -> None:
+        self.path = path
+        self._depth = 0
+        new = not path.exists()
+        with self._errors():
+            # check_same_thread stays on: the owner is one thread, and a second one is a bug.
+            self._connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None)
+        try:
+            self._configure(synchronous)
+            self._migrate(migrations)
+        except BaseException:
+            self._connection.close()
+            raise
+        if new:
+            sync_directory(path.parent)
+
+    def _configure(self, synchronous: str) -> None:
+        for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON"):
+            self.execute(f"PRAGMA {pragma}")
+
+    def _migrate(self, migrations: Sequence[str]) -> None:
+        known, found = len(migrations), self.version
+        if found > known:
+            raise FailedPreconditionError(
+                f"database {self.path} has schema version {found} but this actord knows only up to {known}: "
+                "start the newer actord again or restore a backup made before the upgrade"
+            )
+        for number in range(found, known):
+            script = f"BEGIN IMMEDIATE;{migrations[number]};PRAGMA user_version={number + 1};COMMIT;"
+            with self._errors():
+                self._connection.executescript(script)
+
+    @property
+    def version(self) -> int:
+        """The schema version of the file."""
+        return int(self.execute("PRAGMA user_version").fetchone()[0])
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a `transaction()` block is open."""
+        return self._depth > 0
+
+    def execute(self, sql: str, parameters: Parameters = ()) -> sqlite3.Cursor:
+        """Run one statement.
+
+        Raises:
+            UnavailableError: disk full, file locked, or the transaction around it was lost to such an error.
+            sqlite3.IntegrityError: a constraint of the schema; callers test their preconditions first.
+        """
+        # A full disk makes SQLite roll back by itself; later statements must not slip through alone.
+        if self._depth and not self._connection.in_transaction:
+            raise UnavailableError(f"database {self.path}: the transaction was rolled back, try again")
+        with self._errors():
+            return self._connection.execute(sql, parameters)
+
+    def one(self, sql: str, parameters: Parameters = ()) -> tuple[Any, ...] | None:
+        """The first row, or None."""
+        row: tuple[Any, ...] | None = self.execute(sql, parameters).fetchone()
+        return row
+
+    def rows(self, sql: str, parameters: Parameters = ()) -> tuple[tuple[Any, ...], ...]:
+        """All rows."""
+        with self._errors():
+            return tuple(self.execute(sql, parameters).fetchall())
+
+    @contextlib.contextmanager
+    def transaction(self) -> Generator[None]:
+        """All of the block is committed, durably, or nothing of it is.
+
+        Inside another transaction the block joins it: it becomes durable with the outermost one. An
+        exception undoes the inner block alone, so an owner may group many requests in one commit and let
+        one of them fail.
+        """
+        begin, commit, undo = self._boundaries()
+        self.execute(begin)
+        self._depth += 1
+        try:
+            yield
+            self.execute(commit)
+        except BaseException:
+            self._undo(undo)
+            raise
+        finally:
+            self._depth -= 1
+
+    def _boundaries(self) -> tuple[str, str, tuple[str, ...]]:
+        if not self._depth:
+            return "BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",)
+        name = f"level_{self._depth}"
+        return f"SAVEPOINT {name}", f"RELEASE {name}", (f"ROLLBACK TO {name}", f"RELEASE {name}")
+
+    def _undo(self, statements: tuple[str, ...]) -> None:
+        if self._connection.in_transaction:
+            for statement in statements:
+                self._connection.execute(statement)
+
+    def check(self) -> tuple[str, ...]:
+        """What is wrong with the file: one line per problem, empty when it is sound."""
+        try:
+            found = [str(row[0]) for row in self.rows("PRAGMA integrity_check(100)")]
+            orphans = self.rows("PRAGMA foreign_key_check")
+        except StorageError as error:
+            return (str(error),)
+        lines = [line for line in found if line != "ok"]
+        return (*lines, *(f"row {row[1]} of {row[0]} names a missing row of {row[2]}" for row in orphans))
+
+    def backup(self, target: Path) -> None:
+        """Write a consistent copy to `target` while in use: whole and durable, or not there at all."""
+        if self._depth:
+            raise FailedPreconditionError(f"database {self.path}: no backup inside a transaction")
+        temporary = target.with_name(f".{target.name}.partial")
+        with self._errors():
+            temporary.unlink(missing_ok=True)
+            with contextlib.closing(sqlite3.connect(temporary, isolation_level=None)) as copy:
+                self._connection.backup(copy)
+                # One file on its own: a copy in WAL mode would want a -wal file beside it.
+                copy.execute("PRAGMA journal_mode=DELETE")
+            _sync_file(temporary)
+            temporary.replace(target)
+            sync_directory(target.parent)
+
+    def close(self) -> None:
+        """Close the file; committed work is durable already."""
+        self._connection.close()
+
+    @contextlib.contextmanager
+    def _errors(self) -> Generator[None]:
+        try:
+            yield
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+            raise
+        except sqlite3.DatabaseError as error:
+            raise self._translated(error) from error
+        except OSError as error:
+            raise UnavailableError(f"database {self.path}: {error.strerror}") from error
+
+    def _translated(self, error: sqlite3.DatabaseError) -> StorageError:
+        name = str(getattr(error, "sqlite_errorname", ""))
+        if name in _PASSING or name.startswith(("SQLITE_IOERR", "SQLITE_BUSY", "SQLITE_READONLY")):
+            return UnavailableError(f"database {self.path}: {error}")
+        if name in {"SQLITE_NOTADB", "SQLITE_CORRUPT"}:
+            return StorageError(f"database {self.path} is damaged ({error}): restore a backup")
+        return StorageError(f"database {self.path}: {error}")
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())

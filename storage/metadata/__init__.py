@@ -1,0 +1,79 @@
+"""The metadata store: namespaces, images, containers, tasks, idempotency keys, leases, content labels.
+
+One SQLite file with one writer, the metadata actor. Every method is synchronous and durable when it
+returns, unless it runs inside `transaction()`: then everything in the block becomes durable together.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from storage.database import Database
+from storage.metadata.containers import Containers
+from storage.metadata.idempotency import Idempotency
+from storage.metadata.images import Images
+from storage.metadata.leases import ContentLabelTable, Leases
+from storage.metadata.namespaces import Namespaces
+from storage.metadata.records import (
+    Container,
+    ContentLabels,
+    Image,
+    Lease,
+    Namespace,
+    NewContainer,
+    Remembered,
+    Resource,
+    Task,
+)
+from storage.metadata.schema import MIGRATIONS
+from storage.metadata.tasks import Tasks
+
+__all__ = [
+    "Container",
+    "ContentLabels",
+    "Image",
+    "Lease",
+    "Metadata",
+    "Namespace",
+    "NewContainer",
+    "Remembered",
+    "Resource",
+    "Task",
+]
+
+
+class Metadata:
+    """The metadata database at `path`; `clock` gives nanoseconds since the epoch.
+
+    Raises:
+        FailedPreconditionError: the file was written by a newer version.
+        UnavailableError: the file cannot be opened.
+        StorageError: the file is damaged.
+    """
+
+    def __init__(self, path: Path, *, clock: Callable[[], int] = time.time_ns) -> None:
+        self._database = Database(path, MIGRATIONS)
+        self.namespaces = Namespaces(self._database)
+        self.images = Images(self._database, self.namespaces, clock)
+        self.containers = Containers(self._database, self.namespaces, clock)
+        self.tasks = Tasks(self._database)
+        self.idempotency = Idempotency(self._database, clock)
+        self.leases = Leases(self._database, self.namespaces, clock)
+        self.content_labels = ContentLabelTable(self._database, self.namespaces)
+
+    def transaction(self) -> contextlib.AbstractContextManager[None]:
+        """Group writes in one commit; see `Database.transaction` for how blocks nest."""
+        return self._database.transaction()
+
+    def check(self) -> tuple[str, ...]:
+        """What is wrong with the file, one line per problem; empty when it is sound."""
+        return self._database.check()
+
+    def backup(self, target: Path) -> None:
+        """Write a consistent, durable copy to `target` while in use."""
+        self._database.backup(target)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()

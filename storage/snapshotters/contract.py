@@ -1,0 +1,186 @@
+"""What every snapshotter promises.
+
+Life-cycle of a snapshot:
+
+    prepare(key, parent) -> active --commit(name, key)--> committed name, may be a parent
+    view(key, parent)    -> view, read-only, never committed
+
+An active snapshot can be written through its mounts. It cannot be a parent, and nothing of it is visible
+under any name, until commit. Commit takes the key away: afterwards the snapshot has only its name, never
+changes again, and is durable. Keys and names share one set per namespace. A snapshot that has children
+cannot be removed.
+
+A snapshotter mounts nothing: it returns mounts, and whoever needs the files performs them. It has one
+writer, the snapshots actor. A crash at any point leaves each operation done or not done; what it leaves on
+the disk beside the records is deleted by `cleanup`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+Kind = Literal["active", "committed", "view"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One mount to perform, in the terms of mount(8).
+
+    With a `base`, the paths in `options` are relative to it, and the mounter changes into it before the
+    call: the options of a mount are limited to a page, too little for the absolute paths of 128 layers.
+    """
+
+    type: str
+    source: str
+    options: tuple[str, ...]
+    target: str = ""
+    base: str = ""
+
+    def absolute(self) -> "Mount":
+        """The same mount with absolute paths, for clients that mount by themselves and know no base."""
+        if not self.base:
+            return self
+        options = tuple(_absolute(option, self.base) for option in self.options)
+        return Mount(self.type, self.source, options, self.target)
+
+
+def _absolute(option: str, base: str) -> str:
+    name, equals, value = option.partition("=")
+    if name not in {"lowerdir", "upperdir", "workdir"}:
+        return option
+    return name + equals + ":".join(f"{base}/{path}" for path in value.split(":"))
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a snapshot takes itself, its parents not counted: inodes, and bytes on the disk."""
+
+    inodes: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The record of a snapshot; `key` is the name once it is committed. Times in nanoseconds."""
+
+    namespace: str
+    key: str
+    parent: str
+    kind: Kind
+    labels: Mapping[str, str] = field(hash=False)
+    created_at: int
+    updated_at: int
+
+
+class Snapshotter(Protocol):
+    """The interface; all keys, names and parents are those of the namespace given."""
+
+    @property
+    def name(self) -> str:
+        """The name by which clients choose it, such as "overlayfs"."""
+
+    @property
+    def stacked(self) -> bool:
+        """Whether `upper` holds only what differs from the parents.
+
+        Then a removed file is a character device 0/0 in it and an opaque directory has the overlay xattr.
+        Otherwise `upper` holds the whole tree and removed files are simply not there.
+        """
+
+    def prepare(
+        self, namespace: str, key: str, parent: str = "", labels: Mapping[str, str] | None = None
+    ) -> tuple[Mount, ...]:
+        """Make an active snapshot on a committed parent, or an empty one; how to mount it.
+
+        Raises:
+            AlreadyExistsError: the key is taken.
+            NotFoundError: the parent does not exist.
+            InvalidArgumentError: the parent is not committed, or key or labels are malformed.
+            UnavailableError: the disk is full.
+        """
+
+    def view(
+        self, namespace: str, key: str, parent: str = "", labels: Mapping[str, str] | None = None
+    ) -> tuple[Mount, ...]:
+        """Make a read-only view of a committed parent; how to mount it. Errors as in `prepare`."""
+
+    def mounts(self, namespace: str, key: str) -> tuple[Mount, ...]:
+        """How to mount an active snapshot or a view; the same each time.
+
+        Raises:
+            NotFoundError: the key does not exist.
+            FailedPreconditionError: it is committed; prepare or view on it.
+        """
+
+    def commit(
+        self,
+        namespace: str,
+        name: str,
+        key: str,
+        labels: Mapping[str, str] | None = None,
+        *,
+        usage: Usage | None = None,
+    ) -> None:
+        """Turn an active snapshot into the committed `name`; its files and record are durable on return.
+
+        Labels `containerd.io/snapshot/*` and `containerd.io/snapshot.ref` of the active one stay unless
+        replaced; its other labels end with it. `usage` saves a scan when the caller knows it.
+
+        Raises:
+            NotFoundError: the key does not exist.
+            AlreadyExistsError: the name is taken.
+            FailedPreconditionError: it is not active.
+        """
+
+    def remove(self, namespace: str, key: str) -> None:
+        """Remove a snapshot of any kind. Its files stay until the next `cleanup`, since that can take long.
+
+        Raises:
+            NotFoundError: the key does not exist.
+            FailedPreconditionError: it has children; the text names them.
+        """
+
+    def stat(self, namespace: str, key: str) -> Snapshot:
+        """The record of a snapshot.
+
+        Raises:
+            NotFoundError: the key does not exist.
+        """
+
+    def update(self, namespace: str, key: str, labels: Mapping[str, str]) -> Snapshot:
+        """Replace all labels; nothing else of a snapshot can be changed."""
+
+    def list(self, namespace: str | None = None) -> tuple[Snapshot, ...]:
+        """The snapshots of a namespace, or of all; parents before children."""
+
+    def usage(self, namespace: str, key: str) -> Usage:
+        """What the snapshot takes: as of its commit, or scanned now if active."""
+
+    def upper(self, namespace: str, key: str) -> Path:
+        """The directory that an active snapshot's changes go to, so that a layer is applied without a mount.
+
+        Raises:
+            NotFoundError: the key does not exist.
+            FailedPreconditionError: it is not active.
+        """
+
+    def lowers(self, namespace: str, key: str) -> tuple[Path, ...]:
+        """The directories below it, nearest first; none when the snapshotter is not `stacked`."""
+
+    def discard(self) -> tuple[Path, ...]:
+        """Set aside every directory that no record names, and list all that wait for deletion.
+
+        Quick. Each path returned may be given to `trees.delete_tree`, in another thread or process too, but
+        by one at a time.
+        """
+
+    def cleanup(self) -> int:
+        """Delete all that `discard` lists; how many directories that were.
+
+        Raises:
+            UnavailableError: one could not be deleted (still mounted?); the others were.
+        """
+
+    def close(self) -> None:
+        """Close the records."""

@@ -1,0 +1,235 @@
+"""What the overlay and the native snapshotter share: one directory per record.
+
+    ROOT/metadata.db         the records
+    ROOT/snapshots/ID/fs     the files of snapshot ID (and whatever its kind adds beside)
+    ROOT/trash/NAME          directories on their way out
+
+One rule makes every crash recoverable: a directory is made before its record is committed and deleted only
+after its record is gone. So each record has its directory, and a directory without a record is rubbish,
+which `cleanup` deletes. Removing is dropping the record. Committing changes the record alone.
+
+Against a power cut, `commit` writes all files out before its record. What was written to an active
+snapshot and not synchronised is lost, as on any file system; should even its directory be lost, opening
+makes it again, empty.
+"""
+
+import abc
+import contextlib
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from storage.errors import FailedPreconditionError, UnavailableError
+from storage.snapshotters.contract import Kind, Mount, Snapshot, Usage
+from storage.snapshotters.records import Record, Records
+from storage.snapshotters.trees import delete_tree, measure
+
+_INHERITED_PREFIX = "containerd.io/snapshot/"
+_INHERITED = "containerd.io/snapshot.ref"
+
+
+def sync_everything(_path: Path) -> None:
+    """Write out every file system. A daemon passes syncfs(2) on `_path` instead, which Python lacks."""
+    os.sync()
+
+
+class DirectorySnapshotter(abc.ABC):
+    """Records and directories; a subclass fills directories and describes mounts.
+
+    `sync` makes all files of the file system that holds a path durable.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        sync: Callable[[Path], None] = sync_everything,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._snapshots = root / "snapshots"
+        self._trash = root / "trash"
+        self._sync = sync
+        for directory in (root, self._snapshots, self._trash):
+            # Closed to others: images bring set-uid programs, which no local user may reach by path.
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._records = Records(root / "metadata.db", clock)
+        self._repair()
+
+    @abc.abstractmethod
+    def _fill(self, directory: Path, kind: Kind, parents: tuple[int, ...]) -> None:
+        """Make what a new snapshot begins with inside its existing empty directory."""
+
+    @abc.abstractmethod
+    def _mounts(self, record: Record, parents: tuple[int, ...]) -> tuple[Mount, ...]:
+        """How to mount an active snapshot or a view."""
+
+    @property
+    @abc.abstractmethod
+    def stacked(self) -> bool:
+        """See `Snapshotter.stacked`."""
+
+    def prepare(
+        self, namespace: str, key: str, parent: str = "", labels: Mapping[str, str] | None = None
+    ) -> tuple[Mount, ...]:
+        """See `Snapshotter.prepare`."""
+        return self._create(namespace, key, parent, "active", labels)
+
+    def view(
+        self, namespace: str, key: str, parent: str = "", labels: Mapping[str, str] | None = None
+    ) -> tuple[Mount, ...]:
+        """See `Snapshotter.view`."""
+        return self._create(namespace, key, parent, "view", labels)
+
+    def _create(
+        self, namespace: str, key: str, parent: str, kind: Kind, labels: Mapping[str, str] | None
+    ) -> tuple[Mount, ...]:
+        with self._records.database.transaction(), _disk_errors(key):
+            record = self._records.insert(namespace, key, parent, kind, labels)
+            parents = self._records.chain(record.id)
+            mounts = self._mounts(record, parents)
+            self._make_directory(record.id, kind, parents)
+        return mounts
+
+    def _make_directory(self, identity: int, kind: Kind, parents: tuple[int, ...]) -> None:
+        directory = self._directory(identity)
+        # A rolled-back prepare gives its id free and may have left its directory.
+        if os.path.lexists(directory):
+            self._set_aside(directory)
+        directory.mkdir(mode=0o700)
+        self._fill(directory, kind, parents)
+
+    def mounts(self, namespace: str, key: str) -> tuple[Mount, ...]:
+        """See `Snapshotter.mounts`."""
+        record = self._records.get(namespace, key)
+        if record.snapshot.kind == "committed":
+            raise FailedPreconditionError(
+                f'snapshot "{key}" is committed: prepare or view a snapshot on it and mount that'
+            )
+        return self._mounts(record, self._records.chain(record.id))
+
+    def commit(
+        self,
+        namespace: str,
+        name: str,
+        key: str,
+        labels: Mapping[str, str] | None = None,
+        *,
+        usage: Usage | None = None,
+    ) -> None:
+        """See `Snapshotter.commit`."""
+        with self._records.database.transaction(), _disk_errors(key):
+            record = self._active(namespace, key)
+            files = self._directory(record.id) / "fs"
+            kept = {**inherited(record.snapshot.labels), **(labels or {})}
+            self._records.commit(record, name, kept, usage or measure(files))
+            self._sync(files)
+
+    def remove(self, namespace: str, key: str) -> None:
+        """See `Snapshotter.remove`."""
+        with self._records.database.transaction():
+            self._records.delete(self._records.get(namespace, key))
+
+    def stat(self, namespace: str, key: str) -> Snapshot:
+        """See `Snapshotter.stat`."""
+        return self._records.get(namespace, key).snapshot
+
+    def update(self, namespace: str, key: str, labels: Mapping[str, str]) -> Snapshot:
+        """See `Snapshotter.update`."""
+        with self._records.database.transaction():
+            self._records.update(self._records.get(namespace, key), labels)
+        return self.stat(namespace, key)
+
+    def list(self, namespace: str | None = None) -> tuple[Snapshot, ...]:
+        """See `Snapshotter.list`."""
+        return self._records.list(namespace)
+
+    def usage(self, namespace: str, key: str) -> Usage:
+        """See `Snapshotter.usage`."""
+        record = self._records.get(namespace, key)
+        with _disk_errors(key):
+            return record.usage or measure(self._directory(record.id) / "fs")
+
+    def upper(self, namespace: str, key: str) -> Path:
+        """See `Snapshotter.upper`."""
+        return self._directory(self._active(namespace, key).id) / "fs"
+
+    def lowers(self, namespace: str, key: str) -> tuple[Path, ...]:
+        """See `Snapshotter.lowers`."""
+        record = self._records.get(namespace, key)
+        parents = self._records.chain(record.id) if self.stacked else ()
+        return tuple(self._directory(identity) / "fs" for identity in parents)
+
+    def discard(self) -> tuple[Path, ...]:
+        """See `Snapshotter.discard`."""
+        if self._records.database.in_transaction:
+            raise FailedPreconditionError("no cleanup inside a transaction: its removals may be undone")
+        named = {str(identity) for identity in self._records.ids()}
+        for directory in tuple(self._snapshots.iterdir()):
+            if directory.name not in named:
+                self._set_aside(directory)
+        return tuple(sorted(self._trash.iterdir()))
+
+    def cleanup(self) -> int:
+        """See `Snapshotter.cleanup`."""
+        failures: list[OSError] = []
+        paths = self.discard()
+        for path in paths:
+            try:
+                delete_tree(path)
+            except OSError as error:
+                failures.append(error)
+        if failures:
+            raise UnavailableError(
+                f"{len(failures)} of {len(paths)} removed snapshots could not be deleted ({failures[0]}): "
+                "unmount what uses them, then try again"
+            )
+        return len(paths)
+
+    def check(self) -> tuple[str, ...]:
+        """What is wrong with the records, one line per problem; empty when they are sound."""
+        missing = [
+            f"snapshot {identity} ({kind}) has no directory"
+            for identity, kind in self._records.ids().items()
+            if not (self._directory(identity) / "fs").is_dir()
+        ]
+        return (*self._records.database.check(), *missing)
+
+    def close(self) -> None:
+        """See `Snapshotter.close`."""
+        self._records.database.close()
+
+    def _active(self, namespace: str, key: str) -> Record:
+        record = self._records.get(namespace, key)
+        if record.snapshot.kind != "active":
+            raise FailedPreconditionError(f'snapshot "{key}" is {record.snapshot.kind}, not active')
+        return record
+
+    def _directory(self, identity: int) -> Path:
+        return self._snapshots / str(identity)
+
+    def _set_aside(self, directory: Path) -> None:
+        directory.rename(self._trash / f"{directory.name}-{secrets.token_hex(8)}")
+
+    def _repair(self) -> None:
+        # Only a power cut gets here: it can take a directory that was never synchronised.
+        for identity, kind in self._records.ids().items():
+            directory = self._directory(identity)
+            if kind != "committed" and not (directory / "fs").is_dir():
+                self._make_directory(identity, kind, self._records.chain(identity))
+
+
+def inherited(labels: Mapping[str, str]) -> dict[str, str]:
+    """The labels that an active snapshot leaves to the committed one (containerd's rule)."""
+    return {
+        key: value for key, value in labels.items() if key == _INHERITED or key.startswith(_INHERITED_PREFIX)
+    }
+
+
+@contextlib.contextmanager
+def _disk_errors(key: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UnavailableError(f'snapshot "{key}": {error.strerror}: {error.filename}') from error

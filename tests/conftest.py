@@ -1,0 +1,147 @@
+"""What every test shares: the order, the root marker, short directories, and the search for leaks."""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Quick tests first: a mistake that a unit test shows should not wait for containers.
+ORDER = ("unit", "contract", "test_linters.py", "e2e")
+SETTLE_SECONDS = 5.0  # how long an end that is under way may take before it counts as a leak
+
+# No deadline, since a loaded machine is not a bug. In CI the same examples each time, to repeat a red run.
+settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    tests = config.rootpath / "tests"
+    items.sort(key=lambda item: _rank(item.path.relative_to(tests)))
+    if os.geteuid() != 0:
+        skip = pytest.mark.skip(reason="needs root: run it through sudo bin/test")
+        for item in items:
+            if item.get_closest_marker("root") is not None:
+                item.add_marker(skip)
+
+
+def _rank(path: Path) -> int:
+    return ORDER.index(path.parts[0]) if path.parts[0] in ORDER else len(ORDER)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The time since bin/test began, with the installing; pytest's own last line does not have it."""
+    began = os.environ.get("ACTORD_TEST_BEGAN")
+    if began is not None:
+        terminalreporter.write_line(f"bin/test took {time.time() - float(began):.1f} s in all")
+
+
+@pytest.fixture(scope="session")
+def short_root() -> Iterator[Path]:
+    """The parent of every `tmp` of this run."""
+    path = Path(tempfile.mkdtemp(prefix="at-", dir="/tmp"))
+    yield path
+    _remove(path)
+
+
+@pytest.fixture
+def tmp(short_root: Path) -> Iterator[Path]:
+    """A directory with a path short enough for unix sockets (107 bytes), which pytest's tmp_path is not."""
+    path = Path(tempfile.mkdtemp(dir=short_root))
+    yield path
+    _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove the tree, unless a leaked mount in it could lead the removal to files of the machine."""
+    if not _mounts((path,)):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """What this process holds, and what is mounted below the temporary directories of this run."""
+
+    children: frozenset[str]
+    descriptors: frozenset[str]
+    mounts: frozenset[str]  # bind-mounted network namespaces are among them, with the type nsfs
+    threads: frozenset[str]
+
+    @classmethod
+    def now(cls, *below: Path) -> Holdings:
+        return cls(_children(), _descriptors(), _mounts(below), _threads())
+
+    def since(self, before: Holdings) -> dict[str, list[str]]:
+        """What is there and was not, by kind; kinds without anything new are left out."""
+        new = {
+            kind.name: sorted(getattr(self, kind.name) - getattr(before, kind.name)) for kind in fields(self)
+        }
+        return {kind: names for kind, names in new.items() if names}
+
+
+def _children() -> frozenset[str]:
+    tasks = Path("/proc/self/task").glob("*/children")
+    pids = {pid for task in tasks for pid in _text(task).split()}
+    return frozenset(f"{pid} ({_text(Path('/proc', pid, 'comm')).strip()})" for pid in pids)
+
+
+def _descriptors() -> frozenset[str]:
+    found = set()
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            found.add(f"{link.name} -> {link.readlink()}")
+        except FileNotFoundError:  # the descriptor of the listing itself
+            continue
+    return frozenset(found)
+
+
+def _mounts(below: tuple[Path, ...]) -> frozenset[str]:
+    prefixes = tuple(f"{path}/" for path in below)
+    lines = (line.split() for line in _text(Path("/proc/self/mountinfo")).splitlines())
+    return frozenset(
+        f"{line[4]} ({line[line.index('-') + 1]})" for line in lines if line[4].startswith(prefixes)
+    )
+
+
+def _threads() -> frozenset[str]:
+    return frozenset(f"{thread.name} ({thread.ident})" for thread in threading.enumerate())
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # a process or thread that has just ended
+        return ""
+
+
+@pytest.fixture
+def no_leaks(short_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fails a test after which a child, descriptor, mount, network namespace or thread is left over."""
+    roots = (short_root, tmp_path_factory.getbasetemp())
+    gc.collect()
+    before = Holdings.now(*roots)
+    yield
+    gc.collect()
+    end = time.monotonic() + SETTLE_SECONDS
+    while (left := Holdings.now(*roots).since(before)) and time.monotonic() < end:
+        time.sleep(0.02)  # a kernel or a thread may still be finishing what the test has asked for
+    assert not left, f"left behind: {left}"
+
+
+@pytest.fixture(autouse=True)
+def _root_tests_leave_nothing(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("root") is not None:
+        request.getfixturevalue("no_leaks")

@@ -1,0 +1,206 @@
+"""Layouts and statistics on recorded trees; killing and removing on the host's own control groups."""
+
+import contextlib
+import errno
+import os
+import signal
+import uuid
+from pathlib import Path
+
+import pytest
+
+from actors.linux import cgroups, mounts, process, spawn
+from actors.linux.cgroups import Kind, Layout, Statistics
+
+PATH = "/actord/default/c1"
+
+
+def write(root, files):
+    for name, text in files.items():
+        file = root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return root
+
+
+V1 = {
+    "cpu,cpuacct/cgroup.procs": "",
+    "cpu,cpuacct/actord/default/c1/cpuacct.usage": "123456789\n",
+    "memory/cgroup.procs": "",
+    "memory/actord/default/c1/memory.usage_in_bytes": "4096\n",
+    "memory/actord/default/c1/memory.limit_in_bytes": "9223372036854771712\n",
+    "memory/actord/default/c1/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n",
+    "memory/actord/default/c1/cgroup.procs": "11\n12\n",
+    "memory/actord/default/c1/inner/cgroup.procs": "13\n0\n",
+    "pids/cgroup.procs": "",
+    "pids/actord/default/c1/pids.current": "2\n",
+    "pids/actord/default/c1/cgroup.procs": "11\n",
+    "hugetlb/.keep": "",
+}
+V2 = {
+    "cgroup.controllers": "cpuset cpu io memory pids\n",
+    "cgroup.procs": "1\n",
+    "actord/default/c1/memory.current": "8192\n",
+    "actord/default/c1/memory.max": "max\n",
+    "actord/default/c1/memory.events": "low 0\nhigh 0\nmax 9\noom 2\noom_kill 1\noom_group_kill 0\n",
+    "actord/default/c1/cpu.stat": "usage_usec 1500\nuser_usec 1000\nsystem_usec 500\n",
+    "actord/default/c1/pids.current": "7\n",
+    "actord/default/c1/cgroup.procs": "21\n",
+    "actord/default/c1/cgroup.kill": "",
+}
+
+
+def test_version_1_with_shared_and_linked_hierarchies(tmp_path):
+    root = write(tmp_path, V1)
+    (root / "cpu").symlink_to("cpu,cpuacct")
+    layout = cgroups.detect(root)
+    assert layout.kind is Kind.V1
+    assert layout.hierarchies == (root / "cpu,cpuacct", root / "memory", root / "pids")
+    assert layout.controllers["cpuacct"] == layout.controllers["cpu"] == root / "cpu,cpuacct"
+    assert not cgroups.needs_private_view(layout)
+    assert cgroups.processes(layout, PATH) == {11, 12, 13}
+    assert cgroups.statistics(layout, PATH) == Statistics(4096, None, 123456789, 2, 3)
+
+
+def test_hybrid_with_and_without_a_controller_beyond_version_1(tmp_path):
+    files = {**V1, "unified/cgroup.procs": "", "unified/cgroup.controllers": "hugetlb\n"}
+    root = write(tmp_path / "root", files)
+    known = tmp_path / "cgroups"
+    known.write_text(
+        "#subsys_name\thierarchy\tnum\tenabled\nmemory\t4\t1\t1\nhugetlb\t0\t1\t1\nnet_cls\t0\t1\t1\n"
+    )
+    layout = cgroups.detect(root, known)
+    assert layout.kind is Kind.HYBRID
+    assert layout.controllers["hugetlb"] == root / "unified"
+    assert layout.beyond_v1 == ("hugetlb",)
+    assert cgroups.needs_private_view(layout)
+    (root / "unified/cgroup.controllers").write_text("\n")
+    assert not cgroups.needs_private_view(cgroups.detect(root, known))
+    known.write_text("hugetlb\t10\t3\t1\n")
+    assert cgroups.detect(root, known).beyond_v1 == ("hugetlb",)
+
+
+def test_version_2(tmp_path):
+    root = write(tmp_path, V2)
+    layout = cgroups.detect(root)
+    assert layout.kind is Kind.V2
+    assert layout.hierarchies == (root,)
+    assert set(layout.controllers) == {"cpuset", "cpu", "io", "memory", "pids"}
+    assert not cgroups.needs_private_view(layout)
+    assert cgroups.processes(layout, PATH) == {21}
+    assert cgroups.statistics(layout, PATH) == Statistics(8192, None, 1_500_000, 7, 1)
+    (root / "actord/default/c1/memory.max").write_text("67108864\n")
+    assert cgroups.statistics(layout, PATH) == Statistics(8192, 67108864, 1_500_000, 7, 1)
+    cgroups.kill(layout, PATH)
+    assert (root / "actord/default/c1/cgroup.kill").read_text() == "1"
+
+
+def test_a_container_without_a_cgroup(tmp_path):
+    for name, files in (("one", V1), ("two", V2)):
+        layout = cgroups.detect(write(tmp_path / name, files))
+        assert cgroups.statistics(layout, "/actord/default/other") is None
+        assert cgroups.processes(layout, "/actord/default/other") == set()
+        cgroups.kill(layout, "/actord/default/other")
+        cgroups.remove(layout, "/actord/default/other")
+
+
+def test_files_that_are_missing_or_odd_are_not_known(tmp_path):
+    files = {
+        "cgroup.controllers": "",
+        "a/b/memory.current": "lots",
+        "a/b/cpu.stat": "usage_usec\nnr_periods 1",
+    }
+    layout = cgroups.detect(write(tmp_path, files))
+    assert cgroups.statistics(layout, "/a/b") == Statistics(None, None, None, None, None)
+
+
+def test_no_control_groups_at_all(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no control groups"):
+        cgroups.detect(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["", "/", "/actord", "actord/c1", "/actord/../c1", "//"])
+def test_a_path_that_is_not_one_containers_is_refused(path):
+    with pytest.raises(ValueError, match="not of the form"):
+        cgroups.directories(Layout(Kind.V2, Path(), (), {}), path)
+
+
+@pytest.fixture
+def leftover():
+    """A cgroup in every hierarchy of this host, with one below it."""
+    layout = cgroups.detect()
+    path = f"/actord-test/{uuid.uuid4().hex}"
+    for directory in cgroups.directories(layout, path):
+        (directory / "inner").mkdir(parents=True)
+    yield layout, path
+    cgroups.remove(layout, path)
+    for hierarchy in layout.hierarchies:
+        (hierarchy / "actord-test").rmdir()
+
+
+@pytest.fixture
+def sleepers(leftover):
+    """Starts processes that are gone at the end of the test, whatever became of it."""
+    started = []
+
+    def start(count):
+        started.extend(spawn.spawn(["sleep", "600"]) for _ in range(count))
+        return started
+
+    yield start
+    for pid in started:
+        if process.peek_child(pid) is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+
+
+def join(layout, path, pid):
+    for hierarchy, directory in zip(layout.hierarchies, cgroups.directories(layout, path), strict=True):
+        if hierarchy.name != "cpuset":  # takes nobody before it has processors and memory nodes
+            (directory / "inner/cgroup.procs").write_text(str(pid))
+
+
+@pytest.mark.root
+def test_a_leftover_is_killed_and_removed(leftover, sleepers):
+    layout, path = leftover
+    pids = sleepers(3)
+    for pid in pids:
+        join(layout, path, pid)
+    assert cgroups.processes(layout, path) == set(pids)
+    with pytest.raises(OSError, match="busy") as caught:
+        cgroups.remove(layout, path)
+    assert caught.value.errno == errno.EBUSY
+    cgroups.kill(layout, path)
+    assert [process.exit_code(os.waitpid(pid, 0)[1]) for pid in pids] == [137] * 3
+    assert cgroups.processes(layout, path) == set()
+    cgroups.kill(layout, path)
+    cgroups.remove(layout, path)
+    cgroups.remove(layout, path)
+    assert not any(directory.exists() for directory in cgroups.directories(layout, path))
+
+
+@pytest.mark.root
+def test_the_hosts_own_numbers(leftover, sleepers):
+    layout, path = leftover
+    (pid,) = sleepers(1)
+    join(layout, path, pid)
+    found = cgroups.statistics(layout, path)
+    assert found is not None
+    assert found.pids == 1 or "pids" not in layout.controllers
+    assert found.memory_limit_bytes is None
+    assert found.oom_kills == 0 or "memory" not in layout.controllers
+
+
+@pytest.mark.root
+def test_a_private_view_has_every_controller_and_is_seen_by_nobody_else():
+    layout = cgroups.detect()
+    if not cgroups.needs_private_view(layout):
+        pytest.skip(f"the layout here is {layout.kind.value}, all its controllers in place")
+    before = [point.target for point in mounts.mount_points()]
+    inside = cgroups.in_private_view(layout, cgroups.detect)
+    assert not cgroups.needs_private_view(inside)
+    assert set(layout.hierarchies) < set(inside.hierarchies)
+    assert [point.target for point in mounts.mount_points()] == before
+    assert cgroups.detect().hierarchies == layout.hierarchies

@@ -1,0 +1,183 @@
+"""Options, mountinfo, and real mounts in a scratch folder."""
+
+import errno
+import string
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.linux import mounts
+from actors.linux.mounts import Mount, Options
+
+needs_root = pytest.mark.root
+
+
+def names(folder):
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+@pytest.fixture
+def scratch(tmp_path):
+    """A folder of two lower directories, an upper one, and a target; whatever is mounted is detached."""
+    for name in ("lower/12/fs", "lower/11/fs", "upper", "work", "target"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "lower/12/fs/a").write_text("twelve")
+    (tmp_path / "lower/11/fs/b").write_text("eleven")
+    yield tmp_path
+    mounts.umount_below(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ((), Options(0, 0, "")),
+        (("rbind", "ro"), Options(mounts.MS_BIND | mounts.MS_REC | mounts.MS_RDONLY, 0, "")),
+        (("ro", "rw"), Options(0, 0, "")),
+        (("rw", "ro"), Options(mounts.MS_RDONLY, 0, "")),
+        (("index=off", "lowerdir=12/fs:11/fs"), Options(0, 0, "index=off,lowerdir=12/fs:11/fs")),
+        (
+            ("nosuid", "mode=755", "rslave"),
+            Options(mounts.MS_NOSUID, mounts.MS_SLAVE | mounts.MS_REC, "mode=755"),
+        ),
+        (("private",), Options(0, mounts.MS_PRIVATE, "")),
+        (("defaults", "suid", "dev"), Options(0, 0, "")),
+    ],
+)
+def test_words_become_flags_and_data(words, expected):
+    assert mounts.parse_options(words) == expected
+
+
+def test_a_line_of_mountinfo():
+    line = (
+        "36 35 98:0 /mnt\\0401 /a\\040b\\134c rw,noatime shared:1 master:2 - ext3 /dev/r\\011t rw,errors=x\n"
+    )
+    (point,) = mounts.parse_mountinfo(line)
+    assert point.target == "/a b\\c"
+    assert point.root == "/mnt 1"
+    assert point.source == "/dev/r\tt"
+    assert point.options == ("rw", "noatime")
+    assert point.propagation == ("shared:1", "master:2")
+    assert point.super_options == ("rw", "errors=x")
+    assert (point.mount_id, point.parent_id, point.type) == (36, 35, "ext3")
+
+
+def test_a_line_without_propagation():
+    (point,) = mounts.parse_mountinfo("1 0 0:1 / / rw - rootfs rootfs rw")
+    assert point.propagation == ()
+
+
+@given(st.text(string.printable + "é\udcff", min_size=1))
+def test_any_name_survives_the_kernels_escapes(name):
+    escaped = "".join(f"\\{ord(c):03o}" if c in " \t\n\\#" else c for c in name)
+    (point,) = mounts.parse_mountinfo(f"1 0 0:1 / /{escaped} rw - tmpfs {escaped} rw\n")
+    assert point.target == f"/{name}"
+    assert point.source == name
+
+
+def test_what_is_mounted_here_can_be_read():
+    points = mounts.mount_points()
+    assert any(point.target == "/" for point in points)
+    assert any(point.type == "proc" for point in points)
+
+
+def test_options_beyond_a_page_are_refused_by_name(tmp_path):
+    with pytest.raises(OSError, match="exceed 4095") as caught:
+        mounts.mount("overlay", str(tmp_path), "overlay", 0, "x" * 4096)
+    assert caught.value.errno == errno.E2BIG
+    assert caught.value.filename == str(tmp_path)
+
+
+@needs_root
+def test_an_overlay_with_a_base_leaves_the_working_directory_alone(scratch):
+    here = Path.cwd()
+    threads = threading.active_count()
+    options = ("index=off", "lowerdir=12/fs:11/fs", "upperdir=../upper", "workdir=../work")
+    value = Mount("overlay", "overlay", options, str(scratch / "lower"))
+    mounts.mount_all([value], str(scratch / "target"))
+    assert names(scratch / "target") == ["a", "b"]
+    assert Path.cwd() == here
+    assert threading.active_count() == threads
+    mounts.umount(str(scratch / "target"))
+    assert names(scratch / "target") == []
+
+
+@needs_root
+def test_a_target_is_relative_to_the_caller_not_to_the_base(scratch, monkeypatch):
+    monkeypatch.chdir(scratch)
+    value = Mount("overlay", "overlay", ("ro", "lowerdir=12/fs:11/fs"), str(scratch / "lower"))
+    mounts.mount_one(value, "target")
+    assert mounts.is_mount_point(str(scratch / "target"))
+
+
+@needs_root
+def test_a_read_only_bind_is_read_only(scratch):
+    target = scratch / "target"
+    mounts.bind(str(scratch / "lower"), str(target), recursive=True, read_only=True)
+    with pytest.raises(OSError, match="Read-only"):
+        (target / "new").touch()
+    (scratch / "lower/new").touch()
+    (point,) = mounts.mounted_below(str(target))
+    assert "ro" in point.options
+
+
+@needs_root
+def test_a_bind_takes_propagation_and_flags(scratch):
+    target = str(scratch / "target")
+    mounts.mount_one(Mount("bind", str(scratch / "lower"), ("rbind", "nosuid", "noexec", "shared")), target)
+    (point,) = mounts.mounted_below(target)
+    assert {"nosuid", "noexec", "rw"} <= set(point.options)
+    assert point.propagation[0].startswith("shared:")
+
+
+@needs_root
+def test_a_list_is_mounted_whole_or_not_at_all(scratch):
+    target = str(scratch / "target")
+    tmpfs = Mount("tmpfs", "tmpfs", ("nosuid", "size=64k"))
+    with pytest.raises(OSError, match="No such device"):
+        mounts.mount_all([tmpfs, tmpfs, Mount("no-such-fs", "x")], target)
+    assert mounts.mounted_below(target) == []
+    mounts.mount_all([tmpfs, tmpfs], target)
+    assert len(mounts.mounted_below(target)) == 2
+
+
+@needs_root
+def test_a_mount_whose_second_step_fails_is_taken_back(scratch):
+    target = str(scratch / "target")
+    value = Mount("bind", str(scratch / "no-such"), ("bind", "ro"))
+    with pytest.raises(FileNotFoundError) as caught:
+        mounts.mount_one(value, target)
+    assert caught.value.filename == target
+    assert mounts.mounted_below(target) == []
+
+
+@needs_root
+def test_everything_below_is_unmounted_deepest_first(scratch):
+    target = scratch / "target"
+    for name in ("", "in ner", "in ner/most"):
+        (target / name).mkdir(exist_ok=True)
+        mounts.mount("tmpfs", str(target / name), "tmpfs")
+    (scratch / "target-2").mkdir()
+    mounts.mount("tmpfs", str(scratch / "target-2"), "tmpfs")
+    found = [point.target for point in mounts.mounted_below(str(target))]
+    assert found == [str(target / "in ner/most"), str(target / "in ner"), str(target)]
+    mounts.umount_below(str(target))
+    mounts.umount_below(str(target))
+    assert mounts.mounted_below(str(target)) == []
+    assert mounts.is_mount_point(str(scratch / "target-2"))
+
+
+@needs_root
+def test_a_busy_mount_goes_only_when_detached(scratch):
+    target = scratch / "target"
+    mounts.mount("tmpfs", str(target), "tmpfs")
+    with (target / "open").open("w"):
+        with pytest.raises(OSError, match="busy") as caught:
+            mounts.umount(str(target))
+        assert caught.value.errno == errno.EBUSY
+        mounts.umount(str(target), detach=True)
+    with pytest.raises(OSError, match="Invalid") as caught:
+        mounts.umount(str(target))
+    assert caught.value.errno == errno.EINVAL

@@ -1,0 +1,100 @@
+"""Persistent network namespaces, and what a kill between two steps leaves."""
+
+import os
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from actors.linux import mounts, netns, process, spawn
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def path(tmp_path):
+    found = tmp_path / "c1"
+    yield found
+    mounts.umount_below(str(tmp_path))
+
+
+def test_a_namespace_lives_without_a_process(path):
+    own = Path("/proc/self/ns/net").stat().st_ino
+    threads = threading.active_count()
+    descriptors = process.descriptor_count(os.getpid())
+    netns.create(path)
+    assert netns.exists(path)
+    assert path.stat().st_ino != own
+    assert Path("/proc/self/ns/net").stat().st_ino == own
+    assert threading.active_count() == threads
+    assert process.descriptor_count(os.getpid()) == descriptors
+
+
+def test_its_loopback_is_up_and_is_its_only_interface(path):
+    netns.create(path)
+    reader, writer = os.pipe()
+    program = ["nsenter", f"--net={path}", "busybox", "ip", "-o", "addr"]
+    pid = spawn.spawn(program, stdout=writer)
+    os.close(writer)
+    with os.fdopen(reader) as file:
+        lines = file.read().splitlines()
+    assert os.waitpid(pid, 0)[1] == 0
+    assert any("LOOPBACK,UP" in line or "127.0.0.1/8" in line for line in lines)
+    assert {line.split()[1].rstrip(":") for line in lines} == {"lo"}
+
+
+def test_creating_twice_keeps_the_first(path):
+    netns.create(path)
+    inode = path.stat().st_ino
+    netns.create(path)
+    assert path.stat().st_ino == inode
+    assert len(mounts.mounted_below(str(path))) == 1
+
+
+def test_removing_is_right_in_every_state(path):
+    netns.remove(path)
+    path.touch()
+    netns.remove(path)
+    netns.create(path)
+    mounts.bind(str(path), str(path))
+    netns.remove(path)
+    netns.remove(path)
+    assert not path.exists()
+    assert mounts.mounted_below(str(path)) == []
+
+
+def test_a_kill_before_the_bind_leaves_an_empty_file_that_is_mended(path):
+    path.touch()
+    assert not netns.exists(path)
+    netns.create(path)
+    assert netns.exists(path)
+
+
+def test_a_kill_after_the_unmount_leaves_a_file_that_is_removed(path):
+    netns.create(path)
+    mounts.umount(str(path), detach=True)
+    assert path.exists()
+    assert not netns.exists(path)
+    netns.remove(path)
+    assert not path.exists()
+
+
+def test_another_kind_of_namespace_is_not_a_network(path):
+    path.touch()
+    mounts.bind("/proc/self/ns/uts", str(path))
+    assert not netns.exists(path)
+    fifo = path.with_name("fifo")
+    os.mkfifo(fifo)
+    assert not netns.exists(fifo)
+
+
+def test_a_missing_parent_is_an_error_and_nothing_is_left(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        netns.create(tmp_path / "no" / "c1")
+
+
+def test_the_caller_keeps_its_own_network(path):
+    before = socket.if_nameindex()
+    netns.create(path)
+    assert socket.if_nameindex() == before
