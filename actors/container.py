@@ -123,19 +123,11 @@ class ContainerActor(Actor):
         self.execs.from_journal(document["execs"])
 
     def _prepare(self) -> None:
-        self.work(self._make_bundle, self._prepared)
-
-    def _make_bundle(self) -> None:
-        """In a worker thread. The snapshot and the network namespace are made while we read the image."""
         record = self.record
-        network = self.begin(m.NetworkAttach(self.namespace, self.id))
-        target = self.call(m.ImagesGet(self.namespace, record["image"]))["target"]
-        if target["digest"] != record["image_digest"]:
-            target = {**target, "digest": record["image_digest"]}
-        image = files.find_image(self.settings.content, target, record["options"].get("platform", ""))
-        snapshot = self.call(m.SnapshotsPrepare(self.namespace, self.id, image.chain_id))
-        files.mount_rootfs(self.bundle, snapshot["mounts"])
-        files.write_spec(self.bundle, record, image, network()["path"])
+        make = m.BundlesMake(
+            self.namespace, self.id, record["image"], record["image_digest"], record["options"]
+        )
+        self.ask(make, self._prepared)
 
     def _prepared(self, result: Any) -> None:
         self.happened(self._failure(result) if isinstance(result, Exception) else life.Prepared())

@@ -435,6 +435,24 @@ class NetworkDetach:
     id: str
 
 
+# Bundles
+
+
+@operation("bundles.make", "bundles", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class BundlesMake:
+    """Make everything that the runtime needs to start a container: snapshot, network, mount, config.json.
+
+    Answer: `stop_signal`. What is there already is used or replaced.
+    """
+
+    namespace: str
+    id: str
+    image: str
+    image_digest: str
+    options: Json
+
+
 # Events
 
 

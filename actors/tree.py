@@ -9,6 +9,7 @@
        +- content                 blobs
        +- snapshots               layers and container roots
        +- network                 network namespaces
+       +- bundles                 what a runtime is given: mounts and config.json
        +- metrics                 HTTP /metrics
        +- containers, dynamic     container/<namespace>/<id>, lives on when the daemon stops
        +- pullers, dynamic        puller/<namespace>/<transfer>, one per transfer in flight
@@ -21,6 +22,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from actors.actor import program
+from actors.bundles import BundlesActor
 from actors.container import ContainerActor
 from actors.content import ContentActor
 from actors.events import EventsActor
@@ -59,6 +61,7 @@ TREE: Final = ChildSpec(
         _worker("content"),
         _worker("snapshots"),
         _worker("network"),
+        _worker("bundles"),
         _worker("metrics"),
         ChildSpec(
             id=CONTAINERS,
@@ -83,6 +86,7 @@ PROGRAMS: Final[Mapping[str, Program]] = {
     "snapshots": program(SnapshotsActor),
     "events": program(EventsActor),
     "network": program(NetworkActor),
+    "bundles": program(BundlesActor),
     "metrics": program(MetricsActor),
     "puller": program(PullerActor),
     "container": program(ContainerActor),

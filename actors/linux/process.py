@@ -56,18 +56,20 @@ def descriptor_count(pid: int) -> int:
     return len(open_descriptors(pid))
 
 
+_BEYOND_ALL = 1 << 30  # above any limit on descriptors; close_range(2) takes one call whatever the distance
+
+
 def close_descriptors_except(keep: Iterable[int]) -> None:
     """Close every descriptor that is not named, whoever opened it.
 
     For a process right after fork: a Python object that still owns a closed one must never be used again.
     """
     lowest = 0
-    highest = max(open_descriptors(), default=0)
     for descriptor in sorted(set(keep)):
         if lowest < descriptor:  # os.closerange(0, 0) closes everything: its upper end wraps around
-            os.closerange(lowest, min(descriptor, highest + 1))
+            os.closerange(lowest, descriptor)
         lowest = descriptor + 1
-    os.closerange(lowest, highest + 1)
+    os.closerange(lowest, _BEYOND_ALL)
 
 
 def _wait_status(found: os.waitid_result) -> int:

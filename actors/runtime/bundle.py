@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from actors.linux import mounts
+from actors.messages import BundlesMake
 from actors.runtime import rootfs_check, seccomp, users
 from actors.runtime.default_spec import CAPABILITIES, RunOptions, build_spec, mount_destinations
 from actors.runtime.errors import InvalidSpecError
@@ -71,8 +72,10 @@ def wishes(options: Mapping[str, Any]) -> Wishes:
         raise InvalidSpecError(f"option: {error}") from error
 
 
-def find_image(content: Path, target: Mapping[str, Any], wanted: str) -> Image:
+def find_image(content: Path, digest: str, wanted: str) -> Image:
     """Read manifest and configuration from the content store, for the host's platform unless one is named.
+
+    `digest` is what the container was created from, whatever the image's name points at by now.
 
     Raises:
         StorageError: a document is missing or malformed.
@@ -83,7 +86,8 @@ def find_image(content: Path, target: Mapping[str, Any], wanted: str) -> Image:
         return store.read(descriptor.digest, MAX_DOCUMENT_SIZE)
 
     suits = parse_platform(wanted) if wanted else host_platform()
-    _, manifest = find_manifest(Descriptor.from_dict(target), suits, read)
+    root = Digest.parse(digest)
+    _, manifest = find_manifest(Descriptor("", root, store.info(root).size), suits, read)
     raw = store.read(manifest.config.digest, MAX_CONFIG)
     config = parse_config(raw, manifest.config.media_type)
     chain = chain_ids(config.diff_ids)
@@ -92,11 +96,6 @@ def find_image(content: Path, target: Mapping[str, Any], wanted: str) -> Image:
         config=json.loads(raw).get("config") or {},
         stop_signal=config.stop_signal,
     )
-
-
-def image_target(digest: str, media_type: str, size: int) -> dict[str, Any]:
-    """A descriptor as the wire has it."""
-    return {"mediaType": media_type, "digest": str(Digest.parse(digest)), "size": size}
 
 
 def mount_rootfs(bundle: Path, how: list[dict[str, Any]]) -> None:
@@ -121,18 +120,18 @@ def unmount_rootfs(bundle: Path) -> None:
     mounts.umount_below(str(bundle / ROOTFS))
 
 
-def write_spec(bundle: Path, record: Mapping[str, Any], image: Image, network: str) -> None:
+def write_spec(bundle: Path, record: BundlesMake, image: Image, network: str) -> None:
     """Check the root, look the user up, write config.json.
 
     Raises:
         ContainerError: the root would lead the runtime astray, or options or image make no sense.
     """
-    wish = wishes(record["options"])
+    wish = wishes(record.options)
     identity = _identity(bundle, wish.user or str(image.config.get("User") or ""))
     options = RunOptions(
-        container_id=record["id"][:12],
-        namespace=record["namespace"],
-        image=record["image"],
+        container_id=record.id[:12],
+        namespace=record.namespace,
+        image=record.image,
         args=wish.args,
         entrypoint=wish.entrypoint,
         env=wish.env,
@@ -143,7 +142,7 @@ def write_spec(bundle: Path, record: Mapping[str, Any], image: Image, network: s
         seccomp=_filter(),
     )
     spec = build_spec(image.config, options, identity)
-    spec["linux"]["cgroupsPath"] = cgroups_path(record["namespace"], record["id"])
+    spec["linux"]["cgroupsPath"] = cgroups_path(record.namespace, record.id)
     rootfs_check.check(bundle / ROOTFS, mount_destinations(spec))
     _write(bundle / CONFIG, spec)
 

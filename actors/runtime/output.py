@@ -9,6 +9,7 @@ What makes it crash-proof:
   what a crash left out of it is entered at the next start.
 """
 
+import contextlib
 import fcntl
 import os
 import struct
@@ -158,10 +159,8 @@ def _records(index: int, position: int) -> Iterator[tuple[int, int, int, int]]:
 
 def _open_fifo(path: Path) -> int:
     """Both directions, so that it never comes to an end while a process may still open it."""
-    try:
+    with contextlib.suppress(FileExistsError):
         os.mkfifo(path, 0o600)
-    except FileExistsError:
-        pass
     descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
     return descriptor

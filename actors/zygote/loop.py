@@ -5,7 +5,6 @@ Whatever comes in is small; nothing here waits for anything else.
 """
 
 import logging
-import multiprocessing
 import os
 import selectors
 import signal
@@ -44,8 +43,6 @@ class Zygote:
         self._instance = instance
         self._on_up = on_up
         self._selector = selectors.DefaultSelector()
-        self._fork = multiprocessing.get_context("fork")
-        self._processes: dict[int, multiprocessing.process.BaseProcess] = {}
         self._exits = Exits(settings.state / "exits")
         self._children = Children(settings.state / "children")
         self._kept: dict[tuple[str, str], list[int]] = {}
@@ -93,19 +90,19 @@ class Zygote:
         inc = self._children.incarnations.get(name, 0) + 1
         ours, theirs = pair()
         birth = Birth(name, inc, kind, self._settings, theirs, self._instance, args, survives)
-        child_process = self._fork.Process(target=begin, args=(birth, self._programs[kind], os.getpid()))
+        zygote = os.getpid()
         try:
-            child_process.start()
+            pid = os.fork()
         except OSError as error:
             ours.close()
             theirs.close()
             self._children.incarnations[name] = inc
             self._tell(ev="exited", name=name, inc=inc, pid=0, status=None, reason=f"cannot fork: {error}")
             return
+        if pid == 0:
+            begin(birth, self._programs[kind], zygote)
         theirs.close()
-        pid = child_process.pid or 0
         child = Child(name, inc, kind, args, survives, Process.of(pid), ours)
-        self._processes[pid] = child_process
         self._children.add(child)
         self._selector.register(ours.socket, selectors.EVENT_READ, lambda: self._hear(child))
         self._tell(ev="spawned", name=name, inc=inc, pid=pid)
@@ -129,12 +126,7 @@ class Zygote:
                 self._exits.keep(Process.of(pid), status)
                 process.reap(pid)
                 continue
-            child_process = self._processes.pop(pid, None)
-            if child_process is not None:
-                child_process.join()
-                child_process.close()
-            else:  # adopted, and its own parent died since
-                process.reap(pid)
+            process.reap(pid)
             if child.pidfd < 0:
                 self._ended(child, status)
 

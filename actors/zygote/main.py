@@ -12,6 +12,7 @@ import uuid
 from pathlib import Path
 
 from actors import __version__
+from actors.linux.libc import one_malloc_arena
 from actors.settings import LOG_LEVELS, Settings, SettingsError, load
 from actors.zygote import place
 from actors.zygote.loop import Zygote
@@ -51,6 +52,7 @@ def _run(settings: Settings) -> None:
     # Imported late, so that wrong usage is answered at once, and by name: the zygote itself stays on the
     # standard library, this loads what its children will need.
     programs = importlib.import_module("actors.tree").PROGRAMS
+    one_malloc_arena()
     gc.collect()
     gc.freeze()  # what is loaded by now is shared by every child; the collector must not touch it
     gc.disable()

@@ -149,27 +149,45 @@ def test_dying_again_and_again_at_the_same_place_leaves_one_store(tmp_path):
     assert [info.digest for info in ContentStore(tmp_path).blobs()] == [DIGEST]
 
 
-def test_the_lock_of_a_killed_writer_is_free(tmp_path):
+@pytest.fixture
+def busy_writer():
+    """Start children that write a little to an ingest and keep it; none outlives the test."""
+    children = []
+
+    def start(path):
+        ready, tell = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                writer = IngestWriter(path, limit=None)
+                writer.write(b"12345")
+                os.write(tell, b"!")
+                signal.pause()
+            finally:
+                os._exit(1)
+        children.append(child)
+        os.close(tell)
+        assert os.read(ready, 1) == b"!"
+        os.close(ready)
+        return functools.partial(kill, child)
+
+    def kill(child):
+        children.remove(child)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+    yield start
+    for child in list(children):
+        kill(child)
+
+
+def test_the_lock_of_a_killed_writer_is_free(tmp_path, busy_writer):
     store = ContentStore(tmp_path)
-    path = store.open_ingest("r").path
-    ready, tell = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            writer = IngestWriter(path, limit=None)
-            writer.write(b"12345")
-            os.write(tell, b"!")
-            signal.pause()
-        finally:
-            os._exit(1)
-    os.close(tell)
-    assert os.read(ready, 1) == b"!"
-    os.close(ready)
+    kill = busy_writer(store.open_ingest("r").path)
     with pytest.raises(UnavailableError):
         store.open_ingest("r")
     assert store.recover().resumable == ("r",)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    kill()
     assert store.open_ingest("r").offset == 5
 
 

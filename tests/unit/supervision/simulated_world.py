@@ -81,7 +81,8 @@ class World:
     log: list[Effect] = field(default_factory=list)
     exit: ExitReason | None = None
     calls: int = 0
-    check: bool = True
+    check: bool = True  # the invariants after every decision
+    exclusive: bool = True  # that no name runs twice (a search for each start)
     obedience: ExitReason = SHUTDOWN  # how an obedient process answers SIGTERM
 
     # the loop
@@ -161,7 +162,8 @@ class World:
         return process
 
     def _spawn(self, spawn: Spawn) -> None:
-        assert all(p.name != spawn.name for p in self.living.values()), f"{spawn.name} runs twice"
+        if self.exclusive:
+            assert all(p.name != spawn.name for p in self.living.values()), f"{spawn.name} runs twice"
         habit = self.habits.get(spawn.name, "ready")
         if habit == "fork_fails":
             self.pending.append(StartFailed(spawn.name, spawn.incarnation, CRASH))
