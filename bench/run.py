@@ -135,7 +135,7 @@ def main() -> None:
             print(f"{name + ':':12} {value}")
         results = []
         with Registry(directory / "registry") as registry:
-            bench = Bench(directory, registry.address, chosen.pairs)
+            bench = Bench(directory, registry.host, chosen.pairs)
             for name in chosen.group or GROUPS:
                 for comparison in bench.group(name):
                     print(f"\n{comparison.table()}", flush=True)

@@ -13,9 +13,8 @@ if TYPE_CHECKING:
 
     from cli.session import Session
 
-ENVIRONMENT = Option(
-    "-e --env", "set a variable; without =V, to its value here", value="K[=V]", many=True
-)
+ATTEMPTS = 5  # times that whoever creates it may die meanwhile
+ENVIRONMENT = Option("-e --env", "set a variable; without =V, to its value here", value="K[=V]", many=True)
 WORKDIR = Option("-w --workdir", "working directory in the container", value="DIR")
 USER = Option("-u --user", "user, as name, id, or either with :GROUP", value="USER")
 OPTIONS = (
@@ -118,15 +117,25 @@ def create(session: Session, given: Given, body: dict[str, Any]) -> dict[str, An
 
 def _create(session: Session, body: dict[str, Any]) -> dict[str, Any]:
     """A request that may have been done is looked up by its id, and sent again only if it was not."""
-    while True:
+    for left in reversed(range(ATTEMPTS)):
         try:
             return session.ask_once("metadata", "containers.create", body)
         except RefusedError as error:
             if error.error.outcome != "unknown" or not error.error.retryable:
                 raise
-        found = _find(session, body["id"])
+            found = _find(session, body["id"])
+            if found is None and not left:
+                raise
         if found is not None:
-            return found
+            return _with_actor(session, found)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _with_actor(session: Session, record: dict[str, Any]) -> dict[str, Any]:
+    """Whoever recorded it may have died before it had the actor started; one that runs is no error."""
+    args = {"namespace": record["namespace"], "id": record["id"]}
+    session.ask("supervisor", "children.start", {"kind": "container", "name": record["actor"], "args": args})
+    return record
 
 
 def _find(session: Session, identity: str) -> dict[str, Any] | None:

@@ -7,7 +7,10 @@ router or anything else costs neither a byte nor a repetition.
 from __future__ import annotations
 
 import os
+import select
+import time
 
+from cli.complaint import complain
 from cli.session import RefusedError
 
 TYPE_CHECKING = False
@@ -70,8 +73,6 @@ def write_through(stream: int, _at: int, content: bytes) -> None:
         try:
             view = view[os.write(stream, view) :]
         except BlockingIOError:  # somebody made the terminal or pipe non-blocking
-            import select
-
             select.select([], [stream], [])
 
 
@@ -83,8 +84,6 @@ def follow_container(session: Session, container: str, write: Write, output: Out
     Raises:
         RefusedError: it could not be started, or the way to it is blocked.
     """
-    import time
-
     until = time.monotonic() + BACK_WITHIN
     while True:
         try:
@@ -130,8 +129,6 @@ def journalled_exit(session: Session, container: str) -> dict[str, Any]:
 
 def own_exit_code(answer: dict[str, Any], name: str) -> int:
     """The exit code to end with, for the answer of `tasks.wait`; an unknown one is said and becomes 255."""
-    from cli.main import complain
-
     code = answer.get("exit_code")
     if isinstance(code, int):
         return code

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import signal
-import sys
+
+from cli.complaint import complain
+from cli.session import RefusedError
+from transport.client import NotRunningError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,12 +65,9 @@ class Forwarding:
         failure = self._forward(number)
         if failure or self._count == ENOUGH - 1:
             advice = f"once more to detach, or: actr kill -s KILL {self._name}"
-            print(f"actr: {failure or 'signal sent twice'}; {advice}", file=sys.stderr)
+            complain(f"{failure or 'signal sent twice'}; {advice}")
 
     def _forward(self, number: int) -> str:
-        from cli.session import RefusedError
-        from transport.client import NotRunningError
-
         other = self._session.another()
         body = {"signal": number, "exec_id": self._exec_id}
         try:

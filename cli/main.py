@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
+from cli.complaint import complain, refusal
 from cli.options import GLOBAL, Command, Given, HelpWanted, UsageError, near, parse, parse_command
 from cli.session import RefusedError, session
 
@@ -104,26 +106,12 @@ def _run(verb: Command, given: Given) -> int:
         now.close()
 
 
-def refusal(error: RefusedError) -> str:
-    """One line: what the daemon said, and what to do."""
-    from cli.hints import hint
-
-    text = " ".join(str(error).split())
-    advice = hint(error.code, error.op, error.body, outcome=error.error.outcome)
-    return f"{text}; {advice}" if advice else text
-
-
 def exit_code(error: RefusedError, verb: str) -> int:
     """What a refusal is worth: a program that cannot be started has a code of its own."""
     code = error.error.details.get("exit_code")
     if verb in ("run", "exec", "start") and isinstance(code, int) and 0 < code < 256:
         return code
     return RUN_REFUSED if verb in ("run", "exec") else FAILED
-
-
-def complain(text: str) -> None:
-    """One line on standard error."""
-    print(f"actr: {text}", file=sys.stderr)
 
 
 def _known_failure(error: Exception) -> str | None:
@@ -141,8 +129,6 @@ def _known_failure(error: Exception) -> str | None:
 
 def _forget_stdout() -> None:
     """Whoever read our output has gone; the interpreter must not complain about it at the end."""
-    import os
-
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.close(null)

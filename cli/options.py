@@ -7,7 +7,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from cli.session import Session
 
@@ -217,7 +217,7 @@ def _known(known: dict[str, Option], name: str) -> Option:
     raise UsageError(f"unknown option {name}{near(name, known)}")
 
 
-def near(word: str, known: dict[str, Option] | list[str]) -> str:
+def near(word: str, known: Iterable[str]) -> str:
     """`; did you mean X?`, or nothing."""
     from difflib import get_close_matches  # only a mistake pays for it
 

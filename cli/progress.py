@@ -44,7 +44,11 @@ class Layer:
     @property
     def label(self) -> str:
         """Digests short, names as they are."""
-        return short(self.ref) if ":" in self.ref and len(short(self.ref)) == 12 and "/" not in self.ref else self.ref
+        return (
+            short(self.ref)
+            if ":" in self.ref and len(short(self.ref)) == 12 and "/" not in self.ref
+            else self.ref
+        )
 
 
 class Layers:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
+
 from cli.options import Command, Given, Option
+from cli.progress import Bars, Lines, Quiet, progress
 from cli.session import RefusedError
+from cli.table import print_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from cli.progress import Bars, Lines, Quiet
     from cli.session import Session
 
 PATIENCE = 20.0  # seconds in which a transfer that dies again and again may get somewhere
@@ -20,8 +23,6 @@ def run(session: Session, given: Given) -> int:
     """Pull one image and print its name."""
     image = pull(session, given.arguments[0], quiet=given.flag("quiet"), platform=given.text("platform"))
     if session.json:
-        from cli.table import print_json
-
         print_json(image)
     else:
         print(image.get("name", given.arguments[0]))
@@ -30,8 +31,6 @@ def run(session: Session, given: Given) -> int:
 
 def pull(session: Session, reference: str, *, quiet: bool = False, platform: str = "") -> dict[str, Any]:
     """Have the daemon pull; progress goes to standard error. Returns the image. Raises RefusedError."""
-    from cli.progress import progress
-
     shown = progress(quiet=quiet)
     try:
         return _pull(session, reference, platform, shown)
@@ -42,7 +41,7 @@ def pull(session: Session, reference: str, *, quiet: bool = False, platform: str
 def _pull(session: Session, reference: str, platform: str, shown: Bars | Lines | Quiet) -> dict[str, Any]:
     """A puller ends with its transfer: one that is gone has either succeeded or must be asked for anew."""
     wish = {"namespace": session.namespace, "reference": reference, "platform": platform}
-    started = _now()
+    started = time.time_ns()
     for attempt in range(ATTEMPTS):
         actor = str(session.ask("supervisor", "images.pull", wish)["actor"])
         try:
@@ -86,12 +85,6 @@ def _pulled_since(session: Session, reference: str, started: int) -> dict[str, A
             return None
         raise
     return image if int(image.get("updated_at", 0)) >= started else None
-
-
-def _now() -> int:
-    import time
-
-    return time.time_ns()
 
 
 COMMAND = Command(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from cli.complaint import complain
 from cli.creating import OPTIONS, create, request_body
+from cli.following import Output, follow_container, own_exit_code, write_through
+from cli.forwarding import DetachedError, Forwarding
 from cli.options import Command, Given, Option
 from cli.session import RefusedError
+from cli.start import start_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,29 +21,24 @@ INTERRUPTED = 128
 
 def run(session: Session, given: Given) -> int:
     """The exit code is the container's; that of a container left behind says which signal made us leave."""
-    body = request_body(session, given, "running")
-    if given.flag("detach"):
-        return _detached(session, given, body)
-    return _foreground(session, given, body)
+    return _detached(session, given) if given.flag("detach") else _foreground(session, given)
 
 
-def _detached(session: Session, given: Given, body: dict[str, Any]) -> int:
+def _detached(session: Session, given: Given) -> int:
+    """Created and started in two steps, since only a start that we asked for tells us how it went."""
+    body = request_body(session, given, "stopped")
     made = create(session, given, body)
     try:
-        session.ask(made["actor"], "tasks.start", {})
+        start_once(session, made["actor"])
     except RefusedError as error:
         _tidy_up(session, error, made, body)
-        if error.code != "not_found":  # or it ran, exited and removed itself before it could be asked
-            raise
+        raise
     print(made["id"])
     return 0
 
 
-def _foreground(session: Session, given: Given, body: dict[str, Any]) -> int:
-    from cli.following import Output, follow_container, own_exit_code, write_through
-    from cli.forwarding import DetachedError, Forwarding
-    from cli.main import complain
-
+def _foreground(session: Session, given: Given) -> int:
+    body = request_body(session, given, "running")
     made = create(session, given, body)
     name = str(made.get("name") or made["id"][:12])
     try:
@@ -62,8 +61,6 @@ def _tidy_up(session: Session, error: RefusedError, made: dict[str, Any], body: 
     try:
         session.ask(made["actor"], "containers.remove", {"force": True})
     except RefusedError as left:
-        from cli.main import complain
-
         complain(f"{made['id'][:12]} is left behind: {left}")
 
 

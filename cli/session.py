@@ -103,9 +103,7 @@ class Session:
         from transport.errors import RemoteError
 
         try:
-            yield from self.client.stream(
-                op, body, to=to, credit=credit, resume=resume, patience=patience
-            )
+            yield from self.client.stream(op, body, to=to, credit=credit, resume=resume, patience=patience)
         except RemoteError as error:
             raise RefusedError(error, op, body) from error
 

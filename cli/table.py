@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,7 +115,5 @@ def ago(then: int, now: int) -> str:
 
 def stamp(nanoseconds: int) -> str:
     """A time as RFC 3339 has it, in UTC, to the microsecond."""
-    import time
-
     seconds, rest = divmod(nanoseconds, SECOND)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest // 1000:06d}Z"

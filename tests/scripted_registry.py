@@ -151,6 +151,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Conversation(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: _Server
 
     def setup(self):
@@ -185,7 +186,11 @@ class _Conversation(BaseHTTPRequestHandler):
                 self.rfile.readline()
             self.rfile.readline()
             return body
-        return self.rfile.read(int(headers.get("content-length", 0)))
+        length = int(headers.get("content-length", 0))
+        body = self.rfile.read(length)
+        if len(body) != length:
+            raise ConnectionError("the client hung up in the middle of its body")
+        return body
 
     def _send_headers(self, answer):
         self.send_response(answer.status)

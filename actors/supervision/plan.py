@@ -75,15 +75,14 @@ def launch(tree: Tree, child: Child, cause: Cause) -> None:
 def regroup(tree: Tree, supervisor: Supervisor, trigger: Child) -> None:
     """Plan the restart of `trigger` and of all that go with it: stop in reverse, then start in order.
 
-    It takes the place of a plan that is under way, and covers what that one had still to do. Temporary
-    children that run are stopped and not started again.
+    It takes the place of a plan that is under way, and covers what that one had still to do. A temporary
+    child is forgotten as it stops, so its turn to start never comes.
     """
     first = 0
     if supervisor.spec.supervision.strategy == "rest_for_one":
         first = min(child.order for child in (trigger, *supervisor.plan.members()))
     members = [child for child in supervisor.children.values() if child.order >= first]
-    down = Phase.DOWN
-    supervisor.plan.starts = deque(c for c in members if c.phase is down or c.spec.restart != "temporary")
-    supervisor.plan.stops = stopping.doom(tree, [child for child in members if child.phase is not down])
+    supervisor.plan.starts = deque(members)
+    supervisor.plan.stops = stopping.doom(tree, [child for child in members if child.phase is not Phase.DOWN])
     supervisor.plan.current = None
     tree.signal(Signal.ADVANCE, supervisor)

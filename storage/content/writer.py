@@ -51,13 +51,11 @@ class IngestWriter:
             self._what = f"ingest {_read_ref(self._directory)!r}"
             self._data = os.open(DATA, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW, dir_fd=self._directory)
             try_lock(self._data, self._what)
-            # A commit may have come between opening and locking: then this file is a blob by now.
-            named, mine = os.stat(DATA, dir_fd=self._directory), os.fstat(self._data)
+            # A commit may have come between opening and locking: then this file is a blob by now, and its
+            # name here is gone. The name is never given to another file in this directory.
+            self._offset = os.stat(DATA, dir_fd=self._directory).st_size
         except (FileNotFoundError, NotADirectoryError):
             raise NotFoundError(f"{self._what} does not exist: open it in the store first") from None
-        if not os.path.samestat(named, mine):
-            raise NotFoundError(f"{self._what} was begun again meanwhile: open it in the store first")
-        self._offset = mine.st_size
         self._break_seal()
 
     def __enter__(self) -> Self:

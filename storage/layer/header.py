@@ -14,7 +14,7 @@ from storage.errors import InvalidArgumentError
 BLOCK = 512
 ZERO_BLOCK = bytes(BLOCK)
 
-_FIELDS = struct.Struct("100s8s8s8s12s12s8s1s100s8s64s8s8s155s12s")
+FIELDS = struct.Struct("100s8s8s8s12s12s8s1s100s8s64s8s8s155s12s")
 _CHECKSUM = slice(148, 156)
 _CHECKSUM_BLANK = 8 * ord(" ")
 _MAX_ID = 4294967294  # 2^32 - 1 is "no id" to the kernel
@@ -110,7 +110,7 @@ def parse(block: bytes) -> tuple[bytes, Entry]:
         InvalidArgumentError: The checksum or a number is wrong, or the type is unknown.
     """
     verify_checksum(block)
-    name, mode, uid, gid, size, mtime, _, flag, link, magic, _, major, minor, prefix, tail = _FIELDS.unpack(
+    name, mode, uid, gid, size, mtime, _, flag, link, magic, _, major, minor, prefix, tail = FIELDS.unpack(
         block
     )
     name = text(name)

@@ -18,7 +18,7 @@ from storage.layer.header import Entry, Kind, shown
 OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 OPEN_PATH = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_OVERLAY_XATTRS = (b"trusted.overlay.", b"user.overlay.")
+OVERLAY_XATTRS = (b"trusted.overlay.", b"user.overlay.")
 _LABEL_XATTR = "security.selinux"  # belongs to the host's policy, cannot be removed
 _COPY_BYTES = 64 << 20
 
@@ -70,7 +70,7 @@ def dress(fd: int, entry: Entry) -> None:
 def undress(fd: int) -> None:
     """Drop the extended attributes that an earlier owner of the name left, but for overlayfs's own."""
     for name in os.listxattr(fd):
-        if name != _LABEL_XATTR and not os.fsencode(name).startswith(_OVERLAY_XATTRS):
+        if name != _LABEL_XATTR and not os.fsencode(name).startswith(OVERLAY_XATTRS):
             os.removexattr(fd, name)
 
 
@@ -118,7 +118,7 @@ def _set_xattrs(where: int | str | bytes, entry: Entry) -> None:
     """Set what the filesystem can hold. A path must end in the inode itself, which is not followed."""
     follow = not isinstance(where, bytes)
     for name, value in entry.xattrs.items():
-        if name.startswith(_OVERLAY_XATTRS):
+        if name.startswith(OVERLAY_XATTRS):
             continue  # how overlayfs keeps its books is not for a layer to say
         try:
             os.setxattr(where, name, value, follow_symlinks=follow)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from storage.errors import InvalidArgumentError
 from storage.layer.header import Entry
 
-_XATTR = b"SCHILY.xattr."
+XATTR = b"SCHILY.xattr."
 _NANOSECOND_DIGITS = 9
 _MAX_DIGITS = 20  # of any decimal number here: 2^64 has no more
 _SPARSE = b"GNU.sparse."
@@ -61,8 +61,8 @@ class Extension:
             self._take(key, value)
 
     def _take(self, key: bytes, value: bytes) -> None:
-        if key.startswith(_XATTR):
-            self.xattrs[key.removeprefix(_XATTR)] = value
+        if key.startswith(XATTR):
+            self.xattrs[key.removeprefix(XATTR)] = value
         elif key in {b"GNU.sparse.offset", b"GNU.sparse.numbytes"}:
             self._take_segment(key, value)
         elif key.startswith(_SPARSE):

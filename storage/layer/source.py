@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from storage.errors import InvalidArgumentError
+from storage.errors import InvalidArgumentError, StorageError
 from storage.layer.compression import READ_BYTES, Readable
 from storage.layer.limits import Limits
 
@@ -72,13 +72,15 @@ class ChunkSource:
 
         Raises:
             InvalidArgumentError: The stream is longer than the limit.
-            BaseException: What reading the stream raised.
+            StorageError: The stream cannot be read; its own storage errors come as they are.
         """
         if self._ended:
             return b""
         chunk = self._ahead.get()
         if isinstance(chunk, BaseException):
             self._ended = True
+            if isinstance(chunk, OSError):
+                raise StorageError(f"layer stream: cannot be read ({chunk.strerror or chunk})") from chunk
             raise chunk
         self._ended = not chunk
         self.size += len(chunk)

@@ -81,7 +81,9 @@ class _OverlayWhiteouts:
         if directory is None or directory.path != parent or tree.status(directory, name) is not None:
             return
         if tree.layers_of(parent):
-            os.mknod(name, stat.S_IFCHR, 0, dir_fd=_made(tree, parent).fd)
+            fd = _made(tree, parent).fd
+            os.mknod(name, stat.S_IFCHR, 0, dir_fd=fd)
+            os.utime(name, (0, 0), dir_fd=fd, follow_symlinks=False)
 
 
 class _NativeWhiteouts:

@@ -16,6 +16,7 @@ from storage.snapshotters.records import Record
 from storage.snapshotters.trees import copy_attributes
 
 _OPTIONS_BYTES = 4095  # a page less the terminating zero
+_LOWERS = 500  # the kernel's own limit, OVL_MAX_STACK
 
 
 class OverlaySnapshotter(DirectorySnapshotter):
@@ -65,7 +66,7 @@ class OverlaySnapshotter(DirectorySnapshotter):
         options = (*self._flags, "lowerdir=" + ":".join(f"{identity}/fs" for identity in parents))
         if record.snapshot.kind == "active":
             options += (f"upperdir={record.id}/fs", f"workdir={record.id}/work")
-        if len(",".join(options)) > _OPTIONS_BYTES:
+        if len(parents) > _LOWERS or len(",".join(options)) > _OPTIONS_BYTES:
             raise FailedPreconditionError(
                 f'snapshot "{record.snapshot.key}" has {len(parents)} layers, too many for one mount: '
                 "flatten the image"

@@ -3,6 +3,7 @@
 import io
 import itertools
 import os
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.linux.openat2 import open_in_root
+from storage.errors import FailedPreconditionError, UnavailableError
 from storage.layer.apply import apply_layer
 from tests.unit.layer.crafted import Tar
 
@@ -87,6 +89,27 @@ def merged(folder, uppers):
         return found(target)
     finally:
         subprocess.run(["umount", str(target)], check=True)
+
+
+def test_a_full_disk_is_told_and_room_makes_it_work(tmp_path):
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(tmp_path)], check=True)
+    try:
+        upper, ballast = tmp_path / "upper", tmp_path / "ballast"
+        upper.mkdir()
+        ballast.write_bytes(bytes(1 << 20))
+        tar = bytes(Tar().file("small").file("big", bytes(1 << 20)))
+        calls = {"open_in_root": open_in_root, "sync": lambda _: None}
+        with pytest.raises(UnavailableError, match="'big': no space left"):
+            apply_layer(io.BytesIO(tar), upper, **calls)
+        with pytest.raises(FailedPreconditionError, match="not empty"):
+            apply_layer(io.BytesIO(tar), upper, **calls)
+        ballast.unlink()
+        shutil.rmtree(upper)
+        upper.mkdir()
+        apply_layer(io.BytesIO(tar), upper, **calls)
+        assert found(upper) == {"small": b"", "big": bytes(1 << 20)}
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 @settings(max_examples=100)

@@ -18,6 +18,7 @@ from actors.linux.openat2 import open_in_root
 from actors.linux.syncfs import syncfs
 from storage.errors import StorageError
 from storage.layer.apply import apply_layer
+from storage.layer.diff import write_layer
 from tests.unit.layer.crafted import Tar, tree
 
 pytestmark = [
@@ -248,13 +249,19 @@ def by_umoci(path, layers):
     return tree(path / "bundle" / "rootfs") if done.returncode == 0 else REFUSED
 
 
-def by_overlay(path, layers):
-    below = []
+def uppers(path, layers):
+    """The overlay directories of those layers, the lowest first."""
+    made = []
     for number, layer in enumerate(layers):
         upper = path / f"o{number}"
         upper.mkdir()
-        apply_layer(io.BytesIO(layer), upper, below, open_in_root=open_in_root, sync=syncfs)
-        below.insert(0, upper)
+        apply_layer(io.BytesIO(layer), upper, made[::-1], open_in_root=open_in_root, sync=syncfs)
+        made.append(upper)
+    return made
+
+
+def by_overlay(path, layers):
+    below = uppers(path, layers)[::-1]
     empty, merged = path / "empty", path / "merged"
     empty.mkdir()
     merged.mkdir()
@@ -303,3 +310,21 @@ def test_same_as_umoci(tmp_path, name, unpack):
 
 def without_time(described):
     return described[:3] + described[4:]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_umoci_reads_what_we_write(tmp_path, name):
+    case = CASES[name]
+    layers = [bytes(layer) for layer in case.layers]
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    ours.mkdir()
+    theirs.mkdir()
+    merged = outcome(by_overlay, ours, layers)
+    if merged is REFUSED:
+        pytest.skip("the layer is refused, so there is nothing to write")
+    written = []
+    for number in range(len(layers)):
+        pieces = []
+        write_layer(ours / f"o{number}", pieces.append, open_in_root=open_in_root)
+        written.append(b"".join(pieces))
+    assert differing(merged, by_umoci(theirs, written)) == {}

@@ -34,6 +34,7 @@ from transport.registry.manifest import (
     is_digest,
     verified,
 )
+from transport.registry.push import Destination
 
 Result = TypeVar("Result")
 
@@ -167,6 +168,15 @@ class RegistryClient:
             RESOLVE,
             lambda endpoint: listing.referrers(self._exchange, endpoint, path, digest, artifact_type),
         )
+
+    def destination(self, host: str, repository: str) -> Destination:
+        """The repository to push to, at the first endpoint that takes pushes for `host`.
+
+        Raises:
+            FailedPreconditionError: none does.
+        """
+        path = _repository(host, repository)
+        return self._first(host, PUSH, lambda endpoint: Destination(self._exchange, endpoint, path))
 
     def _resolve(self, endpoint: Endpoint, path: str, reference: str) -> Resolved:
         question = _manifest_question("HEAD", endpoint, path, reference)

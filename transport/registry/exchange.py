@@ -63,9 +63,11 @@ class Exchange:
         Raises:
             RegistryError: of the kind that the status or the failed connection means.
         """
-        authorization = self._authorizer.header(endpoint, question.scopes)
+        at_home = origin(question.address(endpoint)) == origin(endpoint.base)
+        authorization = self._authorizer.header(endpoint, question.scopes) if at_home else None
         answer = self._send(endpoint, question, authorization)
-        if answer.status == 401 and not answer.stranger and _replayable(question.body):
+        # Another host's challenge is not answered: it could name a token server of its own.
+        if answer.status == 401 and at_home and not answer.stranger and _replayable(question.body):
             answer.close()
             lines = answer.headers.getlist("WWW-Authenticate")
             authorization = self._authorizer.respond(endpoint, question.scopes, lines, authorization)

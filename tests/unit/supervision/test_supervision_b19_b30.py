@@ -115,6 +115,18 @@ def test_b27_one_for_all_leaves_no_old_process():
     assert w.started == ["a", "b", "c"] * 2
 
 
+def test_b27_a_bystander_that_crashes_meanwhile_costs_no_restart():
+    w = world(worker("a"), worker("b"), worker("c"), strategy="one_for_all", intensity=1).boot()
+    w.process("c").habit = "lingering"
+    w.crash("a")
+    w.crash("b")  # not yet asked to stop: c is awaited
+    w.end(w.process("c"), CRASH)
+    w.settle()
+    assert w.started == ["a", "b", "c"] * 2
+    assert w.states() == {"a": "running", "b": "running", "c": "running"}
+    assert not w.timers
+
+
 def test_b28_one_for_all_tears_the_half_restarted_group_down_first():
     w = world(worker("a"), worker("b"), worker("c"), strategy="one_for_all", intensity=10).boot()
     w.habits["c"] = "fail"

@@ -3,7 +3,7 @@
 import pytest
 from simulated_world import CRASH, KILLED, SEGFAULT, dynamic, supervisor, worker, world
 
-from actors.supervision import SHUTDOWN, Exited, Kill, Spawned, Started, Terminate
+from actors.supervision import SHUTDOWN, Call, Exited, Kill, Spawned, Started, Terminate
 
 
 def test_n1_unlimited_retries_do_not_spin():
@@ -123,16 +123,17 @@ def test_n4_shutdown_while_a_child_starts_and_ignores_sigterm():
     assert w.exit == SHUTDOWN
 
 
-def test_n4_a_stop_before_the_fork_is_acknowledged_reaches_the_process():
+@pytest.mark.parametrize("shutdown", ["brutal_kill", 500])
+def test_n4_a_stop_before_the_fork_is_acknowledged_reaches_the_process(shutdown):
     w = world(habits={"a": "deaf_slow"}).boot()
-    w.result("which_children")
-    w.calls += 1
-    w.pending.clear()
-    start = w.ask("start_child", spec=worker("a", shutdown="brutal_kill"))
-    assert start not in w.answers
-    w.result("terminate_child", id="a")
+    w.send(Call("start", "start_child", {"supervisor": "root", "spec": worker("a", shutdown=shutdown)}))
+    w.send(Call("stop", "terminate_child", {"supervisor": "root", "id": "a"}))
+    assert not any(isinstance(e, Terminate | Kill) for e in w.log)  # there is no pid to signal yet
+    w.settle()
+    w.advance(0.5)
     assert not w.living
     assert w.states() == {"a": "undefined"}
+    assert {"start", "stop"} <= set(w.answers)
 
 
 @pytest.mark.parametrize("shutdown", ["brutal_kill", 200])

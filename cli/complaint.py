@@ -1,0 +1,23 @@
+"""What is said on standard error: one line, what went wrong and what to do."""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cli.session import RefusedError
+
+
+def complain(text: str) -> None:
+    """One line on standard error."""
+    print(f"actr: {text}", file=sys.stderr)
+
+
+def refusal(error: RefusedError) -> str:
+    """What the daemon said, and what to do."""
+    from cli.hints import hint
+
+    text = " ".join(str(error).split())
+    advice = hint(error.code, error.op, error.body, outcome=error.error.outcome)
+    return f"{text}; {advice}" if advice else text

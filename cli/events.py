@@ -1,0 +1,119 @@
+"""actr events: what has happened and what happens, from the journal."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import datetime
+
+from cli.complaint import complain
+from cli.options import Command, Given, Option, UsageError
+from cli.table import SECOND, printable, stamp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from cli.session import Session
+
+CREDIT = 1000  # events under way at once
+_AGO = re.compile(r"(\d+)([smhd])", re.ASCII)
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def run(session: Session, given: Given) -> int:
+    """Print events as they come; with --until or --no-follow, those that are there."""
+    until = moment(given.text("until")) if given.flag("until") else 0
+    follow = given.flag("follow") or not (until or given.flag("no-follow"))
+    found = events(session, wish_of(session, given, follow=follow))
+    if until:
+        found = _before(found, until)
+    if session.json:
+        _print_json(found, as_list=not follow)
+    else:
+        for event in found:
+            print(line(event), flush=True)
+    return 0
+
+
+def wish_of(session: Session, given: Given, *, follow: bool) -> dict[str, Any]:
+    """The body of `events.subscribe`. Raises UsageError."""
+    namespace = "" if given.flag("all-namespaces") else session.namespace
+    wish: dict[str, Any] = {"namespace": namespace, "topic": given.text("topic"), "follow": follow}
+    since = given.text("since")
+    if since.isdecimal():
+        wish["after"] = int(since)
+    elif since:
+        wish["since"] = moment(since)
+    if given.flag("container"):
+        wish["container_id"] = session.container(given.text("container"))["id"]
+    return wish
+
+
+def moment(text: str) -> int:
+    """Nanoseconds since the epoch, from `10m` (ago) or a date and time. Raises UsageError."""
+    ago = _AGO.fullmatch(text)
+    if ago:
+        return time.time_ns() - int(ago[1]) * _SECONDS[ago[2]] * SECOND
+    try:
+        return int(datetime.fromisoformat(text).astimezone().timestamp() * SECOND)
+    except (ValueError, OverflowError) as error:
+        raise UsageError(f"{text!r} is no time: give 10m, 2h, 2024-05-31T12:00 or the like") from error
+
+
+def events(session: Session, wish: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What the journal has, then what comes; after a crash from where it was."""
+    reached = int(wish.get("after", 0))
+
+    def again() -> dict[str, Any]:
+        return {**wish, "after": reached}
+
+    for message in session.stream("events", "events.subscribe", wish, credit=CREDIT, resume=again):
+        if message.kind != "event":
+            continue
+        reached = max(reached, message.seq)
+        if "gap" in message.body:
+            complain(f"{message.body['gap']} events are no longer in the journal")
+        else:
+            yield message.body
+
+
+def _before(found: Iterator[dict[str, Any]], until: int) -> Iterator[dict[str, Any]]:
+    for event in found:
+        if event["at"] > until:
+            return
+        yield event
+
+
+def line(event: dict[str, Any]) -> str:
+    """One event in one line."""
+    said = " ".join(f"{key}={value}" for key, value in (event.get("body") or {}).items())
+    return printable(f"{event['seq']} {stamp(event['at'])} {event['namespace']} {event['topic']} {said}")
+
+
+def _print_json(found: Iterator[dict[str, Any]], *, as_list: bool) -> None:
+    """A list when it has an end; else an object a line, which a program can read as it comes."""
+    import json
+
+    if as_list:
+        print(json.dumps(list(found), indent=2, ensure_ascii=False))
+        return
+    for event in found:
+        print(json.dumps(event, ensure_ascii=False), flush=True)
+
+
+COMMAND = Command(
+    "events",
+    "Print what happens to containers, images and the daemon's own processes",
+    run,
+    options=(
+        Option("--since", "begin after a sequence number, at a time, or so long ago (10m)", value="WHEN"),
+        Option("--until", "end at a time", value="WHEN"),
+        Option("-f --follow", "go on with what comes (unless --until is given, the default)"),
+        Option("--no-follow", "end with what is there"),
+        Option("--topic", "only topics that begin so, for example /tasks", value="PREFIX"),
+        Option("--container", "only of this container", value="NAME"),
+        Option("-A --all-namespaces", "of all namespaces, and of the daemon itself"),
+    ),
+)

@@ -1,0 +1,75 @@
+"""actr exec: a further process in a running container."""
+
+from __future__ import annotations
+
+import os
+
+from cli.complaint import complain
+from cli.creating import ENVIRONMENT, USER, WORKDIR, environment
+from cli.following import Output, own_exit_code, write_through
+from cli.forwarding import DetachedError, Forwarding
+from cli.options import Command, Given, Option
+from cli.session import RefusedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cli.session import Session
+
+INTERRUPTED = 128
+LIMIT = 60.0  # seconds for it to start
+
+
+def run(session: Session, given: Given) -> int:
+    """The exit code is that of the process."""
+    name, *args = given.arguments
+    record = session.container(name)
+    exec_id = os.urandom(8).hex()  # asked for again after a crash, it is not run again
+    body = {"exec_id": exec_id, "args": args, "env": environment(given)}
+    body |= {"cwd": given.text("workdir"), "user": given.text("user")}
+    try:
+        session.ask(record["actor"], "tasks.exec", body, limit=LIMIT)
+        if given.flag("detach"):
+            print(exec_id)
+            return 0
+        return _foreground(session, record, exec_id)
+    except RefusedError as error:
+        raise RefusedError(error.error, error.op, {**error.body, "name": name}) from error
+
+
+def _foreground(session: Session, record: dict[str, Any], exec_id: str) -> int:
+    name = str(record["name"])
+    try:
+        with Forwarding(session, record["actor"], name, exec_id):
+            output = Output(session, record["actor"], exec_id)
+            answer = output.copy(write_through, follow=True)
+    except DetachedError as error:
+        complain(f"detached; the process in {name} goes on")
+        return INTERRUPTED + error.number
+    _let_go(session, record["actor"], exec_id)
+    return own_exit_code(answer, f"the process in {name}")
+
+
+def _let_go(session: Session, actor: str, exec_id: str) -> None:
+    """The actor forgets it by itself in a while, so a refusal is no failure of ours."""
+    try:
+        session.ask(actor, "tasks.exec_delete", {"exec_id": exec_id}, limit=5.0)
+    except RefusedError:
+        return
+
+
+COMMAND = Command(
+    "exec",
+    "Run a further process in a running container",
+    run,
+    arguments=("CONTAINER", "COMMAND..."),
+    options=(
+        Option("-d --detach", "print the id of the process, and leave it running"),
+        ENVIRONMENT,
+        Option("--env-file", "set the variables listed in a file", value="FILE", many=True),
+        WORKDIR,
+        USER,
+    ),
+    literal=True,
+)

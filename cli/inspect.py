@@ -1,0 +1,50 @@
+"""actr inspect: everything about one container or image, as JSON."""
+
+from __future__ import annotations
+
+from cli.options import Command, Given, Option
+from cli.session import RefusedError
+from cli.table import print_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cli.session import Session
+
+
+def run(session: Session, given: Given) -> int:
+    """Print the container of that name, else the image."""
+    name, kind = given.arguments[0], given.text("type")
+    if kind == "image":
+        print_json(_image(session, name))
+        return 0
+    try:
+        print_json(session.container(name))
+    except RefusedError as error:
+        if kind == "container" or error.code not in ("not_found", "invalid_argument"):
+            raise
+        print_json(_image_instead(session, name, error))
+    return 0
+
+
+def _image(session: Session, name: str) -> dict[str, Any]:
+    return session.ask("metadata", "images.get", {"namespace": session.namespace, "name": name})
+
+
+def _image_instead(session: Session, name: str, error: RefusedError) -> dict[str, Any]:
+    try:
+        return _image(session, name)
+    except RefusedError as also:
+        if also.code in ("not_found", "invalid_argument"):
+            raise error from also
+        raise
+
+
+COMMAND = Command(
+    "inspect",
+    "Show everything about a container or an image",
+    run,
+    arguments=("NAME",),
+    options=(Option("--type", "which of the two", value="KIND", choices=("container", "image")),),
+)

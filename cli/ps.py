@@ -1,0 +1,92 @@
+"""actr ps: the containers."""
+
+from __future__ import annotations
+
+import time
+
+from cli.options import Command, Given, Option
+from cli.table import ago, print_json, print_table, short, span
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cli.session import Session
+
+HEADS = ("CONTAINER", "NAME", "IMAGE", "COMMAND", "STATUS", "PID")
+FLEXIBLE = (1, 2, 3)
+LONGEST_COMMAND = 40
+
+
+def run(session: Session, given: Given) -> int:
+    """Print those that run, or all; the youngest first."""
+    found = session.ask("metadata", "containers.list", {"namespace": session.namespace})["containers"]
+    found = [one for one in found if given.flag("all") or status_of(one) in ("running", "paused")]
+    found.sort(key=lambda one: -int(one["created_at"]))
+    if given.flag("quiet") or given.flag("names"):
+        for one in found:
+            print(one["name"] if given.flag("names") else one["id"])
+    elif session.json:
+        print_json(found)
+    else:
+        now = time.time_ns()
+        print_table(HEADS, [row(one, now) for one in found], FLEXIBLE)
+    return 0
+
+
+def row(container: dict[str, Any], now: int) -> tuple[str, ...]:
+    """One line of the table."""
+    name, pid = container["name"], (container.get("task") or {}).get("pid")
+    return (
+        short(container["id"]),
+        short(name) if name == container["id"] else name,
+        container["image"],
+        command_of(container),
+        describe_status(container, now),
+        str(pid) if pid else "",
+    )
+
+
+def command_of(container: dict[str, Any]) -> str:
+    """What was asked to be run; empty for what the image says."""
+    options = container.get("options") or {}
+    words = [*(options.get("entrypoint") or ()), *(options.get("args") or ())]
+    text = " ".join(map(str, words))
+    return text if len(text) <= LONGEST_COMMAND else f"{text[: LONGEST_COMMAND - 1]}…"
+
+
+def status_of(container: dict[str, Any]) -> str:
+    """The task's status; `created` while nothing has been reported."""
+    return str((container.get("task") or {}).get("status", "created"))
+
+
+def describe_status(container: dict[str, Any], now: int) -> str:
+    """`up 3 minutes`, `exited (7) 5 seconds ago`, `created 1 hour ago`, `removing`, `failed: ...`."""
+    task = container.get("task") or {}
+    status = status_of(container)
+    if container.get("wanted") == "removed":
+        return "removing"
+    if status == "running":
+        return f"up {span(now - int(task['started_at']))}"
+    if status == "stopped":
+        code = task.get("exit_code")
+        oom = ", out of memory" if task.get("oom") else ""
+        known = "unknown" if code is None else str(code)
+        return f"exited ({known}{oom}) {ago(int(task.get('exited_at', 0)), now)}".rstrip()
+    if status == "created":
+        if task.get("error"):
+            return "failed to start"
+        return f"created {ago(int(container['created_at']), now)}"
+    return status
+
+
+COMMAND = Command(
+    "ps",
+    "List containers",
+    run,
+    options=(
+        Option("-a --all", "also those that do not run"),
+        Option("-q --quiet", "print ids only"),
+        Option("--names", "print names only"),
+    ),
+)

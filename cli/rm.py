@@ -1,0 +1,58 @@
+"""actr rm: remove containers and all that belongs to them."""
+
+from __future__ import annotations
+
+from cli.each import for_each
+from cli.options import Command, Given, Option
+from cli.session import RefusedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cli.session import Session
+
+LIMIT = 120.0  # seconds
+
+
+def run(session: Session, given: Given) -> int:
+    """Remove each, print its name once nothing is left of it."""
+    force = given.flag("force")
+
+    def remove(name: str) -> str:
+        try:
+            remove_container(session, name, force=force)
+        except RefusedError as error:
+            if not (force and error.code == "not_found" and error.op == "containers.get"):
+                raise
+        return name
+
+    return for_each(given.arguments, remove)
+
+
+def remove_container(session: Session, name: str, *, force: bool) -> None:
+    """Remove one. Raises RefusedError."""
+    record = session.container(name)
+    try:
+        session.ask(record["actor"], "containers.remove", {"force": force}, limit=LIMIT)
+    except RefusedError as error:
+        if error.code != "not_found" or _exists(session, record["id"]):
+            raise
+
+
+def _exists(session: Session, identity: str) -> bool:
+    """Whether it is still on record: an actor that is gone may have finished the removal first."""
+    try:
+        session.container(identity)
+    except RefusedError as error:
+        if error.code == "not_found":
+            return False
+        raise
+    return True
+
+
+COMMAND = Command(
+    "rm",
+    "Remove containers",
+    run,
+    arguments=("CONTAINER...",),
+    options=(Option("-f --force", "kill what runs, and do not mind what is gone"),),
+)

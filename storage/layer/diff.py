@@ -1,0 +1,159 @@
+"""Write what an overlay upper holds as a layer: the reverse of apply.
+
+Names are sorted, whiteout devices become `.wh.` files and opaque directories get their marker, so that the
+same upper always gives the same bytes. The upper may belong to a container that is still running: it is
+walked by descriptor without following a link, and a file that shrinks while it is read is an error.
+"""
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
+from storage.layer import tar_writer
+from storage.layer.header import Entry, Kind, shown
+from storage.layer.inode import OPEN_PATH, OVERLAY_XATTRS, describe, is_whiteout, opened
+from storage.layer.lowers import OpenInRoot
+from storage.layer.names import OPAQUE, WHITEOUT
+from storage.layer.tree import join
+
+_OPEN_ROOT = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_READ_BYTES = 1 << 20
+_NOT_A_LAYER = (b"redirect", b"metacopy")  # what these say about the layers below has no form in a tar
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The result: diff ID ("sha256:..."), length of the tar in bytes, entries in it."""
+
+    diff_id: str
+    size: int
+    entries: int
+
+
+def write_layer(
+    upper: Path, write: Callable[[bytes], object], *, open_in_root: OpenInRoot, userxattr: bool = False
+) -> Written:
+    """Pass the tar of `upper` to `write`, piece by piece.
+
+    Args:
+        upper: An upper directory in overlay form.
+        write: Takes all of what it is given.
+        open_in_root: openat2 confined to the root it is given.
+        userxattr: Opaque directories are marked as for a mount with that option.
+
+    Raises:
+        InvalidArgumentError: A name begins with `.wh.`, which a layer cannot hold.
+        FailedPreconditionError: The upper refers to its lowers (mounted with redirect_dir or metacopy).
+        UnavailableError: A file became shorter while it was read.
+        OSError: Reading failed.
+    """
+    with opened(os.open(upper, _OPEN_ROOT)) as root:
+        writer = _Writer(root, write, open_in_root, b"user.overlay." if userxattr else b"trusted.overlay.")
+        pending = [b""]
+        while pending:
+            pending += writer.put(pending.pop())
+        return writer.finish()
+
+
+class _Writer:
+    def __init__(
+        self, root: int, write: Callable[[bytes], object], open_in_root: OpenInRoot, books: bytes
+    ) -> None:
+        self._root = root
+        self._write = write
+        self._open_in_root = open_in_root
+        self._books = books  # the prefix of overlayfs's own attributes
+        self._hash = hashlib.sha256()
+        self._size = 0
+        self._entries = 0
+        self._linked: dict[tuple[int, int], bytes] = {}
+
+    def put(self, path: bytes) -> list[bytes]:
+        """Write one file; for a directory, the paths in it, in the order in which a stack gives them back."""
+        with opened(self._open_in_root(self._root, path or b".", OPEN_PATH)) as fd:
+            status = os.fstat(fd)
+            if is_whiteout(status):
+                self._put_marker(path, WHITEOUT)
+                return []
+            if stat.S_ISSOCK(status.st_mode):
+                return []  # of no use without the process that listens
+            self._check_name(path)
+            entry = describe(fd, path)
+            opaque = self._take_books(entry) and bool(path)
+            if entry.kind is Kind.DIRECTORY:
+                return self._put_directory(fd, entry, opaque=opaque)
+            self._put_file(fd, status, entry)
+            return []
+
+    def _put_directory(self, fd: int, entry: Entry, *, opaque: bool) -> list[bytes]:
+        path = entry.name
+        entry.name = join(path, b"") if path else b"./"
+        self._put_headers(entry)
+        if opaque:
+            self._put_marker(join(path, OPAQUE), b"")
+        with os.scandir(f"/proc/self/fd/{fd}") as children:
+            names = sorted((os.fsencode(child.name) for child in children), reverse=True)
+        return [join(path, name) for name in names]
+
+    def _put_file(self, fd: int, status: os.stat_result, entry: Entry) -> None:
+        inode = (status.st_dev, status.st_ino)
+        first = self._linked.get(inode)
+        if first is not None:
+            entry.kind, entry.link, entry.size, entry.xattrs = Kind.HARDLINK, first, 0, {}
+        elif status.st_nlink > 1:
+            self._linked[inode] = entry.name
+        self._put_headers(entry)
+        if entry.kind is Kind.REGULAR and entry.size:
+            self._put_content(fd, entry)
+
+    def _put_content(self, fd: int, entry: Entry) -> None:
+        left = entry.size
+        with opened(os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)) as source:
+            while left:
+                data = os.read(source, min(left, _READ_BYTES))
+                if not data:
+                    raise UnavailableError(
+                        f"file {shown(entry.name)}: became shorter while it was read, try again"
+                    )
+                left -= len(data)
+                self._put(data)
+        self._put(tar_writer.padding(entry.size))
+
+    def _take_books(self, entry: Entry) -> bool:
+        """Remove overlayfs's own attributes from the entry; whether they call the directory opaque."""
+        books = {name: value for name, value in entry.xattrs.items() if name.startswith(OVERLAY_XATTRS)}
+        for name in books:
+            del entry.xattrs[name]
+        for name in _NOT_A_LAYER:
+            if self._books + name in books:
+                raise FailedPreconditionError(
+                    f"file {shown(entry.name)}: overlay {name.decode()} cannot be written as a layer, mount "
+                    "without it"
+                )
+        return books.get(self._books + b"opaque") == b"y"
+
+    def _check_name(self, path: bytes) -> None:
+        if path.rpartition(b"/")[2].startswith(WHITEOUT):
+            raise InvalidArgumentError(f"file {shown(path)}: names that begin with .wh. cannot be in a layer")
+
+    def _put_marker(self, path: bytes, prefix: bytes) -> None:
+        directory, _, name = path.rpartition(b"/")
+        self._put_headers(Entry(join(directory, prefix + name), Kind.REGULAR, 0o600, 0, 0, 0, 0, b""))
+
+    def _put_headers(self, entry: Entry) -> None:
+        self._entries += 1
+        self._put(tar_writer.headers(entry))
+
+    def _put(self, data: bytes) -> None:
+        self._hash.update(data)
+        self._size += len(data)
+        self._write(data)
+
+    def finish(self) -> Written:
+        """End the archive."""
+        self._put(tar_writer.END)
+        return Written(f"sha256:{self._hash.hexdigest()}", self._size, self._entries)

@@ -1,0 +1,368 @@
+"""What `storage.snapshotters.contract` promises, on each implementation; with real mounts where root is."""
+
+import contextlib
+import itertools
+import os
+import stat
+import subprocess
+
+import pytest
+
+from storage.errors import (
+    AlreadyExistsError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+)
+from storage.snapshotters import Mount, NativeSnapshotter, OverlaySnapshotter, Snapshotter, Usage
+
+
+@pytest.fixture(params=[OverlaySnapshotter, NativeSnapshotter], ids=lambda made: made.name)
+def implementation(request):
+    return request.param
+
+
+@pytest.fixture
+def snapshotter(implementation, tmp):
+    ticks = itertools.count(1000)
+    opened: Snapshotter = implementation(tmp / "root", sync=lambda _path: None, clock=lambda: next(ticks))
+    yield opened
+    opened.cleanup()
+    opened.close()
+
+
+@pytest.fixture
+def mounted(tmp):
+    """A context manager that performs mounts as the contract says and gives the mounted directory."""
+    count = itertools.count()
+
+    @contextlib.contextmanager
+    def perform(mounts):
+        (mount,) = mounts
+        target = tmp / f"mounted-{next(count)}"
+        target.mkdir()
+        command = ["mount", "-t", mount.type, mount.source, target, "-o", ",".join(mount.options)]
+        if mount.type == "bind":
+            command[1:3] = []
+        subprocess.run(command, check=True, cwd=mount.base or None)
+        if "ro" in mount.options:  # the kernel takes "ro" for a bind mount only when it is mounted again
+            subprocess.run(["mount", "-o", "remount,bind,ro", target], check=True)
+        try:
+            yield target
+        finally:
+            subprocess.run(["umount", target], check=True)
+
+    return perform
+
+
+def commit(snapshotter, name, parent="", files=(), namespace="ns"):
+    """A committed snapshot with these files written straight into its upper directory."""
+    snapshotter.prepare(namespace, f"extract {name}", parent)
+    for path in files:
+        (snapshotter.upper(namespace, f"extract {name}") / path).write_text(name)
+    snapshotter.commit(namespace, name, f"extract {name}")
+
+
+def kinds(snapshotter, namespace="ns"):
+    return {snapshot.key: snapshot.kind for snapshot in snapshotter.list(namespace)}
+
+
+def test_life_cycle(snapshotter):
+    assert snapshotter.prepare("ns", "work")
+    assert kinds(snapshotter) == {"work": "active"}
+    snapshotter.commit("ns", "base", "work")
+    assert kinds(snapshotter) == {"base": "committed"}
+    snapshotter.prepare("ns", "work", "base")
+    snapshotter.view("ns", "view", "base")
+    assert kinds(snapshotter) == {"base": "committed", "work": "active", "view": "view"}
+    assert snapshotter.stat("ns", "work").parent == "base"
+    for key in ("work", "view", "base"):
+        snapshotter.remove("ns", key)
+    assert kinds(snapshotter) == {}
+    assert snapshotter.cleanup() == 3
+    assert snapshotter.cleanup() == 0
+
+
+def test_not_visible_until_commit(snapshotter):
+    snapshotter.prepare("ns", "work")
+    with pytest.raises(NotFoundError, match='snapshot "base" not found in namespace "ns"'):
+        snapshotter.stat("ns", "base")
+    for make in (snapshotter.prepare, snapshotter.view):
+        with pytest.raises(InvalidArgumentError, match='"work" is not committed'):
+            make("ns", "child", "work")
+    snapshotter.commit("ns", "base", "work")
+    with pytest.raises(NotFoundError):
+        snapshotter.stat("ns", "work")
+    snapshotter.prepare("ns", "work", "base")
+
+
+def test_keys_and_names_are_one_set(snapshotter):
+    commit(snapshotter, "base")
+    snapshotter.prepare("ns", "work")
+    for key in ("base", "work"):
+        for make in (snapshotter.prepare, snapshotter.view):
+            with pytest.raises(AlreadyExistsError, match=f'snapshot "{key}" already exists'):
+                make("ns", key)
+    with pytest.raises(AlreadyExistsError, match='snapshot "base" already exists'):
+        snapshotter.commit("ns", "base", "work")
+    assert snapshotter.stat("ns", "work").kind == "active"
+    snapshotter.commit("ns", "work", "work")
+    assert snapshotter.stat("ns", "work").kind == "committed"
+
+
+def test_keys_are_per_namespace(snapshotter):
+    commit(snapshotter, "base", namespace="a")
+    with pytest.raises(NotFoundError, match='"base" not found in namespace "b"; exists in namespace "a"'):
+        snapshotter.prepare("b", "work", "base")
+    commit(snapshotter, "base", namespace="b")
+    snapshotter.remove("a", "base")
+    assert kinds(snapshotter, "b") == {"base": "committed"}
+    assert [snapshot.namespace for snapshot in snapshotter.list()] == ["b"]
+
+
+def test_a_parent_cannot_be_removed(snapshotter):
+    commit(snapshotter, "base")
+    for number in range(5):
+        snapshotter.prepare("ns", f"child{number}", "base")
+    with pytest.raises(FailedPreconditionError) as caught:
+        snapshotter.remove("ns", "base")
+    assert str(caught.value) == 'snapshot "base" has children: remove child0, child1, child2, ... first'
+    assert snapshotter.stat("ns", "base")
+
+
+def test_what_is_not_there(snapshotter):
+    calls = [snapshotter.mounts, snapshotter.remove, snapshotter.stat, snapshotter.usage, snapshotter.upper,
+             snapshotter.lowers]  # fmt: skip
+    for call in calls:
+        with pytest.raises(NotFoundError, match='snapshot "gone" not found'):
+            call("ns", "gone")
+    with pytest.raises(NotFoundError):
+        snapshotter.commit("ns", "name", "gone")
+    with pytest.raises(NotFoundError):
+        snapshotter.update("ns", "gone", {})
+    with pytest.raises(NotFoundError):
+        snapshotter.prepare("ns", "work", "gone")
+    assert kinds(snapshotter) == {}
+
+
+def test_wrong_kinds(snapshotter):
+    commit(snapshotter, "base")
+    snapshotter.view("ns", "view", "base")
+    with pytest.raises(FailedPreconditionError, match="is committed: prepare or view"):
+        snapshotter.mounts("ns", "base")
+    for key in ("base", "view"):
+        with pytest.raises(FailedPreconditionError, match="not active"):
+            snapshotter.commit("ns", "name", key)
+        with pytest.raises(FailedPreconditionError, match="not active"):
+            snapshotter.upper("ns", key)
+
+
+@pytest.mark.parametrize(
+    ("namespace", "key", "labels"),
+    [("n s", "k", {}), ("", "k", {}), ("ns", "", {}), ("ns", "a\nb", {}), ("ns", "k", {"a": "b" * 4096})],
+)
+def test_malformed(snapshotter, namespace, key, labels):
+    with pytest.raises(InvalidArgumentError):
+        snapshotter.prepare(namespace, key, "", labels)
+    assert snapshotter.list() == ()
+
+
+def test_labels_and_times(snapshotter):
+    snapshotter.prepare("ns", "work", "", {"a": "b"})
+    made = snapshotter.stat("ns", "work")
+    assert (made.labels, made.created_at, made.updated_at) == ({"a": "b"}, 1000, 1000)
+    changed = snapshotter.update("ns", "work", {"c": "d"})
+    assert (changed.labels, changed.created_at, changed.updated_at) == ({"c": "d"}, 1000, 1001)
+
+
+def test_commit_inherits_the_labels_that_describe_the_snapshot(snapshotter):
+    own = {
+        "containerd.io/snapshot.ref": "sha256:0",
+        "containerd.io/snapshot/x": "old",
+        "containerd.io/gc.root": "1",
+    }
+    snapshotter.prepare("ns", "work", "", own)
+    snapshotter.commit("ns", "base", "work", {"k": "v", "containerd.io/snapshot/x": "new"})
+    assert snapshotter.stat("ns", "base").labels == {
+        "containerd.io/snapshot.ref": "sha256:0", "containerd.io/snapshot/x": "new", "k": "v",
+    }  # fmt: skip
+    snapshotter.prepare("ns", "child", "base")
+    assert snapshotter.stat("ns", "child").labels == {}
+
+
+def test_parents_are_listed_before_children(snapshotter):
+    commit(snapshotter, "z")
+    commit(snapshotter, "m", "z")
+    commit(snapshotter, "a", "m")
+    assert [snapshot.key for snapshot in snapshotter.list("ns")] == ["z", "m", "a"]
+
+
+def test_usage(snapshotter):
+    snapshotter.prepare("ns", "work")
+    before = snapshotter.usage("ns", "work")
+    assert before.inodes == 1
+    (snapshotter.upper("ns", "work") / "file").write_bytes(b"x" * 100_000)
+    after = snapshotter.usage("ns", "work")
+    assert after.inodes == 2
+    assert 100_000 <= after.size - before.size <= 200_000
+    snapshotter.commit("ns", "base", "work")
+    assert snapshotter.usage("ns", "base") == after
+    snapshotter.prepare("ns", "known", "base")
+    snapshotter.commit("ns", "second", "known", usage=Usage(7, 77))
+    assert snapshotter.usage("ns", "second") == Usage(7, 77)
+
+
+def test_everything_is_there_after_reopening(snapshotter, implementation, tmp):
+    commit(snapshotter, "base", files=["a"])
+    mounts = snapshotter.prepare("ns", "work", "base", {"k": "v"})
+    before = snapshotter.list()
+    again = implementation(tmp / "root", sync=lambda _path: None)
+    assert again.list() == before
+    assert again.mounts("ns", "work") == mounts
+    assert again.cleanup() == 0
+    again.close()
+
+
+def test_the_root_directory_keeps_its_attributes(snapshotter):
+    snapshotter.prepare("ns", "work")
+    files = snapshotter.upper("ns", "work")
+    assert stat.S_IMODE(files.stat().st_mode) == 0o755
+    files.chmod(0o1770)
+    os.utime(files, ns=(5, 1_000_000_007))
+    snapshotter.commit("ns", "base", "work")
+    snapshotter.prepare("ns", "child", "base")
+    child = snapshotter.upper("ns", "child").stat()
+    assert stat.S_IMODE(child.st_mode) == 0o1770
+    assert child.st_mtime_ns == 1_000_000_007
+
+
+def test_others_cannot_reach_the_files(snapshotter, tmp):
+    snapshotter.prepare("ns", "work")
+    assert stat.S_IMODE((tmp / "root").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp / "root" / "snapshots").stat().st_mode) == 0o700
+
+
+def test_upper_and_lowers(snapshotter):
+    commit(snapshotter, "base", files=["a"])
+    commit(snapshotter, "middle", "base", files=["b"])
+    snapshotter.prepare("ns", "work", "middle")
+    visible = {path.name for path in snapshotter.upper("ns", "work").iterdir()}
+    below = [{path.name for path in lower.iterdir()} for lower in snapshotter.lowers("ns", "work")]
+    assert (visible, below) == ((set(), [{"b"}, {"a"}]) if snapshotter.stacked else ({"a", "b"}, []))
+
+
+def test_files_wait_for_cleanup(snapshotter):
+    commit(snapshotter, "base", files=["a"])
+    snapshotter.prepare("ns", "work", "base")
+    upper = snapshotter.upper("ns", "work")
+    snapshotter.remove("ns", "work")
+    assert upper.exists()
+    (path,) = snapshotter.discard()
+    assert not upper.exists()
+    assert path.exists()
+    assert snapshotter.cleanup() == 1
+    assert not path.exists()
+
+
+def test_absolute_mounts(tmp):
+    mount = Mount("overlay", "overlay", ("index=off", "lowerdir=2/fs:1/fs", "upperdir=3/fs"), base="/base")
+    expected = ("index=off", "lowerdir=/base/2/fs:/base/1/fs", "upperdir=/base/3/fs")
+    assert mount.absolute() == Mount("overlay", "overlay", expected)
+    assert mount.absolute().absolute() == mount.absolute()
+
+
+def test_overlay_mounts_are_as_few_as_possible(tmp):
+    snapshotter = OverlaySnapshotter(tmp / "root", sync=lambda _path: None, userxattr=True)
+    base = tmp / "root" / "snapshots"
+    assert snapshotter.prepare("ns", "work") == (Mount("bind", f"{base}/1/fs", ("rbind", "rw")),)
+    snapshotter.commit("ns", "one", "work")
+    assert snapshotter.view("ns", "v1", "one") == (Mount("bind", f"{base}/1/fs", ("rbind", "ro")),)
+    flags = ("index=off", "userxattr")
+    (mount,) = snapshotter.prepare("ns", "work", "one")
+    assert mount.options == (*flags, "lowerdir=1/fs", "upperdir=3/fs", "workdir=3/work")
+    assert mount.base == str(base)
+    snapshotter.commit("ns", "two", "work")
+    (mount,) = snapshotter.view("ns", "v2", "two")
+    assert mount.options == (*flags, "lowerdir=3/fs:1/fs")
+    snapshotter.close()
+
+
+def test_overlay_refuses_what_it_cannot_mount(tmp):
+    with pytest.raises(InvalidArgumentError, match='use a root without ":"'):
+        OverlaySnapshotter(tmp / "a:b")
+    snapshotter = OverlaySnapshotter(tmp / "root", sync=lambda _path: None)
+    with contextlib.suppress(FailedPreconditionError):
+        parent = ""
+        for number in range(1000):
+            commit(snapshotter, f"layer{number}", parent)
+            parent = f"layer{number}"
+    assert number == 501
+    with pytest.raises(FailedPreconditionError, match=f"has {number} layers, too many for one mount"):
+        snapshotter.prepare("ns", "work", parent)
+    snapshotter.close()
+
+
+@pytest.mark.root
+def test_written_files_are_seen_by_children_alone(snapshotter, mounted):
+    commit(snapshotter, "base", files=["kept", "removed", "changed"])
+    with mounted(snapshotter.prepare("ns", "work", "base")) as root:
+        (root / "changed").write_text("new")
+        (root / "removed").unlink()
+        (root / "added").write_text("new")
+    snapshotter.commit("ns", "second", "work")
+    with mounted(snapshotter.view("ns", "old", "base")) as root:
+        assert contents(root) == {"kept": "base", "removed": "base", "changed": "base"}
+    with mounted(snapshotter.view("ns", "new", "second")) as root:
+        assert contents(root) == {"kept": "base", "changed": "new", "added": "new"}
+
+
+def contents(root):
+    return {path.name: path.read_text() for path in root.iterdir()}
+
+
+@pytest.mark.root
+def test_siblings_do_not_see_each_other(snapshotter, mounted):
+    commit(snapshotter, "base", files=["file"])
+    snapshotter.prepare("ns", "a", "base")
+    snapshotter.prepare("ns", "b", "base")
+    with mounted(snapshotter.mounts("ns", "a")) as first, mounted(snapshotter.mounts("ns", "b")) as second:
+        (first / "file").write_text("a")
+        assert contents(second) == {"file": "base"}
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("layers", [0, 1, 2])
+def test_views_are_read_only(snapshotter, mounted, layers):
+    parent = ""
+    for number in range(layers):
+        commit(snapshotter, f"layer{number}", parent, files=[f"file{number}"])
+        parent = f"layer{number}"
+    with mounted(snapshotter.view("ns", "view", parent)) as root:
+        assert set(contents(root)) == {f"file{number}" for number in range(layers)}
+        with pytest.raises(OSError, match="Read-only"):
+            (root / "new").write_text("x")
+
+
+@pytest.mark.root
+def test_mounting_again_shows_what_was_written(snapshotter, mounted):
+    commit(snapshotter, "base")
+    snapshotter.prepare("ns", "work", "base")
+    for number in range(2):
+        with mounted(snapshotter.mounts("ns", "work")) as root:
+            assert len(contents(root)) == number
+            (root / f"file{number}").write_text("x")
+
+
+@pytest.mark.root
+def test_128_layers_mount(snapshotter, mounted):
+    parent = ""
+    for number in range(128):
+        commit(snapshotter, f"layer{number}", parent, files=[f"file{number}", "same"])
+        parent = f"layer{number}"
+    with mounted(snapshotter.prepare("ns", "work", parent)) as root:
+        assert len(contents(root)) == 129
+        assert contents(root)["same"] == "layer127"
+        (root / "same").write_text("written")
+    snapshotter.commit("ns", "top", "work")
+    with mounted(snapshotter.view("ns", "view", "top")) as root:
+        assert contents(root)["same"] == "written"

@@ -1,0 +1,170 @@
+"""A real daemon for a test: started from the checkout, spoken to with bin/actr, ended with all it started."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transport.client import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+READY_SECONDS = 20.0
+STOP_SECONDS = 40.0
+
+
+def wait_until(what: str, condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """What `condition` returns once it is true; fails the test when that takes too long."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.02)
+    return found
+
+
+@dataclass
+class Daemon:
+    """One actord with directories of its own."""
+
+    directory: Path
+    extra: tuple[str, ...] = ()
+    process: subprocess.Popen[bytes] | None = None
+    containers: list[str] = field(default_factory=list)
+
+    @property
+    def root(self) -> Path:
+        return self.directory / "root"
+
+    @property
+    def state(self) -> Path:
+        return self.directory / "state"
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "log"
+
+    def start(self) -> None:
+        config = self.directory / "actord.toml"
+        config.write_text('[metrics]\nlisten = "127.0.0.1:0"\n')
+        (self.state / "connection.json").unlink(missing_ok=True)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [CHECKOUT / "bin/actord", "--root", self.root, "--state", self.state, "--config", config,
+                 *self.extra],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        wait_until(f"the daemon is up, see {self.log}", self._up, READY_SECONDS)
+
+    def _up(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log.read_text()[-3000:]
+        return (self.state / "connection.json").exists()
+
+    def stop(self) -> int:
+        """In order, as systemd would."""
+        assert self.process is not None
+        self.process.terminate()
+        code = self.process.wait(STOP_SECONDS)
+        self.process = None
+        return code
+
+    def actr(
+        self, *words: str | Path, check: int | None = 0, stdin: bytes | None = None, seconds: float = 60.0
+    ) -> subprocess.CompletedProcess[str]:
+        """Run bin/actr against this daemon; `check` is the exit code that it must have, None for any."""
+        env = {**os.environ, "ACTORD_ADDRESS": str(self.state / "actord.sock")}
+        done = subprocess.run(
+            [CHECKOUT / "bin/actr", *map(str, words)], env=env, input=stdin.decode() if stdin else None,
+            stdin=None if stdin else subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds,
+            check=False,
+        )  # fmt: skip
+        if check is not None:
+            assert done.returncode == check, (words, done.returncode, done.stdout[-2000:], done.stderr[-2000:])
+        return done
+
+    def popen(self, *words: str, **how: Any) -> subprocess.Popen[bytes]:
+        """bin/actr in the background."""
+        env = {**os.environ, "ACTORD_ADDRESS": str(self.state / "actord.sock")}
+        return subprocess.Popen(
+            [CHECKOUT / "bin/actr", *words], env=env, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, **how,
+        )  # fmt: skip
+
+    def json(self, *words: str) -> Any:
+        return json.loads(self.actr(*words, "--format", "json").stdout)
+
+    def actors(self) -> dict[str, dict[str, Any]]:
+        return {one["name"]: one for one in self.json("actors")}
+
+    def pid(self, name: str) -> int:
+        return int(self.actors()[name]["pid"])
+
+    def kill_actor(self, name: str) -> int:
+        """SIGKILL one actor's process; returns the pid it had."""
+        pid = self.pid(name)
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def healed(self, name: str, old_pid: int) -> bool:
+        """Whether a new incarnation runs and the whole tree is well."""
+        try:
+            actors = self.actors()
+        except AssertionError:  # the router or the supervisor is only just coming back
+            return False
+        well = all(one["state"] == "running" for one in actors.values())
+        return well and name in actors and actors[name]["pid"] != old_pid
+
+    def processes(self) -> dict[int, str]:
+        """Every process of this daemon, survivors included: pid to command line."""
+        mark = str(self.state).encode()
+        found = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal():
+                with contextlib.suppress(OSError):
+                    line = (entry / "cmdline").read_bytes()
+                    if mark in line and b"actors.zygote" in line:
+                        found[int(entry.name)] = line.decode(errors="replace")
+        return found
+
+    def kill_everything(self) -> None:
+        """SIGKILL every actord process at once, container actors included."""
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if self.process is not None:
+            self.process.wait(10)
+            self.process = None
+        wait_until("all of actord is gone", lambda: not self.processes())
+
+    def client(self) -> Client:
+        return Client(str(self.state / "actord.sock"))
+
+    def clean_up(self) -> None:
+        """Remove every container, stop, and make sure that nothing lives on."""
+        if self.process is None or self.process.poll() is not None:
+            self.start()
+        for namespace in {"default", *self.containers}:
+            for one in self.json("--namespace", namespace, "ps", "-a"):
+                self.actr("--namespace", namespace, "rm", "-f", one["id"], check=None)
+        self.stop()
+        self.kill_everything()
+
+
+@contextlib.contextmanager
+def running(directory: Path, *extra: str) -> Iterator[Daemon]:
+    """A daemon for the length of a block."""
+    daemon = Daemon(directory, extra)
+    daemon.start()
+    try:
+        yield daemon
+    finally:
+        daemon.clean_up()

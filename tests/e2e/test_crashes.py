@@ -1,0 +1,143 @@
+"""Any process may be killed at any moment, and no container, output or exit code is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from daemon import wait_until
+
+if TYPE_CHECKING:
+    from daemon import Daemon
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
+
+LINES = 2000
+TALKS = f"i=0; while [ $i -lt {LINES} ]; do echo line $i; i=$((i+1)); usleep 10000; done; exit 42"
+VICTIMS = ("router", "supervisor", "metadata", "content", "snapshots", "events", "metrics", "network", "bundles")
+
+
+def _expected(count: int = LINES) -> str:
+    return "".join(f"line {n}\n" for n in range(count))
+
+
+def test_each_actor_killed_in_turn_while_a_container_prints(own_daemon: Daemon, busybox: str):
+    daemon = own_daemon
+    with daemon.popen("run", "--name", "talker", busybox, "sh", "-c", TALKS) as run:
+        wait_until("it runs", lambda: [one["name"] for one in daemon.json("ps")] == ["talker"])
+        (container,) = (one["actor"] for one in daemon.json("ps"))
+        for victim in (container, *VICTIMS):
+            old = daemon.kill_actor(victim)
+            wait_until(f"{victim} is healed", lambda: daemon.healed(victim, old), 10)
+        out, err = run.communicate(timeout=120)
+    assert out.decode() == _expected()
+    assert run.returncode == 42, err
+    assert daemon.actr("logs", "talker").stdout == _expected()
+    (listed,) = daemon.json("ps", "-a")
+    assert listed["task"]["exit_code"] == 42
+    assert all(one["state"] == "running" for one in daemon.actors().values())
+    daemon.actr("rm", "talker")
+
+
+def test_an_exit_while_its_actor_is_down_is_not_lost(own_daemon: Daemon, busybox: str):
+    daemon = own_daemon
+    script = "while [ ! -e /go ]; do usleep 1000; done; seq 1 5000; exit 23"
+    daemon.actr("run", "-d", "--name", "brief", busybox, "sh", "-c", script)
+    (container,) = (one["actor"] for one in daemon.json("ps"))
+    pid = daemon.pid(container)
+    daemon.actr("exec", "brief", "sh", "-c", "(sleep 0.3; touch /go) >/dev/null 2>&1 &")
+    # Stopped, it sees neither output nor exit; killed afterwards, its successor must find both.
+    os.kill(pid, signal.SIGSTOP)
+    (task,) = (one["task"] for one in daemon.json("ps"))
+    wait_until("the container has ended", lambda: not _is_alive(task["pid"]))
+    os.kill(pid, signal.SIGKILL)
+    assert daemon.actr("wait", "brief").stdout.strip() == "23"
+    assert daemon.actr("logs", "brief").stdout == "".join(f"{n}\n" for n in range(1, 5001))
+    daemon.actr("rm", "brief")
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_everything_killed_at_once_and_started_again(own_daemon: Daemon, busybox: str):
+    daemon = own_daemon
+    script = "i=0; while [ ! -e /stop ]; do echo line $i; i=$((i+1)); usleep 10000; done; exit 5"
+    daemon.actr("run", "-d", "--name", "survivor", busybox, "sh", "-c", script)
+    wait_until("it prints", lambda: daemon.actr("logs", "survivor").stdout.count("\n") > 20)
+    (before,) = daemon.json("ps")
+    daemon.kill_everything()
+    assert _is_alive(before["task"]["pid"])
+    time.sleep(0.5)  # it goes on printing into its FIFO with nobody to read
+    daemon.start()
+    wait_until("adopted", lambda: [one["task"]["status"] for one in daemon.json("ps")] == ["running"])
+    (after,) = daemon.json("ps")
+    assert after["task"]["pid"] == before["task"]["pid"]
+    seen = daemon.actr("logs", "survivor").stdout.count("\n")
+    wait_until("later lines", lambda: daemon.actr("logs", "survivor").stdout.count("\n") > seen + 20)
+    daemon.actr("exec", "survivor", "touch", "/stop")
+    assert daemon.actr("wait", "survivor").stdout.strip() == "5"
+    printed = daemon.actr("logs", "survivor").stdout
+    assert printed == _expected(printed.count("\n"))
+    daemon.actr("rm", "survivor")
+
+
+def test_the_zygote_alone_killed_leaves_actors_that_are_adopted(own_daemon: Daemon, busybox: str):
+    daemon = own_daemon
+    daemon.actr("run", "-d", "--name", "kept", busybox, "sh", "-c", "while [ ! -e /stop ]; do usleep 9000; done; exit 6")
+    (one,) = daemon.json("ps")
+    actor = daemon.pid(one["actor"])
+    assert daemon.process is not None
+    daemon.process.kill()
+    daemon.process.wait(10)
+    wait_until("only the container's actor lives on", lambda: list(daemon.processes()) == [actor])
+    daemon.start()
+    assert daemon.pid(one["actor"]) == actor
+    daemon.actr("exec", "kept", "touch", "/stop")
+    assert daemon.actr("wait", "kept").stdout.strip() == "6"
+    daemon.actr("rm", "kept")
+
+
+def test_stopping_in_order_leaves_running_containers_running(own_daemon: Daemon, busybox: str):
+    daemon = own_daemon
+    daemon.actr("run", "-d", "--name", "kept", busybox, "sh", "-c", "while [ ! -e /stop ]; do usleep 9000; done; exit 8")
+    daemon.actr("create", "--name", "idle", busybox, "true")
+    (one,) = daemon.json("ps")
+    assert daemon.stop() == 0
+    assert _is_alive(one["task"]["pid"])
+    assert len(daemon.processes()) == 1  # the running container's actor; the idle one's has ended
+    daemon.start()
+    assert {one["name"] for one in daemon.json("ps", "-a")} == {"kept", "idle"}
+    daemon.actr("exec", "kept", "touch", "/stop")
+    assert daemon.actr("wait", "kept").stdout.strip() == "8"
+    daemon.actr("start", "idle")
+    assert daemon.actr("wait", "idle").stdout.strip() == "0"
+
+
+def test_a_pull_goes_on_where_its_puller_was_killed(own_daemon: Daemon, registry, tmp):
+    import images
+
+    def big(tar):
+        images.add_file(tar, "big", os.urandom(64 << 20))
+
+    layout = images.busybox(tmp / "big", "big", extra=big)
+    name = f"{registry.host}/library/big:latest"
+    images.push(layout, "big", name)
+    daemon = own_daemon
+    with daemon.popen("pull", name) as pull:
+        for _ in range(3):
+            found = wait_until("a puller", lambda: [one for one in daemon.actors() if one.startswith("puller/")] or pull.poll() is not None)
+            if found is True:
+                break
+            os.kill(daemon.pid(found[0]), signal.SIGKILL)
+        _, err = pull.communicate(timeout=120)
+    assert pull.returncode == 0, err
+    assert daemon.actr("run", "--rm", name, "stat", "-c", "%s", "/big").stdout.strip() == str(64 << 20)
+    daemon.actr("rmi", name)

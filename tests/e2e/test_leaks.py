@@ -1,0 +1,66 @@
+"""After a hundred containers everything is as it was before the first."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from daemon import wait_until
+
+if TYPE_CHECKING:
+    from daemon import Daemon
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
+CYCLES = 100
+
+
+def _descriptors(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def _zombies(daemon: Daemon) -> list[str]:
+    parents = {str(pid) for pid in daemon.processes()}
+    lines = subprocess.run(["ps", "-eo", "ppid=,stat=,pid="], capture_output=True, text=True, check=True).stdout
+    return [line for line in lines.splitlines() if line.split()[0] in parents and "Z" in line.split()[1]]
+
+
+def _holdings(daemon: Daemon) -> dict[str, Any]:
+    """Everything that a container could leave, counted or listed."""
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    state, cgroups = daemon.state, Path("/sys/fs/cgroup")
+    return {
+        "descriptors": {one["name"]: _descriptors(one["pid"]) for one in daemon.actors().values()},
+        "processes": len(daemon.processes()),
+        "mounts": sorted(line.split()[4] for line in mounts if str(daemon.directory) in line),
+        "netns": sorted(path.name for path in (state / "netns").iterdir()),
+        "cgroups": sorted(str(path) for path in cgroups.glob("*/actord/default/*")),
+        "zombies": _zombies(daemon),
+        "state": sorted(str(path) for path in state.rglob("*")),
+        "logs": sorted(str(path) for path in (daemon.root / "logs").rglob("*")),
+        "snapshots": sorted(path.name for path in (daemon.root / "snapshots/snapshots").iterdir()),
+        "trash": sorted(path.name for path in (daemon.root / "snapshots/trash").iterdir()),
+    }
+
+
+def test_a_hundred_containers_leave_nothing(own_daemon: Daemon, busybox: str):
+    daemon = own_daemon
+    for _ in range(3):  # what is made once, such as the namespace's directories
+        daemon.actr("run", "--rm", busybox, "true")
+    before = wait_until("a calm start", lambda: _calm(daemon))
+    for _ in range(CYCLES):
+        daemon.actr("run", "--rm", busybox, "true")
+    wait_until("as before", lambda: _holdings(daemon) == before or _show(before, _holdings(daemon)), 10)
+    assert _holdings(daemon) == before
+
+
+def _calm(daemon: Daemon) -> dict[str, Any] | None:
+    first = _holdings(daemon)
+    return first if first == _holdings(daemon) and not first["zombies"] else None
+
+
+def _show(before: dict[str, Any], after: dict[str, Any]) -> None:
+    for kind, found in after.items():
+        if found != before[kind]:
+            print(kind, "before", before[kind], "after", found)  # noqa: T201  # seen when the test fails
