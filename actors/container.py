@@ -34,6 +34,7 @@ from storage.errors import StorageError
 from transport.errors import RemoteError
 
 CANNOT_START = 125  # the exit code for a failure that is not the program's
+EXIT_TRIES, EXIT_PAUSE = 60, 0.05  # how often, and seconds apart, a stranger's child is asked about
 
 
 class ContainerActor(Actor):
@@ -57,7 +58,6 @@ class ContainerActor(Actor):
         self._wants_start: list[Call] = []
         self._wants_exit: list[Call] = []
         self._wants_removal: list[Call] = []
-        self._watched = -1
         self._read_journal()
         self.ask(m.ContainersGet(self.namespace, self.id), self._loaded, limit=3600)
 
@@ -182,41 +182,44 @@ class ContainerActor(Actor):
 
     def _watch(self) -> None:
         self.streams.follow("")
-        self._watched = self.watch_process(Process(self.state.pid, self.state.start_time), self._ended)
+        target = Process(self.state.pid, self.state.start_time)
+        self.when_exited(target, lambda code, at: self.happened(life.Exited(code, at)))
 
-    def watch_process(self, target: Process, ended: Callable[[], None]) -> int:
-        """Call `ended`, in the actor's thread, when the process has ended. Returns its pidfd, or -1."""
+    def when_exited(self, target: Process, then: Callable[[int | None, int], None]) -> None:
+        """Call `then` with exit code (None: nobody can know) and time when the process has ended.
+
+        Until `then` has returned, and so has journalled the exit, it can be found again: our own child stays
+        a zombie, and the zygote keeps what it has.
+        """
         try:
             descriptor = target.open()
         except ProcessLookupError:
-            self.soon(ended)
-            return -1
+            self.soon(lambda: self._find_exit(target, -1, then, 0))
+            return
 
         def readable() -> None:
             self.host.pump.unwatch(descriptor)
-            self.soon(ended)
+            self.soon(lambda: self._find_exit(target, descriptor, then, EXIT_TRIES))
 
         self.host.pump.call(lambda: self.host.pump.watch(descriptor, readable))
-        return descriptor
 
-    def _ended(self) -> None:
-        target = Process(self.state.pid, self.state.start_time)
-        code, at = self.exit_of(target, self._watched)
-        self.happened(life.Exited(code, at))
-        self.exit_taken(target, self._watched)
-        self._watched = -1
-
-    def exit_of(self, target: Process, descriptor: int) -> tuple[int | None, int]:
-        """Exit code and time of a process that has ended: from whoever can know. None: nobody can.
-
-        Our own child stays a zombie until `exit_taken`, so that the next incarnation finds it too.
-        """
+    def _find_exit(
+        self, target: Process, descriptor: int, then: Callable[[int | None, int], None], tries: int
+    ) -> None:
+        """Ask whoever can know. A stranger's child tells the kernel only once its parent has reaped it."""
         status, at = process.peek_child(target.pid), time.time_ns()
         if status is None:
             status, at = self._ask_zygote(target)
         if status is None and descriptor >= 0:
             status, at = pidfd.exit_status(descriptor), time.time_ns()
-        return (None if status is None else process.exit_code(status)), at or time.time_ns()
+        if status is None and tries:
+            self.later(EXIT_PAUSE, lambda: self._find_exit(target, descriptor, then, tries - 1))
+            return
+        then(None if status is None else process.exit_code(status), at or time.time_ns())
+        process.reap(target.pid)
+        if descriptor >= 0:
+            os.close(descriptor)
+        self.host.say(op="exit_taken", pid=target.pid, start=target.start_time)
 
     def _ask_zygote(self, target: Process) -> tuple[int | None, int]:
         try:
@@ -224,13 +227,6 @@ class ContainerActor(Actor):
         except (Closed, OSError):
             return None, 0
         return found["status"], found["at"]
-
-    def exit_taken(self, target: Process, descriptor: int) -> None:
-        """The exit is journalled: let go of the zombie and of what the zygote keeps."""
-        process.reap(target.pid)
-        if descriptor >= 0:
-            os.close(descriptor)
-        self.host.say(op="exit_taken", pid=target.pid, start=target.start_time)
 
     def child_exited(self) -> None:
         """Reap orphans that came to us. Those we watch, and those of a call under way, have their own way."""

@@ -47,7 +47,6 @@ class Execs:
     def __init__(self, actor: "ContainerActor") -> None:
         self._actor = actor
         self._known: dict[str, Exec] = {}
-        self._watched: dict[str, int] = {}
 
     def to_journal(self) -> dict[str, Any]:
         """Plain form."""
@@ -161,15 +160,12 @@ class Execs:
     def _watch(self, name: str, one: Exec) -> None:
         self._actor.streams.follow(name)
         target = Process(one.pid, one.start_time)
-        self._watched[name] = self._actor.watch_process(target, lambda: self._exited(name))
+        self._actor.when_exited(target, lambda code, at: self._exited(name, code, at))
 
-    def _exited(self, name: str) -> None:
+    def _exited(self, name: str, code: int | None, at: int) -> None:
         one = self._known[name]
-        target, descriptor = Process(one.pid, one.start_time), self._watched.pop(name)
-        one.exit_code, one.exited_at = self._actor.exit_of(target, descriptor)
-        one.phase = "exited"
+        one.phase, one.exit_code, one.exited_at = "exited", code, at
         self._actor.save()
-        self._actor.exit_taken(target, descriptor)
         self._ended(name)
 
     def _ended(self, name: str) -> None:

@@ -33,16 +33,16 @@ def tree(found: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
     """Each actor with its name indented: zygote, supervisor, then everything it keeps alive."""
     chain = [one for root in ROOTS for one in found if one["name"] == root]
     rest = [one for one in found if one not in chain]
-    fixed = [one for one in rest if "/" not in one["name"]]
-    moving = sorted((one for one in rest if "/" in one["name"]), key=lambda one: str(one["name"]))
+    below = [one for one in rest if "/" not in one["name"]]
+    below += sorted((one for one in rest if "/" in one["name"]), key=lambda one: str(one["name"]))
+    shown = [(_branch(level, last=True) + one["name"], one) for level, one in enumerate(chain)]
     depth = len(chain)
-    shown = [(f"{'   ' * (level - 1)}{'└─ ' if level else ''}{one['name']}", one)
-             for level, one in enumerate(chain)]  # fmt: skip
-    below = [*fixed, *moving]
-    for one in below:
-        branch = "└─ " if one is below[-1] else "├─ "
-        shown.append((f"{'   ' * (depth - 1)}{branch if depth else ''}{short_name(one['name'])}", one))
+    shown += [(_branch(depth, last=one is below[-1]) + short_name(one["name"]), one) for one in below]
     return shown
+
+
+def _branch(level: int, *, last: bool) -> str:
+    return "   " * (level - 1) + ("└─ " if last else "├─ ") if level else ""
 
 
 def short_name(name: str) -> str:

@@ -62,10 +62,11 @@ class Forwarding:
         self._count += 1
         if self._count >= ENOUGH:
             raise DetachedError(number)
+        if self._count == ENOUGH - 1:
+            complain(f"sent again; once more to detach, or end it with: actr kill {self._name}")
         failure = self._forward(number)
-        if failure or self._count == ENOUGH - 1:
-            advice = f"once more to detach, or: actr kill -s KILL {self._name}"
-            complain(f"{failure or 'signal sent twice'}; {advice}")
+        if failure:
+            complain(failure)
 
     def _forward(self, number: int) -> str:
         other = self._session.another()

@@ -1,31 +1,45 @@
-"""The pump: the one thread of an actor's process that owns all of its sockets.
+"""The pump: the one thread of an actor's process that waits, for messages as for all else.
 
-ZeroMQ sockets are not thread-safe, so everything that is sent goes through a deque and an eventfd to the
-pump, and everything that arrives is handed on by a callback that must not block. The pump also watches
-plain descriptors (control channel, pidfds, FIFOs) and keeps timers, so that a process needs no further
-thread for waiting.
+It keeps a connection to the router (transport/zmtp.py), watches plain descriptors (control channel,
+pidfds, FIFOs) and keeps timers, so that a process needs no further thread for waiting. What is sent from
+other threads goes through a queue and an eventfd; what arrives is handed on by a callback that must not
+block. An exception in a callback ends `run`: let it crash.
 
 It announces its actor with HELLO whenever a connection comes up: to the first router and to each that
-follows it.
+follows it. When a connection breaks, a message that the kernel had taken whole is not sent again, since
+its request may have been heard; one that it had taken in part cannot have been, and is.
+
+It waits with poll, not epoll: with a handful of descriptors that costs the same, and poll has no memory
+of a FIFO of which a closed copy lives on in the zygote.
 """
 
+import contextlib
+import functools
 import heapq
 import itertools
 import os
+import select
+import socket
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-import zmq
-from zmq.utils.monitor import recv_monitor_message
-
 from transport.envelope import Envelope, parse
 from transport.errors import ProtocolError
+from transport.zmtp import CHUNK, Framing, encode, opening
 
-QUEUE = 10_000
-MAX_MESSAGE = 64 * 1024 * 1024
-BATCH = 256
+MAX_WAITING = 10_000  # messages that wait for the router
+MAX_WAITING_BYTES = 64 * 1024 * 1024
+BATCH = 64  # messages given to the kernel at once
+HANDSHAKE = 4.0  # seconds that a router may take for it
+RECONNECT, RECONNECT_MAX = 0.01, 0.2  # seconds: before the first attempt, doubled up to the last
+LINGER = 0.2  # seconds without progress after which `stop` gives up what is queued
+
+
+class BacklogError(Exception):
+    """More waits for the router than there is room for; the message was not queued."""
 
 
 class Pump:
@@ -37,55 +51,43 @@ class Pump:
     """
 
     def __init__(self, path: Path, address: str, on_message: Callable[[Envelope], None]) -> None:
-        """Connect to the router at `path` under `address` (`name/incarnation`).
+        """Prepare to speak to the router at `path` under `address` (`name/incarnation`); `run` connects.
 
         `on_message` is called in the pump's thread for each message but WELCOME.
         """
-        self._on_message = on_message
-        self._outbox: deque[list[bytes]] = deque()
-        self._calls: deque[Callable[[], None]] = deque()
-        self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._watched: dict[int, Callable[[], None]] = {}
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
-        self._serial = itertools.count()
-        self._running = True
         self.on_welcome: Callable[[], None] = _nothing
         self.on_disconnect: Callable[[], None] = _nothing
-        self._context = zmq.Context(io_threads=1)
-        self._socket = self._connect(path, address)
-        self._poller = zmq.Poller()
-        for item in (self._socket, self._monitor, self._wakeup):
-            self._poller.register(item, zmq.POLLIN)
-
-    def _connect(self, path: Path, address: str) -> "zmq.Socket[bytes]":
-        dealer = self._context.socket(zmq.DEALER)
-        for option, value in (
-            (zmq.SNDHWM, QUEUE),
-            (zmq.RCVHWM, QUEUE),
-            (zmq.LINGER, 200),
-            (zmq.MAXMSGSIZE, MAX_MESSAGE),
-            (zmq.RECONNECT_IVL, 10),
-            (zmq.RECONNECT_IVL_MAX, 200),
-            (zmq.HANDSHAKE_IVL, 4000),
-        ):
-            dealer.setsockopt(option, value)
-        dealer.setsockopt(zmq.ROUTING_ID, address.encode())
-        events = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
-        self._monitor: zmq.Socket[bytes] = dealer.get_monitor_socket(events)
-        dealer.connect(f"ipc://{path}")
-        return dealer
+        self._on_message = on_message
+        self._path = path
+        self._identity = address.encode()
+        self._outbox = _Outbox()
+        self._calls: deque[Callable[[], None]] = deque()
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._serial = itertools.count()
+        self._link: _Link | None = None
+        self._retry_after = RECONNECT
+        self._due: float | None = 0.0  # when the connection is next looked after: an attempt, or a late peer
+        self._stop_by: float | None = None
+        self._poll = select.poll()
+        self._watched: dict[int, Callable[[], None]] = {}
+        self._wakeup = _Wakeup()
+        self.watch(self._wakeup.descriptor, self._wakeup.drain)
 
     # From any thread.
 
     def send(self, message: Envelope) -> None:
-        """Queue a message. Messages leave in order; they wait while the router is away."""
-        self._outbox.append(message.to_frames())
-        self._wake()
+        """Queue a message. Messages leave in order; they wait while the router is away.
+
+        Raises:
+            BacklogError: `MAX_WAITING` messages wait, or this one would make it `MAX_WAITING_BYTES`.
+        """
+        self._outbox.add(encode(message.to_frames()))
+        self._wakeup.ring()
 
     def call(self, function: Callable[[], None]) -> None:
         """Run `function` in the pump's thread, soon."""
         self._calls.append(function)
-        self._wake()
+        self._wakeup.ring()
 
     def call_later(self, seconds: float, function: Callable[[], None]) -> None:
         """Run `function` in the pump's thread after `seconds`."""
@@ -93,87 +95,281 @@ class Pump:
         self.call(lambda: heapq.heappush(self._timers, (at, next(self._serial), function)))
 
     def stop(self) -> None:
-        """Let `run` return once what is queued has been sent."""
+        """Let `run` return once what is queued has been sent, or nothing has moved for `LINGER`."""
         self.call(self._stop)
 
     # In the pump's thread only (or before it runs).
 
     def watch(self, descriptor: int, on_readable: Callable[[], None]) -> None:
-        """Call `on_readable` while `descriptor` is readable."""
+        """Call `on_readable` while `descriptor` is readable, at its end, or broken."""
         self._watched[descriptor] = on_readable
-        self._poller.register(descriptor, zmq.POLLIN)
+        self._poll.register(descriptor, select.POLLIN)
 
     def unwatch(self, descriptor: int) -> None:
         """Forget `descriptor`; do so before closing it."""
         if self._watched.pop(descriptor, None):
-            self._poller.unregister(descriptor)
+            self._poll.unregister(descriptor)
 
     def run(self) -> None:
-        """The loop; returns after `stop`."""
-        while self._running or self._outbox:
-            ready = dict(self._poller.poll(self._until_timer()))
-            if self._monitor in ready:
-                self._connection_changed()
-            if self._wakeup in ready:
-                os.eventfd_read(self._wakeup)
-            if self._socket in ready:
-                self._receive()
-            for descriptor in ready.keys() & self._watched.keys():
-                self._watched[descriptor]()
-            self._run_timers()
-            self._run_calls()
-            self._flush()
-        self._socket.disable_monitor()
-        self._context.destroy(linger=200)
+        """The loop; returns after `stop`. Raises what a callback raised."""
+        try:
+            while not self._stopped():
+                self._look()
+                self._run_timers()
+                self._run_calls()
+                self._tend()
+                self._flush()
+        finally:
+            self._drop()
 
-    def _wake(self) -> None:
-        os.eventfd_write(self._wakeup, 1)
+    # The loop
+
+    def _stopped(self) -> bool:
+        if self._stop_by is None:
+            return False
+        return not self._outbox or time.monotonic() >= self._stop_by
 
     def _stop(self) -> None:
-        self._running = False
+        self._stop_by = time.monotonic() + LINGER
 
-    def _until_timer(self) -> int | None:
-        if not self._timers:
-            return None
-        return max(0, int((self._timers[0][0] - time.monotonic()) * 1000) + 1)
+    def _look(self) -> None:
+        """Wait, then call whom it concerns: all who are still watching when their turn comes."""
+        ready = [(descriptor, self._watched[descriptor]) for descriptor, _ in self._poll.poll(self._wait())]
+        for descriptor, callback in ready:
+            if self._watched.get(descriptor) is callback:
+                callback()
+
+    def _wait(self) -> float | None:
+        """Milliseconds until something is due, None for never."""
+        due = [at for at in (self._due, self._stop_by) if at is not None]
+        due += [self._timers[0][0]] if self._timers else []
+        return max(0.0, (min(due) - time.monotonic()) * 1000) if due else None
 
     def _run_timers(self) -> None:
         while self._timers and self._timers[0][0] <= time.monotonic():
             heapq.heappop(self._timers)[2]()
 
     def _run_calls(self) -> None:
-        while self._calls:
+        for _ in range(len(self._calls)):  # what these add has its turn in the next round
             self._calls.popleft()()
 
-    def _connection_changed(self) -> None:
-        event = recv_monitor_message(self._monitor)["event"]
-        if event == zmq.EVENT_DISCONNECTED:
-            self.on_disconnect()
-        else:
-            self._socket.send_multipart(Envelope("HELLO", id=os.urandom(16)).to_frames(), zmq.NOBLOCK)
+    # The connection
 
-    def _receive(self) -> None:
-        for _ in range(BATCH):
-            try:
-                message = parse(self._socket.recv_multipart(zmq.NOBLOCK))
-            except zmq.Again:
-                return
-            except ProtocolError:
-                continue  # the router passes on what it could parse: not for us to answer
-            if message.type == "WELCOME":
-                self.on_welcome()
-            else:
-                self._on_message(message)
+    def _tend(self) -> None:
+        """Connect when it is time; give up a peer that is late with its handshake."""
+        if self._due is None or time.monotonic() < self._due:
+            return
+        if self._link is not None:
+            self._lose()
+            return
+        try:
+            self._link = link = _Link(self._path, self._identity)
+        except OSError:
+            self._retry()
+        else:
+            self._due = time.monotonic() + HANDSHAKE
+            self.watch(link.fileno(), functools.partial(self._receive, link))
+
+    def _retry(self) -> None:
+        self._due = time.monotonic() + self._retry_after
+        self._retry_after = min(2 * self._retry_after, RECONNECT_MAX)
+
+    def _lose(self) -> None:
+        ready = self._drop()
+        self._retry()
+        if ready:
+            self.on_disconnect()
+
+    def _drop(self) -> bool:
+        """Close the connection, if any; returns whether its handshake had been over."""
+        link, self._link = self._link, None
+        if link is None:
+            return False
+        self.unwatch(link.fileno())
+        link.close()
+        self._outbox.rewind()
+        return link.ready
+
+    def _receive(self, link: "_Link") -> None:
+        link.read()
+        while (frames := link.message()) is not None:
+            self._take(frames)
+        if link.broken:
+            self._lose()
+        elif link.ready:
+            self._due = None
+
+    def _take(self, frames: list[bytes]) -> None:
+        self._retry_after = RECONNECT  # a router that speaks is a good one
+        try:
+            message = parse(frames)
+        except ProtocolError:
+            return  # the router passes on what it could parse: not for us to answer
+        if message.type == "WELCOME":
+            self.on_welcome()
+        else:
+            self._on_message(message)
 
     def _flush(self) -> None:
-        while self._outbox:
-            try:
-                self._socket.send_multipart(self._outbox[0], zmq.NOBLOCK)
-            except zmq.Again:  # the queue of a router that does not read; the next wake-up tries again
-                self.call_later(0.02, _nothing)
-                return
-            self._outbox.popleft()
+        link = self._link
+        if link is None:
+            return
+        was_blocked = link.blocked
+        if link.write(self._outbox) and self._stop_by is not None:
+            self._stop()  # it moves: have patience again
+        if link.blocked != was_blocked:
+            self._poll.modify(link.fileno(), select.POLLIN | (select.POLLOUT if link.blocked else 0))
+
+
+class _Wakeup:
+    """Ends the pump's wait from another thread, or from a signal's handler: without a lock."""
+
+    def __init__(self) -> None:
+        self.descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._rung = False
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)  # not before: a late ring would write to somebody else's descriptor
+
+    def ring(self) -> None:
+        """Call this after queuing what the pump shall see. One that has not been answered yet is enough."""
+        if not self._rung:
+            self._rung = True
+            os.eventfd_write(self.descriptor, 1)
+
+    def drain(self) -> None:
+        """Answer; call this before looking at what was queued."""
+        os.eventfd_read(self.descriptor)
+        self._rung = False
+
+
+class _Outbox:
+    """Encoded messages on their way to the router, in order; it outlives connections.
+
+    Attributes:
+        begun: bytes of the first message that the kernel has taken.
+    """
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self._lock = threading.Lock()  # for those who add; the pump's thread never takes it
+        self._waiting: deque[bytes] = deque()
+        self._batch: deque[bytes] = deque()  # those before `_waiting`; the pump's alone
+        self._added = 0  # bytes, ever
+        self._gone = 0
+
+    def __len__(self) -> int:
+        """How many messages have not left, or not whole."""
+        return len(self._batch) + len(self._waiting)
+
+    def add(self, message: bytes) -> None:
+        """Queue it. From any thread but not in a signal's handler. Raises BacklogError."""
+        with self._lock:
+            if len(self) >= MAX_WAITING:
+                raise BacklogError(f"{MAX_WAITING} messages wait for the router already")
+            if self._added - self._gone + len(message) > MAX_WAITING_BYTES:
+                raise BacklogError(f"more than {MAX_WAITING_BYTES} bytes would wait for the router")
+            self._added += len(message)
+            self._waiting.append(message)
+
+    def batch(self) -> list[bytes | memoryview]:
+        """What to give to the kernel next."""
+        while self._waiting and len(self._batch) < BATCH:
+            self._batch.append(self._waiting.popleft())
+        first, *others = self._batch
+        return [memoryview(first)[self.begun :], *others]
+
+    def took(self, size: int) -> None:
+        """The kernel has taken `size` bytes of the batch."""
+        self.begun += size
+        while self._batch and self.begun >= len(self._batch[0]):
+            gone = len(self._batch.popleft())
+            self.begun -= gone
+            self._gone += gone
+
+    def rewind(self) -> None:
+        """The connection broke: what was taken in part is to be sent from its beginning."""
+        self.begun = 0
+
+
+class _Link:
+    """One connection to a router, from its greeting to its end. Raises OSError when nobody listens.
+
+    Attributes:
+        ready: whether the handshake is over.
+        broken: whether nothing more will come.
+        blocked: whether the kernel takes nothing for now.
+    """
+
+    def __init__(self, path: Path, identity: bytes) -> None:
+        self.ready = self.broken = self.blocked = False
+        self._framing = Framing()
+        self._own = bytearray(opening(identity))  # goes before, and later between, the outbox's messages
+        kind = socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+        self._socket = socket.socket(socket.AF_UNIX, kind)
+        try:
+            self._socket.connect(os.fspath(path))
+        except OSError:
+            self._socket.close()
+            raise
+
+    def fileno(self) -> int:
+        """The descriptor to wait for."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Close it; what the kernel has taken still arrives."""
+        self._socket.close()
+
+    def read(self) -> None:
+        """Take in what has come; `message` then gives it out."""
+        try:
+            chunk = self._socket.recv(CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            chunk = b""
+        self.broken = not chunk
+        self._framing.feed(chunk)
+
+    def message(self) -> list[bytes] | None:
+        """The next message; None when there is none yet, or none any more (`broken`)."""
+        try:
+            frames = self._framing.message()
+        except ProtocolError:
+            self.broken = True
+            return None
+        if self._framing.ready and not self.ready:
+            self.ready = True
+            self._own += encode(Envelope("HELLO", id=os.urandom(16)).to_frames())
+        return frames
+
+    def write(self, outbox: _Outbox) -> bool:
+        """Give the kernel what it takes; returns whether it took any."""
+        moved = self.blocked = False
+        try:
+            while self._write_some(outbox):
+                moved = True
+        except BlockingIOError:
+            self.blocked = True
+        except OSError:  # reading finds what had come before, and then the end
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+        return moved
+
+    def _write_some(self, outbox: _Outbox) -> int:
+        if not self._own and self._framing.pong:
+            self._own += self._framing.pong
+            self._framing.pong = b""
+        size = 0
+        if self._own and not outbox.begun:
+            size = self._socket.send(self._own, socket.MSG_NOSIGNAL)
+            del self._own[:size]
+        elif self.ready and outbox:
+            size = self._socket.sendmsg(outbox.batch(), (), socket.MSG_NOSIGNAL)
+            outbox.took(size)
+        return size
 
 
 def _nothing() -> None:
-    """Wakes the loop up, no more."""
+    """What happens while nobody wants to know."""

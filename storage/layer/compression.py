@@ -21,7 +21,7 @@ READ_BYTES = 1 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
 _MAGIC_BYTES = 4
 _open_gzip: Callable[..., "Readable"] = igzip.open  # the library's stubs leave these two without types
-_GZIP_ERRORS = (igzip.BadGzipFile, zlib.error, cast("type[Exception]", isal_zlib.error))
+_GZIP_ERRORS = (igzip.BadGzipFile, OverflowError, zlib.error, cast("type[Exception]", isal_zlib.error))
 
 
 class Readable(Protocol):

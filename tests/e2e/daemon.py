@@ -62,7 +62,11 @@ class Daemon:
                  *self.extra],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
-        wait_until(f"the daemon is up, see {self.log}", self._up, READY_SECONDS)
+        try:
+            wait_until(f"the daemon is up, see {self.log}", self._up, READY_SECONDS)
+        except AssertionError:
+            self.kill_everything()
+            raise
 
     def _up(self) -> bool:
         assert self.process is not None

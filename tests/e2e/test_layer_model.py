@@ -97,7 +97,7 @@ def test_a_full_disk_is_told_and_room_makes_it_work(tmp_path):
         upper, ballast = tmp_path / "upper", tmp_path / "ballast"
         upper.mkdir()
         ballast.write_bytes(bytes(1 << 20))
-        tar = bytes(Tar().file("small").file("big", bytes(1 << 20)))
+        tar = bytes(Tar().file("small").file("big", bytes(3 << 19)))
         calls = {"open_in_root": open_in_root, "sync": lambda _: None}
         with pytest.raises(UnavailableError, match="'big': no space left"):
             apply_layer(io.BytesIO(tar), upper, **calls)
@@ -107,7 +107,7 @@ def test_a_full_disk_is_told_and_room_makes_it_work(tmp_path):
         shutil.rmtree(upper)
         upper.mkdir()
         apply_layer(io.BytesIO(tar), upper, **calls)
-        assert found(upper) == {"small": b"", "big": bytes(1 << 20)}
+        assert found(upper) == {"small": b"", "big": bytes(3 << 19)}
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
 

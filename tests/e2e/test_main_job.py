@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 from typing import TYPE_CHECKING
@@ -95,7 +94,6 @@ def test_options_reach_the_container(daemon: Daemon, busybox: str):
 def test_the_default_confines(daemon: Daemon, busybox: str):
     script = "grep -E 'CapEff|NoNewPrivs|Seccomp:' /proc/self/status; ls /proc/self/fd | wc -l; ip -o link"
     lines = daemon.actr("run", "--rm", busybox, "sh", "-c", script).stdout.splitlines()
-    assert lines[0].split() == ["CapEff:", "00000000a00405fb"[:0] + lines[0].split()[1]]
     effective = int(lines[0].split()[1], 16)
     assert effective & (1 << 21) == 0  # CAP_SYS_ADMIN
     assert [line.split()[1] for line in lines[1:3]] == ["1", "2"]
@@ -129,8 +127,7 @@ def test_events_tell_the_story_once(daemon: Daemon, busybox: str):
     container = daemon.actr("run", "-d", busybox, "true").stdout.strip()
     daemon.actr("wait", container)
     daemon.actr("rm", container)
-    lines = daemon.actr("events", "--since", "1", "--no-follow", "--format", "json").stdout.splitlines()
-    events = [json.loads(line) for line in lines]
+    events = daemon.json("events", "--since", "1", "--no-follow")
     topics = [
         one["topic"] for one in events if container in (one["body"].get("container_id"), one["body"].get("id"))
     ]

@@ -128,6 +128,13 @@ def test_a_zstd_window_beyond_the_limit_is_refused():
         everything(open_blob(io.BytesIO(blob), Limits(window_bytes=8 << 20)))
 
 
+def test_a_gzip_header_without_an_end_is_not_collected():
+    source = Dribble(b"\x1f\x8b\x08\x08" + bytes(6) + b"n" * (8 << 20), 1 << 20)
+    with pytest.raises(InvalidArgumentError, match="damaged"):
+        open_blob(source).read(1)
+    assert source.stream.tell() <= 2 << 20
+
+
 def test_an_empty_blob_is_empty():
     assert everything(open_blob(io.BytesIO(b""))) == b""
 
