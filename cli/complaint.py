@@ -19,5 +19,7 @@ def refusal(error: RefusedError) -> str:
     from cli.hints import hint
 
     text = " ".join(str(error).split())
+    if "exit_code" in error.error.details or text.endswith("?"):  # the program's own, or advice already
+        return text
     advice = hint(error.code, error.op, error.body, outcome=error.error.outcome)
     return f"{text}; {advice}" if advice else text

@@ -35,7 +35,7 @@ _OF_OPERATION = {
     ("not_found", "containers.get"): "list what there is: actr ps -a",
     ("not_found", "transfers.attach"): "check the name, and that the registry has it",
     ("not_found", "tasks.exec"): "list what runs: actr ps",
-    ("already_exists", "containers.create"): "remove it: actr rm -f {name}",
+    ("already_exists", "containers.create"): "for example: actr rm -f {name}",
     ("failed_precondition", "images.delete"): "or: actr rmi -f {image}",
     ("failed_precondition", "containers.remove"): "stop it first (actr stop), or: actr rm -f",
     ("failed_precondition", "tasks.exec"): "start it first: actr start",

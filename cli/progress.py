@@ -65,9 +65,15 @@ class Layers:
         changed = layer.update(part)
         return layer, changed or not known
 
+    def finish(self) -> None:
+        """The image is there, so all of it is."""
+        for layer in self.layers.values():
+            layer.status, layer.offset = DONE, layer.total
+
     def lines(self, columns: int, rows: int) -> list[str]:
         """What a terminal of that size shows; of too many layers, those that still have work."""
-        layers = list(self.layers.values())
+        layers = [layer for layer in self.layers.values() if layer.is_blob] or list(self.layers.values())
+        count = len(layers)
         room = max(1, rows - 2)
         if len(layers) > room:
             busy = [layer for layer in layers if layer.status not in (DONE, "waiting")]
@@ -76,7 +82,7 @@ class Layers:
             layers = [layer for layer in layers if layer in shown]
         width = max((len(layer.label) for layer in layers), default=0)
         lines = [layer_line(layer, min(width, columns // 2), columns) for layer in layers]
-        hidden = len(self.layers) - len(layers)
+        hidden = count - len(layers)
         return [*lines, cut(f"and {hidden} more", columns)] if hidden else lines
 
 
@@ -113,8 +119,10 @@ class Bars:
         if time.monotonic() - self._at >= REDRAW:
             self._draw()
 
-    def close(self) -> None:
+    def close(self, *, done: bool = False) -> None:
         """Draw a last time and leave the cursor below."""
+        if done:
+            self._layers.finish()
         if self._layers.layers:
             self._draw()
 
@@ -144,7 +152,7 @@ class Lines:
             self._out.write(f"{printable(layer.label)}: {printable(layer.status)}{amount}\n")
             self._out.flush()
 
-    def close(self) -> None:
+    def close(self, *, done: bool = False) -> None:
         """Nothing is left to say."""
 
 
@@ -154,7 +162,7 @@ class Quiet:
     def part(self, part: dict[str, Any]) -> None:
         """Ignore it."""
 
-    def close(self) -> None:
+    def close(self, *, done: bool = False) -> None:
         """Nothing is left to say."""
 
 

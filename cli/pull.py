@@ -32,10 +32,13 @@ def run(session: Session, given: Given) -> int:
 def pull(session: Session, reference: str, *, quiet: bool = False, platform: str = "") -> dict[str, Any]:
     """Have the daemon pull; progress goes to standard error. Returns the image. Raises RefusedError."""
     shown = progress(quiet=quiet)
+    done = False
     try:
-        return _pull(session, reference, platform, shown)
+        image = _pull(session, reference, platform, shown)
+        done = True
     finally:
-        shown.close()
+        shown.close(done=done)
+    return image
 
 
 def _pull(session: Session, reference: str, platform: str, shown: Bars | Lines | Quiet) -> dict[str, Any]:

@@ -6,9 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 import images
+import pytest
 from daemon import Daemon, running
 from registry import Registry
 

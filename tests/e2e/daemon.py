@@ -92,7 +92,12 @@ class Daemon:
             check=False,
         )  # fmt: skip
         if check is not None:
-            assert done.returncode == check, (words, done.returncode, done.stdout[-2000:], done.stderr[-2000:])
+            assert done.returncode == check, (
+                words,
+                done.returncode,
+                done.stdout[-2000:],
+                done.stderr[-2000:],
+            )
         return done
 
     def popen(self, *words: str, **how: Any) -> subprocess.Popen[bytes]:
@@ -114,7 +119,7 @@ class Daemon:
 
     def kill_actor(self, name: str) -> int:
         """SIGKILL one actor's process; returns the pid it had."""
-        pid = self.pid(name)
+        pid = wait_until(f"{name} has a process", lambda: self.pid(name))
         os.kill(pid, signal.SIGKILL)
         return pid
 

@@ -66,7 +66,11 @@ def test_a_blob_with_another_digest(daemon: Daemon, registry, tmp: Path):
     manifest = next(path for path in (tmp / "bad/blobs/sha256").iterdir() if b"made.for" in path.read_bytes())
     stored = registry.directory / "data/docker/registry/v2/blobs/sha256" / manifest.name[:2] / manifest.name
     if not stored.exists():
-        stored = next(path for path in registry.directory.rglob(manifest.name) if path.is_dir() and (path / "data").exists())
+        stored = next(
+            path
+            for path in registry.directory.rglob(manifest.name)
+            if path.is_dir() and (path / "data").exists()
+        )
     content = (stored / "data").read_bytes()
     (stored / "data").write_bytes(content.replace(b"this test", b"that test"))
     done = daemon.actr("pull", name, check=1)
@@ -125,7 +129,10 @@ def test_a_broken_configuration_file(tmp: Path, text, says):
 
 
 def test_a_second_daemon_is_refused(daemon: Daemon, tmp: Path):
-    for words in (("--root", daemon.root, "--state", tmp / "s"), ("--root", tmp / "r", "--state", daemon.state)):
+    for words in (
+        ("--root", daemon.root, "--state", tmp / "s"),
+        ("--root", tmp / "r", "--state", daemon.state),
+    ):
         done = subprocess.run(
             [CHECKOUT / "bin/actord", *words], capture_output=True, text=True, timeout=20, check=False
         )

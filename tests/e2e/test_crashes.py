@@ -17,7 +17,17 @@ pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
 
 LINES = 2000
 TALKS = f"i=0; while [ $i -lt {LINES} ]; do echo line $i; i=$((i+1)); usleep 10000; done; exit 42"
-VICTIMS = ("router", "supervisor", "metadata", "content", "snapshots", "events", "metrics", "network", "bundles")
+VICTIMS = (
+    "router",
+    "supervisor",
+    "metadata",
+    "content",
+    "snapshots",
+    "events",
+    "metrics",
+    "network",
+    "bundles",
+)
 
 
 def _expected(count: int = LINES) -> str:
@@ -91,7 +101,16 @@ def test_everything_killed_at_once_and_started_again(own_daemon: Daemon, busybox
 
 def test_the_zygote_alone_killed_leaves_actors_that_are_adopted(own_daemon: Daemon, busybox: str):
     daemon = own_daemon
-    daemon.actr("run", "-d", "--name", "kept", busybox, "sh", "-c", "while [ ! -e /stop ]; do usleep 9000; done; exit 6")
+    daemon.actr(
+        "run",
+        "-d",
+        "--name",
+        "kept",
+        busybox,
+        "sh",
+        "-c",
+        "while [ ! -e /stop ]; do usleep 9000; done; exit 6",
+    )
     (one,) = daemon.json("ps")
     actor = daemon.pid(one["actor"])
     assert daemon.process is not None
@@ -107,7 +126,16 @@ def test_the_zygote_alone_killed_leaves_actors_that_are_adopted(own_daemon: Daem
 
 def test_stopping_in_order_leaves_running_containers_running(own_daemon: Daemon, busybox: str):
     daemon = own_daemon
-    daemon.actr("run", "-d", "--name", "kept", busybox, "sh", "-c", "while [ ! -e /stop ]; do usleep 9000; done; exit 8")
+    daemon.actr(
+        "run",
+        "-d",
+        "--name",
+        "kept",
+        busybox,
+        "sh",
+        "-c",
+        "while [ ! -e /stop ]; do usleep 9000; done; exit 8",
+    )
     daemon.actr("create", "--name", "idle", busybox, "true")
     (one,) = daemon.json("ps")
     assert daemon.stop() == 0
@@ -131,13 +159,15 @@ def test_a_pull_goes_on_where_its_puller_was_killed(own_daemon: Daemon, registry
     name = f"{registry.host}/library/big:latest"
     images.push(layout, "big", name)
     daemon = own_daemon
+    killed: set[int] = set()
     with daemon.popen("pull", name) as pull:
-        for _ in range(3):
-            found = wait_until("a puller", lambda: [one for one in daemon.actors() if one.startswith("puller/")] or pull.poll() is not None)
-            if found is True:
-                break
-            os.kill(daemon.pid(found[0]), signal.SIGKILL)
+        while len(killed) < 3 and pull.poll() is None:
+            pids = {one["pid"] for one in daemon.json("actors") if one["kind"] == "puller" and one["pid"]}
+            for pid in pids - killed:
+                os.kill(pid, signal.SIGKILL)
+                killed.add(pid)
         _, err = pull.communicate(timeout=120)
     assert pull.returncode == 0, err
+    assert killed
     assert daemon.actr("run", "--rm", name, "stat", "-c", "%s", "/big").stdout.strip() == str(64 << 20)
     daemon.actr("rmi", name)

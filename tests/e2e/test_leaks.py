@@ -22,7 +22,9 @@ def _descriptors(pid: int) -> int:
 
 def _zombies(daemon: Daemon) -> list[str]:
     parents = {str(pid) for pid in daemon.processes()}
-    lines = subprocess.run(["ps", "-eo", "ppid=,stat=,pid="], capture_output=True, text=True, check=True).stdout
+    lines = subprocess.run(
+        ["ps", "-eo", "ppid=,stat=,pid="], capture_output=True, text=True, check=True
+    ).stdout
     return [line for line in lines.splitlines() if line.split()[0] in parents and "Z" in line.split()[1]]
 
 

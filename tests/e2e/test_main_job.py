@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
@@ -70,7 +71,9 @@ def test_rm_force_ends_a_running_container(daemon: Daemon, busybox: str):
 
 
 def test_stop_kills_what_does_not_listen(daemon: Daemon, busybox: str):
-    daemon.actr("run", "-d", "--name", "deaf", busybox, "sh", "-c", "trap '' TERM; while true; do sleep 1; done")
+    daemon.actr(
+        "run", "-d", "--name", "deaf", busybox, "sh", "-c", "trap '' TERM; while true; do sleep 1; done"
+    )
     daemon.actr("stop", "-t", "0.2", "deaf")
     assert daemon.actr("wait", "deaf").stdout.strip() == "137"
     daemon.actr("rm", "deaf")
@@ -129,7 +132,9 @@ def test_events_tell_the_story_once(daemon: Daemon, busybox: str):
     daemon.actr("rm", container)
     events = daemon.json("events", "--since", "1", "--no-follow")
     topics = [
-        one["topic"] for one in events if container in (one["body"].get("container_id"), one["body"].get("id"))
+        one["topic"]
+        for one in events
+        if container in (one["body"].get("container_id"), one["body"].get("id"))
     ]
     assert topics == ["/containers/create", "/tasks/start", "/tasks/exit", "/containers/delete"]
     assert [one["seq"] for one in events] == sorted(one["seq"] for one in events)
@@ -176,12 +181,10 @@ def test_an_interrupted_run_passes_the_signal_on(daemon: Daemon, busybox: str):
 
 
 def test_metrics_are_served(daemon: Daemon, busybox: str):
-    import urllib.request
-
     container = daemon.actr("run", "-d", busybox, "sleep", "1000").stdout.strip()
     port = int((daemon.state / "metrics.port").read_text())
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
         text = answer.read().decode()
-    assert f'actord_actor_up{{actor="metadata",kind="metadata"}} 1.0' in text
+    assert 'actord_actor_up{actor="metadata",kind="metadata"} 1.0' in text
     assert f'container_memory_usage_usage_bytes{{container_id="{container}"' in text
     daemon.actr("rm", "-f", container)

@@ -193,7 +193,7 @@ def test_never_pull(made, actr):
 def test_a_name_in_use(made, actr):
     made.refuses("containers.create", "already_exists", "name web is taken")
     done = actr("run", "--name", "web", "busybox")
-    assert (done.code, done.err) == (125, "actr: name web is taken; remove it: actr rm -f web\n")
+    assert (done.code, done.err) == (125, "actr: name web is taken; for example: actr rm -f web\n")
 
 
 def test_signals_are_passed_on_and_the_third_detaches(made, actr):

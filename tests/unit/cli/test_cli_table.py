@@ -117,10 +117,15 @@ def test_layers_as_lines():
         part(TWO, "waiting", 0, 900),
     )
     assert found.lines(80, 24) == [
-        "reg/busybox:1  resolving",
-        "1f1f1f1f1f1f   downloading  [===============>              ]  20.0 MB / 40.0 MB",
-        "2e2e2e2e2e2e   waiting      900 B",
+        "1f1f1f1f1f1f  downloading  [===============>              ]  20.0 MB / 40.0 MB",
+        "2e2e2e2e2e2e  waiting      900 B",
     ]
+    found.finish()
+    assert [line.split()[1] for line in found.lines(80, 24)] == ["done", "done"]
+
+
+def test_the_name_is_shown_until_there_are_layers():
+    assert layers(part("reg/busybox:1", "resolving")).lines(80, 24) == ["reg/busybox:1  resolving"]
 
 
 @given(st.integers(20, 200), st.integers(3, 40), st.integers(0, 60))
@@ -183,7 +188,7 @@ def test_quiet_and_not_a_terminal():
         ),
         ("not_found", "images.get", {"name": "a/b:1"}, "pull it first: actr pull a/b:1"),
         ("not_found", "containers.get", {"id": "web"}, "list what there is: actr ps -a"),
-        ("already_exists", "containers.create", {"name": "web", "id": "3f"}, "remove it: actr rm -f web"),
+        ("already_exists", "containers.create", {"name": "web", "id": "3f"}, "for example: actr rm -f web"),
         ("failed_precondition", "images.delete", {"name": "b"}, "or: actr rmi -f b"),
         ("unavailable", "tasks.stop", {}, "try again, or see what the daemon does: actr actors"),
         ("invalid_argument", "images.get", {}, ""),
