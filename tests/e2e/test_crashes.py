@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import time
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import images
 import pytest
 from daemon import wait_until
 
@@ -41,7 +44,7 @@ def test_each_actor_killed_in_turn_while_a_container_prints(own_daemon: Daemon, 
         (container,) = (one["actor"] for one in daemon.json("ps"))
         for victim in (container, *VICTIMS):
             old = daemon.kill_actor(victim)
-            wait_until(f"{victim} is healed", lambda: daemon.healed(victim, old), 10)
+            wait_until(f"{victim} is healed", partial(daemon.healed, victim, old), 10)
         out, err = run.communicate(timeout=120)
     assert out.decode() == _expected()
     assert run.returncode == 42, err
@@ -71,10 +74,10 @@ def test_an_exit_while_its_actor_is_down_is_not_lost(own_daemon: Daemon, busybox
 
 def _is_alive(pid: int) -> bool:
     try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
+        stat = Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
         return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
 
 
 def test_everything_killed_at_once_and_started_again(own_daemon: Daemon, busybox: str):
@@ -150,8 +153,6 @@ def test_stopping_in_order_leaves_running_containers_running(own_daemon: Daemon,
 
 
 def test_a_pull_goes_on_where_its_puller_was_killed(own_daemon: Daemon, registry, tmp):
-    import images
-
     def big(tar):
         images.add_file(tar, "big", os.urandom(64 << 20))
 
