@@ -22,7 +22,7 @@ from actors.actor import Actor
 from actors.call import LATER, Call, Later
 from actors.execs import Execs
 from actors.lifecycle import Effect, Fact, State
-from actors.linux import cgroups, descriptors, pidfd, process
+from actors.linux import descriptors, pidfd, process
 from actors.linux.pidfd import Process
 from actors.runtime import bundle as files
 from actors.runtime.errors import ContainerError, RuntimeCommandError
@@ -259,8 +259,10 @@ class ContainerActor(Actor):
 
     def _clean_up_run(self) -> None:
         """In a worker thread: what the run held, except its snapshot and its output."""
-        cgroups.kill(cgroups.detect(), files.cgroups_path(self.namespace, self.id))
-        self.launcher.delete()
+        if self.state.phase == "exited":
+            self.launcher.forget()
+        else:  # what a failed or cut off start has left, the runtime knows best
+            self.launcher.delete()
         files.unmount_rootfs(self.bundle)
         self.call(m.NetworkDetach(self.namespace, self.id))
 

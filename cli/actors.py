@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from cli.options import Command, Given
-from cli.table import SHORT_ID, print_json, print_table, size, span
+from cli.table import SHORT_ID, brief, print_json, print_table, size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,9 +46,10 @@ def _branch(level: int, *, last: bool) -> str:
 
 
 def short_name(name: str) -> str:
-    """`container/default/3f2a...` with the id as short as everywhere."""
-    *path, last = name.split("/")
-    return "/".join([*path, last[:SHORT_ID]]) if path else name
+    """Of `container/default/3f2a...` what the column beside it does not say, with a short id."""
+    kind, _, rest = name.partition("/")
+    namespace, _, identity = rest.partition("/")
+    return f"{namespace}/{identity[:SHORT_ID]}" if identity else kind
 
 
 def row(name: str, actor: dict[str, Any], now: int) -> tuple[str, ...]:
@@ -62,7 +63,7 @@ def row(name: str, actor: dict[str, Any], now: int) -> tuple[str, ...]:
         str(actor["incarnation"]),
         str(actor["restarts"]),
         size(actor.get("memory") or 0) if pid else "-",
-        span(now - began) if pid and began else "-",
+        brief(now - began) if pid and began else "-",
     )
 
 

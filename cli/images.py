@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from cli.options import Command, Given, Option
-from cli.table import ago, print_json, print_table, short
+from cli.table import ago, familiar, print_json, print_table, short
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +24,11 @@ def run(session: Session, given: Given) -> int:
         print_json(found)
     else:
         now = time.time_ns()
-        rows = [(one["name"], short(one["target"]["digest"]), ago(one["updated_at"], now)) for one in found]
-        print_table(HEADS, rows, (0,))
+        rows = [
+            (familiar(one["name"]), short(one["target"]["digest"]), ago(one["updated_at"], now))
+            for one in found
+        ]
+        print_table(HEADS, rows, (0,), (0,))
     return 0
 
 

@@ -44,11 +44,12 @@ class Layer:
     @property
     def label(self) -> str:
         """Digests short, names as they are."""
-        return (
-            short(self.ref)
-            if ":" in self.ref and len(short(self.ref)) == 12 and "/" not in self.ref
-            else self.ref
-        )
+        return short(self.ref) if self.is_blob else self.ref
+
+    @property
+    def is_blob(self) -> bool:
+        """Whether it has a digest; otherwise it is the image's name, which is being resolved."""
+        return "/" not in self.ref and ":" in self.ref
 
 
 class Layers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from cli.options import Command, Given, Option
-from cli.table import ago, print_json, print_table, short, span
+from cli.table import ago, familiar, print_json, print_table, short, span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 HEADS = ("CONTAINER", "NAME", "IMAGE", "COMMAND", "STATUS", "PID")
 FLEXIBLE = (1, 2, 3)
+TAILS = (2,)
 LONGEST_COMMAND = 40
 
 
@@ -30,7 +31,7 @@ def run(session: Session, given: Given) -> int:
         print_json(found)
     else:
         now = time.time_ns()
-        print_table(HEADS, [row(one, now) for one in found], FLEXIBLE)
+        print_table(HEADS, [row(one, now) for one in found], FLEXIBLE, TAILS)
     return 0
 
 
@@ -40,7 +41,7 @@ def row(container: dict[str, Any], now: int) -> tuple[str, ...]:
     return (
         short(container["id"]),
         short(name) if name == container["id"] else name,
-        container["image"],
+        familiar(container["image"]),
         command_of(container),
         describe_status(container, now),
         str(pid) if pid else "",

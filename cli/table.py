@@ -29,9 +29,17 @@ def terminal_width() -> int | None:
         return None
 
 
-def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]], flexible: Sequence[int] = ()) -> None:
-    """Print rows under heads; where they are too wide, the `flexible` columns are cut, widest first."""
-    for line in table(heads, rows, flexible, terminal_width()):
+def print_table(
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    flexible: Sequence[int] = (),
+    tails: Sequence[int] = (),
+) -> None:
+    """Print rows under heads; where they are too wide, the `flexible` columns are cut, widest first.
+
+    Columns in `tails` are cut at their beginning, since what tells them apart is at the end.
+    """
+    for line in table(heads, rows, flexible, terminal_width(), tails):
         print(line)
 
 
@@ -40,13 +48,15 @@ def table(
     rows: Sequence[Sequence[str]],
     flexible: Sequence[int] = (),
     width: int | None = None,
+    tails: Sequence[int] = (),
 ) -> list[str]:
     """The lines of a table of at most `width` columns, where that is possible."""
     cells = [list(map(printable, row)) for row in (heads, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
     if width is not None:
         widths = fitted(widths, flexible, width)
-    return [_line(row, widths) for row in cells]
+    first, *rest = cells
+    return [_line(first, widths, ()), *(_line(row, widths, tails) for row in rest)]
 
 
 def fitted(widths: list[int], flexible: Sequence[int], width: int) -> list[int]:
@@ -62,13 +72,22 @@ def fitted(widths: list[int], flexible: Sequence[int], width: int) -> list[int]:
     return widths
 
 
-def _line(row: list[str], widths: list[int]) -> str:
-    return GAP.join(cut(cell, width).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+def _line(row: list[str], widths: list[int], tails: Sequence[int]) -> str:
+    cells = [
+        (cut_front if column in tails else cut)(cell, width).ljust(width)
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ]
+    return GAP.join(cells).rstrip()
 
 
 def cut(text: str, width: int) -> str:
     """At most `width` characters, the last one `…` when there was more."""
     return text if len(text) <= width else text[: max(0, width - 1)] + "…"
+
+
+def cut_front(text: str, width: int) -> str:
+    """At most `width` characters, the first one `…` when there was more."""
+    return text if len(text) <= width else "…" + text[len(text) - max(0, width - 1) :]
 
 
 def printable(text: str) -> str:
@@ -89,6 +108,12 @@ def short(identity: str) -> str:
     return hexadecimal[:SHORT_ID]
 
 
+def familiar(image: str) -> str:
+    """An image's name as people type it, without the registry and folder that are meant anyhow."""
+    rest = image.removeprefix("docker.io/")
+    return rest.removeprefix("library/") if rest != image else image
+
+
 def size(count: float) -> str:
     """Bytes in decimal units: `95.3 MB`."""
     for unit in ("B", "kB", "MB", "GB"):
@@ -106,6 +131,12 @@ def span(nanoseconds: int) -> str:
             count = seconds // length
             return f"{count} {name}" if count == 1 else f"{count} {name}s"
     return "0 seconds"
+
+
+def brief(nanoseconds: int) -> str:
+    """The same in a few characters: `3m`."""
+    count, unit = span(nanoseconds).split()
+    return count + unit[0]
 
 
 def ago(then: int, now: int) -> str:

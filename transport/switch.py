@@ -15,6 +15,7 @@ from transport.errors import ProtocolError, RemoteError
 
 ROUTER = "router"
 MAX_OUTSTANDING_PER_PEER = 4096
+MAX_DEADLINE = 7 * 24 * 3600 * 1000  # milliseconds; a poller cannot wait for what a header can carry
 GRACE_AFTER_START = 3.0  # seconds in which an unknown name may still be about to announce itself
 GRACE_AFTER_DEADLINE = 0.25  # seconds: the one who was asked should be the first to say that it is late
 
@@ -83,13 +84,14 @@ class Switch:
         self._by_target[message.to].add(key)
         self._per_peer[message.fr] += 1
         if message.deadline:
-            heapq.heappush(self._deadlines, (now + message.deadline / 1000 + GRACE_AFTER_DEADLINE, key))
+            limit = min(message.deadline, MAX_DEADLINE) / 1000
+            heapq.heappush(self._deadlines, (now + limit + GRACE_AFTER_DEADLINE, key))
         return [(f"{message.to}/{inc}", message)]
 
     def _refusal(self, message: Envelope, now: float) -> RemoteError | None:
         if not message.id or (message.fr, message.id) in self._waiting:
             return RemoteError("invalid_argument", "a request needs an id of its own")
-        if self._per_peer[message.fr] >= MAX_OUTSTANDING_PER_PEER:
+        if self._per_peer.get(message.fr, 0) >= MAX_OUTSTANDING_PER_PEER:
             return RemoteError("overloaded", f"more than {MAX_OUTSTANDING_PER_PEER} requests wait already")
         inc = self.names.get(message.to)
         if inc is None:
@@ -195,7 +197,8 @@ class Switch:
     def expire(self, now: float) -> tuple[list[Send], float | None]:
         """Answer what is over its deadline; also returns when to come back, None for never."""
         sends: list[Send] = []
-        while self._deadlines and self._deadlines[0][0] <= now:
+        # What has been answered is not worth waking up for.
+        while (due := self._deadlines[:1]) and (due[0][0] <= now or due[0][1] not in self._waiting):
             _, key = heapq.heappop(self._deadlines)
             waiting = self._waiting.get(key)
             if waiting and self._forget(key):

@@ -38,6 +38,7 @@ class Launcher:
     def __init__(self, program: str, state: Path, container: str, bundle: Path, lock: int) -> None:
         """`state` is the runtime's own directory; `lock` a descriptor to pass on."""
         self._runtime = OciRuntime(program, state)
+        self._state = state
         self._id = container
         self._bundle = bundle
         self._lock = lock
@@ -83,6 +84,17 @@ class Launcher:
         log = self._fresh_log()
         self._do("delete", self._runtime.delete(self._id, log, force=True), log, {})
         cgroups.remove(cgroups.detect(), self._cgroups_path())
+
+    def forget(self) -> None:
+        """As `delete`, without the runtime: for a container whose processes have ended, and without hooks.
+
+        What the runtime's delete then does is to remove the cgroups and its own directory; starting it for
+        that takes 6 ms (measured with runc 1.1.5), this takes half of one.
+        """
+        layout = cgroups.detect()
+        cgroups.kill(layout, self._cgroups_path())
+        cgroups.remove(layout, self._cgroups_path())
+        shutil.rmtree(self._state / self._id, ignore_errors=True)
 
     def _cgroups_path(self) -> str:
         return files.cgroups_path(self._bundle.parent.name, self._bundle.name)

@@ -70,6 +70,7 @@ def test_a_narrow_terminal(listed, actr, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     lines = actr("ps", "-a").out.splitlines()
     assert max(map(len, lines)) <= 80
+    assert "busybox:latest" in lines[1]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_states_in_words(fields, text):
 def test_images(listed, actr):
     head, line = actr("images").out.splitlines()
     assert head.split() == ["IMAGE", "DIGEST", "UPDATED"]
-    assert line.split()[:2] == [BUSYBOX["name"], "cdcdcdcdcdcd"]
+    assert line.split()[:2] == ["busybox:latest", "cdcdcdcdcdcd"]
     assert actr("images", "-q").out == BUSYBOX["name"] + "\n"
     assert json.loads(actr("images", "--format", "json").out) == [BUSYBOX]
 
@@ -287,7 +288,7 @@ ACTORS = [actor("zygote"), actor("supervisor"), actor("router"), actor(f"contain
 
 def test_the_tree(daemon, actr):
     daemon.answers("introspection.actors", {"actors": ACTORS})
-    wanted = ("ACTOR", "zygote", "└─ supervisor", "   ├─ router", "   └─ container/default/3f2a3f2a3f2a")
+    wanted = ("ACTOR", "zygote", "└─ supervisor", "   ├─ router", "   └─ default/3f2a3f2a3f2a")
     lines = actr("actors").out.splitlines()
     assert all(line.startswith(f"{name}  ") for line, name in zip(lines, wanted, strict=True))
     assert json.loads(actr("actors", "--format", "json").out) == ACTORS

@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from cli.main import main
 from tests.unit.cli.conftest import WEB, WEB_ID
 
 IMAGE = {"name": "docker.io/library/busybox:latest", "updated_at": 1 << 62, "target": {}}
@@ -302,8 +303,6 @@ def test_timestamps(daemon, actr):
 
 def test_a_reader_that_has_enough(daemon, tmp, monkeypatch, capfd):
     """As in `actr logs web | head -1`."""
-    from cli.main import main
-
     daemon.on["tasks.output"] = lines
     reading, writing = os.pipe()
     os.close(reading)

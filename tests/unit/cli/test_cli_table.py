@@ -11,7 +11,21 @@ from hypothesis import strategies as st
 from cli.hints import hint
 from cli.progress import Bars, Layers, Lines, bar_of, progress
 from cli.session import Session, socket_path
-from cli.table import SECOND, ago, cut, fitted, printable, short, size, span, stamp, table
+from cli.table import (
+    SECOND,
+    ago,
+    brief,
+    cut,
+    cut_front,
+    familiar,
+    fitted,
+    printable,
+    short,
+    size,
+    span,
+    stamp,
+    table,
+)
 
 CELLS = st.lists(st.tuples(st.text(max_size=30), st.text(max_size=60), st.text(max_size=8)), max_size=8)
 
@@ -23,7 +37,7 @@ def test_a_table():
 
 @given(CELLS, st.integers(30, 120))
 def test_a_table_fits(rows, width):
-    lines = table(("A", "B", "C"), rows, (0, 1), width)
+    lines = table(("A", "B", "C"), rows, (0, 1), width, (1,))
     assert len(lines) == len(rows) + 1
     assert all(len(line) <= width for line in lines)
     assert all(line.isprintable() for line in lines)
@@ -42,6 +56,22 @@ def test_without_a_terminal_nothing_is_cut():
 def test_no_control_characters_reach_the_terminal():
     assert printable("a\x1b[31m\nb") == "a?[31m?b"
     assert cut("abcdef", 4) == "abc…"
+    assert cut_front("abcdef", 4) == "…def"
+
+
+def test_a_column_may_keep_its_end():
+    lines = table(("IMAGE", "B"), [("127.0.0.1:5000/library/busybox:latest", "x")], (0,), 18, (0,))
+    assert lines[1] == "…busybox:latest  x"
+
+
+def test_names_of_images_as_people_type_them():
+    names = ("docker.io/library/busybox:latest", "docker.io/a/b:1", "host:5000/library/b:1", "library/x")
+    assert [familiar(name) for name in names] == [
+        "busybox:latest",
+        "a/b:1",
+        "host:5000/library/b:1",
+        "library/x",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -78,6 +108,7 @@ def test_spans(seconds, text):
 def test_never_is_empty():
     assert ago(0, 5) == ""
     assert span(-5) == "0 seconds"
+    assert brief(125 * SECOND) == "2m"
 
 
 def test_stamps_and_short_ids():

@@ -1,0 +1,328 @@
+"""The router's decisions: no socket, no clock."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transport.codec import pack
+from transport.envelope import Envelope, answer, failure, note, part, request
+from transport.errors import ProtocolError, RemoteError
+from transport.switch import GRACE_AFTER_DEADLINE, GRACE_AFTER_START, MAX_OUTSTANDING_PER_PEER, Switch
+
+CLIENT = "~0011"
+LATER = 100.0  # long after the start
+
+
+@pytest.fixture
+def switch():
+    """A switch that knows images/4 and supervisor/1."""
+    made = Switch(0.0, {"node": "here"})
+    hello(made, "images/4")
+    hello(made, "supervisor/1")
+    return made
+
+
+def hello(switch, address):
+    return switch.receive(address, Envelope("HELLO", id=b"h"), 0.0)
+
+
+def asked(switch, now=LATER, peer=CLIENT, **fields):
+    """A request that is under way, as images/4 gets it."""
+    ((_, forwarded),) = switch.receive(peer, request("images", "images.get", {}, **fields), now)
+    assert forwarded.type == "REQ"
+    return forwarded
+
+
+def refused(sends):
+    """To whom an error goes, and the error."""
+    ((address, message),) = sends
+    assert message.type == "ERR"
+    return address, RemoteError.from_body(message.value())
+
+
+def nothing_waits(switch):
+    return not (switch._waiting or switch._by_target or switch._per_peer)
+
+
+# Requests and their answers
+
+
+def test_a_request_goes_to_the_incarnation_that_is_connected_stamped_with_its_sender(switch):
+    message = request("images", "images.get", {"a": 1})
+    ((address, forwarded),) = switch.receive(CLIENT, message, LATER)
+    assert address == "images/4"
+    assert forwarded == message.forwarded(CLIENT)
+
+
+def test_what_a_sender_claims_to_be_is_overwritten(switch):
+    message = Envelope("REQ", id=b"1", to="images", op="x", fr="supervisor/1")
+    ((_, forwarded),) = switch.receive(CLIENT, message, LATER)
+    assert forwarded.fr == CLIENT
+
+
+@pytest.mark.parametrize(
+    "finish", [lambda m: answer(m, {}), lambda m: failure(m, RemoteError("internal", "no"))]
+)
+def test_the_first_final_answer_ends_a_request_and_a_second_is_dropped(switch, finish):
+    final = finish(asked(switch))
+    assert switch.receive("images/4", final, LATER) == [(CLIENT, final.forwarded("images/4"))]
+    assert nothing_waits(switch)
+    assert switch.receive("images/4", final, LATER) == []
+    assert switch.counters["late_answers"] == 1
+
+
+def test_parts_pass_while_their_request_waits(switch):
+    message = asked(switch)
+    partial = part(message, {}, b"bytes", seq=1)
+    assert switch.receive("images/4", partial, LATER) == [(CLIENT, partial.forwarded("images/4"))]
+    switch.receive("images/4", answer(message, {}), LATER)
+    assert switch.receive("images/4", partial, LATER) == []
+
+
+@pytest.mark.parametrize("kind", ["CANCEL", "CREDIT"])
+def test_what_concerns_a_request_goes_where_the_request_went(switch, kind):
+    message = asked(switch)
+    concerning = Envelope(kind, re=message.id)
+    assert switch.receive(CLIENT, concerning, LATER) == [("images/4", concerning.forwarded(CLIENT))]
+    assert switch.receive("~ff", concerning, LATER) == []
+
+
+def test_two_clients_may_use_the_same_id(switch):
+    one = Envelope("REQ", id=b"same", to="images", op="x")
+    for peer in (CLIENT, "~22"):
+        assert switch.receive(peer, one, LATER) == [("images/4", one.forwarded(peer))]
+    for peer in ("~22", CLIENT):
+        ((address, _),) = switch.receive("images/4", answer(one.forwarded(peer), {}), LATER)
+        assert address == peer
+
+
+# Refusals
+
+
+@pytest.mark.parametrize("identifier", [b"", b"taken"])
+def test_a_request_needs_an_id_of_its_own(switch, identifier):
+    switch.receive(CLIENT, Envelope("REQ", id=b"taken", to="images", op="x"), LATER)
+    sends = switch.receive(CLIENT, Envelope("REQ", id=identifier, to="images", op="x"), LATER)
+    address, error = refused(sends)
+    assert (address, error.code) == (CLIENT, "invalid_argument")
+
+
+def test_an_unknown_name_may_still_be_starting(switch):
+    for now, code in ((GRACE_AFTER_START - 0.1, "unavailable"), (GRACE_AFTER_START + 0.1, "not_found")):
+        address, error = refused(switch.receive(CLIENT, request("content", "x", {}), now))
+        assert (address, error.code, error.actor) == (CLIENT, code, "content")
+        assert error.outcome == "not_started"
+
+
+def test_a_name_that_the_supervisor_expects_is_never_unknown(switch):
+    switch.receive("supervisor/1", note("router", "router.expect", {"names": ["content"]}), LATER)
+    _, error = refused(switch.receive(CLIENT, request("content", "x", {}), LATER))
+    assert error.code == "unavailable"
+    switch.receive("supervisor/1", note("router", "router.forget", {"name": "content"}), LATER)
+    _, error = refused(switch.receive(CLIENT, request("content", "x", {}), LATER))
+    assert error.code == "not_found"
+
+
+@pytest.mark.parametrize("inc", [3, 5])
+def test_a_request_for_another_incarnation_is_refused(switch, inc):
+    message = Envelope("REQ", id=b"1", to="images", op="x", inc=inc)
+    _, error = refused(switch.receive(CLIENT, message, LATER))
+    assert (error.code, error.outcome) == ("unavailable", "not_started")
+    assert nothing_waits(switch)
+
+
+def test_one_peer_may_have_so_many_requests_under_way(switch):
+    for _ in range(MAX_OUTSTANDING_PER_PEER):
+        message = asked(switch)
+    _, error = refused(switch.receive(CLIENT, request("images", "x", {}), LATER))
+    assert error.code == "overloaded"
+    asked(switch, peer="~22")
+    switch.receive("images/4", answer(message, {}), LATER)
+    asked(switch)
+
+
+def test_refused_requests_leave_nothing_behind(switch):
+    for peer in range(50):
+        refused(switch.receive(f"~{peer:04x}", request("nobody", "x", {}), LATER))
+    assert nothing_waits(switch)
+
+
+# Incarnations
+
+
+def test_the_end_of_an_actor_answers_whoever_waits_for_it(switch):
+    message = asked(switch)
+    down = note("router", "router.down", {"name": "images", "inc": 4})
+    address, error = refused(switch.receive("supervisor/1", down, LATER))
+    assert (address, error.code, error.outcome, error.actor) == (CLIENT, "unavailable", "unknown", "images")
+    assert switch.receive("images/4", answer(message, {}), LATER) == []
+    assert "images" not in switch.names
+    assert nothing_waits(switch)
+
+
+def test_a_report_on_an_earlier_incarnation_leaves_the_present_one_alone(switch):
+    asked(switch)
+    down = note("router", "router.down", {"name": "images", "inc": 3})
+    assert switch.receive("supervisor/1", down, LATER) == []
+    assert switch.names["images"] == 4
+
+
+def test_the_next_incarnation_ends_the_one_before(switch):
+    asked(switch)
+    (address, error), (to, welcome) = hello(switch, "images/5")
+    assert (address, error.type, to, welcome.type) == (CLIENT, "ERR", "images/5", "WELCOME")
+    assert welcome.value() == {"node": "here"}
+    assert switch.names["images"] == 5
+    assert hello(switch, "images/4") == []
+
+
+def test_the_same_incarnation_may_announce_itself_again(switch):
+    asked(switch)
+    ((_, welcome),) = hello(switch, "images/4")
+    assert welcome.type == "WELCOME"
+    assert not nothing_waits(switch)
+
+
+@pytest.mark.parametrize("peer", [CLIENT, "/5", "images/", "images/x"])
+def test_a_client_is_welcome_but_has_no_name(switch, peer):
+    before = dict(switch.names)
+    ((address, welcome),) = hello(switch, peer)
+    assert (address, welcome.type, welcome.re) == (peer, "WELCOME", b"h")
+    assert switch.names == before
+
+
+def test_only_the_supervisor_is_believed(switch):
+    for peer in (CLIENT, "images/4", "supervisors/1"):
+        switch.receive(peer, note("router", "router.expect", {"names": ["x"]}), LATER)
+        switch.receive(peer, note("router", "router.down", {"name": "images", "inc": 4}), LATER)
+    assert not switch.expected
+    assert "images" in switch.names
+    with pytest.raises(ProtocolError):
+        switch.receive("supervisor/1", note("router", "router.down", []), LATER)
+
+
+# Notes and the router's own operations
+
+
+def test_a_note_goes_to_a_name_that_is_there(switch):
+    message = note("images", "x", {})
+    assert switch.receive(CLIENT, message, LATER) == [("images/4", message.forwarded(CLIENT))]
+    assert switch.receive(CLIENT, note("nobody", "x", {}), LATER) == []
+
+
+def test_the_router_answers_for_itself(switch):
+    ((address, peers),) = switch.receive(CLIENT, request("router", "router.peers", {}), LATER)
+    assert (address, peers.type) == (CLIENT, "FIN")
+    assert peers.value()["names"] == {"images": 4, "supervisor": 1}
+    ((_, pong),) = switch.receive(CLIENT, request("router", "router.ping", {}), LATER)
+    assert pong.type == "FIN"
+    _, error = refused(switch.receive(CLIENT, request("router", "router.rule", {}), LATER))
+    assert error.code == "not_implemented"
+    assert switch.receive(CLIENT, Envelope("PING", id=b"p"), LATER) == [(CLIENT, Envelope("PONG", re=b"p"))]
+    assert switch.receive(CLIENT, Envelope("BYE"), LATER) == []
+
+
+# Deadlines
+
+
+def test_a_request_over_its_deadline_is_answered_after_a_grace(switch):
+    asked(switch, deadline=2000)
+    due = LATER + 2 + GRACE_AFTER_DEADLINE
+    assert switch.expire(due - 0.01) == ([], due)
+    sends, again = switch.expire(due)
+    address, error = refused(sends)
+    assert (address, error.code, error.outcome) == (CLIENT, "deadline_exceeded", "unknown")
+    assert again is None
+    assert nothing_waits(switch)
+
+
+def test_without_a_deadline_a_request_waits_for_ever(switch):
+    asked(switch)
+    assert switch.expire(LATER * 1e6) == ([], None)
+
+
+def test_the_deadlines_of_answered_requests_are_not_waited_for(switch):
+    for _ in range(100):
+        switch.receive("images/4", answer(asked(switch, deadline=30_000), {}), LATER)
+    assert switch.expire(LATER) == ([], None)
+    assert not switch._deadlines
+
+
+def test_an_id_used_again_does_not_inherit_a_deadline(switch):
+    first = Envelope("REQ", id=b"same", to="images", op="x", deadline=1000)
+    switch.receive(CLIENT, first, LATER)
+    switch.receive("images/4", answer(first.forwarded(CLIENT), {}), LATER)
+    switch.expire(LATER)
+    switch.receive(CLIENT, Envelope("REQ", id=b"same", to="images", op="x"), LATER)
+    assert switch.expire(LATER + 60) == ([], None)
+
+
+def test_the_longest_deadline_that_the_codec_can_carry_is_one_that_a_poller_can_wait_for(switch):
+    asked(switch, deadline=2**64 - 1)
+    _, again = switch.expire(LATER)
+    assert again is not None
+    assert (again - LATER) * 1000 < 2**31
+
+
+# Sends that fail
+
+
+def test_a_request_that_cannot_be_delivered_is_answered(switch):
+    for failed, code in ((switch.unreachable, "unavailable"), (switch.full, "overloaded")):
+        address, error = refused(failed("images/4", asked(switch)))
+        assert (address, error.code, error.outcome) == (CLIENT, code, "not_started")
+    assert nothing_waits(switch)
+
+
+def test_whoever_streams_to_a_client_that_has_gone_is_told(switch):
+    message = asked(switch)
+    sends = switch.unreachable(CLIENT, part(message, {}, b"x"))
+    assert sends == [("images/4", Envelope("CANCEL", re=message.id, fr=CLIENT))]
+    assert nothing_waits(switch)
+    assert switch.unreachable(CLIENT, part(message, {}, b"x")) == []
+
+
+@pytest.mark.parametrize("kind", ["FIN", "ERR", "NOTE", "WELCOME", "CANCEL"])
+def test_what_nobody_waits_for_is_dropped_when_it_cannot_be_delivered(switch, kind):
+    message = Envelope(kind, to=CLIENT, re=b"1")
+    assert switch.unreachable(CLIENT, message) == []
+    assert switch.full(CLIENT, message) == []
+
+
+# Whatever peers do
+
+PEERS = ("~01", "~02", "a/1", "a/2", "b/1", "supervisor/1")
+MESSAGES = st.builds(
+    Envelope,
+    st.sampled_from(["HELLO", "REQ", "FIN", "ERR", "PART", "CANCEL", "CREDIT", "NOTE", "PING", "BYE"]),
+    id=st.sampled_from([b"", b"1", b"2"]),
+    re=st.sampled_from([b"1", b"2"]),
+    to=st.sampled_from(["a", "b", "router", *PEERS]),
+    inc=st.integers(0, 2),
+    op=st.sampled_from(["x", "router.down", "router.forget"]),
+    deadline=st.sampled_from([0, 1, 1000]),
+    body=st.just(pack({"name": "a", "inc": 1})),
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(PEERS), MESSAGES, st.booleans())))
+def test_every_request_is_answered_exactly_once(steps):
+    """By its final answer, an error of the router, or at the latest its actor's end."""
+    switch, now, questions, finals = Switch(-LATER, {}), 0.0, 0, 0
+    for peer, message, fails in steps:
+        now += 0.3
+        questions += message.type == "REQ"
+        expired, _ = switch.expire(now)
+        sends = [*expired, *switch.receive(peer, message, now)]
+        while sends:
+            address, sent = sends.pop()
+            if fails and sent.type not in ("FIN", "ERR"):
+                undone = switch.unreachable(address, sent)
+                finals += sum(message.type == "CANCEL" for _, message in undone)  # its client has gone
+                sends += undone
+            finals += sent.type in ("FIN", "ERR")
+    finals += len(
+        switch.down("a", 1) + switch.down("a", 2) + switch.down("b", 1) + switch.down("supervisor", 1)
+    )
+    assert finals == questions
+    assert nothing_waits(switch)
