@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from actors.call import Call, as_remote
-from actors.messages import OPERATIONS, owned_by
+from actors.messages import OPERATIONS
 from actors.zygote.birth import Birth
 from actors.zygote.control import Closed
 from transport.envelope import Envelope, failure
@@ -42,9 +42,6 @@ class Host:
 
     def run(self, actor: "type[Actor]") -> None:
         """The process's main thread, until the end."""
-        missing = [name for name in owned_by(self._kind) if not hasattr(actor, name.replace(".", "_"))]
-        if missing:
-            raise NotImplementedError(f"{actor.__name__} lacks {', '.join(missing)}")
         self._actor = actor.start(self)
         self.pump.on_welcome = self._welcome
         self.pump.on_disconnect = lambda: self._soon(lambda running: running.lost_router())

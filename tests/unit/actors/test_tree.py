@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import pytest
+
+from actors.actor import Actor
+from actors.messages import OPERATIONS, owned_by
+from actors.tree import PROGRAMS, TREE
+
+
+def _classes() -> dict[str, type[Actor]]:
+    return {one.kind: one for one in Actor.__subclasses__()}
+
+
+@pytest.mark.parametrize("kind", sorted(_classes()))
+def test_each_actor_has_a_method_for_each_operation_it_owns(kind):
+    missing = [name for name in owned_by(kind) if not hasattr(_classes()[kind], name.replace(".", "_"))]
+    assert missing == []
+
+
+def test_each_operation_has_an_owner_that_exists():
+    assert {one.owner for one in OPERATIONS.values()} <= _classes().keys()
+
+
+def test_each_child_of_the_tree_has_a_program():
+    workers = [child for child in TREE.children if child.type == "worker"]
+    dynamic = [child.children[0] for child in TREE.children if child.type == "supervisor"]
+    assert {child.kind for child in (*workers, *dynamic)} | {"supervisor"} == PROGRAMS.keys()
