@@ -34,6 +34,7 @@ from storage.errors import StorageError
 from transport.errors import RemoteError
 
 CANNOT_START = 125  # the exit code for a failure that is not the program's
+LINGER = 2.0  # seconds
 EXIT_TRIES, EXIT_PAUSE = 60, 0.05  # how often, and seconds apart, a stranger's child is asked about
 
 
@@ -394,9 +395,17 @@ class ContainerActor(Actor):
         return taken
 
     def _finish(self) -> None:
-        """Nobody is left without the end of what they follow; then the directories go, and we."""
+        """Nobody is left without the end of what they follow; then the directories go, and we.
+
+        Of a container that removes itself, the output is kept for a moment for a client that is only just
+        coming to ask for it: a short run can be faster than its client.
+        """
         if self.streams.busy():
             self.later(0.05, self._finish)
+            return
+        if self.state.auto_remove and not self.streams.followed:
+            self.streams.followed = True
+            self.later(LINGER, self._finish)
             return
         self._clean_up()
         self.finish()

@@ -40,6 +40,7 @@ class Streams:
         self._outputs: dict[str, Output] = {}
         self._followers: list[_Follower] = []
         self._due: set[str] = set()
+        self.followed = False  # whether anybody ever was
 
     def pipes(self, name: str) -> Path:
         """Directory of a process's FIFOs."""
@@ -113,6 +114,7 @@ class Streams:
     def add(self, wish: TasksOutput, call: Call) -> None:
         """A new follower."""
         self._prune()
+        self.followed = True
         directory = self.files(wish.exec_id)
         touch(directory)
         reader = Reader(directory, {STDOUT: wish.stdout, STDERR: wish.stderr})

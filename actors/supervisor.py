@@ -108,7 +108,7 @@ class SupervisorActor(Actor):
 
     def _note_process(self, event: Message, *, ready: bool) -> None:
         known = self._processes.get(event["name"])
-        since = known.since if known and known.pid == event["pid"] else time.time()
+        since = known.since if known and known.pid == event["pid"] else event.get("since", time.time())
         kind = self._kind(event["name"])
         self._processes[event["name"]] = _Process(kind, event["pid"], event["inc"], since, ready)
 
@@ -280,7 +280,7 @@ class SupervisorActor(Actor):
 
     def introspection_actors(self, _body: m.Actors, call: Call) -> Later:
         """The tree with what the kernel says of each process; reading that takes a thread's time."""
-        rows = [self._row("zygote", "zygote", os.getppid(), 1, self._since, "running")]
+        rows = [self._row("zygote", "zygote", os.getppid(), 1, self.birth.args["zygote_since"], "running")]
         rows.append(
             self._row("supervisor", "supervisor", os.getpid(), self.birth.inc, self._since, "running")
         )

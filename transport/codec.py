@@ -5,12 +5,16 @@ What comes from a peer is bounded before anything is allocated for it: msgpack r
 promises more elements than the message has bytes.
 """
 
-from collections.abc import Iterable
-from typing import Any
+from __future__ import annotations
 
 import msgpack
 
 from transport.errors import ProtocolError
+
+TYPE_CHECKING = False  # see transport/errors.py
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
 
 MAX_DEPTH = 64
 MAX_BODY = 16 * 1024 * 1024

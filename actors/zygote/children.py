@@ -21,6 +21,7 @@ class Child:
     """One process under the zygote.
 
     Attributes:
+        since: when it was forked, in seconds since the epoch.
         pidfd: set only for an adopted child, which is not ours to wait for.
         reason: its last words, empty while it has none.
         ready: whether it has said that its start succeeded.
@@ -33,6 +34,7 @@ class Child:
     survives: bool
     process: Process
     control: Control | None = None
+    since: float = 0.0
     pidfd: int = -1
     reason: str = ""
     ready: bool = False
@@ -47,6 +49,7 @@ class Child:
             "survives": self.survives,
             "pid": self.process.pid,
             "start": self.process.start_time,
+            "since": self.since,
             "ready": self.ready,
         }
 

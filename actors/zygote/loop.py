@@ -46,6 +46,7 @@ class Zygote:
         self._exits = Exits(settings.state / "exits")
         self._children = Children(settings.state / "children")
         self._kept: dict[tuple[str, str], list[int]] = {}
+        self._since = time.time()
         self._stop_by = 0.0
         self._respawn_at = 0.0
         self._respawn_delay = 0.0
@@ -102,7 +103,7 @@ class Zygote:
         if pid == 0:
             begin(birth, self._programs[kind], zygote)
         theirs.close()
-        child = Child(name, inc, kind, args, survives, Process.of(pid), ours)
+        child = Child(name, inc, kind, args, survives, Process.of(pid), ours, since=time.time())
         self._children.add(child)
         self._selector.register(ours.socket, selectors.EVENT_READ, lambda: self._hear(child))
         self._tell(ev="spawned", name=name, inc=inc, pid=pid)
@@ -249,7 +250,7 @@ class Zygote:
 
     def _respawn(self) -> None:
         self._respawn_at = 0.0
-        self._spawn(SUPERVISOR, SUPERVISOR, {}, survives=False)
+        self._spawn(SUPERVISOR, SUPERVISOR, {"zygote_since": self._since}, survives=False)
         if self._stop_by:
             self._tell(ev="shutdown")
 
