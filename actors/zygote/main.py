@@ -6,6 +6,7 @@ import gc
 import importlib
 import logging
 import os
+import resource
 import socket
 import sys
 import uuid
@@ -30,6 +31,11 @@ def main() -> None:
         sys.exit(f"actord: {error}")
     logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT)
     logging.raiseExceptions = False  # a log that cannot be written must not stop an actor
+    os.umask(0o022)  # whatever the caller's: modes are chosen where files are made
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (most, most)
+    )  # at the limit ZeroMQ spins; runtimes set their own
     _run(settings)
     for lock in locks:
         os.close(lock)

@@ -26,7 +26,10 @@ def take(settings: Settings) -> list[int]:
     """
     if os.geteuid() != 0:
         raise PlaceError("it makes mounts, namespaces and cgroups, and so must run as root; try sudo")
-    return [_lock(settings.root, 0o700), _lock(settings.state, 0o711)]
+    locks = [_lock(settings.root, 0o700), _lock(settings.state, 0o711)]
+    for directory in (settings.state / "containers", settings.state / "runtime"):
+        directory.mkdir(mode=0o700, exist_ok=True)
+    return locks
 
 
 def _lock(directory: Path, mode: int) -> int:
