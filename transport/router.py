@@ -7,6 +7,7 @@ is an actor's address, and clients take whatever id the socket gives them.
 
 import contextlib
 import os
+import re
 import time
 from collections import deque
 from collections.abc import Callable
@@ -21,6 +22,9 @@ from transport.switch import Send, Switch
 MAX_MESSAGE = 64 * 1024 * 1024
 QUEUE = 10_000
 BATCH = 256  # messages taken before deadlines and the control channel are looked at again
+
+
+_ACTOR = re.compile(rb"[a-z][\x21-\x7e]{0,200}/[0-9]{1,15}")
 
 
 class RouterSocket:
@@ -71,6 +75,8 @@ class RouterSocket:
 
     def _understand(self, peer: str, frames: list[bytes]) -> list[Send]:
         try:
+            if sum(map(len, frames)) > MAX_MESSAGE:
+                raise ProtocolError(f"a message of more than {MAX_MESSAGE} bytes")
             return self.switch.receive(peer, parse(frames), time.monotonic())
         except (ProtocolError, KeyError, ValueError, TypeError) as error:
             self.switch.counters["malformed"] += 1
@@ -97,7 +103,7 @@ class RouterSocket:
 
 def _address(peer: bytes) -> str:
     """An actor's routing id is its address; any other id is written as `~` and its hex digits."""
-    if b"/" in peer and peer.isascii() and peer[0]:
+    if _ACTOR.fullmatch(peer):
         return peer.decode()
     return f"~{peer.hex()}"
 

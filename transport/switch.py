@@ -192,6 +192,8 @@ class Switch:
         if message.type == "REQ" and self._forget((message.fr, message.id)):
             error = RemoteError("overloaded", f"{address} has too many messages waiting", actor=address)
             return [(message.fr, failure(message, error))]
+        if message.type in ("PART", "EVT"):  # beyond its credit and not reading: no stream with a hole in it
+            return self._abandon((message.to, message.re))
         return []
 
     def expire(self, now: float) -> tuple[list[Send], float | None]:
