@@ -14,6 +14,7 @@ from transport.errors import ProtocolError, RemoteError
 SIGNATURE = b"ACTD1"
 MAX_BUFFERS = 16
 MAX_NAME = 256
+MAX_MESSAGE = 64 * 1024 * 1024
 TYPES = frozenset(
     {
         "HELLO",
@@ -113,6 +114,8 @@ def parse(frames: list[bytes]) -> Envelope:
         raise ProtocolError("not an ACTD1 message")
     if len(frames) > 3 + MAX_BUFFERS:
         raise ProtocolError(f"more than {MAX_BUFFERS} buffers")
+    if sum(map(len, frames)) > MAX_MESSAGE:
+        raise ProtocolError(f"a message of more than {MAX_MESSAGE} bytes")
     header = unpack(frames[1])
     if not isinstance(header, dict):
         raise ProtocolError("the header is not a map")

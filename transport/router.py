@@ -15,11 +15,10 @@ from pathlib import Path
 
 import zmq
 
-from transport.envelope import Envelope, failure, parse
+from transport.envelope import MAX_MESSAGE, Envelope, failure, parse
 from transport.errors import ProtocolError, RemoteError
 from transport.switch import Send, Switch
 
-MAX_MESSAGE = 64 * 1024 * 1024
 QUEUE = 10_000
 BATCH = 256  # messages taken before deadlines and the control channel are looked at again
 
@@ -75,8 +74,6 @@ class RouterSocket:
 
     def _understand(self, peer: str, frames: list[bytes]) -> list[Send]:
         try:
-            if sum(map(len, frames)) > MAX_MESSAGE:
-                raise ProtocolError(f"a message of more than {MAX_MESSAGE} bytes")
             return self.switch.receive(peer, parse(frames), time.monotonic())
         except (ProtocolError, KeyError, ValueError, TypeError) as error:
             self.switch.counters["malformed"] += 1
