@@ -6,11 +6,12 @@ process: the supervisor starts it again from what is durable.
 """
 
 import concurrent.futures
+import contextlib
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, ClassVar
@@ -18,6 +19,8 @@ from typing import Any, ClassVar
 import msgspec
 import pykka
 
+from actors import failpoints
+from actors import messages as m
 from actors.call import LATER, Call
 from actors.host import Host
 from actors.mailbox import Mailbox
@@ -85,7 +88,22 @@ class Actor(pykka.ThreadingActor):
     def credited(self, call: Call) -> None:
         """`call.credit` has grown."""
 
+    def told(self, message: dict[str, Any]) -> None:
+        """The zygote has something to say, to the supervisor."""
+
+    def found_zygote(self) -> None:
+        """This process has outlived its zygote and found the next one, which holds nothing of ours yet."""
+
     # For subclasses to use
+
+    @contextlib.contextmanager
+    def busy(self, seconds: float) -> Iterator[None]:
+        """Work in the actor's thread that may take `seconds` without an answer to a heartbeat."""
+        self.host.say(op="busy", seconds=seconds)
+        try:
+            yield
+        finally:
+            self.host.say(op="busy", seconds=0)
 
     def finish(self, code: int = 0) -> None:
         """End the process with `code` once what was said has been sent."""
@@ -148,12 +166,38 @@ class Actor(pykka.ThreadingActor):
 
         threading.Thread(target=body, daemon=True, name=f"{self.kind}-work").start()
 
+    # Operations of every actor
+
+    def failpoints_set(self, body: m.FailpointsSet, _: Call) -> None:
+        """Have something go wrong in this process."""
+        self.points().set(body.name, self.parsed(body.action))
+
+    def failpoints_list(self, _body: m.FailpointsList, _: Call) -> dict[str, Any]:
+        """What was passed, and what is set."""
+        return {"points": self.points().described()}
+
+    def points(self) -> failpoints.Failpoints:
+        """Those of this process. Raises RemoteError unless they are on."""
+        if failpoints.active is None:
+            raise RemoteError("permission_denied", "failpoints are off; start actord with --failpoints")
+        return failpoints.active
+
+    @staticmethod
+    def parsed(action: str) -> failpoints.Action:
+        """An action as it is written. Raises RemoteError."""
+        try:
+            return failpoints.parse_action(action)
+        except failpoints.FailpointError as error:
+            raise RemoteError("invalid_argument", str(error)) from error
+
     # The machinery
 
     def on_start(self) -> None:
         """Open; then we are ready."""
         try:
+            failpoints.hit(self.kind, "open", "before")
             self.started()
+            failpoints.hit(self.kind, "open", "after")
         except Exception as error:  # noqa: BLE001  # whatever it is, this start has failed
             self.host.crash(error)
         self.host.opened()
@@ -179,8 +223,11 @@ class Actor(pykka.ThreadingActor):
 
     def _perform(self, call: Call) -> None:
         try:
-            method = getattr(self, call.envelope.op.replace(".", "_"))
+            op = call.envelope.op
+            method = getattr(self, op.replace(".", "_"))
+            failpoints.hit(self.kind, op, "before")
             result = method(call.body, call)
+            failpoints.hit(self.kind, op, "after")
         except (RemoteError, StorageError, RegistryError, ProtocolError) as error:
             call.fail(error)
         except Exception as error:

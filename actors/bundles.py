@@ -7,6 +7,7 @@ Restarted by the supervisor, always; making a bundle twice does no harm, so call
 
 from typing import Any
 
+from actors import failpoints
 from actors import messages as m
 from actors.actor import Actor
 from actors.call import LATER, Call, Later
@@ -31,8 +32,11 @@ class BundlesActor(Actor):
         image = files.find_image(self.settings.content, body.image_digest, body.options.get("platform", ""))
         snapshot = self.call(m.SnapshotsPrepare(body.namespace, body.id, image.chain_id))
         directory = self.settings.bundle(body.namespace, body.id)
+        failpoints.hit("bundles", "mount", "before")
         files.mount_rootfs(directory, snapshot["mounts"])
+        failpoints.hit("bundles", "mount", "after")
         files.write_spec(directory, body, image, network()["path"])
+        failpoints.hit("bundles", "spec", "after")
         return {"stop_signal": image.stop_signal}
 
 

@@ -14,14 +14,17 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
+from actors import failpoints
 from actors import lifecycle as life
 from actors import messages as m
 from actors.actor import Actor
 from actors.call import LATER, Call, Later
 from actors.execs import Execs
 from actors.lifecycle import Effect, Fact, State
+from actors.lifeline import ExitFound
 from actors.linux import descriptors, pidfd, process
 from actors.linux.pidfd import Process
 from actors.runtime import bundle as files
@@ -29,12 +32,12 @@ from actors.runtime.errors import ContainerError, RuntimeCommandError
 from actors.runtime.launch import Launcher, Running
 from actors.runtime.output import Output
 from actors.streams import Streams
-from actors.zygote.control import Closed
 from storage.errors import StorageError
 from transport.errors import RemoteError
 
 CANNOT_START = 125  # the exit code for a failure that is not the program's
 LINGER = 2.0  # seconds
+MAX_GRACE = 7 * 86400.0  # seconds
 EXIT_TRIES, EXIT_PAUSE = 60, 0.05  # how often, and seconds apart, a stranger's child is asked about
 
 
@@ -62,9 +65,15 @@ class ContainerActor(Actor):
         self._read_journal()
         self.ask(m.ContainersGet(self.namespace, self.id), self._loaded, limit=3600)
 
+    def found_zygote(self) -> None:
+        """Hand the pipes over once more."""
+        self.streams.keep_all()
+
     def stopping(self) -> None:
         """The daemon stops. A running container keeps its actor; any other comes back from the journal."""
-        if self.state.phase not in ("starting", "running"):
+        if self.state.phase == "exited" and not self.state.settled:
+            self.streams.drain("", self.finish)  # the zygote lets go of the FIFOs when we end in order
+        elif self.state.phase not in ("starting", "running"):
             self.finish()
 
     def on_receive(self, message: Any) -> None:
@@ -85,13 +94,14 @@ class ContainerActor(Actor):
         program = self.settings.runtime_binary or result["runtime"]
         state = self.settings.state / "runtime"
         self.launcher = Launcher(program, state, self.id, self.bundle, self.lock)
-        self.state = replace(self.state, auto_remove=result["auto_remove"])
         task = result["task"] or {}
+        self.state = life.remembered(replace(self.state, auto_remove=result["auto_remove"]), task)
         self.happened(
             life.Loaded(
                 start=result["wanted"] == "running",
                 removed=result["wanted"] == "removed",
                 lost=task.get("status") == "running",
+                at=time.time_ns(),
             )
         )
         self.execs.recover()
@@ -105,7 +115,9 @@ class ContainerActor(Actor):
         """Decide, then do."""
         self.state, effects = life.decide(self.state, fact)
         for effect in effects:
+            failpoints.hit("container", effect.word, "before")
             _PERFORM[effect](self)
+            failpoints.hit("container", effect.word, "after")
 
     def save(self) -> None:
         """Journal the state. It outlives every process of ours; a power cut ends the container too."""
@@ -113,6 +125,7 @@ class ContainerActor(Actor):
         path = self.bundle / files.JOURNAL
         temporary = path.with_suffix(".new")
         temporary.write_text(json.dumps(document))
+        failpoints.hit("container", "save", "written")
         temporary.rename(path)
 
     def _read_journal(self) -> None:
@@ -131,7 +144,9 @@ class ContainerActor(Actor):
         self.ask(make, self._prepared)
 
     def _prepared(self, result: Any) -> None:
-        self.happened(self._failure(result) if isinstance(result, Exception) else life.Prepared())
+        self.happened(
+            self._failure(result) if isinstance(result, Exception) else life.Prepared(result["stop_signal"])
+        )
 
     def _failure(self, error: Exception) -> life.Failed:
         if not isinstance(error, ContainerError | RemoteError | StorageError | OSError):
@@ -146,7 +161,10 @@ class ContainerActor(Actor):
         """In a worker thread."""
         ends = output.writing_ends(self.bundle / files.PIPES)
         try:
-            return self.launcher.run(ends)
+            failpoints.hit("container", "runtime", "before")
+            running = self.launcher.run(ends)
+            failpoints.hit("container", "runtime", "after")
+            return running
         finally:
             descriptors.close_all(ends.values())
 
@@ -186,7 +204,7 @@ class ContainerActor(Actor):
         target = Process(self.state.pid, self.state.start_time)
         self.when_exited(target, lambda code, at: self.happened(life.Exited(code, at)))
 
-    def when_exited(self, target: Process, then: Callable[[int | None, int], None]) -> None:
+    def when_exited(self, target: Process, then: ExitFound) -> None:
         """Call `then` with exit code (None: nobody can know) and time when the process has ended.
 
         Until `then` has returned, and so has journalled the exit, it can be found again: our own child stays
@@ -204,30 +222,36 @@ class ContainerActor(Actor):
 
         self.host.pump.call(lambda: self.host.pump.watch(descriptor, readable))
 
-    def _find_exit(
-        self, target: Process, descriptor: int, then: Callable[[int | None, int], None], tries: int
-    ) -> None:
+    def _find_exit(self, target: Process, descriptor: int, then: ExitFound, tries: int) -> None:
         """Ask whoever can know. A stranger's child tells the kernel only once its parent has reaped it."""
         status, at = process.peek_child(target.pid), time.time_ns()
         if status is None:
-            status, at = self._ask_zygote(target)
+            asked = partial(self._asked_for_exit, target, descriptor, then, tries)
+            self.host.lifeline.exit_of(target, lambda *found: self.soon(partial(asked, *found)))
+        else:
+            self._found_exit(target, descriptor, then, status, at)
+
+    def _asked_for_exit(
+        self, target: Process, descriptor: int, then: ExitFound, tries: int, status: int | None, at: int
+    ) -> None:
         if status is None and descriptor >= 0:
             status, at = pidfd.exit_status(descriptor), time.time_ns()
         if status is None and tries:
             self.later(EXIT_PAUSE, lambda: self._find_exit(target, descriptor, then, tries - 1))
             return
+        self._found_exit(target, descriptor, then, status, at)
+
+    def _found_exit(
+        self, target: Process, descriptor: int, then: ExitFound, status: int | None, at: int
+    ) -> None:
+        failpoints.hit("container", "exit", "found")
         then(None if status is None else process.exit_code(status), at or time.time_ns())
+        failpoints.hit("container", "exit", "taken")
         process.reap(target.pid)
         if descriptor >= 0:
             os.close(descriptor)
         self.host.say(op="exit_taken", pid=target.pid, start=target.start_time)
-
-    def _ask_zygote(self, target: Process) -> tuple[int | None, int]:
-        try:
-            found = self.birth.control.ask(op="exit_of", pid=target.pid, start=target.start_time)
-        except (Closed, OSError):
-            return None, 0
-        return found["status"], found["at"]
+        self.child_exited()  # those behind it in the queue of zombies
 
     def child_exited(self) -> None:
         """Reap orphans that came to us. Those we watch, and those of a call under way, have their own way."""
@@ -311,8 +335,11 @@ class ContainerActor(Actor):
 
     def _announce_start(self) -> None:
         state = self.state
-        key = f"{state.run}:{self.record['created_at']}"
-        self.announce("/tasks/start", key, state.started_at, pid=state.pid)
+        self.announce("/tasks/start", self._run_key(), state.started_at, pid=state.pid)
+
+    def _run_key(self) -> str:
+        """Names the run for good; its number alone begins anew with each reboot."""
+        return f"{self.state.started_at or self.state.run}:{self.record['created_at']}"
 
     def _settle_exit(self) -> None:
         """First durable, then announced."""
@@ -320,11 +347,15 @@ class ContainerActor(Actor):
 
     def _announce_exit(self, result: Any) -> None:
         self._told(result)
+        if isinstance(result, RemoteError) and result.code not in ("not_found", "invalid_argument"):
+            self.later(1.0, self._settle_exit)
+            return
         state = self.state
-        key = f"{state.run}:{self.record['created_at']}"
         status = state.exit_code if state.known else None
         body = {"id": self.id, "pid": state.pid, "exit_status": status, "exited_at": state.exited_at}
-        self.announce("/tasks/exit", key, state.exited_at, lambda _: self.happened(life.Settled()), **body)
+        self.announce(
+            "/tasks/exit", self._run_key(), state.exited_at, lambda _: self.happened(life.Settled()), **body
+        )
 
     def _remove(self) -> None:
         self.work(self._remove_all, self._removed)
@@ -332,10 +363,19 @@ class ContainerActor(Actor):
     def _remove_all(self) -> None:
         """In a worker thread. First the wish is durable, last the record goes: a crash between repeats it."""
         self.call(m.ContainersWant(self.namespace, self.id, "removed"))
+        failpoints.hit("container", "remove", "wanted")
         if not self.state.settled:
             self._clean_up_run()
+        failpoints.hit("container", "remove", "cleaned")
         self.call(m.SnapshotsRemove(self.namespace, self.id))
+        failpoints.hit("container", "remove", "snapshot")
+        topic, at = "/containers/delete", time.time_ns()
+        event = {"container_id": self.id, "id": self.id}
+        key = f"{topic}:{self.namespace}:{self.id}:{self.record['created_at']}"
+        self.call(m.EventsPublish(self.namespace, topic, key, event, at))
+        failpoints.hit("container", "remove", "announced")
         self.call(m.ContainersForget(self.namespace, self.id))
+        failpoints.hit("container", "remove", "forgotten")
 
     def _removed(self, result: Any) -> None:
         if isinstance(result, RemoteError) and result.code == "not_found":
@@ -344,8 +384,6 @@ class ContainerActor(Actor):
             self.log.warning("removal: %s; tried again", result)
             self.later(1.0, self._remove)
             return
-        at = time.time_ns()
-        self.announce("/containers/delete", str(self.record["created_at"]), at, id=self.id)
         self.happened(life.Removed())
 
     def _clean_up(self) -> None:
@@ -382,7 +420,7 @@ class ContainerActor(Actor):
         """Whether those who wait for the exit have waited long enough."""
         if self.state.auto_remove or self.state.remove:
             return self.state.phase == "gone"
-        return (self.state.phase == "exited" and self.state.settled) or bool(self.state.error)
+        return self.state.settled
 
     def _answer_removed(self) -> None:
         for call in self._take(self._wants_removal):
@@ -435,7 +473,7 @@ class ContainerActor(Actor):
         if body.signal not in signal.valid_signals():
             raise RemoteError("invalid_argument", f"there is no signal {body.signal}")
         if body.exec_id:
-            self.signal_process(self.execs.process(body.exec_id), body.signal)
+            self.signal_process(self.execs.running(body.exec_id), body.signal)
             return
         self._refuse_unless_running()
         self.signal_process(Process(self.state.pid, self.state.start_time), body.signal)
@@ -449,15 +487,17 @@ class ContainerActor(Actor):
         """The stop signal; then, in time, the other one."""
         if self.state.phase == "running":
             target = Process(self.state.pid, self.state.start_time)
-            self.signal_process(target, signal.SIGTERM)
-            self.later(max(0.0, body.grace), lambda: self.signal_process(target, signal.SIGKILL))
+            self.signal_process(target, _signal_number(self.state.stop_signal))
+            self.later(
+                min(max(0.0, body.grace), MAX_GRACE), lambda: self.signal_process(target, signal.SIGKILL)
+            )
         return self.tasks_wait(m.TasksWait(), call)
 
     def tasks_wait(self, _body: m.TasksWait, call: Call) -> Later:
         """Answered when it has exited."""
         if self.has_settled():
             call.settle(self.exit_answer())
-        elif self.state.phase == "created":
+        elif self.state.phase == "created" and not self.state.error:
             name = self.record["name"]
             raise RemoteError("failed_precondition", f"container {name} has not been started")
         else:
@@ -493,6 +533,15 @@ class ContainerActor(Actor):
         self._wants_removal.append(call)
         self.happened(life.Remove())
         return LATER
+
+
+def _signal_number(name: str) -> int:
+    """The signal that an image calls its stop signal; SIGTERM for none, or for one that there is not."""
+    try:
+        number = int(name) if name.isdecimal() else signal.Signals["SIG" + name.upper().removeprefix("SIG")]
+    except KeyError:
+        return signal.SIGTERM
+    return number if number in signal.valid_signals() else signal.SIGTERM
 
 
 _PERFORM: dict[Effect, Callable[[ContainerActor], None]] = {

@@ -13,6 +13,8 @@ from storage.content import ContentStore, Info
 from storage.digest import Digest
 from storage.errors import NotFoundError
 
+SYNC_LIMIT = 300.0  # seconds that a slow disk may take for a blob
+
 
 class ContentActor(Actor):
     """One method an operation; see actors/messages.py for what each means."""
@@ -32,9 +34,9 @@ class ContentActor(Actor):
 
     def content_commit(self, body: m.ContentCommit, _: Call) -> dict[str, Any]:
         """Make an ingest a blob. Whoever wrote it has hashed it with the store's own writer."""
-        return self._described(
-            self._store.commit(body.ref, Digest.parse(body.digest), body.size, verified=True)
-        )
+        with self.busy(SYNC_LIMIT):
+            info = self._store.commit(body.ref, Digest.parse(body.digest), body.size, verified=True)
+        return self._described(info)
 
     def content_info(self, body: m.ContentInfo, _: Call) -> dict[str, Any]:
         """One blob."""

@@ -10,6 +10,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from actors import failpoints
 from actors.call import Call
 from actors.linux import descriptors
 from actors.linux.pidfd import Process
@@ -88,6 +89,12 @@ class Execs:
         one = self._find(name)
         return Process(one.pid, one.start_time)
 
+    def running(self, name: str) -> Process:
+        """The process of an exec that runs. Raises RemoteError not_found, failed_precondition."""
+        if self._find(name).phase != "running":
+            raise RemoteError("failed_precondition", f"exec {name} is not running")
+        return self.process(name)
+
     def has_ended(self, name: str) -> bool:
         """Whether it has exited and its output is complete."""
         one = self._known.get(name)
@@ -136,7 +143,10 @@ class Execs:
         process = files.write_process(actor.bundle, directory, wish)
         ends = output.writing_ends(actor.streams.pipes(name))
         try:
-            return actor.launcher.exec(directory, process, ends)
+            failpoints.hit("container", "exec", "before")
+            running = actor.launcher.exec(directory, process, ends)
+            failpoints.hit("container", "exec", "after")
+            return running
         finally:
             descriptors.close_all(ends.values())
 

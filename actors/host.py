@@ -11,15 +11,16 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from actors import failpoints
 from actors.call import Call, as_remote
-from actors.messages import OPERATIONS
+from actors.lifeline import Lifeline
+from actors.messages import ANY, OPERATIONS
 from actors.zygote.birth import Birth
-from actors.zygote.control import Closed
 from transport.envelope import Envelope, failure
 from transport.errors import ProtocolError, RemoteError
 from transport.pump import Pump
@@ -37,6 +38,8 @@ class Host:
         self._kind = kind
         self._log = logging.getLogger(birth.name)
         self.pump = Pump(birth.settings.router_socket, birth.address, self._arrived)
+        self.lifeline = Lifeline(birth, self.pump)
+        self.say = self.lifeline.say
         self._opened = False
         self._welcomed = False
 
@@ -46,6 +49,7 @@ class Host:
         self.pump.on_welcome = self._welcome
         self.pump.on_disconnect = lambda: self._soon(lambda running: running.lost_router())
         self._listen_for_signals()
+        self._listen_to_zygote()
         self.pump.run()
 
     # From any thread
@@ -54,30 +58,18 @@ class Host:
         """The actor is ready for its first message; said to the zygote once the router knows us too."""
         self.pump.call(self._open)
 
-    def say(self, **message: Any) -> None:
-        """Say something to the zygote; without one, to nobody."""
-        try:
-            self.birth.control.send(**message)
-        except (Closed, OSError):
-            self._log.debug("no zygote to hear %s", message.get("op"))
-
-    def say_with(self, given: Iterable[int], **message: Any) -> None:
-        """Say something and hand duplicates of these descriptors over."""
-        try:
-            self.birth.control.send_with(given, **message)
-        except (Closed, OSError):
-            self._log.debug("no zygote to take descriptors")
-
     def finish(self, code: int) -> None:
         """End the process once what is queued has been sent."""
         self.pump.call(self.pump.stop if code == 0 else lambda: os._exit(code))
 
     def crash(self, error: BaseException | None) -> None:
         """End the process now, with a trace in the log and the reason in the supervisor's report."""
-        traceback.print_exception(error)
-        self.say(op="last_words", reason=f"{type(error).__name__}: {error}"[:1000])
-        sys.stderr.flush()
-        os._exit(1)
+        try:
+            self.say(op="last_words", reason=f"{type(error).__name__}: {error}"[:1000])
+            traceback.print_exception(error)
+            sys.stderr.flush()
+        finally:
+            os._exit(1)
 
     # The main thread
 
@@ -93,6 +85,14 @@ class Host:
             wakeup.recv(4096)
 
         self.pump.watch(wakeup.fileno(), drain)
+
+    def _listen_to_zygote(self) -> None:
+        """Heartbeats are answered by the actor's thread, before any request that waits for it."""
+        line = self.lifeline
+        line.on_ping = lambda: self._soon(lambda _: self.say(op="pong"))
+        line.on_message = lambda message: self._soon(lambda running: running.told(message))
+        line.on_new_zygote = lambda: self._soon(lambda running: running.found_zygote())
+        line.listen()
 
     def _soon(self, function: "Callable[[Actor], None]") -> None:
         self._actor.tell(function)
@@ -115,18 +115,29 @@ class Host:
             self._actor.tell(message)
             return
         try:
-            self._actor.tell(Call(message, self._body(message), self.pump.send))
+            self._actor.tell(Call(message, self._body(message), self._sender(message.op)))
         except queue.Full:
             self._refuse(message, RemoteError("overloaded", f"{self.birth.name} has too much to do"))
         except (RemoteError, ProtocolError) as error:
             self._refuse(message, error)
+
+    def _sender(self, op: str) -> Callable[[Envelope], None]:
+        """How answers are sent; where failpoints are on, one of them may drop the final one."""
+        if failpoints.active is None:
+            return self.pump.send
+
+        def send(message: Envelope) -> None:
+            if message.type not in ("FIN", "ERR") or not failpoints.hit(self._kind, op, "reply"):
+                self.pump.send(message)
+
+        return send
 
     def _refuse(self, message: Envelope, error: Exception) -> None:
         self.pump.send(failure(message, as_remote(error, self.birth.name)))
 
     def _body(self, message: Envelope) -> Any:
         known = OPERATIONS.get(message.op)
-        if known is None or known.owner != self._kind:
+        if known is None or known.owner not in (self._kind, ANY):
             raise RemoteError("not_implemented", f"{self.birth.name} has no operation {message.op!r}")
         try:
             return msgspec.convert(message.value(), known.body)

@@ -8,9 +8,10 @@ to do next in each. A state is journalled before the effect that it announces, s
 repeats the effect; each of them can be repeated.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
-from typing import Literal
+from typing import Any, Literal
 
 Phase = Literal["created", "preparing", "starting", "running", "exited", "removing", "gone"]
 
@@ -22,7 +23,8 @@ class State:
     Attributes:
         run: how many times it has been started; names the run in events and files.
         known: whether the exit code is known; without it `exit_code` means nothing.
-        settled: the exit is durable, announced, and everything the run held has been released.
+        error: why the last start failed; such a run is over as one that has exited is.
+        settled: the run is over, that is durable and announced, and everything it held has been released.
         auto_remove: it is removed when it has exited, or could not be started.
         remove: somebody wants it gone as soon as it has exited.
     """
@@ -34,6 +36,7 @@ class State:
     started_at: int = 0
     exited_at: int = 0
     exit_code: int = 0
+    stop_signal: str = ""
     known: bool = True
     error: str = ""
     error_code: int = 0
@@ -61,14 +64,26 @@ class Effect(Enum):
     ANSWER_REMOVED = auto()
     FINISH = auto()  # this process
 
+    @property
+    def word(self) -> str:
+        """As failpoints name it."""
+        return self.name.lower()
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The actor has read what is durable; `lost` says that a process is on record but no journal is left."""
+    """The actor has read what is durable, at this time.
+
+    Attributes:
+        start: it is wanted running.
+        removed: it is wanted gone.
+        lost: a process is on record; without a journal, nobody can know how it ended.
+    """
 
     start: bool
     removed: bool = False
     lost: bool = False
+    at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +93,9 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Everything that the runtime needs is there."""
+    """Everything that the runtime needs is there. `stop_signal` is the image's, empty for none."""
+
+    stop_signal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,19 +165,41 @@ Decision = tuple[State, tuple[Effect, ...]]
 E = Effect
 
 
+def remembered(state: State, task: Mapping[str, Any]) -> State:
+    """What `task`, the report in metadata, adds to a state without a journal: after a reboot.
+
+    Without it, what had run to its end would run again, and its exit code would be forgotten.
+    """
+    if state != State(auto_remove=state.auto_remove) or not task:
+        return state
+    times = replace(state, started_at=task["started_at"], exited_at=task["exited_at"])
+    settled = not state.auto_remove  # else the removal is still to be done
+    if task["status"] == "stopped":
+        code = task["exit_code"]
+        return replace(times, phase="exited", exit_code=code or 0, known=code is not None, settled=settled)
+    if task["error"]:
+        return replace(times, error=task["error"], error_code=125, settled=settled)
+    return times
+
+
 def refuse_start(state: State) -> str:
     """Why a start is refused; empty when it is not."""
     if state.phase in ("removing", "gone") or state.remove:
         return "is being removed"
-    if state.phase == "exited" and not state.settled:
+    if _is_over(state) and not state.settled:
         return "has just exited and is being cleaned up; try again"
     return ""
+
+
+def _is_over(state: State) -> bool:
+    """Whether its last run has exited or could not be started."""
+    return state.phase == "exited" or (state.phase == "created" and bool(state.error))
 
 
 def refuse_remove(state: State, *, force: bool) -> str:
     """Why a removal is refused; empty when it is not."""
     if not force and state.phase in ("preparing", "starting", "running"):
-        return "is running; stop it first or use --force"
+        return "is running"
     return ""
 
 
@@ -172,18 +211,19 @@ def decide(state: State, fact: Fact) -> Decision:
         case Start():
             return _start(state)
         case Prepared() if state.phase == "preparing":
-            return replace(state, phase="starting"), (E.SAVE, E.START)
+            prepared = replace(state, phase="starting", stop_signal=fact.stop_signal)
+            return _unless_unwanted(prepared, (E.SAVE, E.START))
         case NeverStarted() if state.phase == "starting":
-            return replace(state, phase="preparing"), (E.PREPARE,)
+            return _unless_unwanted(replace(state, phase="preparing"), (E.PREPARE,))
         case Started() if state.phase == "starting":
             return _started(state, fact)
         case Failed() if state.phase in ("preparing", "starting"):
             return _failed(state, fact)
         case Exited() if state.phase in ("starting", "running"):
             return _exited(state, fact)
-        case Released() if state.phase == "exited":
-            return state, (E.SETTLE,)
-        case Settled() if state.phase == "exited":
+        case Released() if _is_over(state) and not state.settled:
+            return (state, (E.SETTLE,)) if state.phase == "exited" else _settled(state)
+        case Settled() if state.phase == "exited" and not state.settled:
             return _settled(state)
         case Remove():
             return _remove(state)
@@ -197,26 +237,28 @@ def decide(state: State, fact: Fact) -> Decision:
 def _loaded(state: State, fact: Loaded) -> Decision:
     """Go on where the journal ends."""
     if fact.removed and state.phase not in ("removing", "gone"):
-        if state.phase in ("preparing", "starting", "running"):
+        if state.phase in ("preparing", "starting", "running") or (_is_over(state) and not state.settled):
             return _resume(replace(state, remove=True))
         return _remove(state)
-    if fact.lost and state.phase == "created":
-        return _exited(replace(state, phase="running"), Exited(None, 0))
+    if fact.lost and state.phase == "created" and not state.error:
+        return _exited(replace(state, phase="running"), Exited(None, fact.at))
     if state.phase == "created" and fact.start and not state.error:
         return _start(state)
     return _resume(state)
 
 
 def _resume(state: State) -> Decision:
+    release = (E.RELEASE,) if _is_over(state) and not state.settled else ()
     effects: dict[Phase, tuple[Effect, ...]] = {
+        "created": (E.REPORT, *release) if release else (),
         "preparing": (E.PREPARE,),
         "starting": (E.INSPECT,),
-        "running": (E.WATCH, E.REPORT, *((E.KILL,) if state.remove else ())),
-        "exited": () if state.settled else (E.RELEASE,),
+        "running": (E.WATCH, E.REPORT, E.ANNOUNCE_START, *((E.KILL,) if state.remove else ())),
+        "exited": release,
         "removing": (E.REMOVE,),
         "gone": (E.FINISH,),
     }
-    return state, effects.get(state.phase, ())
+    return state, effects[state.phase]
 
 
 def _start(state: State) -> Decision:
@@ -228,6 +270,13 @@ def _start(state: State) -> Decision:
     return fresh, (E.SAVE, E.PREPARE)
 
 
+def _unless_unwanted(state: State, effects: tuple[Effect, ...]) -> Decision:
+    """Go on with a start, unless somebody wants it removed by now."""
+    if state.remove:
+        return _failed(state, Failed("removed before it was started", 125))
+    return state, effects
+
+
 def _started(state: State, fact: Started) -> Decision:
     running = replace(
         state, phase="running", pid=fact.pid, start_time=fact.start_time, started_at=fact.at, error=""
@@ -237,10 +286,10 @@ def _started(state: State, fact: Started) -> Decision:
 
 
 def _failed(state: State, fact: Failed) -> Decision:
-    failed = replace(state, phase="created", error=fact.error, error_code=fact.code)
-    if state.remove or state.auto_remove:
-        return _remove(failed)
-    return failed, (E.SAVE, E.RELEASE, E.REPORT, E.ANSWER_START, E.ANSWER_EXIT)
+    """What a failed start has left is cleared away before anybody may start it again."""
+    error = fact.error or "it could not be started, nobody said why"
+    failed = replace(state, phase="created", error=error, error_code=fact.code, settled=False)
+    return failed, (E.SAVE, E.REPORT, E.RELEASE)
 
 
 def _exited(state: State, fact: Exited) -> Decision:
@@ -264,13 +313,15 @@ def _settled(state: State) -> Decision:
 
 def _remove(state: State) -> Decision:
     match state.phase:
-        case "removing" | "gone":
+        case "removing":
             return state, ()
+        case "gone":
+            return state, (E.ANSWER_REMOVED,)
         case "preparing" | "starting":
             return replace(state, remove=True), (E.SAVE,)
         case "running":
             return replace(state, remove=True), (E.SAVE, E.KILL)
-        case "exited" if not state.settled:
+        case _ if _is_over(state) and not state.settled:
             return replace(state, remove=True), (E.SAVE,)
         case _:
             return replace(state, phase="removing", remove=True), (E.SAVE, E.REMOVE)

@@ -5,7 +5,8 @@ wire, the actor that owns it, the shape of its answer, and what may be repeated.
 checked against this file. Times are nanoseconds since the epoch, sizes are bytes.
 
 Owners `container` and `puller` are kinds: such an operation is addressed to one actor of that kind, for
-example `container/default/3f2a`. All others are addressed to the actor of that name.
+example `container/default/3f2a`. Owner `any` means every actor but the router. All others are addressed to
+the actor of that name.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,6 +34,7 @@ class Operation:
     streams: bool
 
 
+ANY = "any"
 OPERATIONS: dict[str, Operation] = {}
 _BY_BODY: dict[type, Operation] = {}
 _Body = TypeVar("_Body", bound=type)
@@ -59,6 +61,32 @@ def operation_of(body: object) -> Operation:
     return _BY_BODY[type(body)]
 
 
+# Every actor
+
+
+@operation("failpoints.set", ANY, repeatable=True)
+@dataclass(frozen=True, slots=True)
+class FailpointsSet:
+    """Have something go wrong at a place in the code; `permission_denied` without --failpoints.
+
+    It goes for the actor that is asked. The supervisor hands what is not its own to the zygote: it then
+    goes for every process that is forked from now on.
+
+    Attributes:
+        name: the place, for example `metadata.containers.create.after`.
+        action: off, error(CODE), delay(MS), hang, kill or drop-reply; see actors/failpoints.py.
+    """
+
+    name: str
+    action: str
+
+
+@operation("failpoints.list", ANY, repeatable=True)
+@dataclass(frozen=True, slots=True)
+class FailpointsList:
+    """Answer: `points`, each with name, how often it was `passed`, and action. As `failpoints.set`."""
+
+
 # Introspection and the tree: the supervisor
 
 
@@ -71,7 +99,7 @@ class Version:
 @operation("introspection.info", "supervisor", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class Info:
-    """Answer: what `version` says, and root, state, runtime, kernel, cgroups, actors, uptime."""
+    """That of `version`, and root, state, runtime, snapshotter, kernel, cgroups, actors, containers."""
 
 
 @operation("introspection.actors", "supervisor", repeatable=True)
@@ -134,7 +162,7 @@ class ImagesPut:
 @operation("images.delete", "metadata")
 @dataclass(frozen=True, slots=True)
 class ImagesDelete:
-    """Forget a name. Refused while a container uses the image, unless forced."""
+    """Forget a name. Refused while a container uses the image, unless forced. Answer: the image."""
 
     namespace: str
     name: str
@@ -147,7 +175,7 @@ class ContainersCreate:
     """Record a container and start its actor. Answer: `id`, `name`, `actor`.
 
     Attributes:
-        options: how to run it; see `actors.runtime.default_spec.RunOptions`.
+        options: how to run it; see `actors.runtime.bundle.Wishes`.
         wanted: `running` to start it at once, or `stopped`.
         auto_remove: remove it when it has exited.
     """
@@ -262,7 +290,7 @@ class TasksStop:
 @operation("tasks.wait", "container", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class TasksWait:
-    """Answered when it has exited: exit_code (null for unknown), exited_at, reason, error."""
+    """Answered when it has exited: exit_code (null for unknown), exited_at, error."""
 
 
 @operation("tasks.output", "container", repeatable=True, streams=True)
@@ -361,7 +389,7 @@ class ContentDelete:
     digest: str
 
 
-@operation("snapshots.prepare", "snapshots")
+@operation("snapshots.prepare", "snapshots", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class SnapshotsPrepare:
     """Make a writable snapshot `key` on top of the committed `parent`. Answer: mounts, upper, lowers."""

@@ -43,12 +43,29 @@ class PullerActor(Actor):
     def transfers_attach(self, _body: m.TransfersAttach, call: Call) -> Later:
         """See the progress so far, what is to come, and the end."""
         if self._result is not None:
-            call.settle(self._result)
+            self._attach_late(call)
             return LATER
         self._attached.append(call)
         for progress in self._progress.values():
             call.part(progress.to_dict())
         return LATER
+
+    def _attach_late(self, call: Call) -> None:
+        """The transfer is over; but what it brought may have been removed again since."""
+        if isinstance(self._result, Exception):
+            call.settle(self._result)
+            return
+        args = self.birth.args
+
+        def looked(result: Any) -> None:
+            if isinstance(result, RemoteError) and result.code == "not_found":
+                self._result = None
+                self._attached = [call]
+                self.work(self._transfer.run, self._done)
+            else:
+                call.settle(result)
+
+        self.ask(m.ImagesGet(args["namespace"], args["reference"]), looked)
 
     def moved(self, progress: Progress) -> None:
         """From a worker thread: a layer has come further."""
@@ -75,4 +92,8 @@ class PullerActor(Actor):
             self.log.warning("%s: %s", self.birth.args["reference"], result)
         for call in self._attached:
             call.settle(result)
-        self.later(LINGER, self.finish)
+        self.later(LINGER, lambda: self._end_with(result))
+
+    def _end_with(self, result: Any) -> None:
+        if self._result is result:  # nobody has made us begin again meanwhile
+            self.finish()

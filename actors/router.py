@@ -26,7 +26,8 @@ def run(birth: Birth) -> None:
 
     def on_control() -> bool:
         try:
-            birth.control.receive()
+            if birth.control.receive().get("op") == "ping":
+                birth.control.send(op="pong")  # this loop is all there is of us
         except Closed:  # the zygote is gone, and with it whoever would restart us
             return False
         return True

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
+MIN_HANG_AFTER = 0.2  # seconds; less than that, a busy machine takes
 MAX_SOCKET_PATH = 107  # sun_path, less its final zero (unix(7))
 
 
@@ -33,6 +34,8 @@ class Settings:
         runtime_binary: path of the runtime, empty for the one on PATH.
         registry_hosts: directory of hosts.toml files, empty for none.
         events_keep: how many events the journal keeps.
+        supervision_hang_after: seconds without an answer after which an actor is said to hang.
+        failpoints: whether faults may be injected (actors/failpoints.py).
     """
 
     root: Path
@@ -44,11 +47,18 @@ class Settings:
     runtime_binary: str = ""
     registry_hosts: str = ""
     events_keep: int = 100_000
+    supervision_hang_after: float = 10.0
+    failpoints: bool = False
 
     @property
     def router_socket(self) -> Path:
         """The only door: where clients and actors connect."""
         return self.state / "actord.sock"
+
+    @property
+    def zygote_socket(self) -> Path:
+        """Where actors that outlived their zygote find the next one."""
+        return self.state / "zygote.sock"
 
     @property
     def content(self) -> Path:
@@ -64,7 +74,8 @@ class Settings:
         return self.state / "containers" / namespace / container
 
 
-_TABLES = {"metrics": "metrics_", "runtime": "runtime_", "registry": "registry_", "events": "events_"}
+_TABLES = {name: f"{name}_" for name in ("metrics", "runtime", "registry", "events", "supervision")}
+_TYPES = {"events_keep": int, "supervision_hang_after": float, "failpoints": bool}  # all others: str
 _NAMES = {item.name for item in fields(Settings)}
 
 
@@ -103,8 +114,8 @@ def _flatten(document: dict[str, Any]) -> dict[str, Any]:
     for key, value in values.items():
         if key not in _NAMES:
             raise SettingsError(f"unknown configuration key {key}; see etc/actord.toml for those there are")
-        wanted = int if key == "events_keep" else str
-        if type(value) is not wanted:
+        wanted = _TYPES.get(key, str)
+        if type(value) is not wanted and (wanted, type(value)) != (float, int):
             raise SettingsError(f"configuration key {key} must be of type {wanted.__name__}")
     return values
 
@@ -116,6 +127,8 @@ def _check(settings: Settings) -> None:
         raise SettingsError(f"log level {settings.log_level!r} is none of {', '.join(LOG_LEVELS)}")
     if settings.runtime_name not in ("runc", "crun"):
         raise SettingsError(f"runtime {settings.runtime_name!r} is neither runc nor crun")
+    if not MIN_HANG_AFTER <= settings.supervision_hang_after <= 3600:
+        raise SettingsError(f"supervision hang_after is not between {MIN_HANG_AFTER} and 3600 seconds")
     if len(str(settings.router_socket)) > MAX_SOCKET_PATH:
         raise SettingsError(
             f"state directory {settings.state} is too long for a Unix socket; use a shorter one"

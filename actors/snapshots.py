@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from actors import failpoints
 from actors import messages as m
 from actors.actor import Actor
 from actors.call import Call
@@ -19,6 +20,8 @@ from actors.linux.syncfs import syncfs
 from storage.errors import AlreadyExistsError, NotFoundError
 from storage.snapshotters.overlay import OverlaySnapshotter
 from storage.snapshotters.trees import delete_tree
+
+SYNC_LIMIT = 300.0  # seconds that a slow disk may take for what a layer has put into the page cache
 
 
 class SnapshotsActor(Actor):
@@ -49,7 +52,8 @@ class SnapshotsActor(Actor):
     def snapshots_commit(self, body: m.SnapshotsCommit, _: Call) -> None:
         """Commit. Where the name is taken, somebody unpacked the same layer: the key is dropped."""
         try:
-            self._store.commit(body.namespace, body.name, body.key)
+            with self.busy(SYNC_LIMIT):
+                self._store.commit(body.namespace, body.name, body.key)
         except AlreadyExistsError:
             self._drop(body.namespace, body.key)
         except NotFoundError:  # repeated after an answer that was lost
@@ -106,7 +110,9 @@ def _sync(path: Path) -> None:
 
 def _delete(paths: Iterable[Path]) -> None:
     for path in paths:
+        failpoints.hit("snapshots", "delete", "before")
         delete_tree(path)
+        failpoints.hit("snapshots", "delete", "after")
 
 
 def _described(snapshot: Any) -> dict[str, Any]:

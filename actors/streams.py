@@ -62,8 +62,16 @@ class Streams:
         if name not in self._outputs:
             output = Output(self.pipes(name), self.files(name))
             self._outputs[name] = output
-            self._actor.host.say_with(output.descriptors.values(), op="keep", key=name)
+            self._keep(name, output)
         return self._outputs[name]
+
+    def _keep(self, name: str, output: Output) -> None:
+        self._actor.host.say(output.descriptors.values(), op="keep", key=name)
+
+    def keep_all(self) -> None:
+        """Another zygote: it has not got any of them."""
+        for name, output in list(self._outputs.items()):
+            self._keep(name, output)
 
     def follow(self, name: str) -> None:
         """Begin to copy."""

@@ -15,18 +15,20 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from actors import __version__
+from actors import __version__, failpoints
 from actors import messages as m
 from actors import supervision as s
 from actors.actor import Actor
 from actors.call import LATER, Call, Later
 from actors.linux import cgroups, process
-from actors.zygote.control import Closed, Message
+from actors.zygote.control import Message
 from actors.zygote.place import PROTOCOL
+from storage.names import check_identifier
 from storage.reference import Reference
 from transport.errors import RemoteError
 
 CONTAINERS, PULLERS = "containers", "pullers"
+RESTORE_AGAIN = 0.2  # seconds
 _HOMES = {"container": CONTAINERS, "puller": PULLERS}
 _SIGNALS = {s.Terminate: signal.SIGTERM, s.Kill: signal.SIGKILL, s.Dump: signal.SIGUSR1}
 
@@ -60,8 +62,7 @@ class SupervisorActor(Actor):
         self._stopping = False
         self._up = False
         self._since = time.time()
-        control = self.birth.control
-        self.host.pump.call(lambda: self.host.pump.watch(control.fileno(), self._hear))
+        self._incarnations: dict[str, int] = {}
         self.host.say(op="children")
 
     def stopping(self) -> None:
@@ -70,18 +71,16 @@ class SupervisorActor(Actor):
 
     # From the zygote
 
-    def _hear(self) -> None:
-        """In the pump's thread."""
-        try:
-            event = self.birth.control.receive()
-        except Closed:
-            os._exit(1)
-        self.soon(lambda: self._happened(event))
-
-    def _happened(self, event: Message) -> None:
+    def told(self, message: Message) -> None:
+        """What has happened to processes."""
+        event = message
         match event["ev"]:
+            case "adopt":
+                self._adopt(event)
+            case "incarnations":
+                self._incarnations.update(event["incarnations"])
             case "children":
-                self._boot(event)
+                self._boot()
             case "spawned":
                 self._note_process(event, ready=False)
                 self._decide(s.Spawned(event["name"], event["pid"], event["inc"]))
@@ -90,18 +89,22 @@ class SupervisorActor(Actor):
                 self._decide(s.Started(event["name"], event["pid"], event["inc"]))
                 self._introduce(event["name"])
                 self._say_up()
+            case "hung":
+                self._decide(s.Hung(event["name"], event["inc"]))
             case "exited":
                 self._exited(event)
             case "shutdown":
                 self._shutdown()
 
-    def _boot(self, event: Message) -> None:
+    def _adopt(self, event: Message) -> None:
         for child in event["children"]:
             self._note_process(child, ready=child["ready"])
             spec = s.ChildSpec(id=child["name"], kind=child["kind"], args=child["args"], restart="transient")
             home = _HOMES.get(child["kind"], "root")
             self._decide(s.Adopt(home, spec, child["pid"], child["inc"]))
-        self._decide(s.Boot(event["incarnations"]))
+
+    def _boot(self) -> None:
+        self._decide(s.Boot(self._incarnations))
         if "router" in self._processes:
             self._introduce("router")
         self._say_up()
@@ -160,6 +163,7 @@ class SupervisorActor(Actor):
 
     def _spawn(self, effect: s.Spawn) -> None:
         spec = effect.spec
+        failpoints.hit("supervisor", "spawn", "before")
         self.tell("router", "router.expect", {"names": [effect.name]})
         survives = spec.kind in self._survivors
         self.host.say(op="spawn", name=effect.name, kind=spec.kind, args=dict(spec.args), survives=survives)
@@ -180,7 +184,7 @@ class SupervisorActor(Actor):
     def _introduce(self, name: str) -> None:
         """A new router learns which names are only on their way."""
         if name == "router":
-            self.tell("router", "router.expect", {"names": list(self._processes)})
+            self.tell("router", "router.expect", {"names": list(self._tree.nodes)})
 
     def _say_up(self) -> None:
         """Once everything of the static tree is ready."""
@@ -197,11 +201,18 @@ class SupervisorActor(Actor):
             self.log.error("containers cannot be restored: %s", result)
             self.ask(m.ContainersList(), self._restore, limit=60)
             return
-        for container in result["containers"]:
-            args = {"namespace": container["namespace"], "id": container["id"]}
+        on_record = {(one["namespace"], one["id"]) for one in result["containers"]}
+        for namespace, identity in sorted(on_record | self._left()):
+            failpoints.hit("supervisor", "restore", "each")
+            args = {"namespace": namespace, "id": identity}
             self._serial += 1
-            start = {"supervisor": CONTAINERS, "id": container["actor"], "args": args}
+            start = {"supervisor": CONTAINERS, "id": f"container/{namespace}/{identity}", "args": args}
             self._decide(s.Call(self._serial, "start_child", start))
+
+    def _left(self) -> set[tuple[str, str]]:
+        """Directories whose container may be gone from the record: its actor, cut off, has to remove them."""
+        found = (self.settings.state / "containers").glob("*/*")
+        return {(path.parent.name, path.name) for path in found}
 
     def _report(self, effect: s.Report) -> None:
         if effect.kind == "progress":
@@ -226,8 +237,14 @@ class SupervisorActor(Actor):
     def children_start(self, body: m.ChildrenStart, call: Call) -> Later:
         """Start a dynamic child, or find it started."""
         home = _HOMES.get(body.kind)
-        if home is None or not body.name.startswith(f"{body.kind}/"):
+        if home is None:
             raise RemoteError("invalid_argument", f"no child of kind {body.kind!r} can be started by name")
+        namespace, own = (str(body.args.get(key, "")) for key in ("namespace", "id"))
+        check_identifier("namespace", namespace)
+        if body.kind == "container":
+            check_identifier("container id", own)
+            if body.name != f"container/{namespace}/{own}":
+                raise RemoteError("invalid_argument", f"{body.name!r} is not the name of container {own}")
         self._serial += 1
         self._asked[self._serial] = (call, body.name)
         arguments = {"supervisor": home, "id": body.name, "args": body.args}
@@ -242,14 +259,25 @@ class SupervisorActor(Actor):
         name = f"puller/{body.namespace}/{digest}"
         return self.children_start(m.ChildrenStart("puller", name, wish), call)
 
+    def failpoints_set(self, body: m.FailpointsSet, call: Call) -> None:
+        """One of ours; any other goes for the zygote and whoever it forks from now on."""
+        if body.name.startswith("supervisor."):
+            super().failpoints_set(body, call)
+        else:
+            self.points()
+            self.host.say(op="failpoint", name=body.name, action=str(self.parsed(body.action)))
+
     def _answer(self, effect: s.Reply | s.ReplyError) -> None:
         call, name = self._asked.pop(int(effect.request), (None, ""))
-        if call is None:  # a container brought back: nobody waits
+        if call is None:  # a container brought back: nobody waits, yet it has to come
+            if isinstance(effect, s.ReplyError) and effect.code == "start_failed":
+                self.later(RESTORE_AGAIN, lambda: self.ask(m.ContainersList(), self._restore, limit=60))
             return
         if isinstance(effect, s.Reply) or effect.code == "already_started":
             call.reply({"actor": name})
         else:
-            code = "unavailable" if effect.code in ("unavailable", "restarting") else "failed_precondition"
+            passing = effect.code in ("unavailable", "restarting", "start_failed")
+            code = "unavailable" if passing else "failed_precondition"
             call.fail(RemoteError(code, effect.text))
 
     def introspection_version(self, _body: m.Version, _: Call) -> dict[str, Any]:
@@ -274,7 +302,7 @@ class SupervisorActor(Actor):
             "snapshotter": "overlayfs",
             "kernel": platform.release(),
             "cgroups": cgroups.detect().kind.value,
-            "actors": len(self._processes) + 2,
+            "actors": len(self._processes.keys() - {self.kind}) + 2,
             "containers": sum(known.kind == "container" for known in self._processes.values()),
         }
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from actors import __version__
+from actors import __version__, failpoints
 from actors import messages as m
 from actors.linux.openat2 import open_in_root
 from actors.linux.syncfs import syncfs
@@ -80,7 +80,9 @@ class Transfer:
             RegistryError, StorageError, RemoteError: it failed; what has arrived is kept.
         """
         self._moved(str(self._reference), "resolving")
+        failpoints.hit("puller", "resolve", "before")
         root = self._resolve()
+        failpoints.hit("puller", "resolve", "after")
         _, manifest = find_manifest(root, self._platform, self._document)
         config = parse_config(self._blob(manifest.config, MAX_CONFIG), manifest.config.media_type)
         if len(config.diff_ids) != len(manifest.layers):
@@ -90,7 +92,10 @@ class Transfer:
             raise InvalidArgumentError(text)
         self._layers(manifest, config.diff_ids)
         put = m.ImagesPut(self._namespace, str(self._reference), root.to_dict())
-        return self._actor.call(put)
+        failpoints.hit("puller", "name", "before")
+        image = self._actor.call(put)
+        failpoints.hit("puller", "name", "after")
+        return image
 
     def _resolve(self) -> Descriptor:
         reference = self._reference
@@ -158,6 +163,7 @@ class Transfer:
             ) as stream:
                 for chunk in stream:
                     writer.write(chunk)
+                    failpoints.hit("puller", "fetch", "chunk")
                     self._moved(digest, "downloading", writer.offset, descriptor.size)
 
         persist(go_on)
@@ -179,7 +185,9 @@ class Transfer:
                 writer.start_at(0)
                 fill(writer)
             writer.finish()
+        failpoints.hit("puller", "commit", "before")
         self._actor.call(m.ContentCommit(ref, digest, descriptor.size))
+        failpoints.hit("puller", "commit", "after")
 
     def _unpack(self, layer: Descriptor, diff_id: Digest, name: str, parent: str) -> None:
         digest = str(layer.digest)
@@ -188,8 +196,11 @@ class Transfer:
             key = f"extract {self._actor.birth.name} {name}"
             self._actor.call(m.SnapshotsRemove(self._namespace, key))  # what a crash left half done
             place = self._actor.call(m.SnapshotsPrepare(self._namespace, key, parent))
+            failpoints.hit("puller", "unpack", "before")
             self._apply(layer, diff_id, Path(place["upper"]), [Path(path) for path in place["lowers"]])
+            failpoints.hit("puller", "unpack", "applied")
             self._actor.call(m.SnapshotsCommit(self._namespace, key, name), limit=300)
+            failpoints.hit("puller", "unpack", "after")
         self._moved(digest, "done", layer.size, layer.size)
 
     def _is_unpacked(self, name: str) -> bool:

@@ -34,6 +34,7 @@ COMMANDS = {
     "events": "print what happens",
     "actors": "show the daemon's processes as a tree",
     "info": "show what the daemon works with",
+    "chaos": "make things go wrong, to see that they heal",
     "version": "show the versions of actr and the daemon",
     "completion": "print the completion script for a shell",
 }

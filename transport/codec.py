@@ -34,7 +34,10 @@ def unpack(data: bytes) -> Any:
     if len(data) > MAX_BODY:
         raise ProtocolError(f"message of {len(data)} bytes is larger than {MAX_BODY}")
     try:
-        value = msgpack.unpackb(data, raw=False, strict_map_key=True, ext_hook=_refuse_extension)
+        value = msgpack.unpackb(
+            data, raw=False, object_hook=_check_map, list_hook=_check_list, ext_hook=_refuse_extension
+        )
+        _check_list((value,))
     except (ValueError, TypeError, RecursionError) as error:
         raise ProtocolError(f"not msgpack: {type(error).__name__}: {error}"[:200]) from error
     if len(data) > MAX_DEPTH:  # a shorter one cannot nest deeper
@@ -44,6 +47,22 @@ def unpack(data: bytes) -> Any:
 
 def _refuse_extension(code: int, _data: bytes) -> Any:
     raise ValueError(f"extension type {code} is not part of the profile")
+
+
+def _check_map(value: dict[Any, Any]) -> dict[Any, Any]:
+    for key in value:
+        if type(key) is not str:
+            raise ValueError("a map with a key that is no string")  # noqa: TRY004  # all say the same
+    _check_list(value.values())
+    return value
+
+
+def _check_list(value: Any) -> Any:
+    """Timestamps are an extension that msgpack decodes by itself."""
+    for inner in value:
+        if type(inner) is msgpack.Timestamp:
+            _refuse_extension(-1, b"")
+    return value
 
 
 def _check_depth(value: Any) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 MOST_DESCRIPTORS = 253
 """What the kernel takes in one message (SCM_MAX_FD)."""
 
+_SO_SNDBUFFORCE = 32  # asm-generic/socket.h; the standard library does not name it
 _NUMBER = struct.Struct("=i")
 _CREDENTIALS = struct.Struct("=iII")
 
@@ -30,6 +31,11 @@ class Peer:
 def socket_pair() -> tuple[socket.socket, socket.socket]:
     """Two connected ends, close-on-exec, that keep message boundaries."""
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def enlarge_queue(connection: socket.socket, size: int) -> None:
+    """Let about `size` bytes wait for the other end, beyond what the system allows others. Root only."""
+    connection.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, size)
 
 
 def send(connection: socket.socket, payload: bytes, descriptors: Sequence[int] = ()) -> None:

@@ -24,9 +24,9 @@ def _prctl(option: int, argument: int | bytes) -> None:
     checked(libc.prctl, ctypes.c_int(option), value, zero, zero, zero)
 
 
-def set_child_subreaper() -> None:
+def set_child_subreaper(*, on: bool = True) -> None:
     """From now on orphaned descendants become children of this process. Not inherited by fork."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    _prctl(_PR_SET_CHILD_SUBREAPER, int(on))
 
 
 def set_parent_death_signal(number: int) -> None:

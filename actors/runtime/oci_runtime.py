@@ -188,38 +188,48 @@ def _is_error(entry: dict[str, Any]) -> bool:
     return "msg" in entry and entry.get("level") in {"error", "fatal", "panic"}
 
 
-# In order: the first that occurs in the text decides. The texts are runc's, crun's, and the kernel's own.
+# Matched at the start of a message, where no program or path that the caller named can stand. The texts are
+# those of runc and crun.
 _KINDS: tuple[tuple[str, str], ...] = (
-    (r"container does not exist", "not_found"),
-    (r"(error opening file .*/status|cannot open directory .*)\W*: No such file or directory", "not_found"),
-    (r"container .*does not exist", "not_found"),
-    (r"already exists|ID already in use|container with id exists", "already_exists"),
-    (r"process already finished|no such process|container not running|not running", "not_found"),
-    (
-        r"cannot (start|exec|pause|resume|delete|kill)|is not (in )?(stopped|paused|created|running)",
-        "failed_precondition",
-    ),
+    (r"container (.* )?does not exist", "not_found"),
+    (r"(error opening file .*/status|cannot open directory).*: no such file", "not_found"),
+    (r"container .*already exists|container with id exists", "already_exists"),
+    (r"(the )?container (\S+ )?(is )?not running|(kill container|open pidfd): no such process", "gone"),
+    (r"process already finished|no such process", "gone"),
+    (r"cannot (start|exec|pause|resume|delete|kill) ", "failed_precondition"),
+    (r"(the )?container (\S+ )?(is )?not (paused|in )|cannot open .*exec\.fifo", "failed_precondition"),
 )
+_PREFIX = r"((runc \w+|exec) failed: )?"
 _STARTS: tuple[tuple[str, int], ...] = (
     (r"not a directory", 127),
     (r"permission denied|is a directory|executable.*operation not permitted", 126),
     (r"executable file not found|executable file .* not found|no such file or directory", 127),
 )
+_STARTING = frozenset({"run", "create", "start", "exec"})
 _ABOUT_PROGRAM = re.compile(r"exec|chdir|cwd|unable to start container process", re.IGNORECASE)
 
 
 def failure(verb: str, messages: Iterable[str], stderr: bytes = b"") -> RuntimeCommandError:
     """The error that a failed command stands for, from its log and, when that is empty, what it printed.
 
-    Exit codes are for `run`, `create`, `start` and `exec`, whose program could not be executed.
+    Signalling a process that is gone is `not_found`; any other verb on it is `failed_precondition`. Exit
+    codes are for `run`, `create`, `start` and `exec`, whose program could not be executed.
     """
-    text = "; ".join(dict.fromkeys(messages)) or stderr[:_MOST_TEXT].decode(errors="replace").strip()
-    text = " ".join(text.split())[:_MOST_TEXT]
-    code = next((kind for pattern, kind in _KINDS if re.search(pattern, text, re.IGNORECASE)), "internal")
-    exit_code = _exit_code(text) if verb in {"run", "create", "start", "exec"} else None
-    if exit_code is not None and code in {"internal", "failed_precondition"}:
+    parts = list(dict.fromkeys(messages)) or [stderr[:_MOST_TEXT].decode(errors="replace")]
+    text = " ".join("; ".join(parts).split())[:_MOST_TEXT]
+    code = next((kind for part in parts if (kind := _kind(part, verb))), "internal")
+    exit_code = _exit_code(text) if code == "internal" and verb in _STARTING else None
+    if exit_code is not None:
         code = "invalid_argument"
     return RuntimeCommandError(text or f"the runtime's {verb} failed and gave no reason", code, exit_code)
+
+
+def _kind(text: str, verb: str) -> str | None:
+    for pattern, kind in _KINDS:
+        if re.match(_PREFIX + pattern, text, re.IGNORECASE):
+            gone = "not_found" if verb == "kill" else "failed_precondition"
+            return gone if kind == "gone" else kind
+    return None
 
 
 def _exit_code(text: str) -> int | None:

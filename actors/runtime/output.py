@@ -116,6 +116,9 @@ class Reader:
     def next(self, limit: int) -> tuple[Chunk, bytes] | None:
         """The next bytes, at most `limit` of them; None when there are no more for now."""
         for at, end, stream, _ in _records(self._index, self._position):
+            if stream not in NAMES:  # a power cut leaves zeros where a record was on its way
+                self._position += _RECORD.size
+                continue
             start = max(self._ends[stream], self._wanted[stream])
             if start >= end:
                 self._passed(stream, end)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from actors import failpoints
 from actors.linux import process
 from actors.settings import Settings
 from actors.zygote.control import Closed, Control
@@ -58,16 +59,24 @@ def begin(birth: Birth, program: Program, zygote: int) -> NoReturn:
     code = 1
     try:
         _cut_ties(birth, zygote)
+        failpoints.begin(birth.address)
         program(birth)
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException as error:  # noqa: BLE001  # the last place where it can be told
-        traceback.print_exc()
         _last_words(birth, f"{type(error).__name__}: {error}")
+        traceback.print_exc()
     finally:
+        _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """Whatever becomes of the output: a child that returned from here would go on as a second zygote."""
+    try:
         sys.stdout.flush()
         sys.stderr.flush()
+    finally:
         os._exit(code)
 
 
@@ -81,12 +90,22 @@ def _cut_ties(birth: Birth, zygote: int) -> None:
     process.set_name(birth.name.rpartition("/")[2] if birth.kind == "container" else birth.name)
     if birth.survives:
         process.set_child_subreaper()
+        _wait_for_go(birth)
     else:
         process.set_parent_death_signal(signal.SIGKILL)
         if os.getppid() != zygote:  # it died before the line above took effect
             os._exit(1)
     faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1, all_threads=True)  # asked for when we seem to hang
     gc.enable()
+
+
+def _wait_for_go(birth: Birth) -> None:
+    """One that the next zygote could not find in its table of children must never begin."""
+    try:
+        birth.control.receive()
+    except Closed:
+        os._exit(1)
 
 
 def _last_words(birth: Birth, reason: str) -> None:

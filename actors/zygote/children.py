@@ -6,6 +6,7 @@ announced, lets the next zygote find it again (pid and start time, so that a reu
 
 import contextlib
 import json
+import logging
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from urllib.parse import quote
 
 from actors.linux.pidfd import Process
 from actors.zygote.control import Control
+
+log = logging.getLogger("zygote")
 
 
 @dataclass(slots=True)
@@ -64,12 +67,15 @@ class Children:
     incarnations: dict[str, int] = field(default_factory=dict)
 
     def add(self, child: Child) -> None:
-        """Enter a child; one that survives is on disk when this returns."""
+        """Enter a child; one that survives is on disk when this returns, if there is room."""
         self.by_pid[child.process.pid] = child
         self.by_name[child.name] = child
         self.incarnations[child.name] = child.inc
         if child.survives:
-            _write(self._file(child.name), child.to_dict())
+            try:
+                _write(self._file(child.name), child.to_dict())
+            except OSError as error:
+                log.error("%s would not be found by the next zygote: %s", child.name, error)  # noqa: TRY400
 
     def remove(self, child: Child) -> None:
         """Strike a child that has ended and close what belonged to it."""
@@ -89,11 +95,14 @@ class Children:
         self.directory.mkdir(mode=0o700, exist_ok=True)
         found = []
         for path in sorted(self.directory.iterdir()):
+            if path.name.startswith("."):  # half written
+                path.unlink()
+                continue
             try:
                 fields = json.loads(path.read_text())
                 process = Process(fields.pop("pid"), fields.pop("start"))
                 child = Child(process=process, pidfd=process.open(), **fields)
-            except (ProcessLookupError, ValueError, KeyError, TypeError):
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
                 path.unlink()
                 continue
             found.append(child)
@@ -105,6 +114,6 @@ class Children:
 
 def _write(path: Path, fields: dict[str, Any]) -> None:
     """Whole or not at all. No fsync: what it describes does not outlive a power cut either."""
-    temporary = path.with_suffix(".new")
+    temporary = path.with_name(f".{path.name}")  # no child's name begins so
     temporary.write_text(json.dumps(fields))
     temporary.rename(path)

@@ -5,8 +5,10 @@ It does not depend on the router: restarts work while the bus is down.
 
 A child says (key `op`):
     ready                                the start has succeeded
+    pong                                 the mailbox thread works
+    busy        seconds                  it will work on one thing for so long; 0 when it has done so
     last_words  reason                   why it is about to exit (text, shown in reports)
-    exit_of     pid start                asks how an orphan ended; answered `{"status": int|null, "at": ns}`
+    exit_of     pid start                asks how an orphan ended
     keep        key                      keep the descriptors that come with it while I may be away
     drop        key                      close them
     exit_taken  pid start                that exit has been journalled, the zygote may forget it
@@ -15,8 +17,14 @@ The supervisor also says:
     kill        name inc signal
     children                             answered by the event `children`
     up                                   the whole tree has started
-The zygote tells the supervisor (key `ev`): children (list and
-incarnations), spawned, ready, exited, shutdown.
+    failpoint   name action              for the zygote and whoever it forks from now on
+The zygote says to each child (key `op`):
+    go                                   to one that may survive it: you are written down
+    ping                                 answered by `pong`
+    exit        pid start status at      answers `exit_of`; status is null when it is not known
+    stranger                             to one that came back, but is not in the table: its name is taken
+and to the supervisor (key `ev`): adopt and incarnations (as often as it takes), children (that is all of
+them), spawned, ready, hung, exited, shutdown.
 """
 
 import json
@@ -66,22 +74,32 @@ class Control:
         return message
 
     def receive_with(self) -> tuple[Message, list[int]]:
-        """Wait for one message and its descriptors, which are the caller's from now on. Raises Closed."""
+        """Wait for one message and its descriptors, which are the caller's from now on.
+
+        Raises:
+            Closed: the other end is gone.
+            ValueError, TypeError: what came is no message; the next one can be received.
+        """
         try:
             payload, received = descriptors.receive(self.socket, MAX_DATAGRAM)
         except (ConnectionResetError, EOFError) as error:
             raise Closed from error
-        message: Message = json.loads(payload)
-        return message, received
-
-    def ask(self, **message: Any) -> Message:
-        """Send a question and wait for its answer. Not for the supervisor, to whom events come between."""
-        self.send(**message)
-        return self.receive()
+        try:
+            return _message(payload), received
+        except (ValueError, TypeError, RecursionError):
+            descriptors.close_all(received)
+            raise
 
     def close(self) -> None:
         """Close this end; doing it twice is fine."""
         self.socket.close()
+
+
+def _message(payload: bytes) -> Message:
+    message = json.loads(payload)
+    if not isinstance(message, dict) or not isinstance(message.get("op", message.get("ev")), str):
+        raise TypeError("a control message is an object with a word for its purpose")
+    return message
 
 
 def pair() -> tuple[Control, Control]:

@@ -7,12 +7,14 @@ zygote leaves a zombie to init, killed after it a file.
 
 import contextlib
 import json
+import logging
 import time
 from collections import OrderedDict
 from pathlib import Path
 
 from actors.linux.pidfd import Process
 
+log = logging.getLogger("zygote")
 MAX_KEPT = 4096
 """Most orphans are helpers that nobody asks about; the oldest are forgotten first."""
 
@@ -36,7 +38,10 @@ class Exits:
     def keep(self, process: Process, status: int) -> None:
         """Write a status down; the caller reaps afterwards."""
         at = time.time_ns()
-        self._file(process).write_text(json.dumps([status, at]))
+        try:
+            self._file(process).write_text(json.dumps([status, at]))
+        except OSError as error:
+            log.error("the exit of process %d is kept in memory only: %s", process.pid, error)  # noqa: TRY400
         self._kept[process] = (status, at)
         while len(self._kept) > MAX_KEPT:
             self.forget(next(iter(self._kept)))

@@ -1,7 +1,8 @@
-"""The zygote's loop: fork and kill on the supervisor's word, reap, pass on who ended.
+"""The zygote's loop: fork and kill on the supervisor's word, reap, pass on who ended and who hangs.
 
-One selector over the control channels, the pidfds of adopted children and a wake-up pipe for signals.
-Whatever comes in is small; nothing here waits for anything else.
+One selector over the control channels, the pidfds of adopted children, the door at which these register,
+and a wake-up pipe for signals. Whatever comes in is small; nothing here waits for anything else, also not
+for a child that does not read what it is told.
 """
 
 import logging
@@ -13,17 +14,24 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from actors import failpoints
 from actors.linux import descriptors, pidfd, process
 from actors.linux.pidfd import Process
 from actors.settings import Settings
 from actors.zygote.birth import Birth, Program, begin
 from actors.zygote.children import Child, Children
-from actors.zygote.control import Closed, Message, pair
+from actors.zygote.control import Closed, Control, Message, pair
+from actors.zygote.door import Door
 from actors.zygote.exits import Exits
+from actors.zygote.heartbeat import Heartbeats
 
 SUPERVISOR = "supervisor"
 RESPAWN_LIMIT = 5.0  # seconds between two starts of a supervisor that dies at once
 STOP_LIMIT = 30.0  # seconds that an orderly stop may take
+DUMP_LIMIT = 1.0  # seconds that a supervisor that hangs gets to write its stacks down
+ROUND_MAX = 5.0  # seconds between two rounds of heartbeats, and of word to systemd, at most
+QUEUE = 4 << 20  # bytes that may wait for the supervisor
+MANY = 200  # children told of in one message
 log = logging.getLogger("zygote")
 
 
@@ -36,12 +44,20 @@ class Zygote:
         programs: Mapping[str, Program],
         instance: str,
         on_up: Callable[[], None],
+        on_round: Callable[[], None],
     ) -> None:
-        """Take over what an earlier zygote left; `on_up` is called when the whole tree has started."""
+        """Take over what an earlier zygote left.
+
+        `on_up` is called when the whole tree has started, `on_round` every few seconds.
+        """
         self._settings = settings
         self._programs = programs
         self._instance = instance
         self._on_up = on_up
+        self._on_round = on_round
+        self._heartbeats = Heartbeats(settings.supervision_hang_after)
+        self._round_at = 0.0
+        self._kill_supervisor_at = 0.0
         self._selector = selectors.DefaultSelector()
         self._exits = Exits(settings.state / "exits")
         self._children = Children(settings.state / "children")
@@ -59,6 +75,8 @@ class Zygote:
         wakeup = self._listen_for_signals()
         for child in self._children.survivors():
             self._adopt(child)
+        door = Door(self._settings.zygote_socket)
+        self._selector.register(door.socket, selectors.EVENT_READ, lambda: self._admit(door))
         self._respawn()
         while not self._done:
             for key, _ in self._selector.select(self._timeout()):
@@ -88,11 +106,13 @@ class Zygote:
         if name in self._children.by_name:
             log.error("%s is running already, not started again", name)
             return
+        program = self._programs[kind]  # in the child, an unknown kind would be found out too late
         inc = self._children.incarnations.get(name, 0) + 1
         ours, theirs = pair()
         birth = Birth(name, inc, kind, self._settings, theirs, self._instance, args, survives)
         zygote = os.getpid()
         try:
+            failpoints.hit("zygote", "spawn", "before")
             pid = os.fork()
         except OSError as error:
             ours.close()
@@ -101,18 +121,49 @@ class Zygote:
             self._tell(ev="exited", name=name, inc=inc, pid=0, status=None, reason=f"cannot fork: {error}")
             return
         if pid == 0:
-            begin(birth, self._programs[kind], zygote)
+            begin(birth, program, zygote)
+        failpoints.hit("zygote", "spawn", "forked")
         theirs.close()
-        child = Child(name, inc, kind, args, survives, Process.of(pid), ours, since=time.time())
+        child = Child(name, inc, kind, args, survives, Process.of(pid), since=time.time())
         self._children.add(child)
-        self._selector.register(ours.socket, selectors.EVENT_READ, lambda: self._hear(child))
-        self._tell(ev="spawned", name=name, inc=inc, pid=pid)
+        self._heartbeats.born(pid, time.monotonic(), many=survives)
+        if name == SUPERVISOR:
+            descriptors.enlarge_queue(ours.socket, QUEUE)
+        self._connect(child, ours)
+        failpoints.hit("zygote", "spawn", "recorded")
+        if survives:
+            self._send(ours, op="go")
+        failpoints.hit("zygote", "spawn", "after")
+        if name != SUPERVISOR:
+            self._tell(ev="spawned", name=name, inc=inc, pid=pid)
+
+    def _connect(self, child: Child, control: Control) -> None:
+        control.socket.setblocking(False)
+        child.control = control
+        self._selector.register(control.socket, selectors.EVENT_READ, lambda: self._hear(child))
 
     def _adopt(self, child: Child) -> None:
         child.ready = True  # it has been at work since before this zygote
         log.info("adopted %s, pid %d", child.name, child.process.pid)
         self._children.add(child)
+        self._heartbeats.born(child.process.pid, time.monotonic(), many=True)
         self._selector.register(child.pidfd, selectors.EVENT_READ, lambda: self._adopted_ended(child))
+
+    def _admit(self, door: Door) -> None:
+        """One that an earlier zygote forked has found us."""
+        knocked = door.accept()
+        if knocked is None:
+            return
+        pid, control = knocked
+        child = self._children.by_pid.get(pid)
+        if child is None or child.pidfd < 0 or pidfd.has_exited(child.pidfd):
+            log.error("process %d is not in the table of children; it is told to end", pid)
+            self._send(control, op="stranger")
+            control.close()
+            return
+        self._hang_up(child)
+        self._connect(child, control)
+        self._heartbeats.listens(pid)
 
     def _adopted_ended(self, child: Child) -> None:
         self._selector.unregister(child.pidfd)
@@ -124,8 +175,11 @@ class Zygote:
             pid, status = found
             child = self._children.by_pid.get(pid)
             if child is None:
+                failpoints.hit("zygote", "exit", "before")
                 self._exits.keep(Process.of(pid), status)
+                failpoints.hit("zygote", "exit", "kept")
                 process.reap(pid)
+                failpoints.hit("zygote", "exit", "after")
                 continue
             process.reap(pid)
             if child.pidfd < 0:
@@ -136,6 +190,7 @@ class Zygote:
             self._drain(child)
             self._hang_up(child)
         self._children.remove(child)
+        self._heartbeats.gone(child.process.pid)
         if status == 0:  # it will not be back for them
             self._clear_shelves(child.name)
         log.log(
@@ -154,15 +209,9 @@ class Zygote:
 
     def _drain(self, child: Child) -> None:
         """What it said before it ended still counts."""
-        control = child.control
-        if control is None:
-            return
-        control.socket.setblocking(False)
         try:
-            while True:
-                message, received = control.receive_with()
-                self._keep(child, message, received)
-                self._obey(child, message)
+            while child.control is not None:
+                self._hear_one(child, child.control)
         except (Closed, BlockingIOError):
             return
 
@@ -178,11 +227,18 @@ class Zygote:
         if child.control is None:
             return
         try:
-            message, received = child.control.receive_with()
-            self._keep(child, message, received)
-            self._obey(child, message)
+            self._hear_one(child, child.control)
+        except BlockingIOError:
+            return
         except Closed:
             self._hang_up(child)
+
+    def _hear_one(self, child: Child, control: Control) -> None:
+        """Take one message; one that makes no sense is no reason to end. Raises Closed, BlockingIOError."""
+        try:
+            message, received = control.receive_with()
+            self._keep(child, message, received)
+            self._obey(child, message)
         except (ValueError, KeyError, TypeError) as error:
             log.error("%s sent a control message that makes no sense: %s", child.name, error)  # noqa: TRY400
 
@@ -204,7 +260,12 @@ class Zygote:
         match message["op"]:
             case "ready":
                 child.ready = True
+                self._heartbeats.listens(child.process.pid)
                 self._tell(ev="ready", name=child.name, inc=child.inc, pid=child.process.pid)
+            case "pong":
+                self._heartbeats.answered(child.process.pid)
+            case "busy":
+                self._heartbeats.busy(child.process.pid, time.monotonic() + float(message["seconds"]))
             case "last_words":
                 child.reason = str(message["reason"])
             case "exit_of":
@@ -224,8 +285,11 @@ class Zygote:
                 if target is not None and target.inc == message["inc"] and target.process.exists():
                     os.kill(target.process.pid, message["signal"])
             case "children":
-                others = [other.to_dict() for other in self._children.by_pid.values() if other is not child]
-                self._tell(ev="children", children=others, incarnations=self._children.incarnations)
+                self._heartbeats.listens(child.process.pid)  # ready only once there is a router
+                self._tell_children(child)
+            case "failpoint" if failpoints.active is not None:
+                action = failpoints.parse_action(message["action"])
+                failpoints.active.set(message["name"], action, shared=True)
             case "up":
                 self._respawn_delay = 0.0
                 self._on_up()
@@ -234,7 +298,41 @@ class Zygote:
         self._reap()
         status, at = self._exits.find(wanted) or (None, 0)
         if child.control is not None:
-            child.control.send(status=status, at=at)
+            fields = {"pid": wanted.pid, "start": wanted.start_time, "status": status, "at": at}
+            self._send(child.control, op="exit", **fields)
+
+    def _send(self, control: Control, **message: Any) -> bool:
+        """False when there is no room; nobody waits for one that does not read."""
+        try:
+            control.send(**message)
+        except BlockingIOError:
+            return False
+        except (Closed, OSError):
+            return True  # it has ended, or is about to
+        return True
+
+    # Heartbeats
+
+    def _round(self) -> None:
+        """Ask whoever is due, pass on who has not answered in time."""
+        now = time.monotonic()
+        self._round_at = now + min(ROUND_MAX, self._heartbeats.interval)
+        asked, hanging = self._heartbeats.round(now)
+        for pid in asked:
+            control = self._children.by_pid[pid].control
+            if control is not None:
+                self._send(control, op="ping")
+        for pid in hanging:
+            self._hangs(self._children.by_pid[pid])
+        self._on_round()
+
+    def _hangs(self, child: Child) -> None:
+        log.error("%s (pid %d) hangs", child.name, child.process.pid)
+        if child.name != SUPERVISOR:
+            self._tell(ev="hung", name=child.name, inc=child.inc)
+        elif not self._kill_supervisor_at:
+            self._kill_supervisor_at = time.monotonic() + DUMP_LIMIT
+            os.kill(child.process.pid, signal.SIGUSR1)
 
     # The supervisor
 
@@ -243,18 +341,33 @@ class Zygote:
         supervisor = self._children.by_name.get(SUPERVISOR)
         if supervisor is None or supervisor.control is None:
             return
-        try:
-            supervisor.control.send(**event)
-        except Closed:
-            return
+        if not self._send(supervisor.control, **event):
+            log.error("the supervisor does not listen to what it is told; it is killed")
+            self._kill_supervisor()
+
+    def _tell_children(self, supervisor: Child) -> None:
+        """Everything that a new supervisor has to know, in messages of bearable size."""
+        others = [child.to_dict() for child in self._children.by_pid.values() if child is not supervisor]
+        known = list(self._children.incarnations.items())
+        for first in range(0, len(others), MANY):
+            self._tell(ev="adopt", children=others[first : first + MANY])
+        for first in range(0, len(known), MANY):
+            self._tell(ev="incarnations", incarnations=dict(known[first : first + MANY]))
+        self._tell(ev="children")
+
+    def _kill_supervisor(self) -> None:
+        supervisor = self._children.by_name.get(SUPERVISOR)
+        if supervisor is not None:
+            os.kill(supervisor.process.pid, signal.SIGKILL)
 
     def _respawn(self) -> None:
-        self._respawn_at = 0.0
+        self._respawn_at = self._kill_supervisor_at = 0.0
         self._spawn(SUPERVISOR, SUPERVISOR, {"zygote_since": self._since}, survives=False)
         if self._stop_by:
             self._tell(ev="shutdown")
 
     def _supervisor_ended(self, status: int | None) -> None:
+        self._kill_supervisor_at = 0.0
         if self._stop_by and status == 0:
             self._done = True
             return
@@ -269,9 +382,9 @@ class Zygote:
         self._stop_by = time.monotonic() + STOP_LIMIT
         self._tell(ev="shutdown")
 
-    def _timeout(self) -> float | None:
-        waits = [at - time.monotonic() for at in (self._stop_by, self._respawn_at) if at]
-        return max(0.0, min(waits)) if waits else None
+    def _timeout(self) -> float:
+        times = (self._round_at, self._stop_by, self._respawn_at, self._kill_supervisor_at)
+        return max(0.0, min(at for at in times if at) - time.monotonic()) if any(times) else 0.0
 
     def _check_time(self) -> None:
         now = time.monotonic()
@@ -285,3 +398,7 @@ class Zygote:
             self._done = True
         elif self._respawn_at and now >= self._respawn_at:
             self._respawn()
+        if self._kill_supervisor_at and now >= self._kill_supervisor_at:
+            self._kill_supervisor()
+        if now >= self._round_at:
+            self._round()

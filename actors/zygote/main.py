@@ -12,7 +12,7 @@ import sys
 import uuid
 from pathlib import Path
 
-from actors import __version__
+from actors import __version__, failpoints
 from actors.linux.libc import one_malloc_arena
 from actors.settings import LOG_LEVELS, Settings, SettingsError, load
 from actors.zygote import place
@@ -27,7 +27,9 @@ def main() -> None:
     try:
         settings = _settings()
         locks = place.take(settings)
-    except (SettingsError, place.PlaceError) as error:
+        if settings.failpoints:
+            failpoints.enable_from_environment(settings.state / "failpoints")
+    except (SettingsError, place.PlaceError, failpoints.FailpointError) as error:
         sys.exit(f"actord: {error}")
     logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT)
     logging.raiseExceptions = False  # a log that cannot be written must not stop an actor
@@ -48,6 +50,9 @@ def _settings() -> Settings:
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="see etc/actord.toml for the keys")
     parser.add_argument("--node", help="name of this host (default: its host name)")
     parser.add_argument("--log-level", choices=LOG_LEVELS)
+    parser.add_argument(
+        "--failpoints", action="store_true", default=None, help="let faults be injected: for tests"
+    )
     parser.add_argument("--version", action="version", version=f"actord {__version__}")
     given = vars(parser.parse_args())
     return load(given.pop("config"), **given)
@@ -68,7 +73,8 @@ def _run(settings: Settings) -> None:
         log.info("actord %s is up: %s", __version__, settings.router_socket)
         _notify("READY=1")
 
-    Zygote(settings, programs, instance, on_up).run()
+    on_round = (lambda: _notify("WATCHDOG=1")) if os.environ.get("WATCHDOG_USEC") else lambda: None
+    Zygote(settings, programs, instance, on_up, on_round).run()
     _notify("STOPPING=1")
 
 

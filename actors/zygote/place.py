@@ -26,7 +26,12 @@ def take(settings: Settings) -> list[int]:
     """
     if os.geteuid() != 0:
         raise PlaceError("it makes mounts, namespaces and cgroups, and so must run as root; try sudo")
-    locks = [_lock(settings.root, 0o700), _lock(settings.state, 0o711)]
+    locks = [_lock(settings.root, 0o700)]
+    try:
+        locks.append(_lock(settings.state, 0o711))
+    except PlaceError:
+        os.close(locks[0])
+        raise
     for directory in (settings.state / "containers", settings.state / "runtime"):
         directory.mkdir(mode=0o700, exist_ok=True)
     return locks

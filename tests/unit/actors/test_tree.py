@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from actors.actor import Actor
-from actors.messages import OPERATIONS, owned_by
+from actors.messages import ANY, OPERATIONS, owned_by
 from actors.tree import PROGRAMS, TREE
 
 
@@ -17,8 +17,12 @@ def test_each_actor_has_a_method_for_each_operation_it_owns(kind):
     assert missing == []
 
 
+def test_each_actor_has_a_method_for_each_operation_that_any_accepts():
+    assert [name for name in owned_by(ANY) if not hasattr(Actor, name.replace(".", "_"))] == []
+
+
 def test_each_operation_has_an_owner_that_exists():
-    assert {one.owner for one in OPERATIONS.values()} <= _classes().keys()
+    assert {one.owner for one in OPERATIONS.values()} <= _classes().keys() | {"any"}
 
 
 def test_each_child_of_the_tree_has_a_program():

@@ -1,0 +1,83 @@
+"""bin/chaos: draw or read a schedule, carry it out, report, and end with 1 when something did not hold."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from chaos import report, schedule
+from chaos.findings import Findings
+from chaos.runner import Run
+from chaos.sabotage import WAYS
+from chaos.scene import Scene
+
+
+def options() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="chaos", description="hurt a daemon under load; check what must hold"
+    )
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--faults", type=int, default=200, help="how many faults (default: 200)")
+    parser.add_argument("--seconds", type=float, default=3600.0, help="begin no step after so long")
+    parser.add_argument("--replay", type=Path, metavar="FILE", help="carry out this schedule")
+    parser.add_argument(
+        "--report", type=Path, metavar="DIR", help="where reports go (default: a new directory)"
+    )
+    parser.add_argument("--kinds", default="", help="only these kinds of fault, separated by commas")
+    parser.add_argument("--break", dest="sabotaged", choices=WAYS, default="", help="to see a check fail")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """The exit code: 0 when everything held, 1 when not."""
+    given = options()
+    directory = given.report or Path(tempfile.mkdtemp(prefix="actord-chaos-report-"))
+    directory.mkdir(parents=True, exist_ok=True)
+    seed, steps = schedule.read(given.replay) if given.replay else (given.seed, drawn(given))
+    path = directory / "schedule.json"
+    schedule.write(path, seed, steps)
+    place = Path(tempfile.mkdtemp(prefix="chaos-"))
+    findings = Findings()
+    how = {"seed": seed, "replay": f"bin/chaos --replay {path}"}
+    try:
+        with Scene(place, findings, seed) as scene:
+            findings.restart()
+            Run(scene, seed, given.sabotaged).perform(steps, given.seconds)
+    finally:
+        shutil.copyfile(place / "log", directory / "actord.log")
+        shutil.rmtree(place, ignore_errors=True)
+        report.write(directory, findings, how)
+    return conclude(directory, findings, how)
+
+
+def drawn(given: argparse.Namespace) -> list[schedule.Step]:
+    """A new schedule."""
+    wanted = [kind for kind in given.kinds.split(",") if kind]
+    kinds = {kind: schedule.KINDS.get(kind) or 10 for kind in wanted} or schedule.KINDS
+    return schedule.draw(given.seed, given.faults, kinds)
+
+
+def conclude(directory: Path, findings: Findings, how: dict[str, object]) -> int:
+    """Print what there is to say."""
+    found = report.summary(findings, how)
+    print(report.text(found))
+    total, broken = findings.checked.total(), findings.broken.total()
+    print(f"\n{found['faults_total']} faults in {found['seconds']} s; checked {total} times, broken {broken}")
+    print(f"reports: {directory}")
+    if not broken:
+        return 0
+    first = findings.violations[0]
+    print(f"first: step {first.step}, {first.at:.1f} s: {first.invariant}: {first.text}")
+    print(f"seed {how['seed']}; replay: {how['replay']}")
+    return 1
+
+
+if __name__ == "__main__":
+    if os.geteuid() != 0:
+        sys.exit("chaos: needs root, since it starts containers: sudo bin/chaos")
+    sys.exit(main())

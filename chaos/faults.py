@@ -1,0 +1,204 @@
+"""Carries out a fault: picks the processes, hurts them, takes back in time what does not end by itself."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from chaos import groups, processes
+from chaos.findings import Struck, Window
+from chaos.probing import Recovery
+from chaos.schedule import STATIC
+
+if TYPE_CHECKING:
+    from chaos.processes import Seen
+    from chaos.runs import Run
+    from chaos.scene import Scene
+    from chaos.schedule import Fault
+
+DEATH = 10.0  # seconds for a killed process to be gone
+
+
+class Nemesis:
+    """Strikes one scene. What it starts (timers, watches) is joined by `settle`."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene, self._findings = scene, scene.findings
+        self._threads: list[threading.Thread] = []
+        self._targeted: dict[str, Callable[[Fault, Seen, Struck], None]] = {
+            "kill": self._kill,
+            "pause": self._pause,
+            "freeze": self._freeze,
+            "descriptors": self._starve_descriptors,
+            "memory": self._starve_memory,
+        }
+        self._whole: dict[str, Callable[[Struck], None]] = {
+            "zygote": self._kill_zygote,
+            "everything": self._kill_everything,
+            "restart": self._restart,
+        }
+
+    def strike(self, step: int, fault: Fault) -> Struck | None:
+        """Do it; None when there is nothing of that kind right now."""
+        now = self._findings.now()
+        if fault.kind in self._whole:
+            struck = Struck(step, fault.kind, fault.kind, now)
+            self._findings.struck.append(struck)
+            self._whole[fault.kind](struck)
+            return struck
+        victim = self._pick(fault)
+        if victim is None:
+            return None
+        name, seen = victim
+        struck = Struck(step, fault.kind, name, now, fault.seconds)
+        self._findings.struck.append(struck)
+        self._targeted[fault.kind](fault, seen, struck)
+        return struck
+
+    def settle(self) -> None:
+        """Wait until what lasts is over and everybody is back, or has been given up."""
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
+
+    def _pick(self, fault: Fault) -> tuple[str, Seen] | None:
+        """The victim: its full name and its process."""
+        living = {one.comm: one for one in self._scene.processes()}
+        if fault.target == "container":
+            names = sorted(run.actor for run in self._scene.runs.open())
+        elif fault.target == "puller":
+            names = sorted(name for name in living if name.startswith("puller/"))
+        else:
+            names = [fault.target]
+        found = [(name, living[comm]) for name in names if (comm := processes.comm_of(name)) in living]
+        if not found and fault.target in ("container", "puller"):  # none right now: another victim
+            found = [(name, living[name]) for name in STATIC if name in living]
+        return found[int(fault.pick * len(found))] if found else None
+
+    # Faults of one actor
+
+    def _kill(self, _fault: Fault, seen: Seen, struck: Struck) -> None:
+        pidfd = _open(seen)
+        if pidfd < 0:
+            return
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        self._watch(struck, pidfd)
+
+    def _watch(self, struck: Struck, pidfd: int = -1) -> None:
+        if struck.actor.startswith("puller/"):  # its name is cut short, and it may have done its work
+            if pidfd >= 0:
+                os.close(pidfd)
+            return
+        recovery = Recovery(self._scene.socket, self._findings, struck, pidfd)
+        recovery.start()
+        self._threads.append(recovery)
+
+    def _pause(self, fault: Fault, seen: Seen, _struck: Struck) -> None:
+        pidfd = _open(seen)
+        if pidfd < 0:
+            return
+        signal.pidfd_send_signal(pidfd, signal.SIGSTOP)
+
+        def go_on() -> None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGCONT)
+            os.close(pidfd)
+
+        self._later(fault.seconds, go_on)
+
+    def _freeze(self, fault: Fault, seen: Seen, _struck: Struck) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            frozen = groups.Frozen(seen.pid)
+            self._later(fault.seconds, frozen.end)
+
+    def _starve_descriptors(self, fault: Fault, seen: Seen, struck: Struck) -> None:
+        """No further descriptor for a while."""
+        with contextlib.suppress(ProcessLookupError):
+            before = resource.prlimit(seen.pid, resource.RLIMIT_NOFILE)
+            limit = processes.descriptors(seen.pid)
+            resource.prlimit(seen.pid, resource.RLIMIT_NOFILE, (limit, before[1]))
+
+            def restore() -> None:
+                if processes.runs(seen.pid, seen.start):
+                    resource.prlimit(seen.pid, resource.RLIMIT_NOFILE, before)
+
+            self._starve(fault.seconds, struck, restore)
+
+    def _starve_memory(self, _fault: Fault, seen: Seen, struck: Struck) -> None:
+        """No further page: the kernel kills it as soon as it wants one."""
+        with contextlib.suppress(ProcessLookupError):
+            limited = groups.Limited(seen.pid)
+            self._starve(0.5, struck, limited.end)
+
+    def _starve(self, seconds: float, struck: Struck, end: Callable[[], None]) -> None:
+        window = Window(struck.at)
+        self._findings.starved.append(window)
+
+        def over() -> None:
+            end()
+            window.ended = self._findings.now() + 1.0  # what was refused is heard of a little later
+
+        self._later(seconds, over)
+
+    def _later(self, seconds: float, act: Callable[[], None]) -> None:
+        timer = threading.Timer(seconds, act)
+        timer.start()
+        self._threads.append(timer)
+
+    # Faults of the whole daemon
+
+    def _kill_zygote(self, struck: Struck) -> None:
+        """The zygote alone; its children but the container actors end with it."""
+        process = self._scene.daemon.process
+        if process is None:
+            return
+        before = self._unended()
+        process.kill()
+        process.wait(DEATH)
+        survivors = {one.comm for one in self._scene.processes()}
+        lost = {run.id for run in before if processes.comm_of(run.actor) not in survivors}
+        self._come_back(struck, lost)
+
+    def _kill_everything(self, struck: Struck) -> None:
+        lost = {run.id for run in self._unended()}
+        self._scene.daemon.kill_everything()
+        self._come_back(struck, lost)
+
+    def _restart(self, struck: Struck) -> None:
+        """Stop in order, start again."""
+        before = self._unended()
+        code = self._scene.daemon.stop()
+        self._findings.check("an orderly stop ends with 0", code == 0, f"the daemon ended with {code}")
+        survivors = {one.comm for one in self._scene.processes()}
+        self._come_back(struck, {run.id for run in before if processes.comm_of(run.actor) not in survivors})
+
+    def _unended(self) -> list[Run]:
+        return [run for run in self._scene.runs.open() if not run.ended]
+
+    def _come_back(self, struck: Struck, unwatched: set[str]) -> None:
+        """Start the daemon; who has no actor meanwhile, and ended, may end unknown."""
+        window = Window(struck.at, containers=set(unwatched))
+        self._findings.unwatched.append(window)
+        self._scene.restart()
+        struck.recovered = self._findings.now() - struck.at
+        for run in self._scene.runs.every():
+            if run.init[0] and processes.runs(*run.init):
+                window.alive.add(run.id)
+        window.ended = self._findings.now()
+
+
+def _open(seen: Seen) -> int:
+    """A pidfd of exactly that process; -1 when it is gone."""
+    try:
+        pidfd = os.pidfd_open(seen.pid)
+    except ProcessLookupError:
+        return -1
+    if not processes.runs(seen.pid, seen.start):
+        os.close(pidfd)
+        return -1
+    return pidfd

@@ -1,0 +1,103 @@
+"""What a run may leave behind: nothing. Counted before the load and after the last container is gone."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from chaos import processes
+
+if TYPE_CHECKING:
+    from chaos.asking import RecordingSession
+    from chaos.findings import Findings
+    from chaos.scene import Scene
+
+LEAKS: Final = "nothing is leaked"
+CALM_LIMIT: Final = 20.0  # seconds for what is under way to end
+EXITS_LIMIT: Final = 4096  # statuses of orphans that the zygote keeps, by design
+PASSING: Final = ("/exits/",)
+
+
+def holdings(scene: Scene, session: RecordingSession) -> dict[str, Any]:
+    """Everything that could be left, listed; of descriptors the number."""
+    actors = scene.actors(session)
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    state, root = scene.state, scene.root
+    return {
+        "descriptors": {name: processes.descriptors(one["pid"]) for name, one in actors.items()},
+        "processes": sorted(one.comm for one in processes.all_of(state)),
+        "mounts": sorted(line.split()[4] for line in mounts if str(scene.directory) in line),
+        "netns": _names(state / "netns"),
+        "cgroups": sorted(map(str, Path("/sys/fs/cgroup").glob("*/actord/c/*"))),
+        "zombies": processes.zombies(one.pid for one in processes.all_of(state)),
+        "state": _below(state),
+        "logs": _below(root / "logs"),
+        "ingests": _names(root / "content" / "ingest"),
+        "active snapshots": _active(scene, session),
+        "trash": _names(root / "snapshots" / "trash"),
+        "containers": [one["id"] for one in _list(session, "metadata", "containers.list", "containers")],
+    }
+
+
+def _names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir()) if directory.exists() else []
+
+
+def _below(directory: Path) -> list[str]:
+    found = (str(path) for path in directory.rglob("*"))
+    return sorted(path for path in found if not any(part in path for part in PASSING))
+
+
+def _list(session: RecordingSession, actor: str, op: str, key: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = session.ask(actor, op, {"namespace": "c"})[key]
+    return found
+
+
+def _active(scene: Scene, session: RecordingSession) -> list[str]:
+    """Snapshots that are not layers, and directories that no snapshot has."""
+    listed = _list(session, "snapshots", "snapshots.list", "snapshots")
+    extra = len(_names(scene.root / "snapshots" / "snapshots")) - len(listed)
+    return [one["key"] for one in listed if one["kind"] != "committed"] + ["unlisted"] * max(0, extra)
+
+
+def leaked(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """What is there after and was not before; descriptors may be fewer."""
+    found = []
+    for name, count in after["descriptors"].items():
+        allowed = before["descriptors"].get(name)
+        if allowed is None:
+            found.append(f"actor {name}")
+        elif count > allowed:
+            found.append(f"{count - allowed} descriptors of {name} ({allowed} before)")
+    for what, listed in after.items():
+        if what not in ("descriptors", "processes"):
+            more = [one for one in listed if one not in before[what]]
+            found += [f"{what}: {one}" for one in more[:5]]
+    if len(after["processes"]) > len(before["processes"]):
+        found.append(f"processes: {after['processes']} instead of {before['processes']}")
+    return found
+
+
+def calm(scene: Scene, session: RecordingSession) -> dict[str, Any]:
+    """The holdings once two looks agree and no transfer lingers, or at the latest after CALM_LIMIT."""
+    until = time.monotonic() + CALM_LIMIT
+    first = holdings(scene, session)
+    while True:
+        time.sleep(0.3)
+        second = holdings(scene, session)
+        lingering = any(name.startswith("puller/") for name in second["descriptors"]) or second["trash"]
+        if (first == second and not lingering and not second["zombies"]) or time.monotonic() > until:
+            return second
+        first = second
+
+
+def check(scene: Scene, session: RecordingSession, findings: Findings, before: dict[str, Any]) -> None:
+    """Compare until nothing is left, or the time is over."""
+    until = time.monotonic() + CALM_LIMIT
+    while (found := leaked(before, calm(scene, session))) and time.monotonic() < until:
+        time.sleep(0.3)
+    findings.check(LEAKS, not found, "; ".join(found))
+    kept = len(_names(scene.state / "exits"))
+    findings.check(LEAKS, kept <= EXITS_LIMIT, f"the zygote keeps {kept} exits")
+    findings.notes["exits kept by the zygote at the end"] = kept

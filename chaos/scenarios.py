@@ -1,0 +1,364 @@
+"""The load: clients that create, run, follow, exec, kill, pull and remove, and know what must come out."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from chaos.asking import RecordingSession, persist
+from chaos.runs import Run, counted, counting, kept_output, pid_and_start, sha256, ticking
+from cli.following import STDOUT, Output
+from cli.pull import pull
+from cli.rm import remove_container
+from cli.session import RefusedError
+from cli.start import start_once
+from transport.client import NotRunningError
+
+if TYPE_CHECKING:
+    from chaos.scene import Scene
+
+CODE: Final = "exit codes are right"
+OUTPUT: Final = "output is complete and in order"
+EXPECTED: Final = "operations end as they should"
+KEYED: Final = "each key has at most one effect"
+KEPT: Final = "what was answered is on record"
+EXIT_LIMIT: Final = 20.0  # seconds of one question after an exit; it is asked again
+KILLED: Final = 137
+
+
+class Worker(threading.Thread):
+    """One client of the load: one scenario after the other until told to stop."""
+
+    def __init__(self, scene: Scene, number: int, seed: int, stop: threading.Event) -> None:
+        super().__init__(name=f"load-{number}", daemon=True)
+        self.scene, self.findings, self.runs = scene, scene.findings, scene.runs
+        self.chance = random.Random(seed * 1000 + number)
+        self.stop = stop
+        self.number = number
+        self.session = RecordingSession(scene.socket, scene.findings)
+        self._serial = 0
+        self._mine: list[Run] = []
+
+    def run(self) -> None:
+        """Until told to stop; a scenario that has begun is brought to its end."""
+        scenarios: list[Callable[[], None]] = [
+            self.short,
+            self.created,
+            self.worked,
+            self.killed,
+            self.marked,
+        ]
+        weights = [5, 2, 4, 2, 2]
+        if self.number == 0:
+            scenarios, weights = [self.pulled, self.short], [4, 1]
+        while not self.stop.is_set():
+            self.attempt(self.chance.choices(scenarios, weights)[0])
+        self.session.close()
+
+    def attempt(self, scenario: Callable[[], None]) -> None:
+        """Run a scenario; what it did not expect is a violation, unless a resource was missing."""
+        began = self.findings.now()
+        try:
+            scenario()
+        except (RefusedError, NotRunningError) as error:
+            op = error.op if isinstance(error, RefusedError) else "connecting"
+            code = error.code if isinstance(error, RefusedError) else "not running"
+            excused = self.findings.was_starved(began, self.findings.now())
+            if excused:
+                self.findings.note(f"failed while a resource was missing: {op}: {code}")
+            self.findings.check(EXPECTED, excused, f"{_name(scenario)}: {op}: {code}: {error}")
+            self._clear()
+        else:
+            self.findings.check(EXPECTED, holds=True)
+
+    def _clear(self) -> None:
+        """Remove what a scenario that did not come to its end has left."""
+        for run in self._mine:
+            if run.over:
+                continue
+            run.may_end = True
+            try:
+                persist(partial(remove_container, self.session, run.id, force=True))
+            except (RefusedError, NotRunningError) as error:
+                gone = isinstance(error, RefusedError) and error.code == "not_found"
+                text = f"{run.name} cannot be removed: {error}"
+                if not self.findings.check(EXPECTED, gone, text):
+                    continue
+            run.over = True
+
+    # Scenarios
+
+    def short(self) -> None:
+        """A container that prints and ends by itself, followed to its end."""
+        run = self.make(self.chance.randint(0, 120), self.chance.randint(1, 4000), wanted="running")
+        self.finish(run)
+
+    def created(self) -> None:
+        """The same in single steps: create, list, start."""
+        run = self.make(self.chance.randint(0, 120), self.chance.randint(1, 300), wanted="stopped")
+        listed = persist(lambda: self.session.ask("metadata", "containers.list", {"namespace": "c"}))
+        found = [one["id"] for one in listed["containers"]]
+        self.findings.check(KEPT, run.id in found, f"container {run.name} was created and is not listed")
+        persist(lambda: start_once(self.session, run.actor))
+        run.started = True
+        self.finish(run)
+
+    def worked(self) -> None:
+        """A container that runs until it is told, with some execs."""
+        run = self.make(self.chance.randint(0, 120), 0, wanted="running")
+        self.learn_init(run)
+        for _ in range(self.chance.randint(1, 3)):
+            self.execute(run)
+        self.look_at_marks(run)
+        self.finish(run, stop=True)
+
+    def killed(self) -> None:
+        """A container that is killed, by signal or by stop."""
+        run = self.make(self.chance.randint(0, 120), 0, wanted="running")
+        self.learn_init(run)
+        run.may_end, run.code = True, KILLED
+        if self.chance.random() < 0.5:
+            persist(lambda: self.session.ask(run.actor, "tasks.stop", {"grace": 0.1}, limit=EXIT_LIMIT))
+        else:
+            self.signal(run)
+        self.finish(run)
+
+    def marked(self) -> None:
+        """An event with a key, said three times."""
+        key = self.chance.randbytes(12).hex()
+        body = {
+            "namespace": "c",
+            "topic": "/chaos/mark",
+            "key": key,
+            "body": {"key": key},
+            "at": time.time_ns(),
+        }
+        self.scene.marks.append(key)
+        for _ in range(3):
+            persist(lambda: self.session.ask("events", "events.publish", body))
+
+    def pulled(self) -> None:
+        """Fetch an image, look it up, and take all of it away again."""
+        image = self.chance.choice(self.scene.images)
+        persist(lambda: pull(self.session, image.name, quiet=True))
+        wish = {"namespace": "c", "name": image.name}
+        persist(lambda: self.session.ask("metadata", "images.get", wish))
+        if self.chance.random() < 0.7:
+            self.scene.forget(self.session, image)
+
+    # Steps
+
+    def make(self, code: int, lines: int, *, wanted: str) -> Run:
+        """Create a container."""
+        self._serial += 1
+        identity = self.chance.randbytes(32).hex()
+        name = f"w{self.number}-{self._serial}"
+        began = self.findings.now()
+        run = self.runs.add(Run(identity, name, code, lines, began, may_end=bool(lines)))
+        self._mine = [*(one for one in self._mine if not one.over), run]
+        script = counting(lines, code) if lines else ticking(code)
+        create(self.session, self.scene.busybox, run, script, wanted)
+        return run
+
+    def learn_init(self, run: Run) -> None:
+        """Ask until it runs."""
+        until = time.monotonic() + EXIT_LIMIT
+        while not run.init[0]:
+            state = persist(lambda: self.session.ask(run.actor, "tasks.state", {}))
+            if state["phase"] == "running":
+                run.init = pid_and_start(state["pid"])
+            elif state["phase"] in ("exited", "created") and (state["error"] or state["phase"] == "exited"):
+                excused = self.findings.was_starved(run.began, self.findings.now())
+                text = f"{run.name} did not come to run: {state['phase']} {state['error']}"
+                self.findings.check(EXPECTED, excused, text)
+                return
+            elif time.monotonic() > until:
+                self.findings.check(EXPECTED, holds=False, text=f"{run.name} is still {state['phase']}")
+                return
+            else:
+                time.sleep(0.02)
+
+    def execute(self, run: Run) -> None:
+        """One more process in it, which leaves a mark; asked for twice with the same id."""
+        mark, lines, code = (
+            self.chance.randbytes(8).hex(),
+            self.chance.randint(0, 500),
+            self.chance.randint(0, 99),
+        )
+        script = f"echo {mark} >> /marks; {counting(lines, code)}"
+        body = {"exec_id": mark, "args": ["sh", "-c", script]}
+        run.marks.append(mark)
+        began = self.findings.now()
+        try:
+            for _ in range(2):
+                persist(lambda: self.session.ask(run.actor, "tasks.exec", body, limit=EXIT_LIMIT))
+        except RefusedError as error:
+            if "cut off" not in str(error):
+                raise
+            self.findings.note("an exec's start was cut off by a crash")
+            return
+        self.follow_exec(run, mark, lines, code, began)
+
+    def follow_exec(self, run: Run, mark: str, lines: int, code: int, began: float) -> None:
+        """Its output and its end."""
+        printed = bytearray()
+        output = Output(self.session, run.actor, mark)
+        answer = persist(lambda: output.copy(lambda _stream, _at, piece: printed.extend(piece), follow=True))
+        unwatched = self.findings.was_unwatched(run.id, began)
+        self.check_output(f"exec {mark} in {run.name}", lines, bytes(printed), unwatched=unwatched)
+        found = answer.get("exit_code")
+        right = found == code or (found is None and unwatched)
+        text = f"exec {mark} in {run.name}: {found} instead of {code} (asked at {began:.1f} s)"
+        self.findings.check(CODE, right, text)
+
+    def check_output(self, whose: str, lines: int, printed: bytes, *, unwatched: bool) -> None:
+        """Whether that is all of it. What is in a pipe that nobody holds any more is lost: then a beginning."""
+        expected = counted(lines or printed.count(b"\n"))
+        right = sha256(printed) == sha256(expected)
+        if not right and unwatched and expected.startswith(printed):
+            self.findings.note("the end of an output was lost: it ended while nothing watched")
+            right = True
+        self.findings.check(OUTPUT, right, f"{whose} {_wrong(lines, printed)}")
+
+    def look_at_marks(self, run: Run) -> None:
+        """No exec has run twice."""
+        mark = self.chance.randbytes(8).hex()
+        printed = bytearray()
+        body = {"exec_id": mark, "args": ["sh", "-c", "cat /marks || true"]}
+        try:
+            persist(lambda: self.session.ask(run.actor, "tasks.exec", body, limit=EXIT_LIMIT))
+        except RefusedError as error:
+            if "cut off" not in str(error):
+                raise
+            return
+        output = Output(self.session, run.actor, mark)
+        persist(lambda: output.copy(lambda _stream, _at, piece: printed.extend(piece), follow=True))
+        found = printed.decode(errors="replace").split()
+        for one in run.marks:
+            self.findings.check(
+                KEYED, found.count(one) <= 1, f"exec {one} ran {found.count(one)} times in {run.name}"
+            )
+
+    def signal(self, run: Run) -> None:
+        """SIGKILL, until one has arrived."""
+        try:
+            persist(lambda: self.session.ask(run.actor, "tasks.kill", {"signal": 9}))
+        except RefusedError as error:
+            if error.code != "failed_precondition":  # it has ended: an earlier one arrived
+                raise
+
+    def finish(self, run: Run, *, stop: bool = False) -> None:
+        """Bring a container to its end, check all that is known of it, and remove it."""
+        if stop:
+            run.may_end = True
+            self.touch_stop(run)
+        answer = self.followed(run)
+        self.check_exit(run, answer)
+        self.check_record(run)
+        run.ended = True
+        persist(lambda: remove_container(self.session, run.id, force=True))
+        run.over = True
+
+    def touch_stop(self, run: Run) -> None:
+        """Have it end."""
+        while True:
+            body = {"exec_id": self.chance.randbytes(8).hex(), "args": ["touch", "/stop"]}
+            try:
+                persist(lambda: self.session.ask(run.actor, "tasks.exec", body, limit=EXIT_LIMIT))
+            except RefusedError as error:
+                if "cut off" in str(error):
+                    continue
+                if "is not running" not in str(error):  # an earlier one arrived
+                    raise
+            return
+
+    def followed(self, run: Run) -> dict[str, Any]:
+        """Its output from beginning to end; returns how it ended."""
+        printed = bytearray()
+        output = Output(self.session, run.actor)
+
+        def write(stream: int, _at: int, piece: bytes) -> None:
+            if stream == STDOUT:
+                printed.extend(piece)
+
+        answer = persist(lambda: output.copy(write, follow=True))
+        unwatched = self.findings.may_be_unknown(run.id)
+        whose = f"{run.name} ({run.id[:12]})"
+        self.check_output(whose, run.lines, bytes(printed), unwatched=unwatched)
+        kept = kept_output(self.scene.root, run)
+        known = kept.read_bytes()
+        text = f"{whose}: followed {len(printed)} bytes, kept are {len(known)}"
+        self.findings.check(OUTPUT, known == printed, text)
+        return answer
+
+    def check_exit(self, run: Run, answer: dict[str, Any]) -> None:
+        """What its end is said to be, and what it is when asked again."""
+        found = answer.get("exit_code")
+        again = persist(lambda: self.session.ask(run.actor, "tasks.wait", {}, limit=EXIT_LIMIT)).get(
+            "exit_code"
+        )
+        self.findings.check(CODE, found == again, f"{run.name}: {found}, then {again}")
+        unknown = found is None and self.findings.may_be_unknown(run.id)
+        if unknown:
+            self.findings.note("an exit code is unknown: it ended while nothing watched")
+        text = f"{run.name} ({run.id[:12]}): {found} instead of {run.code}"
+        self.findings.check(CODE, found == run.code or unknown, text)
+        run.ended_code = found
+
+    def check_record(self, run: Run) -> None:
+        """Metadata has it too."""
+        wish = {"namespace": "c", "id": run.id}
+        record = persist(lambda: self.session.ask("metadata", "containers.get", wish))
+        task = record.get("task") or {}
+        text = f"{run.name}: the record says {task.get('status')} {task.get('exit_code')}, its actor {run.ended_code}"
+        right = task.get("status") == "stopped" and task.get("exit_code") == run.ended_code
+        self.findings.check(KEPT, right, text)
+
+
+def _name(scenario: Callable[[], None]) -> str:
+    return getattr(scenario, "__name__", "a standing container")
+
+
+def _wrong(wanted: int, printed: bytes) -> str:
+    lines = printed.split(b"\n")
+    off = next((n for n, line in enumerate(lines[:-1], 1) if line != b"%d" % n), len(lines))
+    return f"printed {len(printed)} bytes, {len(lines) - 1} of {wanted} lines, wrong from {off}"
+
+
+def create(session: RecordingSession, image: str, run: Run, script: str, wanted: str) -> None:
+    """Create a container whose id is ours, so that a request of unknown outcome can be looked up."""
+    body = {
+        "namespace": "c",
+        "image": image,
+        "id": run.id,
+        "name": run.name,
+        "options": {"args": ["sh", "-c", script]},
+        "wanted": wanted,
+    }
+    wish = {"namespace": "c", "id": run.id}
+    start = {"kind": "container", "name": run.actor, "args": wish}
+
+    def attempt() -> None:
+        try:
+            session.ask_once("metadata", "containers.create", body)
+        except RefusedError as error:
+            if error.error.outcome != "unknown" and error.code != "already_exists":
+                raise
+            session.ask("metadata", "containers.get", wish)
+            session.ask("supervisor", "children.start", start)
+
+    def look_up() -> None:
+        try:
+            attempt()
+        except RefusedError as error:
+            if error.op != "containers.get" or error.code != "not_found":
+                raise
+            attempt()  # it had not been done
+
+    persist(look_up)
+    run.created = True
+    run.started = wanted == "running"

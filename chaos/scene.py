@@ -1,0 +1,145 @@
+"""The scene of a run: a registry with images, a daemon in its own directories, what is known of both."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+from chaos import processes
+from chaos.asking import RecordingSession, persist
+from chaos.findings import Findings
+from chaos.runs import Runs
+from cli.session import RefusedError
+from tests.e2e import images as layouts
+from tests.e2e.daemon import Daemon
+from tests.e2e.registry import Registry
+
+if TYPE_CHECKING:
+    import tarfile
+    from pathlib import Path
+
+IMAGES = 6
+LAYER_BYTES = 3 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image that is fetched and taken away again: name, blobs, chain IDs from the bottom up."""
+
+    name: str
+    blobs: tuple[str, ...]
+    chains: tuple[str, ...]
+
+
+class Scene:
+    """From `with` to the end of its block; nothing is left afterwards but the log.
+
+    Attributes:
+        busybox: name of the image that containers are made of.
+        marks: keys of the events that the load has published.
+    """
+
+    def __init__(self, directory: Path, findings: Findings, seed: int) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self.findings = findings
+        self.runs = Runs()
+        self.daemon = Daemon(directory)
+        self.busybox = ""
+        self.images: list[Image] = []
+        self.marks: list[str] = []
+        self._chance = random.Random(seed)
+        self._registry = Registry(directory / "registry")
+
+    @property
+    def root(self) -> Path:
+        """The daemon's durable state."""
+        return self.daemon.root
+
+    @property
+    def state(self) -> Path:
+        """The daemon's passing state."""
+        return self.daemon.state
+
+    @property
+    def socket(self) -> Path:
+        """The door."""
+        return self.daemon.state / "actord.sock"
+
+    def __enter__(self) -> Self:
+        self._registry.__enter__()
+        self.busybox = f"{self._registry.host}/library/busybox:latest"
+        layouts.push(layouts.busybox(self.directory / "busybox"), "latest", self.busybox)
+        self.images = [self._image(number) for number in range(IMAGES)]
+        self.daemon.start()
+        self.daemon.actr("--namespace", "c", "pull", self.busybox)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.daemon.containers.append("c")
+        try:
+            self.daemon.clean_up()
+        finally:
+            self._registry.__exit__()
+
+    def session(self) -> RecordingSession:
+        """A new connection."""
+        return RecordingSession(self.socket, self.findings)
+
+    def processes(self) -> list[processes.Seen]:
+        """The actors that live."""
+        return processes.actors(self.state)
+
+    def actors(self, session: RecordingSession) -> dict[str, dict[str, Any]]:
+        """What the supervisor says of each."""
+        found = persist(lambda: session.ask("supervisor", "introspection.actors", {}, limit=10))
+        return {one["name"]: one for one in found["actors"]}
+
+    def restart(self) -> float:
+        """Start the daemon after its zygote has ended; the seconds that took."""
+        began = time.monotonic()
+        self.daemon.start()
+        return time.monotonic() - began
+
+    # Images
+
+    def _image(self, number: int) -> Image:
+        """Two layers of noise that no other image has."""
+        layout = layouts.Layout(self.directory / f"image-{number}")
+        layers = [layout.add_layer(partial(self._noise, f"noise-{part}")) for part in range(2)]
+        layout.tag("latest", layout.add_image(layers, {"Cmd": ["/none"]}))
+        name = f"{self._registry.host}/library/noise-{number}:latest"
+        layouts.push(layout, "latest", name)
+        return Image(name, tuple(one["digest"] for one, _ in layers), chain_ids([diff for _, diff in layers]))
+
+    def _noise(self, name: str, tar: tarfile.TarFile) -> None:
+        layouts.add_file(tar, name, self._chance.randbytes(LAYER_BYTES))
+
+    def forget(self, session: RecordingSession, image: Image) -> None:
+        """Take away an image and its layers: the next pull has to fetch them. Raises RefusedError."""
+
+        def delete() -> None:
+            try:
+                session.ask("metadata", "images.delete", {"namespace": "c", "name": image.name})
+            except RefusedError as error:
+                if error.code != "not_found":
+                    raise
+
+        persist(delete)
+        for chain in reversed(image.chains):
+            wish = {"namespace": "c", "key": chain}
+            persist(partial(session.ask, "snapshots", "snapshots.remove", wish))
+        for digest in image.blobs:
+            persist(partial(session.ask, "content", "content.delete", {"digest": digest}))
+
+
+def chain_ids(diffs: list[str]) -> tuple[str, ...]:
+    """From the bottom up (image-spec, config, "Layer ChainID")."""
+    chains = [diffs[0]]
+    for diff in diffs[1:]:
+        chains.append("sha256:" + hashlib.sha256(f"{chains[-1]} {diff}".encode()).hexdigest())
+    return tuple(chains)

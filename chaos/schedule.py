@@ -1,0 +1,141 @@
+"""The schedule of faults: drawn from a seed before anything is done, written down, and read back to replay.
+
+A target that comes and goes (a container's actor, a puller) is named by its kind and a number between 0 and
+1, which picks one of those that live at the time. So a schedule makes sense in any run.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+VERSION: Final = 1
+PAUSE_LIMIT: Final = 1.2  # seconds: well below what counts as a hang
+STATIC: Final = (
+    "router",
+    "events",
+    "metadata",
+    "content",
+    "snapshots",
+    "network",
+    "bundles",
+    "metrics",
+    "supervisor",
+)
+WEIGHTS: Final[Mapping[str, int]] = {
+    "container": 24,
+    "puller": 12,
+    "metadata": 12,
+    "content": 7,
+    "snapshots": 7,
+    "events": 8,
+    "network": 6,
+    "bundles": 6,
+    "metrics": 4,
+    "router": 8,
+    "supervisor": 8,
+}
+KINDS: Final[Mapping[str, int]] = {
+    "kill": 68,
+    "pause": 10,
+    "freeze": 6,
+    "zygote": 4,
+    "everything": 4,
+    "restart": 2,
+    "descriptors": 3,
+    "memory": 3,
+}
+"""Kinds of fault and how often each is drawn; those with weight 0 only on request."""
+WHOLE: Final = frozenset({"zygote", "everything", "restart"})
+"""Faults of the whole daemon: they have no target."""
+LASTING: Final = frozenset({"pause", "freeze", "descriptors", "disk", "io"})
+"""Faults that end after a while."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault.
+
+    Attributes:
+        kind: a key of KINDS.
+        target: an actor's name, or `container` or `puller` for one of those; empty for the whole daemon.
+        pick: which of several, 0 to 1.
+        seconds: how long it lasts, 0 for those that are over at once.
+        detail: what else the kind needs, for example the failpoint.
+    """
+
+    kind: str
+    target: str = ""
+    pick: float = 0.0
+    seconds: float = 0.0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Faults that strike at once.
+
+    Attributes:
+        wait: seconds before them.
+        settle: whether everything is to be well again before the next step.
+    """
+
+    number: int
+    wait: float
+    settle: bool
+    faults: tuple[Fault, ...]
+
+
+def draw(seed: int, faults: int, kinds: Mapping[str, int] = KINDS) -> list[Step]:
+    """A schedule with at least `faults` faults."""
+    chance = random.Random(seed)
+    steps: list[Step] = []
+    total = 0
+    while total < faults:
+        step = _step(chance, len(steps) + 1, kinds)
+        steps.append(step)
+        total += len(step.faults)
+    return steps
+
+
+def _step(chance: random.Random, number: int, kinds: Mapping[str, int]) -> Step:
+    kind = _weighted(chance, kinds)
+    faults = [_fault(chance, kind)]
+    if kind not in WHOLE and chance.random() < 0.25:  # several at once
+        others = {name: weight for name, weight in kinds.items() if name not in WHOLE}
+        faults += [_fault(chance, _weighted(chance, others)) for _ in range(chance.randint(1, 4))]
+    settle = kind in WHOLE or chance.random() < 0.7
+    return Step(number, round(chance.uniform(0, 0.3), 3), settle, tuple(faults))
+
+
+def _fault(chance: random.Random, kind: str) -> Fault:
+    if kind in WHOLE:
+        return Fault(kind)
+    seconds = round(chance.uniform(0.02, PAUSE_LIMIT), 3) if kind in LASTING else 0.0
+    return Fault(kind, _weighted(chance, WEIGHTS), round(chance.random(), 6), seconds)
+
+
+def _weighted(chance: random.Random, weights: Mapping[str, int]) -> str:
+    return chance.choices(list(weights), list(weights.values()))[0]
+
+
+def write(path: Path, seed: int, steps: Sequence[Step]) -> None:
+    """Write a schedule down."""
+    document = {"version": VERSION, "seed": seed, "steps": [asdict(step) for step in steps]}
+    path.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def read(path: Path) -> tuple[int, list[Step]]:
+    """Seed and steps of a schedule. Raises ValueError, KeyError, TypeError, OSError."""
+    document: dict[str, Any] = json.loads(path.read_text())
+    if document["version"] != VERSION:
+        raise ValueError(f"{path} is of version {document['version']}, this program reads {VERSION}")
+    steps = [
+        Step(one["number"], one["wait"], one["settle"], tuple(Fault(**fault) for fault in one["faults"]))
+        for one in document["steps"]
+    ]
+    return int(document["seed"]), steps

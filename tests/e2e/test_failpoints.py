@@ -1,0 +1,190 @@
+"""Killed at the worst moments, found again in the right state: crash points of create, start, exec, remove."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+from daemon import Daemon, running, wait_until
+
+from transport.errors import RemoteError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
+
+RUN = (
+    "metadata.containers.create.before",
+    "metadata.containers.create.after",
+    "metadata.tasks.record.after",
+    "supervisor.spawn.before",
+    "bundles.mount.after",
+    "snapshots.snapshots.prepare.after",
+    "network.network.attach.after",
+    "container.open.after",
+    "container.save.written",
+    "container.prepare.after",
+    "container.runtime.before",
+    "container.runtime.after",
+    "container.exit.found",
+    "container.exit.taken",
+    "container.settle.before",
+    "events.events.publish.after",
+)
+REMOVE = (
+    "container.remove.before",
+    "container.remove.wanted",
+    "container.remove.cleaned",
+    "container.remove.snapshot",
+    "container.remove.forgotten",
+    "container.answer_removed.before",
+    "snapshots.snapshots.remove.after",
+    "metadata.containers.forget.after",
+)
+EXEC = ("container.tasks.exec.before", "container.tasks.exec.after", "container.exec.before")
+
+
+@pytest.fixture(scope="module")
+def fragile(short_root: Path, busybox: str) -> Iterator[Daemon]:
+    """A daemon that takes failpoints."""
+    directory = short_root / "fragile"
+    directory.mkdir()
+    with running(directory, "--failpoints") as started:
+        started.actr("pull", busybox)
+        yield started
+
+
+def _set(daemon: Daemon, place: str, action: str) -> None:
+    """In the actor that runs; of containers and pullers, in those to come."""
+    daemon.actr("chaos", "set", place, action)
+
+
+def _is_whole(daemon: Daemon) -> bool:
+    try:
+        return all(one["state"] == "running" for one in daemon.actors().values())
+    except AssertionError:  # the supervisor is only just coming back
+        return False
+
+
+def _fired(daemon: Daemon, place: str) -> None:
+    """The log says that somebody was killed: else the test would show nothing."""
+    kind = place.partition(".")[0]
+    wait_until(f"{kind} was killed at {place}", lambda: " ended with status 9" in daemon.log.read_text())
+    daemon.log.write_text("")
+
+
+@pytest.mark.parametrize("place", RUN)
+def test_a_run_killed_at(fragile: Daemon, busybox: str, place: str):
+    daemon = fragile
+    _set(daemon, place, "kill(count=1)")
+    daemon.actr("run", "-d", "--name", "one", busybox, "sh", "-c", "echo once; exit 3", check=None)
+    _fired(daemon, place)
+    wait_until("all is well again", lambda: _is_whole(daemon))
+    if not daemon.json("ps", "-a"):  # killed before it was durable: nothing has happened at all
+        assert place == "metadata.containers.create.before"
+        daemon.actr("run", "-d", "--name", "one", busybox, "sh", "-c", "echo once; exit 3")
+    daemon.actr("start", "one", check=None)  # where the client had not come so far
+    assert daemon.actr("wait", "one").stdout.strip() == "3"
+    assert set(daemon.actr("logs", "one").stdout.split()) == {"once"}
+    daemon.actr("rm", "one")
+    _is_clean(daemon)
+
+
+def _is_clean(daemon: Daemon) -> None:
+    """Nothing of a container is left."""
+    assert daemon.json("ps", "-a") == []
+    wait_until("its actor has ended", lambda: not [n for n in daemon.actors() if n.startswith("container/")])
+    assert list((daemon.state / "netns").iterdir()) == []
+    assert list((daemon.state / "containers/default").iterdir()) == []
+
+
+@pytest.mark.parametrize("place", REMOVE)
+def test_a_removal_killed_at(fragile: Daemon, busybox: str, place: str):
+    daemon = fragile
+    _set(daemon, place, "kill(count=1)")
+    daemon.actr("create", "--name", "one", busybox, "true")
+    daemon.actr("rm", "one", check=None)
+    _fired(daemon, place)
+    wait_until("it is gone", lambda: daemon.json("ps", "-a") == [])
+    _is_clean(daemon)
+
+
+@pytest.mark.parametrize("place", EXEC)
+def test_an_exec_killed_at(fragile: Daemon, busybox: str, place: str):
+    daemon = fragile
+    daemon.actr("run", "-d", "--name", "one", busybox, "sleep", "1000")
+    (one,) = daemon.json("ps")
+    daemon.actr("chaos", "set", place, "kill", "--actor", one["actor"])
+    daemon.actr("exec", "one", "sh", "-c", "echo >>/count", check=None)
+    _fired(daemon, place)
+    wait_until("all is well again", lambda: _is_whole(daemon))
+    (again,) = daemon.json("ps")
+    assert again["task"]["pid"] == one["task"]["pid"]
+    assert daemon.actr("exec", "one", "sh", "-c", "cat /count 2>/dev/null | wc -l").stdout.strip() in (
+        "0",
+        "1",
+    )
+    daemon.actr("rm", "-f", "one")
+    _is_clean(daemon)
+
+
+def test_an_answer_that_is_dropped_is_an_unknown_outcome(fragile: Daemon):
+    daemon = fragile
+    _set(daemon, "metadata.namespaces.list.reply", "drop-reply(count=1)")
+    with contextlib.closing(daemon.client()) as client:
+        with pytest.raises(RemoteError) as lost:
+            client.request("namespaces.list", {}, to="metadata", limit=0.5, repeatable=False)
+        assert (lost.value.code, lost.value.outcome) == ("deadline_exceeded", "unknown")
+        assert client.request("namespaces.list", {}, to="metadata", limit=10.0, repeatable=False)
+
+
+def test_an_error_is_answered_and_kills_nobody(fragile: Daemon):
+    daemon = fragile
+    pid = daemon.pid("metadata")
+    _set(daemon, "metadata.images.list.before", "error(overloaded,count=1)")
+    with contextlib.closing(daemon.client()) as client:
+        with pytest.raises(RemoteError) as refused:
+            client.request(
+                "images.list", {"namespace": "default"}, to="metadata", limit=5.0, repeatable=False
+            )
+        assert refused.value.code == "overloaded"
+        assert client.request("images.list", {"namespace": "default"}, to="metadata", repeatable=False)
+    assert daemon.pid("metadata") == pid
+
+
+def test_what_was_passed_is_listed(fragile: Daemon):
+    daemon = fragile
+    daemon.actr("images")
+    rows = daemon.json("chaos", "list", "--actor", "metadata")
+    (row,) = [one for one in rows if one["name"] == "metadata.images.list.after"]
+    assert row["passed"] > 0
+    assert row["action"] == "off"
+    assert "metadata.images.list.after" in daemon.actr("chaos", "list").stdout
+
+
+def test_what_makes_no_sense_is_refused(fragile: Daemon):
+    for words in (("Metadata", "kill"), ("metadata.x", "explode")):
+        done = fragile.actr("chaos", "set", *words, "--actor", "metadata", check=None)
+        assert done.returncode == 1
+        assert "failpoint" in done.stderr
+
+
+def test_without_the_option_they_are_refused(daemon: Daemon):
+    done = daemon.actr("chaos", "set", "metadata.images.list.before", "kill", check=None)
+    assert done.returncode == 1
+    assert "--failpoints" in done.stderr
+    daemon.actr("images")
+
+
+def test_the_environment_sets_them_for_the_whole_daemon(
+    tmp: Path, busybox: str, monkeypatch: pytest.MonkeyPatch
+):
+    places = ("metadata.open.after", "puller.fetch.chunk", "puller.unpack.applied", "puller.name.before")
+    monkeypatch.setenv("ACTORD_FAILPOINTS", ";".join(f"{place}=kill(count=1)" for place in places))
+    with running(tmp, "--failpoints") as daemon:
+        daemon.actr("pull", busybox)
+        assert daemon.log.read_text().count(" ended with status 9") == len(places)
+        assert daemon.actr("run", "--rm", busybox, "echo", "well").stdout == "well\n"

@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+from puppets import LIMIT, Stage, programs
+
+from actors.linux.pidfd import Process
+from actors.zygote import loop
+from actors.zygote.control import Control
+from actors.zygote.door import knock
+
+pytestmark = pytest.mark.root  # the supervisor's queue is larger than others may have
+
+
+@pytest.fixture
+def stage(tmp):
+    with Stage(tmp) as one:
+        yield one
+
+
+def holds(zygote, path):
+    links = (link for link in Path(f"/proc/{zygote.pid}/fd").iterdir())
+    return str(path) in {os.fspath(link.readlink()) for link in links}
+
+
+def children(zygote):
+    return Path(f"/proc/{zygote.pid}/task/{zygote.pid}/children").read_text().split()
+
+
+def test_a_child_is_spawned_ready_and_its_end_reported(stage):
+    _, supervisor = stage.opening()
+    worker = stage.spawn(supervisor, "w", "worker")
+    worker.say("ready")
+    ready = supervisor.hears("ready")
+    assert (ready["name"], ready["inc"], ready["pid"]) == ("w", 1, worker.pid)
+    worker.order("exit", code=3)
+    ended = supervisor.hears("exited")
+    assert (ended["name"], ended["status"], ended["reason"]) == ("w", 3 << 8, "")
+    assert stage.spawn(supervisor, "w", "worker").inc == 2
+
+
+def test_last_words_come_with_the_end(stage):
+    _, supervisor = stage.opening()
+    worker = stage.spawn(supervisor, "w", "worker")
+    worker.order("raise", text="lost my way")
+    ended = supervisor.hears("exited")
+    assert (ended["status"], ended["reason"]) == (1 << 8, "RuntimeError: lost my way")
+
+
+def test_a_name_that_runs_is_not_spawned_twice(stage):
+    zygote, supervisor = stage.opening()
+    stage.spawn(supervisor, "w", "worker")
+    supervisor.say("spawn", name="w", kind="worker", args={}, survives=False)
+    stage.spawn(supervisor, "x", "worker")
+    assert len(children(zygote)) == 3
+
+
+def test_kill_is_for_one_incarnation(stage):
+    _, supervisor = stage.opening()
+    worker = stage.spawn(supervisor, "w", "worker")
+    supervisor.say("kill", name="w", inc=2, signal=signal.SIGKILL)
+    supervisor.say("kill", name="nobody", inc=1, signal=signal.SIGKILL)
+    supervisor.say("kill", name="w", inc=1, signal=signal.SIGTERM)
+    ended = supervisor.hears("exited")
+    assert (ended["inc"], ended["status"]) == (1, signal.SIGTERM)
+    worker.ended()
+
+
+def test_what_makes_no_sense_changes_nothing(stage):
+    zygote, supervisor = stage.opening()
+    worker = stage.spawn(supervisor, "w", "worker")
+    for payload in (b"[1]", b"\xff", b'{"op":5}', b"7", b'"x"', b'{"op":"exit_of"}', b"{}"):
+        worker.order("raw", payload=list(payload), beside=[0])
+    supervisor.say("spawn", name="odd", kind="no such kind", args={}, survives=False)
+    worker.say("spawn", name="mine", kind="worker", args={}, survives=False)  # not its to say
+    worker.say("ready")
+    supervisor.hears("ready")
+    assert len(children(zygote)) == 2
+    assert stage.spawn(supervisor, "v", "worker").inc == 1
+
+
+def test_the_last_message_of_the_dead_may_be_nonsense(stage):
+    _, supervisor = stage.opening()
+    worker = stage.spawn(supervisor, "w", "worker")
+    worker.order("raw", payload=list(b"[1]"), beside=[])
+    worker.order("raise", text="after it")
+    assert supervisor.hears("exited")["reason"] == "RuntimeError: after it"
+
+
+def test_an_orphan_is_reaped_and_its_status_kept_until_it_is_taken(stage):
+    _, supervisor = stage.opening()
+    first = stage.spawn(supervisor, "container/a", "container")
+    first.order("bear", name="orphan")
+    orphan = stage.meets("orphan")
+    named = Process.of(orphan.pid)
+    os.kill(first.pid, signal.SIGKILL)
+    assert supervisor.hears("exited")["status"] == signal.SIGKILL
+    second = stage.spawn(supervisor, "container/a", "container")
+    wanted = {"pid": named.pid, "start": named.start_time}
+    second.say("exit_of", **wanted)
+    assert second.hears("exit")["status"] is None
+    orphan.order("exit", code=7)
+    orphan.ended()
+    kept = stage.settings.state / "exits" / f"{named.pid}-{named.start_time}"
+    while (answer := ask_exit(second, wanted))["status"] is None:
+        pass  # it has closed its end, but may not quite have ended
+    assert answer["status"] == 7 << 8
+    assert json.loads(kept.read_text()) == [7 << 8, answer["at"]]
+    second.say("exit_taken", **wanted)
+    assert ask_exit(second, wanted)["status"] is None
+    assert not kept.exists()
+
+
+def ask_exit(puppet, wanted):
+    puppet.say("exit_of", **wanted)
+    return puppet.hears("exit")
+
+
+def test_descriptors_are_kept_for_one_that_crashes_and_closed_for_one_that_ends(stage, tmp):
+    zygote, supervisor = stage.opening()
+    pipe = tmp / "fifo"
+    os.mkfifo(pipe)
+    for ending in ("drop", "exit"):
+        one = stage.spawn(supervisor, "container/a", "container")
+        one.order("keep", path=str(pipe), key="out")
+        one.say("ready")
+        supervisor.hears("ready")
+        assert holds(zygote, pipe)
+        os.kill(one.pid, signal.SIGKILL)
+        supervisor.hears("exited")
+        assert holds(zygote, pipe)
+        again = stage.spawn(supervisor, "container/a", "container")
+        if ending == "drop":
+            again.say("drop", key="out")
+        again.order("exit", code=0)
+        supervisor.hears("exited")
+        assert not holds(zygote, pipe)
+
+
+def test_keeping_under_the_same_key_replaces(stage, tmp):
+    zygote, supervisor = stage.opening()
+    one = stage.spawn(supervisor, "container/a", "container")
+    for name in ("f", "g"):
+        os.mkfifo(tmp / name)
+        one.order("keep", path=str(tmp / name), key="out")
+    one.say("ready")
+    supervisor.hears("ready")
+    assert holds(zygote, tmp / "g")
+    assert not holds(zygote, tmp / "f")
+
+
+def test_a_supervisor_that_dies_is_followed_by_one_that_is_told_everything(stage):
+    _, first = stage.opening()
+    worker = stage.spawn(first, "w", "worker")
+    worker.say("ready")
+    first.hears("ready")
+    os.kill(first.pid, signal.SIGKILL)
+    second = stage.meets("supervisor")
+    assert second.inc == 2
+    second.say("children")
+    second.hears("children")
+    adopted = [child for one in second.passed if one.get("ev") == "adopt" for child in one["children"]]
+    assert [(one["name"], one["pid"], one["ready"]) for one in adopted] == [("w", worker.pid, True)]
+    assert {"w": 1, "supervisor": 2}.items() <= second.passed[-1]["incarnations"].items()
+    worker.order("exit", code=0)
+    assert second.hears("exited")["name"] == "w"
+
+
+def test_a_supervisor_that_keeps_dying_is_started_at_longer_and_longer_intervals(stage):
+    zygote = loop.Zygote(stage.settings, programs(stage.strings), "i", lambda: None, lambda: None)
+    delays = []
+    for _ in range(12):
+        zygote._supervisor_ended(9)
+        delays.append(zygote._respawn_delay)
+    assert delays[:4] == [0.1, 0.2, 0.4, 0.8]
+    assert delays[-1] == loop.RESPAWN_LIMIT
+    zygote._selector.close()
+
+
+def test_sigterm_asks_the_supervisor_and_leaves_the_survivors(stage):
+    zygote, supervisor = stage.opening()
+    worker, container = (stage.spawn(supervisor, kind, kind) for kind in ("worker", "container"))
+    supervisor.say("up")
+    zygote.kill(signal.SIGTERM)
+    supervisor.hears("shutdown")
+    assert stage.up.exists()
+    supervisor.order("exit", code=0)
+    assert zygote.wait() == 0
+    worker.ended()
+    container.hears("alone")
+
+
+def test_a_supervisor_that_dies_during_the_stop_is_told_again(stage):
+    zygote, supervisor = stage.opening()
+    zygote.kill(signal.SIGTERM)
+    supervisor.hears("shutdown")
+    os.kill(supervisor.pid, signal.SIGKILL)
+    second = stage.meets("supervisor")
+    second.hears("shutdown")
+    second.order("exit", code=0)
+    assert zygote.wait() == 0
+
+
+def test_a_stop_that_takes_too_long_ends_all_the_same(stage, monkeypatch):
+    monkeypatch.setattr(loop, "STOP_LIMIT", 0.1)
+    zygote, supervisor = stage.opening()
+    container = stage.spawn(supervisor, "container/a", "container")
+    zygote.kill(signal.SIGTERM)
+    supervisor.hears("shutdown")
+    assert zygote.wait() == 0
+    supervisor.ended()
+    container.hears("alone")
+
+
+def test_survivors_are_adopted_by_the_next_zygote(stage):
+    zygote, supervisor = stage.opening()
+    container = stage.spawn(supervisor, "container/a", "container")
+    zygote.end()
+    supervisor.ended()
+    container.hears("alone")
+    _, supervisor = stage.opening()
+    supervisor.say("children")
+    supervisor.hears("children")
+    (adopted,) = (one for one in supervisor.passed if one.get("ev") == "adopt")
+    (child,) = adopted["children"]
+    assert (child["name"], child["pid"], child["inc"]) == ("container/a", container.pid, 1)
+    assert child["args"] == {"for": "container/a"}
+    container.order("knock")
+    container.order("bear", name="sync")
+    stage.meets("sync")
+    os.kill(container.pid, signal.SIGKILL)
+    assert supervisor.hears("exited")["name"] == "container/a"
+    assert stage.spawn(supervisor, "container/a", "container").inc == 2
+
+
+def test_a_process_that_nobody_knows_is_told_so(stage):
+    stage.opening()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    knock(stage.settings.zygote_socket, ours.fileno())
+    ours.settimeout(LIMIT)
+    assert Control(ours).receive() == {"op": "stranger"}
+    ours.close()
+    theirs.close()
