@@ -38,6 +38,7 @@ from transport.errors import RemoteError
 CANNOT_START = 125  # the exit code for a failure that is not the program's
 LINGER = 2.0  # seconds
 MAX_GRACE = 7 * 86400.0  # seconds
+LOCK_LIMIT = 120.0  # seconds that a runtime's call may take
 EXIT_TRIES, EXIT_PAUSE = 60, 0.05  # how often, and seconds apart, a stranger's child is asked about
 
 
@@ -52,7 +53,7 @@ class ContainerActor(Actor):
         self.bundle = self.settings.bundle(self.namespace, self.id)
         self.bundle.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.lock = os.open(self.bundle / files.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self.lock, fcntl.LOCK_EX)  # waits for a runtime's call that outlived our predecessor
+        self._take_lock()
         self.record: dict[str, Any] = {}
         self.state = State()
         self.streams = Streams(self)
@@ -64,6 +65,14 @@ class ContainerActor(Actor):
         self._wants_removal: list[Call] = []
         self._read_journal()
         self.ask(m.ContainersGet(self.namespace, self.id), self._loaded, limit=3600)
+
+    def _take_lock(self) -> None:
+        """Wait for our predecessor, or for a runtime's call that outlived it, to let go."""
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with self.busy(LOCK_LIMIT):
+                fcntl.flock(self.lock, fcntl.LOCK_EX)
 
     def found_zygote(self) -> None:
         """Hand the pipes over once more."""

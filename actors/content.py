@@ -24,7 +24,8 @@ class ContentActor(Actor):
     def started(self) -> None:
         """Open the store and put right what a crash left."""
         self._store = ContentStore(self.settings.content)
-        self._store.recover()
+        with self.busy(SYNC_LIMIT):
+            self._store.recover()
 
     def content_open(self, body: m.ContentOpen, _: Call) -> dict[str, Any]:
         """Open or resume an ingest."""

@@ -127,6 +127,8 @@ def _check(settings: Settings) -> None:
         raise SettingsError(f"log level {settings.log_level!r} is none of {', '.join(LOG_LEVELS)}")
     if settings.runtime_name not in ("runc", "crun"):
         raise SettingsError(f"runtime {settings.runtime_name!r} is neither runc nor crun")
+    if settings.events_keep < 1:
+        raise SettingsError(f"events keep is {settings.events_keep}; keep at least 1")
     if not MIN_HANG_AFTER <= settings.supervision_hang_after <= 3600:
         raise SettingsError(f"supervision hang_after is not between {MIN_HANG_AFTER} and 3600 seconds")
     if len(str(settings.router_socket)) > MAX_SOCKET_PATH:

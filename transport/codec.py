@@ -52,7 +52,7 @@ def _refuse_extension(code: int, _data: bytes) -> Any:
 def _check_map(value: dict[Any, Any]) -> dict[Any, Any]:
     for key in value:
         if type(key) is not str:
-            raise ValueError("a map with a key that is no string")  # noqa: TRY004  # all say the same
+            raise ValueError("a map with a key that is no string")  # all say the same
     _check_list(value.values())
     return value
 

@@ -1,4 +1,4 @@
-"""Killed at the worst moments, found again in the right state: crash points of create, start, exec, remove."""
+"""Killed at the worst moments and found again in the right state: create, start, exec, remove, pull."""
 
 from __future__ import annotations
 

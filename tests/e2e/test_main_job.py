@@ -7,10 +7,13 @@ import subprocess
 import urllib.request
 from typing import TYPE_CHECKING
 
+import images
 import pytest
 from daemon import wait_until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from daemon import Daemon
 
 pytestmark = pytest.mark.root
@@ -188,3 +191,38 @@ def test_metrics_are_served(daemon: Daemon, busybox: str):
     assert 'actord_actor_up{actor="metadata",kind="metadata"} 1.0' in text
     assert f'container_memory_usage_usage_bytes{{container_id="{container}"' in text
     daemon.actr("rm", "-f", container)
+
+
+def test_crun_does_the_same(daemon: Daemon, busybox: str):
+    done = daemon.actr("run", "--rm", "--runtime", "crun", busybox, "sh", "-c", "echo hello; exit 7", check=7)
+    assert done.stdout == "hello\n"
+    daemon.actr("run", "-d", "--runtime", "crun", "--name", "c", busybox, "sleep", "1000")
+    assert daemon.actr("exec", "c", "echo", "in").stdout == "in\n"
+    daemon.actr("exec", "c", "nope", check=127)
+    daemon.actr("run", "--rm", "--runtime", "crun", busybox, "nope", check=127)
+    daemon.actr("rm", "-f", "c")
+
+
+def test_stop_sends_the_signal_that_the_image_names(daemon: Daemon, registry, tmp: Path):
+    layout = images.busybox(tmp / "polite", "polite", config={"StopSignal": "SIGUSR1"})
+    name = f"{registry.host}/library/polite:latest"
+    images.push(layout, "polite", name)
+    script = "trap 'exit 11' USR1; trap 'exit 12' TERM; echo ready; while true; do sleep 0.05; done"
+    daemon.actr("run", "-d", "--name", "polite", name, "sh", "-c", script)
+    wait_until("ready", lambda: daemon.actr("logs", "polite").stdout == "ready\n")
+    daemon.actr("stop", "polite")
+    assert daemon.actr("wait", "polite").stdout.strip() == "11"
+    daemon.actr("rm", "polite")
+    daemon.actr("rmi", name)
+
+
+def test_an_image_pulled_right_after_its_removal_is_there(daemon: Daemon, busybox: str, registry):
+    other = busybox.replace(":latest", ":again")
+    subprocess.run(
+        ["skopeo", "copy", "--all", "--src-tls-verify=false", "--dest-tls-verify=false",
+         f"docker://{busybox}", f"docker://{other}"], check=True, capture_output=True,
+    )  # fmt: skip
+    for _ in range(3):
+        daemon.actr("pull", other)
+        assert other in {one["name"] for one in daemon.json("images")}
+        daemon.actr("rmi", other)
