@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -31,6 +32,7 @@ from transport.envelope import Envelope, note, request
 from transport.errors import ProtocolError, RemoteError
 from transport.registry.errors import RegistryError
 
+EARLY_CANCELS = 256  # remembered, each of a request that still waits in the mailbox
 ASK_LIMIT = 30.0  # seconds, unless said otherwise
 RETRY_AFTER = 0.02  # seconds
 Answered = Callable[[Any], None]
@@ -64,6 +66,7 @@ class Actor(pykka.ThreadingActor):
         self.log = logging.getLogger(host.birth.name)
         self._questions: dict[bytes, _Question] = {}
         self._calls: dict[tuple[str, bytes], Call] = {}
+        self._cancelled: deque[tuple[str, bytes]] = deque(maxlen=EARLY_CANCELS)
 
     @staticmethod
     def _create_actor_inbox() -> Mailbox:
@@ -222,6 +225,9 @@ class Actor(pykka.ThreadingActor):
         self.host.crash(exception_value)
 
     def _perform(self, call: Call) -> None:
+        if (call.envelope.fr, call.envelope.id) in self._cancelled:
+            call.fail(RemoteError("unavailable", "cancelled"))
+            return
         try:
             op = call.envelope.op
             method = getattr(self, op.replace(".", "_"))
@@ -256,6 +262,8 @@ class Actor(pykka.ThreadingActor):
 
     def _concern(self, message: Envelope) -> None:
         call = self._calls.get((message.fr, message.re))
+        if call is None and message.type == "CANCEL":  # it has overtaken its request
+            self._cancelled.append((message.fr, message.re))
         if call is None or not call.open:
             return
         if message.type == "CANCEL":

@@ -13,6 +13,7 @@ from actors.actor import Actor
 from actors.call import LATER, Call, Later
 from actors.runtime import bundle as files
 from actors.runtime.errors import ContainerError
+from storage.names import check_identifier
 from transport.errors import RemoteError
 
 
@@ -23,6 +24,8 @@ class BundlesActor(Actor):
 
     def bundles_make(self, body: m.BundlesMake, call: Call) -> Later:
         """Make a bundle."""
+        check_identifier("namespace", body.namespace)
+        check_identifier("container id", body.id)
         self.work(lambda: self._make(body), lambda result: call.settle(_as_answer(result)))
         return LATER
 

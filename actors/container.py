@@ -14,7 +14,6 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from functools import partial
 from typing import Any
 
 from actors import failpoints
@@ -24,9 +23,10 @@ from actors.actor import Actor
 from actors.call import LATER, Call, Later
 from actors.execs import Execs
 from actors.lifecycle import Effect, Fact, State
-from actors.lifeline import ExitFound
-from actors.linux import descriptors, pidfd, process
+from actors.linux import descriptors
 from actors.linux.pidfd import Process
+from actors.processes import Processes, signal_process
+from actors.reports import Reports
 from actors.runtime import bundle as files
 from actors.runtime.errors import ContainerError, RuntimeCommandError
 from actors.runtime.launch import Launcher, Running
@@ -39,7 +39,6 @@ CANNOT_START = 125  # the exit code for a failure that is not the program's
 LINGER = 2.0  # seconds
 MAX_GRACE = 7 * 86400.0  # seconds
 LOCK_LIMIT = 120.0  # seconds that a runtime's call may take
-EXIT_TRIES, EXIT_PAUSE = 60, 0.05  # how often, and seconds apart, a stranger's child is asked about
 
 
 class ContainerActor(Actor):
@@ -56,9 +55,10 @@ class ContainerActor(Actor):
         self._take_lock()
         self.record: dict[str, Any] = {}
         self.state = State()
+        self.processes = Processes(self)
+        self.reports = Reports(self)
         self.streams = Streams(self)
         self.execs = Execs(self)
-        self.runtime_calls = 0
         self._early: list[Call] = []
         self._wants_start: list[Call] = []
         self._wants_exit: list[Call] = []
@@ -164,7 +164,7 @@ class ContainerActor(Actor):
         return life.Failed(str(error), code or CANNOT_START)
 
     def _start(self) -> None:
-        self.run_runtime(lambda: self._launch(self.streams.open("")), self._launched)
+        self.processes.run_runtime(lambda: self._launch(self.streams.open("")), self._launched)
 
     def _launch(self, output: Output) -> Running:
         """In a worker thread."""
@@ -185,7 +185,8 @@ class ContainerActor(Actor):
             self.happened(life.Started(result.process.pid, result.process.start_time, result.at))
 
     def _inspect(self) -> None:
-        self.run_runtime(self.launcher.inspect, self._inspected)
+        self.streams.open("")  # at once: should the zygote die meanwhile, nobody else holds what was written
+        self.processes.run_runtime(self.launcher.inspect, self._inspected)
 
     def _inspected(self, result: Any) -> None:
         if isinstance(result, Running):
@@ -197,99 +198,25 @@ class ContainerActor(Actor):
         else:
             self.happened(self._failure(result))
 
-    def run_runtime(self, function: Callable[[], Any], then: Callable[[Any], None]) -> None:
-        """Run a call of the runtime in a worker thread; zombies that nobody knows may be its result."""
-        self.runtime_calls += 1
-
-        def finished(result: Any) -> None:
-            self.runtime_calls -= 1
-            then(result)
-            self.child_exited()
-
-        self.work(function, finished)
-
     def _watch(self) -> None:
         self.streams.follow("")
         target = Process(self.state.pid, self.state.start_time)
-        self.when_exited(target, lambda code, at: self.happened(life.Exited(code, at)))
-
-    def when_exited(self, target: Process, then: ExitFound) -> None:
-        """Call `then` with exit code (None: nobody can know) and time when the process has ended.
-
-        Until `then` has returned, and so has journalled the exit, it can be found again: our own child stays
-        a zombie, and the zygote keeps what it has.
-        """
-        try:
-            descriptor = target.open()
-        except ProcessLookupError:
-            self.soon(lambda: self._find_exit(target, -1, then, 0))
-            return
-
-        def readable() -> None:
-            self.host.pump.unwatch(descriptor)
-            self.soon(lambda: self._find_exit(target, descriptor, then, EXIT_TRIES))
-
-        self.host.pump.call(lambda: self.host.pump.watch(descriptor, readable))
-
-    def _find_exit(self, target: Process, descriptor: int, then: ExitFound, tries: int) -> None:
-        """Ask whoever can know. A stranger's child tells the kernel only once its parent has reaped it."""
-        status, at = process.peek_child(target.pid), time.time_ns()
-        if status is None:
-            asked = partial(self._asked_for_exit, target, descriptor, then, tries)
-            self.host.lifeline.exit_of(target, lambda *found: self.soon(partial(asked, *found)))
-        else:
-            self._found_exit(target, descriptor, then, status, at)
-
-    def _asked_for_exit(
-        self, target: Process, descriptor: int, then: ExitFound, tries: int, status: int | None, at: int
-    ) -> None:
-        if status is None and descriptor >= 0:
-            status, at = pidfd.exit_status(descriptor), time.time_ns()
-        if status is None and tries:
-            self.later(EXIT_PAUSE, lambda: self._find_exit(target, descriptor, then, tries - 1))
-            return
-        self._found_exit(target, descriptor, then, status, at)
-
-    def _found_exit(
-        self, target: Process, descriptor: int, then: ExitFound, status: int | None, at: int
-    ) -> None:
-        failpoints.hit("container", "exit", "found")
-        then(None if status is None else process.exit_code(status), at or time.time_ns())
-        failpoints.hit("container", "exit", "taken")
-        process.reap(target.pid)
-        if descriptor >= 0:
-            os.close(descriptor)
-        self.host.say(op="exit_taken", pid=target.pid, start=target.start_time)
-        self.child_exited()  # those behind it in the queue of zombies
+        self.processes.when_exited(target, lambda code, at: self.happened(life.Exited(code, at)))
 
     def child_exited(self) -> None:
-        """Reap orphans that came to us. Those we watch, and those of a call under way, have their own way."""
-        while not self.runtime_calls and (found := process.peek_children()) is not None:
-            if found[0] == self.state.pid and self.state.phase == "running":
-                return
-            if self.execs.knows(found[0]):
-                return
-            process.reap(found[0])
+        """An orphan may have come to us, and ended."""
+        self.processes.reap_strays()
+
+    def is_watched(self, pid: int) -> bool:
+        """Whether this process is one whose exit code somebody will ask for."""
+        own = pid == self.state.pid and self.state.phase == "running"
+        return own or self.execs.knows(pid)
 
     def _kill(self) -> None:
-        self.signal_process(Process(self.state.pid, self.state.start_time), signal.SIGKILL)
-
-    @staticmethod
-    def signal_process(target: Process, number: int) -> None:
-        """Send a signal to exactly this process; one that has ended is fine."""
-        try:
-            descriptor = target.open()
-        except ProcessLookupError:
-            return
-        try:
-            pidfd.send_signal(descriptor, number)
-        except ProcessLookupError:
-            return
-        finally:
-            os.close(descriptor)
+        signal_process(Process(self.state.pid, self.state.start_time), signal.SIGKILL)
 
     def _release(self) -> None:
-        self.streams.drain("", lambda: self.run_runtime(self._clean_up_run, self._released))
+        self.streams.drain("", lambda: self.processes.run_runtime(self._clean_up_run, self._released))
 
     def _clean_up_run(self) -> None:
         """In a worker thread: what the run held, except its snapshot and its output."""
@@ -306,65 +233,6 @@ class ContainerActor(Actor):
             self.later(1.0, self._release)
         else:
             self.happened(life.Released())
-
-    def _report(self) -> None:
-        self.ask(self._task(), self._told)
-
-    def _task(self) -> m.TasksRecord:
-        state = self.state
-        status = {"running": "running", "exited": "stopped"}.get(state.phase, "created")
-        return m.TasksRecord(
-            namespace=self.namespace,
-            id=self.id,
-            revision=time.time_ns(),
-            status=status,
-            pid=state.pid if state.phase == "running" else 0,
-            started_at=state.started_at,
-            exited_at=state.exited_at,
-            exit_code=state.exit_code if state.phase == "exited" and state.known else None,
-            error=state.error,
-        )
-
-    def _told(self, result: Any) -> None:
-        if isinstance(result, Exception):
-            self.log.warning("not told: %s", result)
-
-    def announce(
-        self,
-        topic: str,
-        key: str,
-        at: int,
-        then: Callable[[Any], None] | None = None,
-        **body: Any,
-    ) -> None:
-        """Publish an event about this container, once for each `key`."""
-        event = {"container_id": self.id, **body}
-        full = f"{topic}:{self.namespace}:{self.id}:{key}"
-        self.ask(m.EventsPublish(self.namespace, topic, full, event, at), then or self._told, limit=600)
-
-    def _announce_start(self) -> None:
-        state = self.state
-        self.announce("/tasks/start", self._run_key(), state.started_at, pid=state.pid)
-
-    def _run_key(self) -> str:
-        """Names the run for good; its number alone begins anew with each reboot."""
-        return f"{self.state.started_at or self.state.run}:{self.record['created_at']}"
-
-    def _settle_exit(self) -> None:
-        """First durable, then announced."""
-        self.ask(self._task(), self._announce_exit, limit=600)
-
-    def _announce_exit(self, result: Any) -> None:
-        self._told(result)
-        if isinstance(result, RemoteError) and result.code not in ("not_found", "invalid_argument"):
-            self.later(1.0, self._settle_exit)
-            return
-        state = self.state
-        status = state.exit_code if state.known else None
-        body = {"id": self.id, "pid": state.pid, "exit_status": status, "exited_at": state.exited_at}
-        self.announce(
-            "/tasks/exit", self._run_key(), state.exited_at, lambda _: self.happened(life.Settled()), **body
-        )
 
     def _remove(self) -> None:
         self.work(self._remove_all, self._removed)
@@ -482,10 +350,10 @@ class ContainerActor(Actor):
         if body.signal not in signal.valid_signals():
             raise RemoteError("invalid_argument", f"there is no signal {body.signal}")
         if body.exec_id:
-            self.signal_process(self.execs.running(body.exec_id), body.signal)
+            signal_process(self.execs.running(body.exec_id), body.signal)
             return
         self._refuse_unless_running()
-        self.signal_process(Process(self.state.pid, self.state.start_time), body.signal)
+        signal_process(Process(self.state.pid, self.state.start_time), body.signal)
 
     def _refuse_unless_running(self) -> None:
         if self.state.phase != "running":
@@ -496,10 +364,8 @@ class ContainerActor(Actor):
         """The stop signal; then, in time, the other one."""
         if self.state.phase == "running":
             target = Process(self.state.pid, self.state.start_time)
-            self.signal_process(target, _signal_number(self.state.stop_signal))
-            self.later(
-                min(max(0.0, body.grace), MAX_GRACE), lambda: self.signal_process(target, signal.SIGKILL)
-            )
+            signal_process(target, _signal_number(self.state.stop_signal))
+            self.later(min(max(0.0, body.grace), MAX_GRACE), lambda: signal_process(target, signal.SIGKILL))
         return self.tasks_wait(m.TasksWait(), call)
 
     def tasks_wait(self, _body: m.TasksWait, call: Call) -> Later:
@@ -561,9 +427,9 @@ _PERFORM: dict[Effect, Callable[[ContainerActor], None]] = {
     Effect.WATCH: ContainerActor._watch,  # noqa: SLF001
     Effect.KILL: ContainerActor._kill,  # noqa: SLF001
     Effect.RELEASE: ContainerActor._release,  # noqa: SLF001
-    Effect.REPORT: ContainerActor._report,  # noqa: SLF001
-    Effect.ANNOUNCE_START: ContainerActor._announce_start,  # noqa: SLF001
-    Effect.SETTLE: ContainerActor._settle_exit,  # noqa: SLF001
+    Effect.REPORT: lambda actor: actor.reports.report(),
+    Effect.ANNOUNCE_START: lambda actor: actor.reports.announce_start(),
+    Effect.SETTLE: lambda actor: actor.reports.settle(),
     Effect.REMOVE: ContainerActor._remove,  # noqa: SLF001
     Effect.ANSWER_START: ContainerActor._answer_start,  # noqa: SLF001
     Effect.ANSWER_EXIT: ContainerActor._answer_exit,  # noqa: SLF001

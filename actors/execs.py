@@ -127,7 +127,7 @@ class Execs:
         wish = files.Wishes(args=tuple(body.args), env=tuple(body.env), cwd=body.cwd, user=body.user)
         self._known[body.exec_id] = Exec()
         self._actor.save()
-        self._actor.run_runtime(
+        self._actor.processes.run_runtime(
             lambda: self._launch(body.exec_id, wish),
             lambda result: self._launched(body.exec_id, result, call),
         )
@@ -156,7 +156,7 @@ class Execs:
             one.phase, one.pid, one.start_time = "running", result.process.pid, result.process.start_time
             self._actor.save()
             self._watch(name, one)
-            self._actor.announce("/tasks/exec-started", name, result.at, exec_id=name, pid=one.pid)
+            self._actor.reports.announce("/tasks/exec-started", name, result.at, exec_id=name, pid=one.pid)
         elif isinstance(result, ContainerError | OSError):
             code = result.exit_code if isinstance(result, RuntimeCommandError) else None
             one.error, one.error_code = str(result), code or CANNOT_EXEC
@@ -170,7 +170,7 @@ class Execs:
     def _watch(self, name: str, one: Exec) -> None:
         self._actor.streams.follow(name)
         target = Process(one.pid, one.start_time)
-        self._actor.when_exited(target, lambda code, at: self._exited(name, code, at))
+        self._actor.processes.when_exited(target, lambda code, at: self._exited(name, code, at))
 
     def _exited(self, name: str, code: int | None, at: int) -> None:
         one = self._known[name]
@@ -181,7 +181,7 @@ class Execs:
     def _ended(self, name: str) -> None:
         one = self._known[name]
         at = one.exited_at
-        self._actor.announce(
+        self._actor.reports.announce(
             "/tasks/exit", name, at, id=name, pid=one.pid, exit_status=one.exit_code, exited_at=at
         )
         self._actor.streams.drain(name, lambda: self._finished(name, one.exit_code))

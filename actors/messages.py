@@ -11,11 +11,14 @@ the actor of that name.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
 
 Labels = dict[str, str]
 Json = dict[str, Any]
 Wanted = Literal["running", "stopped", "removed"]
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # what a database and a file's offset can hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,12 +241,12 @@ class TasksRecord:
 
     namespace: str
     id: str
-    revision: int
+    revision: Number
     status: str
-    pid: int = 0
-    started_at: int = 0
-    exited_at: int = 0
-    exit_code: int | None = None
+    pid: Number = 0
+    started_at: Number = 0
+    exited_at: Number = 0
+    exit_code: Number | None = None
     exit_reason: str = ""
     oom: bool = False
     error: str = ""
@@ -304,8 +307,8 @@ class TasksOutput:
         exec_id: of this exec instead of the first process.
     """
 
-    stdout: int = 0
-    stderr: int = 0
+    stdout: Number = 0
+    stderr: Number = 0
     follow: bool = False
     exec_id: str = ""
 
@@ -354,7 +357,7 @@ class ContentOpen:
 
     ref: str
     digest: str = ""
-    size: int = 0
+    size: Number = 0
 
 
 @operation("content.commit", "content", repeatable=True)
@@ -364,7 +367,7 @@ class ContentCommit:
 
     ref: str
     digest: str
-    size: int
+    size: Number
 
 
 @operation("content.info", "content", repeatable=True)
@@ -493,7 +496,7 @@ class EventsPublish:
     topic: str
     key: str
     body: Json
-    at: int
+    at: Number
 
 
 @operation("events.subscribe", "events", repeatable=True, streams=True)
@@ -505,8 +508,8 @@ class EventsSubscribe:
     """
 
     namespace: str = ""
-    after: int = 0
-    since: int = 0
+    after: Number = 0
+    since: Number = 0
     topic: str = ""
     container_id: str = ""
     follow: bool = False

@@ -11,6 +11,7 @@ from actors import messages as m
 from actors.actor import Actor
 from actors.call import Call
 from actors.linux import netns
+from storage.names import check_identifier
 
 
 class NetworkActor(Actor):
@@ -34,4 +35,6 @@ class NetworkActor(Actor):
         netns.remove(self._path(body.namespace, body.id))
 
     def _path(self, namespace: str, container: str) -> Path:
+        check_identifier("namespace", namespace)
+        check_identifier("container id", container)
         return self._directory / f"{namespace}+{container}"

@@ -14,6 +14,8 @@ from chaos import groups, processes
 from chaos.findings import Struck, Window
 from chaos.probing import Recovery
 from chaos.schedule import STATIC
+from cli.session import RefusedError
+from transport.client import NotRunningError
 
 if TYPE_CHECKING:
     from chaos.processes import Seen
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from chaos.scene import Scene
     from chaos.schedule import Fault
 
+ASK = 3.0  # seconds for an answer about failpoints
 DEATH = 10.0  # seconds for a killed process to be gone
 
 
@@ -29,6 +32,7 @@ class Nemesis:
 
     def __init__(self, scene: Scene) -> None:
         self._scene, self._findings = scene, scene.findings
+        self._session = scene.session()
         self._threads: list[threading.Thread] = []
         self._targeted: dict[str, Callable[[Fault, Seen, Struck], None]] = {
             "kill": self._kill,
@@ -36,6 +40,7 @@ class Nemesis:
             "freeze": self._freeze,
             "descriptors": self._starve_descriptors,
             "memory": self._starve_memory,
+            "failpoint": self._set_failpoint,
         }
         self._whole: dict[str, Callable[[Struck], None]] = {
             "zygote": self._kill_zygote,
@@ -134,6 +139,33 @@ class Nemesis:
         with contextlib.suppress(ProcessLookupError):
             limited = groups.Limited(seen.pid)
             self._starve(0.5, struck, limited.end)
+
+    def _set_failpoint(self, fault: Fault, seen: Seen, struck: Struck) -> None:
+        """At a place that it has passed before, something goes wrong the next time, if that is soon."""
+        actor = struck.actor
+        try:
+            found = self._session.ask(actor, "failpoints.list", {}, limit=ASK)["points"]
+            names = sorted(
+                one["name"] for one in found if not one["name"].startswith(f"{seen.comm}.failpoints")
+            )
+            if not names:
+                return
+            name = names[int(fault.pick * len(names))]
+            self._session.ask(actor, "failpoints.set", {"name": name, "action": fault.detail}, limit=ASK)
+        except (RefusedError, NotRunningError):  # it is only just coming, or has gone
+            return
+        struck.detail = f"{name}={fault.detail}"
+
+        def off() -> None:
+            session = self._scene.session()
+            with contextlib.suppress(RefusedError, NotRunningError):
+                session.ask(actor, "failpoints.set", {"name": name, "action": "off"}, limit=ASK)
+            session.close()
+
+        if fault.detail.startswith("error"):
+            self._starve(fault.seconds, struck, off)
+        else:
+            self._later(fault.seconds, off)
 
     def _starve(self, seconds: float, struck: Struck, end: Callable[[], None]) -> None:
         window = Window(struck.at)

@@ -36,6 +36,7 @@ class Struck:
     at: float
     seconds: float = 0.0
     recovered: float | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,9 +77,9 @@ def write(directory: Path, findings: Findings, how: dict[str, Any]) -> None:
 
 def markdown(found: dict[str, Any]) -> str:
     """The summary for people."""
+    what = f"{found['faults_total']} faults in {found['seconds']} s, {found['broken']} invariants broken"
     parts = [
-        f"# Chaos, seed {found['seed']}: {found['faults_total']} faults in {found['seconds']} s, "
-        f"{found['broken']} invariants broken\n",
+        f"# Chaos, seed {found['seed']}: {what}\n",
         f"Replay: `{found['replay']}`\n",
         *(f"\n## {title}\n\n" + _table_md(rows) for title, rows in tables(found)),
     ]

@@ -216,7 +216,7 @@ class Worker(threading.Thread):
         self.findings.check(CODE, right, text)
 
     def check_output(self, whose: str, lines: int, printed: bytes, *, unwatched: bool) -> None:
-        """Whether that is all of it. What is in a pipe that nobody holds any more is lost: then a beginning."""
+        """Whether that is all of it. What is in a pipe that nobody holds any more may be missing."""
         expected = counted(lines or printed.count(b"\n"))
         right = sha256(printed) == sha256(expected)
         if not right and unwatched and expected.startswith(printed):
@@ -267,8 +267,9 @@ class Worker(threading.Thread):
         """Have it end."""
         while True:
             body = {"exec_id": self.chance.randbytes(8).hex(), "args": ["touch", "/stop"]}
+            ask = partial(self.session.ask, run.actor, "tasks.exec", body, limit=EXIT_LIMIT)
             try:
-                persist(lambda: self.session.ask(run.actor, "tasks.exec", body, limit=EXIT_LIMIT))
+                persist(ask)
             except RefusedError as error:
                 if "cut off" in str(error):
                     continue
@@ -314,8 +315,9 @@ class Worker(threading.Thread):
         wish = {"namespace": "c", "id": run.id}
         record = persist(lambda: self.session.ask("metadata", "containers.get", wish))
         task = record.get("task") or {}
-        text = f"{run.name}: the record says {task.get('status')} {task.get('exit_code')}, its actor {run.ended_code}"
-        right = task.get("status") == "stopped" and task.get("exit_code") == run.ended_code
+        said = (task.get("status"), task.get("exit_code"))
+        text = f"{run.name}: the record says {said}, its actor {run.ended_code}"
+        right = said == ("stopped", run.ended_code)
         self.findings.check(KEPT, right, text)
 
 

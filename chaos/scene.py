@@ -48,7 +48,7 @@ class Scene:
         self.directory = directory
         self.findings = findings
         self.runs = Runs()
-        self.daemon = Daemon(directory)
+        self.daemon = Daemon(directory, ("--failpoints",))
         self.busybox = ""
         self.images: list[Image] = []
         self.marks: list[str] = []

@@ -48,11 +48,14 @@ KINDS: Final[Mapping[str, int]] = {
     "restart": 2,
     "descriptors": 3,
     "memory": 3,
+    "failpoint": 12,
 }
-"""Kinds of fault and how often each is drawn; those with weight 0 only on request."""
+"""Kinds of fault and how often each is drawn."""
+ACTIONS: Final = ("kill(count=1)", "kill(count=1)", "error(unavailable,count=1)", "delay(150,count=3)")
+"""What a failpoint does; which of those that the actor has passed so far is picked when it is set."""
 WHOLE: Final = frozenset({"zygote", "everything", "restart"})
 """Faults of the whole daemon: they have no target."""
-LASTING: Final = frozenset({"pause", "freeze", "descriptors", "disk", "io"})
+LASTING: Final = frozenset({"pause", "freeze", "descriptors", "failpoint"})
 """Faults that end after a while."""
 
 
@@ -65,7 +68,7 @@ class Fault:
         target: an actor's name, or `container` or `puller` for one of those; empty for the whole daemon.
         pick: which of several, 0 to 1.
         seconds: how long it lasts, 0 for those that are over at once.
-        detail: what else the kind needs, for example the failpoint.
+        detail: what a failpoint is to do.
     """
 
     kind: str
@@ -116,7 +119,8 @@ def _fault(chance: random.Random, kind: str) -> Fault:
     if kind in WHOLE:
         return Fault(kind)
     seconds = round(chance.uniform(0.02, PAUSE_LIMIT), 3) if kind in LASTING else 0.0
-    return Fault(kind, _weighted(chance, WEIGHTS), round(chance.random(), 6), seconds)
+    detail = chance.choice(ACTIONS) if kind == "failpoint" else ""
+    return Fault(kind, _weighted(chance, WEIGHTS), round(chance.random(), 6), seconds, detail)
 
 
 def _weighted(chance: random.Random, weights: Mapping[str, int]) -> str:

@@ -22,6 +22,7 @@ COLOURS: Final = {
     "freeze": "#0097a7",
     "descriptors": "#827717",
     "memory": "#4e342e",
+    "failpoint": "#2e7d32",
 }
 OTHER: Final = "#455a64"
 SILENT: Final = "#f8bbd0"

@@ -31,9 +31,10 @@ def _zombies(daemon: Daemon) -> list[str]:
 def _holdings(daemon: Daemon) -> dict[str, Any]:
     """Everything that a container could leave, counted or listed."""
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
-    state, cgroups = daemon.state, Path("/sys/fs/cgroup")
+    state, cgroups, actors = daemon.state, Path("/sys/fs/cgroup"), daemon.json("actors")
     return {
-        "descriptors": {one["name"]: _descriptors(one["pid"]) for one in daemon.actors().values()},
+        "descriptors": {one["name"]: _descriptors(one["pid"]) for one in actors if one["kind"] != "puller"},
+        "pullers": [one["name"] for one in actors if one["kind"] == "puller"],
         "processes": len(daemon.processes()),
         "mounts": sorted(line.split()[4] for line in mounts if str(daemon.directory) in line),
         "netns": sorted(path.name for path in (state / "netns").iterdir()),
@@ -59,5 +60,5 @@ def test_a_hundred_containers_leave_nothing(own_daemon: Daemon, busybox: str):
 
 def _calm(daemon: Daemon) -> dict[str, Any] | None:
     first = _holdings(daemon)
-    lingering = any(name.startswith("puller/") for name in first["descriptors"])
-    return first if first == _holdings(daemon) and not first["zombies"] and not lingering else None
+    still = not first["zombies"] and not first["pullers"]
+    return first if still and first == _holdings(daemon) else None

@@ -1,0 +1,110 @@
+"""The processes of one container, as its actor sees them: calls of the runtime, exits, strays.
+
+An exit code is looked for with whoever can know it: the kernel for our own children, the zygote for those
+that came to it when an actor died, and the pidfd for a process whose parent is a stranger.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from actors import failpoints
+from actors.lifeline import ExitFound
+from actors.linux import pidfd, process
+from actors.linux.pidfd import Process
+
+if TYPE_CHECKING:
+    from actors.container import ContainerActor
+
+EXIT_TRIES, EXIT_PAUSE = 60, 0.05  # how often, and seconds apart, a stranger's child is asked about
+
+
+class Processes:
+    """Used in the actor's thread."""
+
+    def __init__(self, actor: "ContainerActor") -> None:
+        self._actor = actor
+        self._calls = 0  # of the runtime, under way
+
+    def run_runtime(self, function: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        """Run a call of the runtime in a worker thread; zombies that nobody knows may be its result."""
+        self._calls += 1
+
+        def finished(result: Any) -> None:
+            self._calls -= 1
+            then(result)
+            self.reap_strays()
+
+        self._actor.work(function, finished)
+
+    def when_exited(self, target: Process, then: ExitFound) -> None:
+        """Call `then` with exit code (None: nobody can know) and time when the process has ended.
+
+        Until `then` has returned, and so has journalled the exit, it can be found again: our own child stays
+        a zombie, and the zygote keeps what it has.
+        """
+        try:
+            descriptor = target.open()
+        except ProcessLookupError:
+            self._actor.soon(lambda: self._find_exit(target, -1, then, 0))
+            return
+
+        def readable() -> None:
+            self._actor.host.pump.unwatch(descriptor)
+            self._actor.soon(lambda: self._find_exit(target, descriptor, then, EXIT_TRIES))
+
+        self._actor.host.pump.call(lambda: self._actor.host.pump.watch(descriptor, readable))
+
+    def _find_exit(self, target: Process, descriptor: int, then: ExitFound, tries: int) -> None:
+        """Ask whoever can know. A stranger's child tells the kernel only once its parent has reaped it."""
+        status, at = process.peek_child(target.pid), time.time_ns()
+        if status is None:
+            asked = partial(self._asked_for_exit, target, descriptor, then, tries)
+            self._actor.host.lifeline.exit_of(target, lambda *found: self._actor.soon(partial(asked, *found)))
+        else:
+            self._found_exit(target, descriptor, then, status, at)
+
+    def _asked_for_exit(
+        self, target: Process, descriptor: int, then: ExitFound, tries: int, status: int | None, at: int
+    ) -> None:
+        if status is None and descriptor >= 0:
+            status, at = pidfd.exit_status(descriptor), time.time_ns()
+        if status is None and tries:
+            self._actor.later(EXIT_PAUSE, lambda: self._find_exit(target, descriptor, then, tries - 1))
+            return
+        self._found_exit(target, descriptor, then, status, at)
+
+    def _found_exit(
+        self, target: Process, descriptor: int, then: ExitFound, status: int | None, at: int
+    ) -> None:
+        failpoints.hit("container", "exit", "found")
+        then(None if status is None else process.exit_code(status), at or time.time_ns())
+        failpoints.hit("container", "exit", "taken")
+        process.reap(target.pid)
+        if descriptor >= 0:
+            os.close(descriptor)
+        self._actor.host.say(op="exit_taken", pid=target.pid, start=target.start_time)
+        self.reap_strays()  # those behind it in the queue of zombies
+
+    def reap_strays(self) -> None:
+        """Reap orphans that came to us. Those we watch, and those of a call under way, have their own way."""
+        while not self._calls and (found := process.peek_children()) is not None:
+            if self._actor.is_watched(found[0]):
+                return
+            process.reap(found[0])
+
+
+def signal_process(target: Process, number: int) -> None:
+    """Send a signal to exactly this process; one that has ended is fine."""
+    try:
+        descriptor = target.open()
+    except ProcessLookupError:
+        return
+    try:
+        pidfd.send_signal(descriptor, number)
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(descriptor)

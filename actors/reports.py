@@ -1,0 +1,90 @@
+"""What a container's actor tells others: the state of its task to metadata, what happened to events.
+
+Each is said until it has been heard, and each can be said twice without harm: a report carries a growing
+revision, an event a key.
+"""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from actors import lifecycle as life
+from actors import messages as m
+from transport.errors import RemoteError
+
+if TYPE_CHECKING:
+    from actors.container import ContainerActor
+
+LIMIT = 600  # seconds that something is said again
+
+
+class Reports:
+    """Used in the actor's thread."""
+
+    def __init__(self, actor: "ContainerActor") -> None:
+        self._actor = actor
+
+    def report(self) -> None:
+        """The task, to metadata."""
+        self._actor.ask(self._task(), self._told)
+
+    def _task(self) -> m.TasksRecord:
+        state = self._actor.state
+        status = {"running": "running", "exited": "stopped"}.get(state.phase, "created")
+        return m.TasksRecord(
+            namespace=self._actor.namespace,
+            id=self._actor.id,
+            revision=time.time_ns(),
+            status=status,
+            pid=state.pid if state.phase == "running" else 0,
+            started_at=state.started_at,
+            exited_at=state.exited_at,
+            exit_code=state.exit_code if state.phase == "exited" and state.known else None,
+            error=state.error,
+        )
+
+    def _told(self, result: Any) -> None:
+        if isinstance(result, Exception):
+            self._actor.log.warning("not told: %s", result)
+
+    def announce(
+        self,
+        topic: str,
+        key: str,
+        at: int,
+        then: Callable[[Any], None] | None = None,
+        **body: Any,
+    ) -> None:
+        """Publish an event about this container, once for each `key`."""
+        event = {"container_id": self._actor.id, **body}
+        full = f"{topic}:{self._actor.namespace}:{self._actor.id}:{key}"
+        self._actor.ask(
+            m.EventsPublish(self._actor.namespace, topic, full, event, at), then or self._told, limit=LIMIT
+        )
+
+    def announce_start(self) -> None:
+        """The event of the start."""
+        state = self._actor.state
+        self.announce("/tasks/start", self._run_key(), state.started_at, pid=state.pid)
+
+    def _run_key(self) -> str:
+        """Names the run for good; its number alone begins anew with each reboot."""
+        return f"{self._actor.state.started_at or self._actor.state.run}:{self._actor.record['created_at']}"
+
+    def settle(self) -> None:
+        """First durable, then announced."""
+        self._actor.ask(self._task(), self._announce_exit, limit=LIMIT)
+
+    def _announce_exit(self, result: Any) -> None:
+        self._told(result)
+        if isinstance(result, RemoteError) and result.code not in ("not_found", "invalid_argument"):
+            self._actor.later(1.0, self.settle)
+            return
+        state = self._actor.state
+        status = state.exit_code if state.known else None
+        body = {"id": self._actor.id, "pid": state.pid, "exit_status": status, "exited_at": state.exited_at}
+
+        def settled(_: Any) -> None:
+            self._actor.happened(life.Settled())
+
+        self.announce("/tasks/exit", self._run_key(), state.exited_at, settled, **body)
