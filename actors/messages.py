@@ -18,6 +18,7 @@ import msgspec
 Labels = dict[str, str]
 Json = dict[str, Any]
 Wanted = Literal["running", "stopped", "removed"]
+TaskStatus = Literal["created", "running", "paused", "stopped", "unknown"]
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # what a database and a file's offset can hold
 
 
@@ -218,7 +219,7 @@ class ContainersWant:
 
     namespace: str
     id: str
-    wanted: str
+    wanted: Wanted
 
 
 @operation("containers.forget", "metadata", repeatable=True)
@@ -242,7 +243,7 @@ class TasksRecord:
     namespace: str
     id: str
     revision: Number
-    status: str
+    status: TaskStatus
     pid: Number = 0
     started_at: Number = 0
     exited_at: Number = 0

@@ -14,6 +14,7 @@ import msgspec
 from actors import messages as m
 from actors.actor import Actor
 from actors.call import LATER, Call, Later
+from storage.descriptor import Descriptor
 from storage.errors import FailedPreconditionError, NotFoundError
 from storage.metadata import Container, Image, Metadata, NewContainer, Task
 from storage.reference import Reference
@@ -45,6 +46,7 @@ class MetadataActor(Actor):
 
     def images_put(self, body: m.ImagesPut, _: Call) -> Image:
         """Create or move a name."""
+        Descriptor.from_dict(body.target)  # what is on record can be relied upon
         name = str(Reference.parse(body.name))
         image, created = self._store.images.put(body.namespace, name, body.target, body.labels)
         topic = "/images/create" if created else "/images/update"
@@ -102,8 +104,7 @@ class MetadataActor(Actor):
 
     def containers_want(self, body: m.ContainersWant, _: Call) -> Container:
         """Record the desired state."""
-        wanted = msgspec.convert(body.wanted, m.Wanted)
-        return self._store.containers.update(body.namespace, body.id, wanted=wanted)
+        return self._store.containers.update(body.namespace, body.id, wanted=body.wanted)
 
     def containers_forget(self, body: m.ContainersForget, _: Call) -> None:
         """The end of a removal; saying it twice is fine."""

@@ -7,10 +7,14 @@ import os
 import shutil
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 from chaos import report, schedule
+from chaos.enumeration import Enumeration
+from chaos.faults import Nemesis
 from chaos.findings import Findings
+from chaos.operations import OPERATIONS
 from chaos.runner import Run
 from chaos.sabotage import WAYS
 from chaos.scene import Scene
@@ -29,6 +33,9 @@ def options() -> argparse.Namespace:
         "--report", type=Path, metavar="DIR", help="where reports go (default: a new directory)"
     )
     parser.add_argument("--kinds", default="", help="only these kinds of fault, separated by commas")
+    parser.add_argument(
+        "--enumerate", dest="verb", choices=tuple(OPERATIONS), help="kill at each crash point"
+    )
     parser.add_argument("--break", dest="sabotaged", choices=WAYS, default="", help="to see a check fail")
     return parser.parse_args()
 
@@ -43,16 +50,29 @@ def main() -> int:
     schedule.write(path, seed, steps)
     place = Path(tempfile.mkdtemp(prefix="chaos-"))
     findings = Findings()
-    how = {"seed": seed, "replay": f"bin/chaos --replay {path}"}
+    again = f"--enumerate {given.verb}" if given.verb else f"--replay {path}"
+    how: dict[str, object] = {"seed": seed, "replay": f"bin/chaos {again}"}
     try:
         with Scene(place, findings, seed) as scene:
             findings.restart()
-            Run(scene, seed, given.sabotaged).perform(steps, given.seconds)
+            if given.verb:
+                how["points"] = enumerated(scene, given.verb, given.seconds)
+            else:
+                Run(scene, seed, given.sabotaged).perform(steps, given.seconds)
     finally:
         shutil.copyfile(place / "log", directory / "actord.log")
         shutil.rmtree(place, ignore_errors=True)
         report.write(directory, findings, how)
     return conclude(directory, findings, how)
+
+
+def enumerated(scene: Scene, verb: str, seconds: float) -> dict[str, object]:
+    """Every crash point of one operation; prints and returns the figures."""
+    found = Enumeration(scene, Nemesis(scene), verb).perform(seconds)
+    points = ", ".join(f"{number} {kind}" for kind, number in found.points.items())
+    print(f"{verb}: {found.points.total()} crash points ({points}), {found.killed} of them killed somebody;")
+    print(f"corrupt states: {found.corrupt}, leaks: {found.leaks}")
+    return asdict(found)
 
 
 def drawn(given: argparse.Namespace) -> list[schedule.Step]:

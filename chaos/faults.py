@@ -7,7 +7,7 @@ import os
 import resource
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from chaos import groups, processes
@@ -34,6 +34,7 @@ class Nemesis:
         self._scene, self._findings = scene, scene.findings
         self._session = scene.session()
         self._threads: list[threading.Thread] = []
+        self.revived = 0
         self._targeted: dict[str, Callable[[Fault, Seen, Struck], None]] = {
             "kill": self._kill,
             "pause": self._pause,
@@ -208,6 +209,28 @@ class Nemesis:
         self._findings.check("an orderly stop ends with 0", code == 0, f"the daemon ended with {code}")
         survivors = {one.comm for one in self._scene.processes()}
         self._come_back(struck, {run.id for run in before if processes.comm_of(run.actor) not in survivors})
+
+    @contextlib.contextmanager
+    def reviving(self) -> Iterator[None]:
+        """A zygote that dies within the block is started again; `revived` counts that."""
+        over = threading.Event()
+        thread = threading.Thread(target=self._revive_until, args=(over,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _revive_until(self, over: threading.Event) -> None:
+        while not over.wait(0.02):
+            process = self._scene.daemon.process
+            if process is None or process.poll() is None:
+                continue
+            self.revived += 1
+            survivors = {one.comm for one in self._scene.processes()}
+            lost = {run.id for run in self._unended() if processes.comm_of(run.actor) not in survivors}
+            self._come_back(Struck(self._findings.step, "zygote", "zygote", self._findings.now()), lost)
 
     def _unended(self) -> list[Run]:
         return [run for run in self._scene.runs.open() if not run.ended]

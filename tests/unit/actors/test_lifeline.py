@@ -11,13 +11,14 @@ import pytest
 from forked import Forked
 
 from actors.lifeline import ANSWER_LIMIT, Lifeline
+from actors.linux.descriptors import enlarge_queue
 from actors.linux.pidfd import Process
 from actors.settings import Settings
 from actors.zygote.birth import Birth
 from actors.zygote.children import Child
 from actors.zygote.control import Closed, Control, pair
 from actors.zygote.door import Door
-from actors.zygote.loop import SUPERVISOR, Zygote
+from actors.zygote.loop import QUEUE, SUPERVISOR, Zygote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -196,11 +197,14 @@ def test_a_supervisor_that_does_not_listen_never_blocks_the_zygote_and_is_killed
         _close(zygote)
 
 
+@pytest.mark.root
 def test_a_thousand_children_are_told_in_messages_of_bearable_size(settings: Settings):
     zygote = _zygote(settings)
     with Forked(lambda: time.sleep(600)) as child:
         theirs = _with_supervisor(zygote, child)
         supervisor = zygote._children.by_name[SUPERVISOR]
+        assert supervisor.control is not None
+        enlarge_queue(supervisor.control.socket, QUEUE)
         expected = set()
         for number in range(1000):
             name = f"container/default/{number:064x}"

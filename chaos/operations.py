@@ -1,0 +1,207 @@
+"""The operations whose crash points are enumerated: each is prepared, done, verified and undone."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from chaos.asking import persist
+from chaos.scenarios import EXPECTED, KEPT
+from cli.pull import pull
+from cli.rm import remove_container
+from cli.session import RefusedError
+from cli.start import start_once
+from storage.content.writer import IngestWriter
+
+if TYPE_CHECKING:
+    from chaos.runs import Run
+    from chaos.scenarios import Worker
+
+BLOB: Final = b"enumerated" * 1000
+
+
+class Operation:
+    """One operation of the load.
+
+    Attributes:
+        hold: a place to stop at while the failpoints are listed, for an actor that is gone afterwards.
+        tail: places behind it.
+        own: whether a container is prepared, whose actor is one of those to kill.
+    """
+
+    hold = ""
+    tail: tuple[str, ...] = ()
+    own = False
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.run: Run | None = None
+
+    @property
+    def made(self) -> Run:
+        """The container that it is about."""
+        if self.run is None:
+            raise LookupError("there is no container yet")
+        return self.run
+
+    def prepare(self) -> None:
+        """What must be there before."""
+
+    def act(self) -> None:
+        """Do it, as a client that persists."""
+
+    def settle(self) -> None:
+        """Verify the outcome, and undo it."""
+
+
+class Pull(Operation):
+    """Fetch an image of two layers."""
+
+    hold = "puller.name.after"
+
+    def act(self) -> None:
+        """The client's pull."""
+        image = self.worker.scene.images[0]
+        persist(lambda: pull(self.worker.session, image.name, quiet=True))
+
+    def settle(self) -> None:
+        """Name, blobs byte for byte, layers; then all of it goes."""
+        worker, image = self.worker, self.worker.scene.images[0]
+        session, check = worker.session, worker.findings.check
+        wish = {"namespace": "c", "name": image.name}
+        check(KEPT, persist(lambda: session.ask("metadata", "images.get", wish)), image.name)
+        for digest in image.blobs:
+            info = persist(partial(session.ask, "content", "content.info", {"digest": digest}))
+            found = hashlib.sha256(Path(info["path"]).read_bytes()).hexdigest()
+            check(KEPT, digest == f"sha256:{found}", f"blob {digest} holds {found}")
+        for chain in image.chains:
+            body = {"namespace": "c", "key": chain}
+            stat = persist(partial(session.ask, "snapshots", "snapshots.stat", body))
+            check(KEPT, stat["kind"] == "committed", f"layer {chain} is {stat['kind']}")
+        worker.scene.forget(session, image)
+
+
+class Commit(Operation):
+    """Write an ingest and make it a blob."""
+
+    digest = "sha256:" + hashlib.sha256(BLOB).hexdigest()
+
+    def act(self) -> None:
+        """As a puller does it."""
+        session = self.worker.session
+        body = {"ref": "enumerated", "digest": self.digest, "size": len(BLOB)}
+        try:
+            found = persist(lambda: session.ask("content", "content.open", body))
+        except RefusedError as error:
+            if error.code != "already_exists":
+                raise
+            return
+        with IngestWriter(Path(found["path"]), limit=len(BLOB)) as writer:
+            writer.start_at(0)
+            writer.write(BLOB)
+            writer.finish()
+        persist(lambda: session.ask("content", "content.commit", body))
+
+    def settle(self) -> None:
+        """Byte for byte; then it goes."""
+        session, check = self.worker.session, self.worker.findings.check
+        info = persist(lambda: session.ask("content", "content.info", {"digest": self.digest}))
+        check(KEPT, Path(info["path"]).read_bytes() == BLOB, "the blob is not what was written")
+        persist(lambda: session.ask("content", "content.delete", {"digest": self.digest}))
+
+
+class Create(Operation):
+    """Create a container."""
+
+    def act(self) -> None:
+        """Not started."""
+        self.run = self.worker.make(7, 50, wanted="stopped")
+
+    def settle(self) -> None:
+        """It is on record, starts, ends as it should, and goes."""
+        run = self.made
+        persist(lambda: start_once(self.worker.session, run.actor))
+        self.worker.finish(run)
+
+
+class Start(Create):
+    """Start a container that was created."""
+
+    own = True
+
+    def prepare(self) -> None:
+        """Create it."""
+        self.run = self.worker.make(8, 50, wanted="stopped")
+
+    def act(self) -> None:
+        """Start it, and see it to its end: the exit is part of it."""
+        run = self.made
+        persist(lambda: start_once(self.worker.session, run.actor))
+        self.worker.check_exit(run, self.worker.followed(run))
+
+    def settle(self) -> None:
+        """It has ended as it should, and goes."""
+        self.worker.finish(self.made)
+
+
+class Exec(Operation):
+    """One more process in a running container."""
+
+    own = True
+
+    def prepare(self) -> None:
+        """Have one run."""
+        self.run = self.worker.make(9, 0, wanted="running")
+        self.worker.learn_init(self.made)
+
+    def act(self) -> None:
+        """With its output and its exit."""
+        self.worker.execute(self.made)
+
+    def settle(self) -> None:
+        """It ran once at most; the container is untouched, ends, and goes."""
+        self.worker.look_at_marks(self.made)
+        self.worker.findings.check(EXPECTED, self.made.untouched(), f"{self.made.name} was touched")
+        self.worker.finish(self.made, stop=True)
+
+
+class Remove(Operation):
+    """Remove a container that has ended."""
+
+    own = True
+    hold = "container.remove.forgotten"
+    tail = ("container.answer_removed.before", "container.finish.before", "container.finish.after")
+
+    def prepare(self) -> None:
+        """Have one end."""
+        self.run = self.worker.make(10, 50, wanted="running")
+        self.worker.check_exit(self.made, self.worker.followed(self.made))
+        self.made.ended = True
+
+    def act(self) -> None:
+        """As actr rm does it."""
+        run = self.made
+        persist(lambda: remove_container(self.worker.session, run.id, force=True))
+        run.over = True
+
+    def settle(self) -> None:
+        """It is gone."""
+        wish = {"namespace": "c", "id": self.made.id}
+        try:
+            persist(lambda: self.worker.session.ask("metadata", "containers.get", wish))
+        except RefusedError as error:
+            self.worker.findings.check(KEPT, error.code == "not_found", str(error))
+        else:
+            self.worker.findings.check(KEPT, holds=False, text=f"{self.made.name} was removed and is there")
+
+
+OPERATIONS: Final[dict[str, type[Operation]]] = {
+    "pull": Pull,
+    "commit": Commit,
+    "create": Create,
+    "start": Start,
+    "exec": Exec,
+    "remove": Remove,
+}

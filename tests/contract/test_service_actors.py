@@ -1,0 +1,410 @@
+"""What each service actor promises about its operations, asked through a real router.
+
+Operations that are declared repeatable give the same answer twice; what has been answered is still so
+after SIGKILL and a restart; and nothing that a client can say ends an actor.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import tempfile
+import typing
+from pathlib import Path
+
+import pytest
+from actor_town import LIMIT, Town
+
+from actors import messages as m
+from actors.actor import Actor
+from actors.content import ContentActor
+from actors.events import EventsActor
+from actors.linux import netns
+from actors.metadata import MetadataActor
+from actors.network import NetworkActor
+from actors.snapshots import SnapshotsActor
+from storage.content import IngestWriter
+from transport.errors import RemoteError
+
+pytestmark = pytest.mark.root  # network namespaces
+
+SERVICES = (MetadataActor, ContentActor, SnapshotsActor, EventsActor, NetworkActor)
+DIGEST = "sha256:" + "a" * 64
+TARGET = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": DIGEST, "size": 7}
+
+
+class Supervisor(Actor):
+    """In the place of the real one: every child runs already."""
+
+    kind = "supervisor"
+
+    def children_start(self, body, _):
+        return {"actor": body.name}
+
+
+@pytest.fixture
+def town(tmp):
+    with Town(tmp) as one:
+        yield one
+
+
+class Asker:
+    """Sends a body to the owner of its operation, twice where it may be repeated, and compares."""
+
+    def __init__(self, town: Town, *services: type[Actor]) -> None:
+        self.town = town
+        self.services = services
+        for one in services:
+            town.actor(one)
+        self.client = town.client()
+
+    def once(self, body):
+        operation = m.operation_of(body)
+        fields = dataclasses.asdict(body)
+        return self.client.request(operation.name, fields, to=operation.owner, limit=LIMIT, repeatable=True)
+
+    def __call__(self, body):
+        answer = self.once(body)
+        if m.operation_of(body).repeatable:
+            again = self.once(body)
+            assert undated(again) == undated(answer), f"{body} answered otherwise the second time"
+        return answer
+
+    def refused(self, body):
+        with pytest.raises(RemoteError) as caught:
+            self.once(body)
+        return caught.value.code
+
+    def restart(self):
+        """SIGKILL everything but the router, start it again."""
+        for one in self.services:
+            self.town.killed(one.kind)
+            self.town.actor(one)
+
+    def survives(self, *bodies):
+        """The answers of these are the same after a crash."""
+        before = [self.once(body) for body in bodies]
+        self.restart()
+        assert [self.once(body) for body in bodies] == before
+
+    def events(self, credit=100, **wish):
+        return self.client.stream("events.subscribe", dict(wish), to="events", credit=credit, patience=0.0)
+
+
+def undated(answer):
+    return {key: value for key, value in answer.items() if key not in ("updated_at", "new")}
+
+
+# Metadata
+
+
+@pytest.fixture
+def metadata(town):
+    return Asker(town, MetadataActor, Supervisor, EventsActor)
+
+
+def test_images(metadata):
+    name = "docker.io/library/x:latest"
+    put = metadata(m.ImagesPut("default", "x", TARGET, {"k": "v"}))
+    assert (put["name"], put["target"], put["labels"]) == (name, TARGET, {"k": "v"})
+    assert metadata(m.ImagesGet("default", "x:latest")) == metadata(m.ImagesGet("default", name))
+    assert [one["name"] for one in metadata(m.ImagesList("default"))["images"]] == [name]
+    assert metadata(m.ImagesList("other")) == {"images": []}
+    assert metadata.refused(m.ImagesGet("other", "x")) == "not_found"
+    assert metadata.refused(m.ImagesGet("default", "UPPER/case")) == "invalid_argument"
+    assert metadata.refused(m.ImagesPut("default", "x", {})) == "invalid_argument"
+    metadata.survives(m.ImagesGet("default", "x"), m.ImagesList("default"), m.NamespacesList())
+    assert metadata(m.ImagesDelete("default", "x"))["name"] == name
+    assert metadata.refused(m.ImagesDelete("default", "x")) == "not_found"
+    topics = [one.body["topic"] for one in metadata.events() if one.kind == "event"]
+    assert topics.count("/images/create") == 1
+    assert topics[-1] == "/images/delete"
+
+
+def test_containers(metadata):
+    metadata(m.ImagesPut("default", "x", TARGET))
+    create = m.ContainersCreate(
+        "default", "x", id="abc1", name="web", options={"args": ["a"]}, wanted="running"
+    )
+    made = metadata(create)
+    assert made == {"id": "abc1", "name": "web", "actor": "container/default/abc1"}
+    assert metadata.refused(create) == "already_exists"
+    assert metadata.refused(m.ContainersCreate("default", "y")) == "not_found"
+    assert metadata.refused(m.ContainersCreate("default", "x", id="../..")) == "invalid_argument"
+    found = metadata(m.ContainersGet("default", "web"))
+    assert (found["id"], found["wanted"], found["task"], found["image_digest"]) == (
+        "abc1",
+        "running",
+        None,
+        DIGEST,
+    )
+    assert metadata(m.ContainersGet("default", "abc"))["id"] == "abc1"
+    assert metadata.refused(m.ImagesDelete("default", "x")) == "failed_precondition"
+    assert metadata(m.ContainersWant("default", "abc1", "removed"))["wanted"] == "removed"
+    assert metadata.refused(m.ContainersWant("default", "nobody", "removed")) == "not_found"
+    assert metadata.refused(m.ContainersWant("default", "abc1", "eaten")) == "invalid_argument"
+    metadata.survives(m.ContainersGet("default", "abc1"), m.ContainersList(), m.ContainersList("default"))
+    metadata(m.ContainersForget("default", "abc1"))
+    assert metadata(m.ContainersList()) == {"containers": []}
+    assert metadata.refused(m.ContainersGet("default", "abc1")) == "not_found"
+
+
+def test_tasks(metadata):
+    metadata(m.ImagesPut("default", "x", TARGET))
+    metadata(m.ContainersCreate("default", "x", id="abc1"))
+    metadata(m.TasksRecord("default", "abc1", 5, "running", pid=7, started_at=1))
+    metadata(m.TasksRecord("default", "abc1", 6, "stopped", exit_code=3, exited_at=2))
+    metadata(m.TasksRecord("default", "abc1", 5, "running", pid=7))  # late
+    task = metadata(m.ContainersGet("default", "abc1"))["task"]
+    assert (task["status"], task["exit_code"], task["exited_at"]) == ("stopped", 3, 2)
+    assert metadata.refused(m.TasksRecord("default", "abc1", 7, "flying")) == "invalid_argument"
+    assert metadata.refused(m.TasksRecord("default", "nobody", 7, "running")) == "not_found"
+    metadata.survives(m.ContainersGet("default", "abc1"))
+
+
+# Content
+
+
+def test_content(town):
+    content = Asker(town, ContentActor)
+    data = b"some bytes"
+    digest = "sha256:" + hashlib.sha256(data).hexdigest()
+    opened = content(m.ContentOpen("ref", digest, len(data)))
+    assert opened["offset"] == 0
+    with IngestWriter(Path(opened["path"]), limit=len(data)) as writer:
+        writer.start_at(0)
+        writer.write(data)
+        writer.finish()
+    assert content.refused(m.ContentCommit("ref", DIGEST, len(data))) in (
+        "invalid_argument",
+        "failed_precondition",
+    )
+    blob = content(m.ContentCommit("ref", digest, len(data)))
+    assert Path(blob["path"]).read_bytes() == data
+    assert content(m.ContentInfo(digest)) == blob
+    assert content(m.ContentList()) == {"blobs": [blob]}
+    assert content.refused(m.ContentOpen("again", digest, len(data))) == "already_exists"
+    assert content.refused(m.ContentInfo(DIGEST)) == "not_found"
+    assert content.refused(m.ContentInfo("sha256:xyz")) == "invalid_argument"
+    assert content.refused(m.ContentCommit("nothing", DIGEST, 1)) == "not_found"
+    content.survives(m.ContentInfo(digest), m.ContentList())
+    content(m.ContentDelete(digest))
+    assert content(m.ContentList()) == {"blobs": []}
+
+
+def test_an_ingest_goes_on_where_it_was_after_a_crash(town):
+    content = Asker(town, ContentActor)
+    opened = content(m.ContentOpen("ref", DIGEST, 10))
+    with IngestWriter(Path(opened["path"]), limit=10) as writer:
+        writer.start_at(0)
+        writer.write(b"12345")
+    assert content(m.ContentOpen("ref", DIGEST, 10))["offset"] == 5
+    content.survives(m.ContentOpen("ref", DIGEST, 10))
+
+
+# Snapshots
+
+
+def test_snapshots(town):
+    snapshots = Asker(town, SnapshotsActor)
+    made = snapshots(m.SnapshotsPrepare("default", "key"))
+    assert snapshots.once(m.SnapshotsPrepare("default", "key")) == made
+    (Path(made["upper"]) / "file").write_text("x")
+    assert snapshots.refused(m.SnapshotsPrepare("default", "other", "no such parent")) == "not_found"
+    snapshots(m.SnapshotsCommit("default", "key", "layer"))
+    assert snapshots(m.SnapshotsStat("default", "layer"))["kind"] == "committed"
+    assert snapshots.refused(m.SnapshotsPrepare("default", "layer")) == "already_exists"
+    assert snapshots.refused(m.SnapshotsMounts("default", "nothing")) == "not_found"
+    assert snapshots.refused(m.SnapshotsCommit("default", "nothing", "neither")) == "not_found"
+    child = snapshots(m.SnapshotsPrepare("default", "child", "layer"))
+    assert (Path(child["lowers"][0]) / "file").read_text() == "x"
+    assert snapshots(m.SnapshotsMounts("default", "child")) == child
+    assert snapshots.refused(m.SnapshotsRemove("default", "layer")) == "failed_precondition"
+    listed = (
+        m.SnapshotsList("default"),
+        m.SnapshotsStat("default", "child"),
+        m.SnapshotsMounts("default", "child"),
+    )
+    snapshots.survives(*listed)
+    for key in ("child", "layer"):
+        snapshots(m.SnapshotsRemove("default", key))
+    assert snapshots(m.SnapshotsList("default")) == {"snapshots": []}
+
+
+def test_two_who_unpack_the_same_layer(town):
+    snapshots = Asker(town, SnapshotsActor)
+    for key in ("one", "two"):
+        snapshots(m.SnapshotsPrepare("default", key))
+        snapshots(m.SnapshotsCommit("default", key, "layer"))
+    assert [one["key"] for one in snapshots(m.SnapshotsList("default"))["snapshots"]] == ["layer"]
+
+
+# Network
+
+
+def test_network(town):
+    network = Asker(town, NetworkActor)
+    path = Path(network(m.NetworkAttach("default", "abc"))["path"])
+    inode = path.stat().st_ino
+    assert netns.exists(path)
+    network.survives(m.NetworkAttach("default", "abc"))
+    assert path.stat().st_ino == inode
+    network(m.NetworkDetach("default", "abc"))
+    assert not path.exists()
+    for namespace, container in (("../..", "x"), ("x", "../../x"), ("x", "/etc/x"), ("", "x"), ("x", "a\0b")):
+        assert network.refused(m.NetworkAttach(namespace, container)) == "invalid_argument"
+        assert network.refused(m.NetworkDetach(namespace, container)) == "invalid_argument"
+
+
+# Events
+
+
+@pytest.fixture
+def events(tmp):
+    with Town(tmp, events_keep=1500) as town:
+        yield Asker(town, EventsActor)
+
+
+def publish(events, number, topic="/tasks/exit", namespace="default", **body):
+    return events(m.EventsPublish(namespace, topic, f"key {number}", {"n": number, **body}, number * 10))
+
+
+def numbers(stream):
+    return [one.body["body"]["n"] for one in stream if one.kind == "event"]
+
+
+def test_events_happen_once_and_in_order(events):
+    for number in (1, 2, 3):
+        assert publish(events, number)["seq"] == number
+    found = list(events.events())
+    assert [one.seq for one in found[:-1]] == [1, 2, 3]
+    assert found[-1].body["last"] == 3
+    assert found[0].body == {
+        "seq": 1,
+        "namespace": "default",
+        "topic": "/tasks/exit",
+        "at": 10,
+        "body": {"n": 1},
+    }
+    events.restart()
+    assert publish(events, 3) == {"seq": 3, "new": False}
+    assert list(events.events())[-1].body == found[-1].body
+
+
+def test_filters(events):
+    publish(events, 1, container_id="abc")
+    publish(events, 2, topic="/images/create", namespace="other")
+    publish(events, 3, topic="/tasks/start", id="abc")
+    publish(events, 4, topic="/tasks/start", id="xyz")
+    for wish, expected in (
+        ({"after": 2}, [3, 4]),
+        ({"after": 99}, []),
+        ({"since": 30}, [3, 4]),
+        ({"topic": "/tasks"}, [1, 3, 4]),
+        ({"topic": "/tasks/start"}, [3, 4]),
+        ({"namespace": "other"}, [2]),
+        ({"container_id": "abc"}, [1, 3]),
+        ({"container_id": "abc", "after": 1, "topic": "/tasks"}, [3]),
+    ):
+        assert numbers(events.events(**wish)) == expected, wish
+
+
+def test_credit_decides_the_pace_and_the_end(events):
+    for number in range(1, 31):
+        publish(events, number)
+    assert numbers(events.events(credit=30, follow=False, after=0, topic="/none")) == []
+    stream = events.events(credit=5)
+    assert [next(stream).body["body"]["n"] for _ in range(5)] == [1, 2, 3, 4, 5]
+    with pytest.raises(RemoteError, match="more events than credit") as caught:
+        next(stream)
+    assert caught.value.code == "overloaded"
+
+
+def test_followers_hear_what_is_to_come(events):
+    publish(events, 1)
+    follower = Asker(events.town)
+    stream = follower.events(credit=2, follow=True)
+    heard = [next(stream).body["body"]["n"]]
+    for number in range(2, 12):
+        publish(events, number)
+        heard.append(next(stream).body["body"]["n"])
+    assert heard == list(range(1, 12))
+    stream.close()
+
+
+def test_a_follower_goes_on_after_a_crash(events):
+    publish(events, 1)
+    follower = Asker(events.town)
+    wish = {"follow": True, "after": 0}
+    stream = follower.client.stream(
+        "events.subscribe", wish, to="events", resume=lambda: {**wish, "after": 1}, credit=10
+    )
+    assert next(stream).seq == 1
+    events.town.killed("events")
+    events.town.client().request("router.ping", {}, to="router")
+    events.town.actor(EventsActor)
+    publish(events, 2)
+    assert next(stream).seq == 2
+    stream.close()
+
+
+def test_what_was_trimmed_is_marked_by_a_gap(events):
+    for number in range(1, 2001):
+        events.once(m.EventsPublish("default", "/t", f"{number}", {"n": number}, number))
+    stream = events.events(credit=5000, after=100)
+    first = next(stream)
+    assert (first.body, first.seq) == ({"gap": 400}, 500)
+    assert numbers(stream) == list(range(501, 2001))
+
+
+# Whatever a client says
+
+ODD = {
+    str: ["", "x", "a\0b", "../../etc", "é" * 300, "x" * 70_000, "\n", "-", "a/b", DIGEST, "x@y:z"],
+    int: [0, 1, 2**63 - 1, 2**63, 2**64 - 1, -1],
+    dict: [
+        {},
+        {"": ""},
+        {"k": "v" * 9000},
+        {"k": b"\xff"},
+        {"k": 2**64 - 1},
+        {"k": float("nan")},
+        {"k": [[[{}]]]},
+    ],
+    bool: [True],
+}
+
+
+def values(kind):
+    origin = typing.get_origin(kind) or kind
+    if origin is typing.Literal:
+        return ["x"]
+    return ODD[next((one for one in (bool, int, dict) if one is origin), str)]
+
+
+def odd_bodies(body):
+    """Each field with each odd value, the others with what is hardly odd."""
+    hints = typing.get_type_hints(body)
+    plain = {name: values(kind)[1 if kind is str else 0] for name, kind in hints.items()}
+    for name, kind in hints.items():
+        for value in values(kind):
+            yield {**plain, name: value}
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda one: one.kind)
+def test_nothing_that_a_client_says_ends_an_actor(service):
+    with tempfile.TemporaryDirectory(dir="/tmp") as path, Town(Path(path)) as town:
+        for one in {service, Supervisor}:
+            town.actor(one)
+        asker, pid = town.client(), town.actors[service.kind].pid
+        for name, operation in m.owned_by(service.kind).items():
+            for body in odd_bodies(operation.body):
+                try:
+                    list(asker.stream(name, body, to=service.kind, credit=3, patience=0.0))
+                except RemoteError as error:
+                    assert error.code not in ("internal", "unavailable"), f"{name} {str(body)[:300]}: {error}"
+        assert os.waitpid(pid, os.WNOHANG) == (0, 0), "it has ended"
+        if service is NetworkActor:
+            for one in (town.settings.state / "netns").iterdir():
+                netns.remove(one)

@@ -1,0 +1,47 @@
+"""A short chaos run, and proof that its checks can fail."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from chaos.sabotage import WAYS
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _chaos(report: Path, *words: str) -> tuple[subprocess.CompletedProcess[str], dict[str, object]]:
+    command = [str(ROOT / ".venv/bin/python"), "-P", "-m", "chaos", "--report", str(report), *words]
+    done = subprocess.run(
+        command, cwd=ROOT, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=250, check=False,
+    )  # fmt: skip
+    assert (report / "chaos-report.json").exists(), done.stdout + done.stderr
+    return done, json.loads((report / "chaos-report.json").read_text())
+
+
+def test_a_hundred_faults_break_nothing(tmp: Path):
+    done, found = _chaos(tmp, "--seed", "11", "--faults", "100", "--seconds", "45")
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert found["broken"] == 0
+    assert {path.name for path in tmp.iterdir()} >= {"chaos-report.md", "timeline.svg", "schedule.json"}
+
+
+BROKEN = {
+    "exit-code": "exit codes are right",
+    "second-process": "one live incarnation per name",
+    "output": "output is complete and in order",
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_broken_invariant_is_caught_and_can_be_replayed(tmp: Path, way: str):
+    done, found = _chaos(tmp, "--seed", "12", "--faults", "3", "--kinds", "kill", "--break", way)
+    assert done.returncode == 1
+    assert {one["invariant"] for one in found["violations"]} == {BROKEN[way]}
+    assert f"seed 12; replay: bin/chaos --replay {tmp}/schedule.json" in done.stdout
+    assert json.loads((tmp / "schedule.json").read_text())["seed"] == 12

@@ -1,0 +1,153 @@
+"""What the runner makes of what it has seen: violations, excuses, leaks, figures, the picture."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chaos import processes, report, residue, timeline
+from chaos.findings import Findings, Outage, Struck, Window
+from chaos.runs import Run, counted, sha256
+from chaos.scene import chain_ids
+
+
+def test_a_check_that_does_not_hold_is_a_violation(capsys):
+    findings = Findings()
+    findings.step = 7
+    assert findings.check("numbers add up", holds=True)
+    assert not findings.check("numbers add up", holds=False, text="2 + 2 = 5")
+    assert (findings.checked.total(), findings.broken.total()) == (2, 1)
+    assert (findings.violations[0].step, findings.violations[0].text) == (7, "2 + 2 = 5")
+    assert "BROKEN at step 7" in capsys.readouterr().out
+
+
+def test_an_exit_may_be_unknown_only_where_nothing_watched_and_it_ended():
+    findings = Findings()
+    findings.unwatched.append(Window(1.0, 2.0, {"a", "b"}, {"b"}))
+    assert findings.may_be_unknown("a")
+    assert not findings.may_be_unknown("b")  # it was alive when it was watched again
+    assert not findings.may_be_unknown("c")
+
+
+@pytest.mark.parametrize(
+    ("began", "ended", "expected"), [(0, 1, False), (1, 3, True), (3, 3.5, True), (5, 6, False)]
+)
+def test_a_window_excuses_only_what_it_meets(began: float, ended: float, expected: bool):
+    findings = Findings()
+    findings.starved.append(Window(2.0, 4.0))
+    assert findings.was_starved(began, ended) is expected
+
+
+def test_a_window_that_is_open_has_no_end():
+    assert Window(2.0).meets(100, 200)
+    assert not Window(2.0).meets(0, 1)
+
+
+@given(st.lists(st.floats(0, 100), min_size=1))
+def test_quantiles_are_values_that_were_seen(values: list[float]):
+    assert report.quantile(values, 1.0) == max(values)
+    assert report.quantile(values, 0.5) in values
+    below = sum(value <= report.quantile(values, 0.99) for value in values)
+    assert below >= 0.99 * len(values)
+
+
+def _holdings(**changes: object) -> dict[str, object]:
+    return {"descriptors": {"router": 20}, "processes": ["router"], "mounts": ["/a"], **changes}
+
+
+def test_what_is_new_is_leaked_and_what_is_gone_is_not():
+    before = _holdings()
+    assert residue.leaked(before, _holdings(descriptors={"router": 19}, mounts=[])) == []
+    found = residue.leaked(
+        before, _holdings(descriptors={"router": 22, "container/c/x": 9}, mounts=["/a", "/b"])
+    )
+    assert found == ["2 descriptors of router (20 before)", "actor container/c/x", "mounts: /b"]
+    assert residue.leaked(before, _holdings(processes=["router", "router"]))
+
+
+def test_two_processes_of_one_name_are_seen():
+    def seen(pid: int, comm: str) -> processes.Seen:
+        return processes.Seen(pid, 1, comm, 1, "S", leads=True)
+
+    assert processes.twice([seen(1, "router"), seen(2, "events")]) == {}
+    assert processes.twice([seen(3, "router"), seen(1, "router")]) == {"router": [1, 3]}
+
+
+def test_the_kernel_cuts_a_name_and_a_container_is_called_by_its_id():
+    assert processes.comm_of("metadata") == "metadata"
+    assert processes.comm_of("container/c/" + "ab" * 32) == "ab" * 7 + "a"
+    assert processes.comm_of("puller/c/0123456789ab") == "puller/c/012345"
+
+
+def test_this_process_runs_and_a_later_one_of_its_pid_does_not():
+    import os
+
+    me = processes.look(os.getpid())
+    assert me is not None
+    assert processes.runs(me.pid, me.start)
+    assert not processes.runs(me.pid, me.start + 1)
+
+
+def test_a_run_whose_process_has_gone_is_touched_unless_it_may_end():
+    run = Run("id", "name", 0, init=(2**22, 1))  # above any pid
+    assert not run.untouched()
+    run.may_end = True
+    assert run.untouched()
+
+
+def test_output_is_compared_by_what_seq_prints():
+    assert counted(3) == b"1\n2\n3\n"
+    assert sha256(b"") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def test_chain_ids_follow_the_image_specification():
+    from storage.digest import Digest
+    from storage.image.chain import chain_ids as of_the_store
+
+    diffs = ["sha256:" + char * 64 for char in "abc"]
+    assert chain_ids(diffs) == tuple(map(str, of_the_store([Digest(one) for one in diffs])))
+
+
+def _findings() -> Findings:
+    findings = Findings()
+    findings.struck += [
+        Struck(1, "kill", "metadata", 0.1, recovered=0.05),
+        Struck(1, "kill", "container/c/abc", 0.2, recovered=0.5),
+        Struck(2, "everything", "everything", 0.3, recovered=0.7),
+        Struck(3, "pause", "<router>", 0.4, seconds=0.2),
+    ]
+    findings.outages.append(Outage("metadata", 0.1, 0.2))
+    findings.request("tasks.exec", "done")
+    findings.check("numbers add up", holds=False, text="a | b")
+    return findings
+
+
+def test_the_report_counts_by_actor_and_kind(tmp_path):
+    report.write(tmp_path, _findings(), {"seed": 3, "replay": "bin/chaos --replay x"})
+    assert {path.name for path in tmp_path.iterdir()} == {
+        report.JSON_NAME,
+        report.MARKDOWN_NAME,
+        report.PICTURE_NAME,
+    }
+    found = report.summary(_findings(), {"seed": 3, "replay": ""})
+    assert found["faults"] == {
+        "everything everything": 1,
+        "kill container": 1,
+        "kill metadata": 1,
+        "pause <router>": 1,
+    }
+    assert found["recovery_ms"]["container"] == {"count": 1, "median": 500, "p99": 500, "max": 500}
+    text = report.text(found)
+    assert "tasks.exec" in text
+    assert "numbers add up" in text
+
+
+def test_the_timeline_is_a_picture_with_a_mark_for_each_fault():
+    root = ET.fromstring(timeline.draw(_findings()))  # noqa: S314  # our own text
+    assert root.tag.endswith("svg")
+    titles = [one.text for one in root.iter("{http://www.w3.org/2000/svg}title")]
+    assert len(titles) == 4
+    assert "pause <router>" in str(titles[3])
