@@ -30,12 +30,12 @@ class Reports:
 
     def _task(self) -> m.TasksRecord:
         state = self._actor.state
-        status = {"running": "running", "exited": "stopped"}.get(state.phase, "created")
+        statuses: dict[str, m.TaskStatus] = {"running": "running", "exited": "stopped"}
         return m.TasksRecord(
             namespace=self._actor.namespace,
             id=self._actor.id,
             revision=time.time_ns(),
-            status=status,
+            status=statuses.get(state.phase, "created"),
             pid=state.pid if state.phase == "running" else 0,
             started_at=state.started_at,
             exited_at=state.exited_at,
@@ -76,15 +76,22 @@ class Reports:
         self._actor.ask(self._task(), self._announce_exit, limit=LIMIT)
 
     def _announce_exit(self, result: Any) -> None:
-        self._told(result)
-        if isinstance(result, RemoteError) and result.code not in ("not_found", "invalid_argument"):
-            self._actor.later(1.0, self.settle)
+        if self._again(result):
             return
         state = self._actor.state
         status = state.exit_code if state.known else None
         body = {"id": self._actor.id, "pid": state.pid, "exit_status": status, "exited_at": state.exited_at}
 
-        def settled(_: Any) -> None:
-            self._actor.happened(life.Settled())
+        def settled(result: Any) -> None:
+            if not self._again(result):
+                self._actor.happened(life.Settled())
 
         self.announce("/tasks/exit", self._run_key(), state.exited_at, settled, **body)
+
+    def _again(self, result: Any) -> bool:
+        """An exit that nobody has taken down is told again, unless it never will be."""
+        self._told(result)
+        if not isinstance(result, RemoteError) or result.code in ("not_found", "invalid_argument"):
+            return False
+        self._actor.later(1.0, self.settle)
+        return True

@@ -42,8 +42,9 @@ SURVIVORS: Final = frozenset({"container"})
 """Kinds that live on when the zygote ends: they hold what a running container needs."""
 
 # A crash is an ordinary event, even by the hundred; what no restart mends fails far faster than this.
-PATIENT: Final = SupervisorFlags(strategy="one_for_one", intensity=100, period=10.0)
-MANY: Final = SupervisorFlags(strategy="dynamic", intensity=2000, period=10.0)
+# Nor does anyone wait longer than a second for an actor that was killed time and again.
+PATIENT: Final = SupervisorFlags(strategy="one_for_one", intensity=100, period=10.0, backoff_limit=1.0)
+MANY: Final = SupervisorFlags(strategy="dynamic", intensity=2000, period=10.0, backoff_limit=1.0)
 
 
 def _worker(name: str) -> ChildSpec:

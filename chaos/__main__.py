@@ -72,7 +72,7 @@ def enumerated(scene: Scene, verb: str, seconds: float) -> dict[str, object]:
     points = ", ".join(f"{number} {kind}" for kind, number in found.points.items())
     print(f"{verb}: {found.points.total()} crash points ({points}), {found.killed} of them killed somebody;")
     print(f"corrupt states: {found.corrupt}, leaks: {found.leaks}")
-    return asdict(found)
+    return {**asdict(found), "points": dict(found.points)}
 
 
 def drawn(given: argparse.Namespace) -> list[schedule.Step]:

@@ -70,7 +70,9 @@ class Enumeration:
                 break
             self._findings.step = number
             self.outcome.points[kind] += 1
+            began = time.monotonic()
             self._case(name, arm)
+            print(f"{number}/{len(cases)} {name}: {time.monotonic() - began:.1f} s", flush=True)
         return self.outcome
 
     def _once(self, during: Callable[[Operation], Seen]) -> Seen:

@@ -28,6 +28,7 @@ KEYED: Final = "each key has at most one effect"
 KEPT: Final = "what was answered is on record"
 EXIT_LIMIT: Final = 20.0  # seconds of one question after an exit; it is asked again
 KILLED: Final = 137
+ATTEMPTS: Final = 5  # times that whoever creates a container may die meanwhile
 
 
 class Worker(threading.Thread):
@@ -353,14 +354,16 @@ def create(session: RecordingSession, image: str, run: Run, script: str, wanted:
             session.ask("metadata", "containers.get", wish)
             session.ask("supervisor", "children.start", start)
 
-    def look_up() -> None:
-        try:
-            attempt()
-        except RefusedError as error:
-            if error.op != "containers.get" or error.code != "not_found":
-                raise
-            attempt()  # it had not been done
+    def until_done() -> None:
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                attempt()
+            except RefusedError as error:
+                if error.op != "containers.get" or error.code != "not_found" or not left:
+                    raise  # else it had not been done
+            else:
+                return
 
-    persist(look_up)
+    persist(until_done)
     run.created = True
     run.started = wanted == "running"

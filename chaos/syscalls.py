@@ -35,7 +35,7 @@ class Traced:
 
     def __enter__(self) -> Self:
         if self._process.stderr is not None:
-            self._process.stderr.readline()  # "Process ... attached"; or the end, when there is no such process
+            self._process.stderr.readline()  # it is attached; or the end, when there is no such process
         time.sleep(0.02)  # the other threads
         return self
 

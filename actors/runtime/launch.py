@@ -4,6 +4,7 @@ Each call passes the container's lock on to the runtime's process, so that the n
 that died during a call waits for its end, by waiting for the lock.
 """
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -80,10 +81,15 @@ class Launcher:
         return Running(process, time.time_ns()) if process.is_running() else process
 
     def delete(self) -> None:
-        """Have the runtime forget the container, killing what is left of it; no container is fine."""
+        """Have the runtime forget the container, killing what is left of it; no container is fine.
+
+        What the runtime cannot do, not being installed for example, is done without it: a container that
+        cannot be removed helps nobody.
+        """
         log = self._fresh_log()
-        self._do("delete", self._runtime.delete(self._id, log, force=True), log, {})
-        cgroups.remove(cgroups.detect(), self._cgroups_path())
+        with contextlib.suppress(RuntimeCommandError):
+            self._do("delete", self._runtime.delete(self._id, log, force=True), log, {})
+        self.forget()
 
     def forget(self) -> None:
         """As `delete`, without the runtime: for a container whose processes have ended, and without hooks.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -12,6 +13,8 @@ from chaos import processes, report, residue, timeline
 from chaos.findings import Findings, Outage, Struck, Window
 from chaos.runs import Run, counted, sha256
 from chaos.scene import chain_ids
+from storage.digest import Digest
+from storage.image.chain import chain_ids as of_the_store
 
 
 def test_a_check_that_does_not_hold_is_a_violation(capsys):
@@ -83,8 +86,6 @@ def test_the_kernel_cuts_a_name_and_a_container_is_called_by_its_id():
 
 
 def test_this_process_runs_and_a_later_one_of_its_pid_does_not():
-    import os
-
     me = processes.look(os.getpid())
     assert me is not None
     assert processes.runs(me.pid, me.start)
@@ -104,11 +105,8 @@ def test_output_is_compared_by_what_seq_prints():
 
 
 def test_chain_ids_follow_the_image_specification():
-    from storage.digest import Digest
-    from storage.image.chain import chain_ids as of_the_store
-
     diffs = ["sha256:" + char * 64 for char in "abc"]
-    assert chain_ids(diffs) == tuple(map(str, of_the_store([Digest(one) for one in diffs])))
+    assert chain_ids(diffs) == tuple(map(str, of_the_store([Digest.parse(one) for one in diffs])))
 
 
 def _findings() -> Findings:

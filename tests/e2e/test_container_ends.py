@@ -1,0 +1,44 @@
+"""How a container's life ends when something else has gone wrong: no runtime, a reboot in between."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from daemon import Daemon
+
+pytestmark = pytest.mark.root
+
+
+def test_a_runtime_that_is_not_there_is_said_so_and_leaves_a_container_that_can_be_removed(
+    own_daemon: Daemon, busybox: str
+):
+    own_daemon.actr("create", "--name", "m", "--runtime", "nosuch", busybox, "true")
+    for _ in range(2):
+        done = own_daemon.actr("start", "m", check=125)
+        assert "runtime nosuch is not installed; install it" in done.stderr
+    own_daemon.actr("rm", "m")
+    assert own_daemon.json("ps", "-a") == []
+
+
+def test_after_a_reboot_what_had_ended_is_not_run_again_and_keeps_its_exit_code(
+    own_daemon: Daemon, busybox: str
+):
+    own_daemon.actr("run", "--name", "a", busybox, "sh", "-c", "echo once; exit 5", check=5)
+    own_daemon.stop()
+    shutil.rmtree(own_daemon.state / "containers")  # as a reboot does
+    own_daemon.start()
+    assert own_daemon.actr("wait", "a").stdout == "5\n"
+    assert own_daemon.actr("logs", "a").stdout == "once\n"
+    own_daemon.actr("start", "a")
+    assert own_daemon.actr("wait", "a").stdout == "5\n"
+    assert own_daemon.actr("logs", "a").stdout == "once\nonce\n"
+    started = [
+        line
+        for line in own_daemon.actr("events", "--no-follow").stdout.splitlines()
+        if "/tasks/start" in line
+    ]
+    assert len(started) == 2, "each run has a start of its own, though both are the first of their journal"
