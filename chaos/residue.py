@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -45,7 +46,8 @@ def _names(directory: Path) -> list[str]:
 
 
 def _below(directory: Path) -> list[str]:
-    found = (str(path) for path in directory.rglob("*"))
+    """os.walk does not mind what goes away meanwhile."""
+    found = [f"{at}/{name}" for at, inner, files in os.walk(directory) for name in (*inner, *files)]
     return sorted(path for path in found if not any(part in path for part in PASSING))
 
 

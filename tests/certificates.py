@@ -26,6 +26,6 @@ def make_certificates(directory: Path, address: str = "127.0.0.1") -> Certificat
     return Certificates(directory / "ca.pem", directory / "server.pem", directory / "server.key")
 
 
-def _openssl(directory, words):
+def _openssl(directory: Path, words: str) -> None:
     command = ["openssl", *words.split()]
     subprocess.run(command, cwd=directory, check=True, capture_output=True, timeout=60)

@@ -115,7 +115,7 @@ class Registry:
     def _wait_until_it_answers(self) -> bool:
         assert self._process is not None
         context = ssl.create_default_context(cafile=str(self._tls.ca)) if self._tls else None
-        direct = [urllib.request.ProxyHandler({})]
+        direct: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
         if context is not None:
             direct.append(urllib.request.HTTPSHandler(context=context))
         opener = urllib.request.build_opener(*direct)
@@ -159,7 +159,7 @@ def _bcrypt(password: str) -> str:
     """The only form that docker-registry accepts."""
     library = ctypes.CDLL("libcrypt.so.1")
     library.crypt.restype = ctypes.c_char_p
-    hashed = library.crypt(password.encode(), b"$2b$05$abcdefghijklmnopqrstuu")
+    hashed: bytes | None = library.crypt(password.encode(), b"$2b$05$abcdefghijklmnopqrstuu")
     assert hashed is not None
     assert hashed.startswith(b"$2b$")
     return hashed.decode()
