@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from chaos import residue
+from chaos.findings import Window
 from chaos.operations import OPERATIONS, Operation
 from chaos.scenarios import Worker
 from chaos.schedule import STATIC
@@ -94,11 +95,17 @@ class Enumeration:
             operation.settle()
 
         whole.__name__ = name
+        window = Window(self._findings.now())
+        if name.startswith("container: "):  # strace may have killed the runtime instead: then it is refused
+            self._findings.starved.append(window)
         self._worker.attempt(whole)
+        window.ended = self._findings.now()
         self.outcome.corrupt += self._findings.broken.total() - corrupt
         leaks = self._findings.broken[residue.LEAKS]
         residue.check(self._scene, self._session, self._findings, self._before)
-        self.outcome.leaks += self._findings.broken[residue.LEAKS] - leaks
+        if self._findings.broken[residue.LEAKS] > leaks:
+            self.outcome.leaks += 1
+            self._before = residue.calm(self._scene, self._session)  # it is told once
         self.outcome.killed += self._deaths() > log
 
     def _deaths(self) -> int:

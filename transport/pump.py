@@ -36,6 +36,7 @@ BATCH = 64  # messages given to the kernel at once
 HANDSHAKE = 4.0  # seconds that a router may take for it
 RECONNECT, RECONNECT_MAX = 0.01, 0.2  # seconds: before the first attempt, doubled up to the last
 LINGER = 0.2  # seconds without progress after which `stop` gives up what is queued
+LONGEST_WAIT = 3_600_000.0  # milliseconds; poll(2) counts in a C int
 
 
 class BacklogError(Exception):
@@ -143,7 +144,7 @@ class Pump:
         """Milliseconds until something is due, None for never."""
         due = [at for at in (self._due, self._stop_by) if at is not None]
         due += [self._timers[0][0]] if self._timers else []
-        return max(0.0, (min(due) - time.monotonic()) * 1000) if due else None
+        return min(LONGEST_WAIT, max(0.0, (min(due) - time.monotonic()) * 1000)) if due else None
 
     def _run_timers(self) -> None:
         while self._timers and self._timers[0][0] <= time.monotonic():

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from actors.linux import cgroups
+from actors.linux import cgroups, mounts
 from actors.linux.pidfd import Process
 from actors.linux.spawn import spawn
 from actors.runtime import bundle as files
@@ -100,7 +100,11 @@ class Launcher:
         layout = cgroups.detect()
         cgroups.kill(layout, self._cgroups_path())
         cgroups.remove(layout, self._cgroups_path())
-        shutil.rmtree(self._state / self._id, ignore_errors=True)
+        directory = self._state / self._id
+        shutil.rmtree(directory, ignore_errors=True)
+        if directory.exists():  # runc mounts its own program there while it starts; killed, it leaves that
+            mounts.umount_below(str(directory))
+            shutil.rmtree(directory, ignore_errors=True)
 
     def _cgroups_path(self) -> str:
         return files.cgroups_path(self._bundle.parent.name, self._bundle.name)

@@ -186,9 +186,11 @@ def test_sigterm_asks_the_supervisor_and_leaves_the_survivors(stage):
     zygote, supervisor = stage.opening()
     worker, container = (stage.spawn(supervisor, kind, kind) for kind in ("worker", "container"))
     supervisor.say("up")
+    supervisor.say("children")
+    supervisor.hears("children")
+    assert stage.up.exists()
     zygote.kill(signal.SIGTERM)
     supervisor.hears("shutdown")
-    assert stage.up.exists()
     supervisor.order("exit", code=0)
     assert zygote.wait() == 0
     worker.ended()
