@@ -130,7 +130,7 @@ class SupervisorActor(Actor):
             self._decide(s.Exited(name, event["pid"], inc, reason))
         else:
             self._decide(s.StartFailed(name, inc, reason))
-        if name not in self._tree.nodes:
+        if name not in self._tree.nodes and not self._stopping:  # a container's actor will be back
             self.tell("router", "router.forget", {"name": name})
 
     def _shutdown(self) -> None:

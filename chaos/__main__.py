@@ -10,6 +10,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+from actors.linux.mounts import umount_below
 from chaos import report, schedule
 from chaos.enumeration import Enumeration
 from chaos.faults import Nemesis
@@ -61,6 +62,7 @@ def main() -> int:
                 Run(scene, seed, given.sabotaged).perform(steps, given.seconds)
     finally:
         shutil.copyfile(place / "log", directory / "actord.log")
+        umount_below(str(place))  # a leak has been reported by now; it need not stay
         shutil.rmtree(place, ignore_errors=True)
         report.write(directory, findings, how)
     return conclude(directory, findings, how)

@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from chaos.schedule import Fault
 
 ASK = 3.0  # seconds for an answer about failpoints
+AWAITED = 2.0  # seconds for a victim to have a process
 DEATH = 10.0  # seconds for a killed process to be gone
 
 
@@ -57,9 +59,11 @@ class Nemesis:
             self._findings.struck.append(struck)
             self._whole[fault.kind](struck)
             return struck
-        victim = self._pick(fault)
-        if victim is None:
-            return None
+        until = time.monotonic() + AWAITED
+        while (victim := self._pick(fault)) is None:  # it is only just coming back
+            if time.monotonic() > until:
+                return None
+            time.sleep(0.02)
         name, seen = victim
         struck = Struck(step, fault.kind, name, now, fault.seconds)
         self._findings.struck.append(struck)
@@ -71,6 +75,10 @@ class Nemesis:
         for thread in self._threads:
             thread.join()
         self._threads.clear()
+
+    def close(self) -> None:
+        """Close the connection: it would count as a leak of the router's."""
+        self._session.close()
 
     def _pick(self, fault: Fault) -> tuple[str, Seen] | None:
         """The victim: its full name and its process."""

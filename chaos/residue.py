@@ -30,7 +30,7 @@ def holdings(scene: Scene, session: RecordingSession) -> dict[str, Any]:
         "processes": sorted(one.comm for one in processes.all_of(state)),
         "mounts": sorted(line.split()[4] for line in mounts if str(scene.directory) in line),
         "netns": _names(state / "netns"),
-        "cgroups": sorted(map(str, Path("/sys/fs/cgroup").glob("*/actord/c/*"))),
+        "cgroups": _cgroups(scene),
         "zombies": processes.zombies(one.pid for one in processes.all_of(state)),
         "state": _below(state),
         "logs": _below(root / "logs"),
@@ -39,6 +39,13 @@ def holdings(scene: Scene, session: RecordingSession) -> dict[str, Any]:
         "trash": _names(root / "snapshots" / "trash"),
         "containers": [one["id"] for one in _list(session, "metadata", "containers.list", "containers")],
     }
+
+
+def _cgroups(scene: Scene) -> list[str]:
+    """Those of this run's containers: the groups of all daemons are in one place."""
+    own = {run.id for run in scene.runs.every()}
+    found = Path("/sys/fs/cgroup").glob("*/actord/c/*")
+    return sorted(str(path) for path in found if path.name in own)
 
 
 def _names(directory: Path) -> list[str]:

@@ -138,6 +138,7 @@ class Run:
         self._follower.wake(self._session)
         for thread in (*self._probers, self._follower):
             thread.join(STUCK)
+        self._nemesis.close()
         self._follower.check()
         self._check_outages()
         self._look()
