@@ -25,7 +25,7 @@ def _chaos(report: Path, *words: str) -> tuple[subprocess.CompletedProcess[str],
 
 
 def test_a_short_run_breaks_nothing(tmp: Path):
-    """Each kind of fault to single actors; bin/chaos by itself also combines them and takes the daemon down."""
+    """Faults to actors; bin/chaos by itself also takes the whole daemon down."""
     kinds = "kill,pause,freeze,failpoint"
     done, found = _chaos(tmp, "--seed", "11", "--faults", "40", "--seconds", "25", "--kinds", kinds)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
