@@ -38,7 +38,7 @@ PROGRAMS = [
     "pwd",
 ]
 KERNEL = tuple(int(part) for part in platform.release().split("-")[0].split(".")[:2])
-IMAGE = {"Env": ["FROM_IMAGE=1"], "Cmd": ["true"], "WorkingDir": "/work/dir"}
+IMAGE = {"Env": ["FROM_IMAGE=1"], "Cmd": ["true"], "WorkingDir": "/srv/dir"}
 
 
 @dataclass
@@ -244,7 +244,7 @@ def test_who_where_and_with_what_environment(host):
     lines = host.shell(
         "id -u; id -g; id -G; pwd; env; cat /proc/self/status", identity=identity
     ).output.splitlines()
-    assert lines[:4] == ["1000", "1001", "1001 29", "/work/dir"]
+    assert lines[:4] == ["1000", "1001", "1001 29", "/srv/dir"]
     assert {"FROM_IMAGE=1", "HOME=/srv", f"PATH={default_spec.DEFAULT_PATH}"} <= set(lines)
     assert "CapEff:\t0000000000000000" in lines
 
