@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import time
 from pathlib import Path
@@ -11,13 +12,18 @@ ROOT = Path("/sys/fs/cgroup")
 TRIES, PAUSE = 100, 0.02
 
 
+_SERIAL = itertools.count()
+
+
 class _Borrowed:
     """A process in a group of ours, and the group that it came from."""
 
     def __init__(self, controller: str, pid: int) -> None:
         self._pid = pid
         self._home = ROOT / controller / _path(controller, pid).lstrip("/")
-        self._group = ROOT / controller / f"chaos-{os.getpid()}-{pid}"
+        self._group = (
+            ROOT / controller / f"chaos-{os.getpid()}-{pid}-{next(_SERIAL)}"
+        )  # two faults may choose the same process
         self._group.mkdir()
         self._move(self._group)
 
