@@ -17,7 +17,7 @@ SYNC_LIMIT = 300.0  # seconds that a slow disk may take for a blob
 
 
 class ContentActor(Actor):
-    """One method an operation; see actors/messages.py for what each means."""
+    """One method an operation; see actors/messages/ for what each means."""
 
     kind = "content"
 

@@ -28,7 +28,7 @@ class _Follower:
 
 
 class EventsActor(Actor):
-    """One method an operation; see actors/messages.py for what each means."""
+    """One method an operation; see actors/messages/ for what each means."""
 
     kind = "events"
 

@@ -21,7 +21,7 @@ from storage.reference import Reference
 
 
 class MetadataActor(Actor):
-    """One method an operation; see actors/messages.py for what each means."""
+    """One method an operation; see actors/messages/ for what each means."""
 
     kind = "metadata"
 

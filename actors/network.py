@@ -15,7 +15,7 @@ from storage.names import check_identifier
 
 
 class NetworkActor(Actor):
-    """One method an operation; see actors/messages.py for what each means."""
+    """One method an operation; see actors/messages/ for what each means."""
 
     kind = "network"
 

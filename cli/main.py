@@ -6,12 +6,24 @@ import os
 import sys
 
 from cli.complaint import complain, refusal
-from cli.options import GLOBAL, Command, Given, HelpWanted, UsageError, near, parse, parse_command
+from cli.options import (
+    GLOBAL,
+    HELP,
+    Command,
+    Given,
+    Group,
+    HelpWanted,
+    UsageError,
+    near,
+    parse,
+    parse_command,
+)
 from cli.session import RefusedError, session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import ModuleType
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 RUN_REFUSED = 125
@@ -40,13 +52,34 @@ COMMANDS = {
 }
 
 
-def command(name: str) -> Command:
-    """Import a verb. Raises UsageError."""
+def command(name: str) -> Command | Group:
+    """Import a verb, or a group of verbs. Raises UsageError."""
     if name not in COMMANDS:
         raise UsageError(f"unknown command {name}{near(name, COMMANDS)}")
-    module = __import__(f"cli.{name}", fromlist=["COMMAND"])  # importlib costs a millisecond more
-    found: Command = module.COMMAND
+    module = _module(name)
+    found: Command | Group = module.GROUP if hasattr(module, "GROUP") else module.COMMAND
     return found
+
+
+def member(group: Group, name: str) -> Command:
+    """Import a verb of a group."""
+    found: Command = _module(f"{group.name}.{name}").COMMAND
+    return found
+
+
+def _module(name: str) -> ModuleType:
+    return __import__(f"cli.{name}", fromlist=["COMMAND"])  # importlib costs a millisecond more
+
+
+def _chosen(group: Group, rest: list[str]) -> Command:
+    """The verb of a group that stands first in `rest`, which loses it. Raises UsageError, HelpWanted."""
+    if rest and rest[0] in group.verbs:
+        return member(group, rest.pop(0))
+    if group.default:
+        return member(group, group.default)
+    if not rest or rest[0] in HELP.names:
+        raise HelpWanted
+    raise UsageError(f"{group.name} has no {rest[0]}{near(rest[0], group.verbs)}")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -64,13 +97,15 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _guarded(words: list[str]) -> int:
     given = Given()
-    verb: Command | None = None
+    verb: Command | Group | None = None
     try:
         rest = parse(GLOBAL, words, given, 1)
         if not given.arguments:
             print(_help(verb), file=sys.stderr)
             return USAGE
         verb = command(given.arguments.pop())
+        if isinstance(verb, Group):
+            verb = _chosen(verb, rest)
         parse_command(verb, rest, given)
         return _run(verb, given)
     except HelpWanted:
@@ -82,9 +117,11 @@ def _guarded(words: list[str]) -> int:
         return USAGE
 
 
-def _help(verb: Command | None) -> str:
-    from cli.usage import command_help, main_help
+def _help(verb: Command | Group | None) -> str:
+    from cli.usage import command_help, group_help, main_help
 
+    if isinstance(verb, Group):
+        return group_help(verb)
     return command_help(verb) if verb else main_help(COMMANDS)
 
 

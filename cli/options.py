@@ -97,6 +97,23 @@ class Command:
         return len(self.arguments)
 
 
+class Group:
+    """Verbs that belong together: `actr system df`. Its package has a module for each of them.
+
+    Attributes:
+        verbs: each verb with one line of help.
+        default: the verb when none of them follows; empty when one must.
+    """
+
+    __slots__ = ("default", "name", "summary", "verbs")
+
+    def __init__(self, name: str, summary: str, verbs: dict[str, str], *, default: str = "") -> None:
+        self.name = name
+        self.summary = summary
+        self.verbs = verbs
+        self.default = default
+
+
 class Given:
     """What was given: options by their key, and the arguments in order."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli.options import GLOBAL, Command, Option
+from cli.options import GLOBAL, Command, Group, Option
 
 
 def command_help(command: Command) -> str:
@@ -12,6 +12,14 @@ def command_help(command: Command) -> str:
     if command.options:
         lines += ["Options:", *_listed(command.options), ""]
     return "\n".join([*lines, "Everywhere:", *_listed(GLOBAL)])
+
+
+def group_help(group: Group) -> str:
+    """What `actr GROUP --help` prints."""
+    width = max(map(len, group.verbs))
+    verbs = [f"  {name:<{width}}  {summary}" for name, summary in group.verbs.items()]
+    lines = [f"Usage: actr {group.name} COMMAND ...", "", f"{group.summary}.", "", "Commands:", *verbs]
+    return "\n".join([*lines, "", f"More on one: actr {group.name} COMMAND --help"])
 
 
 def main_help(commands: dict[str, str]) -> str:

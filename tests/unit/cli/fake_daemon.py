@@ -1,6 +1,6 @@
 """A daemon that answers as it was told to: real ZMTP through ZeroMQ's ROUTER, everything else scripted.
 
-Requests are checked against actors/messages.py, so that a test of the command line fails when the command
+Requests are checked against actors/messages/, so that a test of the command line fails when the command
 line asks for something that no actor understands.
 """
 

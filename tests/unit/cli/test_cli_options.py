@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given as hypothesis_given
 from hypothesis import strategies as st
 
+from cli.completion import everything
 from cli.main import COMMANDS, command, main
 from cli.options import Command, Given, HelpWanted, Option, UsageError, parse_command
 
@@ -113,10 +114,11 @@ def test_numbers_that_are_none(text):
 
 def test_every_command_has_its_file_and_its_help(capsys):
     for name in COMMANDS:
-        verb = command(name)
+        assert command(name).name == name
+    for name, verb in everything()[0].items():
         assert verb.name == name
         assert verb.summary
-        assert main([name, "--help"]) == 0
+        assert main([*name.split(), "--help"]) == 0
         out = capsys.readouterr().out
         assert out.startswith(f"Usage: actr {name}")
         assert all(option.names[-1] in out for option in verb.options)
@@ -126,7 +128,7 @@ def test_every_command_has_its_file_and_its_help(capsys):
 
 
 def test_help_fits_a_terminal(capsys):
-    for words in (["--help"], *([name, "-h"] for name in COMMANDS)):
+    for words in (["--help"], *([*name.split(), "-h"] for name in everything()[0])):
         main(words)
         assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
 

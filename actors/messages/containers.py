@@ -1,0 +1,85 @@
+"""Containers on record, and what became of them: metadata."""
+
+from dataclasses import dataclass, field
+
+from actors.messages.declare import Json, Labels, Number, TaskStatus, Wanted, operation
+
+
+@operation("containers.create", "metadata")
+@dataclass(frozen=True, slots=True)
+class ContainersCreate:
+    """Record a container and start its actor. Answer: `id`, `name`, `actor`.
+
+    Attributes:
+        options: how to run it; see `actors.runtime.bundle.Wishes`.
+        wanted: `running` to start it at once, or `stopped`.
+        auto_remove: remove it when it has exited.
+    """
+
+    namespace: str
+    image: str
+    id: str = ""
+    name: str = ""
+    options: Json = field(default_factory=dict)
+    labels: Labels = field(default_factory=dict)
+    runtime: str = ""
+    wanted: str = "stopped"
+    auto_remove: bool = False
+
+
+@operation("containers.get", "metadata", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class ContainersGet:
+    """By id, name, or an unambiguous beginning of an id. Answer: the record, with its `task`."""
+
+    namespace: str
+    id: str
+
+
+@operation("containers.list", "metadata", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class ContainersList:
+    """Answer: `containers`, each as `containers.get` gives it. An empty namespace means every one."""
+
+    namespace: str = ""
+
+
+@operation("containers.want", "metadata", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class ContainersWant:
+    """Record what is wanted of a container: running, stopped or removed. Durable when answered."""
+
+    namespace: str
+    id: str
+    wanted: Wanted
+
+
+@operation("containers.forget", "metadata", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class ContainersForget:
+    """Delete the record: said by the container's actor, as the last step of a removal."""
+
+    namespace: str
+    id: str
+
+
+@operation("tasks.record", "metadata", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class TasksRecord:
+    """What became of a container's process: said by its actor. Durable when answered.
+
+    Attributes:
+        revision: grows with each change; an older one than what is recorded changes nothing.
+    """
+
+    namespace: str
+    id: str
+    revision: Number
+    status: TaskStatus
+    pid: Number = 0
+    started_at: Number = 0
+    exited_at: Number = 0
+    exit_code: Number | None = None
+    exit_reason: str = ""
+    oom: bool = False
+    error: str = ""

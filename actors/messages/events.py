@@ -1,0 +1,33 @@
+"""The journal of what happened: events."""
+
+from dataclasses import dataclass
+
+from actors.messages.declare import Json, Number, operation
+
+
+@operation("events.publish", "events", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class EventsPublish:
+    """Journal an event and announce it. `key` makes it happen once, however often it is sent."""
+
+    namespace: str
+    topic: str
+    key: str
+    body: Json
+    at: Number
+
+
+@operation("events.subscribe", "events", repeatable=True, streams=True)
+@dataclass(frozen=True, slots=True)
+class EventsSubscribe:
+    """Events after sequence number `after` (or since a time), as EVT; with `follow`, also those to come.
+
+    An EVT with `gap` says that the journal no longer has what lies between. Answer: `instance`, `last`.
+    """
+
+    namespace: str = ""
+    after: Number = 0
+    since: Number = 0
+    topic: str = ""
+    container_id: str = ""
+    follow: bool = False

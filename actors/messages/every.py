@@ -1,0 +1,28 @@
+"""What every actor answers."""
+
+from dataclasses import dataclass
+
+from actors.messages.declare import ANY, operation
+
+
+@operation("failpoints.set", ANY, repeatable=True)
+@dataclass(frozen=True, slots=True)
+class FailpointsSet:
+    """Have something go wrong at a place in the code; `permission_denied` without --failpoints.
+
+    It goes for the actor that is asked. The supervisor hands what is not its own to the zygote: it then
+    goes for every process that is forked from now on.
+
+    Attributes:
+        name: the place, for example `metadata.containers.create.after`.
+        action: off, error(CODE), delay(MS), hang, kill or drop-reply; see actors/failpoints.py.
+    """
+
+    name: str
+    action: str
+
+
+@operation("failpoints.list", ANY, repeatable=True)
+@dataclass(frozen=True, slots=True)
+class FailpointsList:
+    """Answer: `points`, each with name, how often it was `passed`, and action. As `failpoints.set`."""

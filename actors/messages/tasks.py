@@ -1,0 +1,88 @@
+"""One container: its actor."""
+
+from dataclasses import dataclass, field
+
+from actors.messages.declare import Number, operation
+
+
+@operation("tasks.start", "container", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class TasksStart:
+    """Start it. Answered when it runs (or has run): status, pid."""
+
+
+@operation("tasks.state", "container", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class TasksState:
+    """Answer: phase, pid, exit code and times, execs, paths."""
+
+
+@operation("tasks.kill", "container")
+@dataclass(frozen=True, slots=True)
+class TasksKill:
+    """Send a signal to its first process, or to an exec's."""
+
+    signal: int = 15
+    exec_id: str = ""
+
+
+@operation("tasks.stop", "container", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class TasksStop:
+    """Send the stop signal and, after `grace` seconds, SIGKILL. Answered when it has exited."""
+
+    grace: float = 10.0
+
+
+@operation("tasks.wait", "container", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class TasksWait:
+    """Answered when it has exited: exit_code (null for unknown), exited_at, error."""
+
+
+@operation("tasks.output", "container", repeatable=True, streams=True)
+@dataclass(frozen=True, slots=True)
+class TasksOutput:
+    """Its output from the given offsets on, as PART {stream, offset, at} with the bytes beside it.
+
+    Attributes:
+        follow: go on until it has exited; the final answer is then that of `tasks.wait` (and comes after
+            the removal of a container that removes itself).
+        exec_id: of this exec instead of the first process.
+    """
+
+    stdout: Number = 0
+    stderr: Number = 0
+    follow: bool = False
+    exec_id: str = ""
+
+
+@operation("tasks.exec", "container", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class TasksExec:
+    """Run a further process; an id that is known already is not run again. Answered when it has started.
+
+    Its output and exit are asked for with `tasks.output`; `tasks.exec_delete` lets go of them.
+    """
+
+    exec_id: str
+    args: list[str]
+    env: list[str] = field(default_factory=list)
+    cwd: str = ""
+    user: str = ""
+
+
+@operation("tasks.exec_delete", "container", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class TasksExecDelete:
+    """Forget an exec that has exited."""
+
+    exec_id: str
+
+
+@operation("containers.remove", "container", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class ContainersRemove:
+    """Remove it and all that belongs to it. Refused while it runs, unless forced."""
+
+    force: bool = False

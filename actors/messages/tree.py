@@ -1,0 +1,43 @@
+"""The tree and the daemon as a whole: the supervisor."""
+
+from dataclasses import dataclass, field
+
+from actors.messages.declare import Json, operation
+
+
+@operation("introspection.version", "supervisor", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Answer: version, protocol, node, instance, python, platform."""
+
+
+@operation("introspection.info", "supervisor", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class Info:
+    """That of `version`, and root, state, runtime, snapshotter, kernel, cgroups, actors, containers."""
+
+
+@operation("introspection.actors", "supervisor", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class Actors:
+    """Answer: `actors`, a list of name, kind, state, pid, incarnation, restarts, memory, started_at."""
+
+
+@operation("children.start", "supervisor", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class ChildrenStart:
+    """Start a dynamic child and wait until it is ready. Answer: `actor`. One that runs is no error."""
+
+    kind: str
+    name: str
+    args: Json = field(default_factory=dict)
+
+
+@operation("images.pull", "supervisor", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class ImagesPull:
+    """Start the transfer of an image, or join one in flight. Answer: `actor`, to be asked to attach."""
+
+    namespace: str
+    reference: str
+    platform: str = ""
