@@ -19,6 +19,7 @@ import msgspec
 from actors import failpoints
 from actors.call import Call, as_remote
 from actors.lifeline import Lifeline
+from actors.linux.memory import offer_for_merging
 from actors.messages import ANY, OPERATIONS
 from actors.zygote.birth import Birth
 from transport.envelope import Envelope, failure
@@ -27,6 +28,9 @@ from transport.pump import Pump
 
 if TYPE_CHECKING:
     from actors.actor import Actor
+
+
+GROWN_AFTER = 5.0  # seconds; what an actor has grown to by then, it keeps
 
 
 class Host:
@@ -50,6 +54,8 @@ class Host:
         self.pump.on_disconnect = lambda: self._soon(lambda running: running.lost_router())
         self._listen_for_signals()
         self._listen_to_zygote()
+        if self.birth.settings.memory_merge:
+            self.pump.call_later(GROWN_AFTER, offer_for_merging)
         self.pump.run()
 
     # From any thread

@@ -35,6 +35,7 @@ class Settings:
         registry_hosts: directory of hosts.toml files, empty for none.
         events_keep: how many events the journal keeps.
         supervision_hang_after: seconds without an answer after which an actor is said to hang.
+        memory_merge: whether actors offer their memory to the kernel's same-page merging.
         failpoints: whether faults may be injected (actors/failpoints.py).
     """
 
@@ -48,6 +49,7 @@ class Settings:
     registry_hosts: str = ""
     events_keep: int = 100_000
     supervision_hang_after: float = 10.0
+    memory_merge: bool = True
     failpoints: bool = False
 
     @property
@@ -74,8 +76,13 @@ class Settings:
         return self.state / "containers" / namespace / container
 
 
-_TABLES = {name: f"{name}_" for name in ("metrics", "runtime", "registry", "events", "supervision")}
-_TYPES = {"events_keep": int, "supervision_hang_after": float, "failpoints": bool}  # all others: str
+_TABLES = {name: f"{name}_" for name in ("metrics", "runtime", "registry", "events", "supervision", "memory")}
+_TYPES = {
+    "events_keep": int,
+    "supervision_hang_after": float,
+    "memory_merge": bool,
+    "failpoints": bool,
+}  # all others: str
 _NAMES = {item.name for item in fields(Settings)}
 
 

@@ -3,7 +3,8 @@
 start:  `ctr run --rm IMAGE NAME true`, `actr run --rm IMAGE true`, and `runc run` of the same root.
 pull:   a Debian image of 93 MB compressed (206 MB, 5,300 files), in 1 and in 10 layers, with unpacking. Each
         is made by a new daemon on a new filesystem: nothing is cached. It is up before the clock starts.
-memory: the proportional memory of a shim and of a container actor, with 20 containers each.
+memory: the proportional memory of a shim and of a container actor, with 20 containers each, with and without
+        the kernel's merging of pages.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class Bench:
         with Containerd(self._directory / "m-peer") as peer, Actord(self._directory / "m-actord") as actord:
             peer.run("images", "pull", "--plain-http", image)
             actord.run("pull", image)
-            return [memory.measure(peer, actord, image)]
+            return memory.measure(peer, actord, image)
 
     def _push_busybox(self) -> str:
         image = f"{self._registry}/library/busybox:latest"

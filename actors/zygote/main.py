@@ -14,6 +14,7 @@ from pathlib import Path
 
 from actors import __version__, failpoints
 from actors.linux.libc import one_malloc_arena
+from actors.linux.memory import offer_for_merging
 from actors.settings import LOG_LEVELS, Settings, SettingsError, load
 from actors.zygote import place
 from actors.zygote.loop import Zygote
@@ -67,6 +68,8 @@ def _run(settings: Settings) -> None:
     gc.collect()
     gc.freeze()  # what is loaded by now is shared by every child; the collector must not touch it
     gc.disable()
+    if settings.memory_merge:
+        offer_for_merging()  # what is offered here, every fork has offered
 
     def on_up() -> None:
         place.write_connection_file(settings, instance)
