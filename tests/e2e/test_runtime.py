@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from images import busybox_binary
 
 from actors.linux import cgroups, mounts, netns, pidfd, process, spawn
 from actors.runtime import default_spec, oci_runtime, rootfs_check, seccomp, users
@@ -158,7 +159,7 @@ def check_structure(spec):
 def make_rootfs(rootfs):
     for name in ("bin", "etc", "proc", "sys", "dev", "root", "tmp"):
         (rootfs / name).mkdir(parents=True)
-    shutil.copy("/bin/busybox", rootfs / "bin/busybox")
+    shutil.copy(busybox_binary(), rootfs / "bin/busybox")
     for name in PROGRAMS:
         (rootfs / "bin" / name).symlink_to("busybox")
     (rootfs / "bin/not-executable").write_text("data")

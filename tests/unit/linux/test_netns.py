@@ -34,7 +34,7 @@ def test_a_namespace_lives_without_a_process(path):
 def test_its_loopback_is_up_and_is_its_only_interface(path):
     netns.create(path)
     reader, writer = os.pipe()
-    program = ["nsenter", f"--net={path}", "busybox", "ip", "-o", "addr"]
+    program = ["nsenter", f"--net={path}", "ip", "-o", "addr"]
     pid = spawn.spawn(program, stdout=writer)
     os.close(writer)
     with os.fdopen(reader) as file:
