@@ -8,28 +8,24 @@ when all that it stands for is durable.
 import concurrent.futures
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actors import __version__, failpoints
 from actors import messages as m
-from actors.linux.openat2 import open_in_root
-from actors.linux.syncfs import syncfs
+from actors.inflight import Progress
+from actors.keeping import keep
+from actors.unpacking import Unpacker, check_counts
 from storage.content import ContentStore, IngestWriter
 from storage.descriptor import Descriptor
 from storage.digest import Digest
 from storage.errors import InvalidArgumentError, UnavailableError
-from storage.image.chain import chain_ids
 from storage.image.config import parse_config
 from storage.image.document import MAX_DOCUMENT_SIZE
 from storage.image.manifest import Manifest
 from storage.image.platform import host_platform, parse_platform
 from storage.image.selection import find_manifest
-from storage.layer.apply import apply_layer
-from storage.layer.compression import open_blob
 from storage.reference import Reference
-from transport.errors import RemoteError
 from transport.registry.client import RegistryClient
 from transport.registry.credentials import DockerConfig
 from transport.registry.hosts import Hosts
@@ -43,20 +39,6 @@ MAX_CONFIG = 8 << 20  # bytes
 WAIT_FOR_OTHERS = 0.1  # seconds between looks at a blob that another transfer is fetching
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a blob is: resolving, waiting, downloading, extracting or done; sizes in bytes."""
-
-    ref: str
-    status: str
-    offset: int = 0
-    total: int = 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """For the wire."""
-        return asdict(self)
-
-
 class Transfer:
     """One image from one registry."""
 
@@ -66,6 +48,7 @@ class Transfer:
         self._reference = Reference.parse(reference)
         self._platform = parse_platform(platform) if platform else host_platform()
         self._store = ContentStore(actor.settings.content)  # to read; the content actor owns it
+        self._unpacker = Unpacker(actor, namespace, self._store)
         hosts = actor.settings.registry_hosts
         self._client = RegistryClient(
             Hosts(directories=(Path(hosts),) if hosts else ()),
@@ -85,11 +68,7 @@ class Transfer:
         failpoints.hit("puller", "resolve", "after")
         _, manifest = find_manifest(root, self._platform, self._document)
         config = parse_config(self._blob(manifest.config, MAX_CONFIG), manifest.config.media_type)
-        if len(config.diff_ids) != len(manifest.layers):
-            text = (
-                f"image {self._reference}: {len(manifest.layers)} layers but {len(config.diff_ids)} diff ids"
-            )
-            raise InvalidArgumentError(text)
+        check_counts(manifest, config.diff_ids)
         self._layers(manifest, config.diff_ids)
         put = m.ImagesPut(self._namespace, str(self._reference), root.to_dict())
         failpoints.hit("puller", "name", "before")
@@ -128,17 +107,10 @@ class Transfer:
         """Fetch several at once; unpack each as soon as it and all below it are there."""
         for layer in manifest.layers:
             self._moved(str(layer.digest), "waiting", 0, layer.size)
-        chain = chain_ids(diff_ids)
-        parent = ""
         with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
-            fetched = [pool.submit(self._fetch, layer) for layer in manifest.layers]
+            fetched = {layer.digest: pool.submit(self._fetch, layer) for layer in manifest.layers}
             try:
-                for layer, ready, diff_id, name in zip(
-                    manifest.layers, fetched, diff_ids, chain, strict=True
-                ):
-                    ready.result()
-                    self._unpack(layer, diff_id, str(name), parent)
-                    parent = str(name)
+                self._unpacker.unpack(manifest, diff_ids, lambda layer: fetched[layer.digest].result())
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
@@ -169,55 +141,7 @@ class Transfer:
         persist(go_on)
 
     def _keep(self, descriptor: Descriptor, fill: Callable[[IngestWriter], None]) -> None:
-        """Write an ingest with `fill` and have it committed."""
-        digest = str(descriptor.digest)
-        ref = f"blob-{digest}"
-        try:
-            found = self._actor.call(m.ContentOpen(ref, digest, descriptor.size))
-        except RemoteError as error:
-            if error.code == "already_exists":
-                return
-            raise
-        with IngestWriter(Path(found["path"]), limit=descriptor.size) as writer:
-            if not descriptor.media_type.endswith("+json") and writer.offset < descriptor.size:
-                fill(writer)
-            else:
-                writer.start_at(0)
-                fill(writer)
-            writer.finish()
-        failpoints.hit("puller", "commit", "before")
-        self._actor.call(m.ContentCommit(ref, digest, descriptor.size))
-        failpoints.hit("puller", "commit", "after")
-
-    def _unpack(self, layer: Descriptor, diff_id: Digest, name: str, parent: str) -> None:
-        digest = str(layer.digest)
-        if not self._is_unpacked(name):
-            self._moved(digest, "extracting", 0, layer.size)
-            key = f"extract {self._actor.birth.name} {name}"
-            self._actor.call(m.SnapshotsRemove(self._namespace, key))  # what a crash left half done
-            place = self._actor.call(m.SnapshotsPrepare(self._namespace, key, parent))
-            failpoints.hit("puller", "unpack", "before")
-            self._apply(layer, diff_id, Path(place["upper"]), [Path(path) for path in place["lowers"]])
-            failpoints.hit("puller", "unpack", "applied")
-            self._actor.call(m.SnapshotsCommit(self._namespace, key, name), limit=300)
-            failpoints.hit("puller", "unpack", "after")
-        self._moved(digest, "done", layer.size, layer.size)
-
-    def _is_unpacked(self, name: str) -> bool:
-        try:
-            found = self._actor.call(m.SnapshotsStat(self._namespace, name))
-        except RemoteError as error:
-            if error.code == "not_found":
-                return False
-            raise
-        return bool(found["kind"] == "committed")
-
-    def _apply(self, layer: Descriptor, diff_id: Digest, upper: Path, lowers: list[Path]) -> None:
-        with self._store.open(layer.digest) as blob:
-            applied = apply_layer(open_blob(blob), upper, lowers, open_in_root=open_in_root, sync=syncfs)
-        if applied.diff_id != str(diff_id):
-            text = f"layer {layer.digest} unpacks to {applied.diff_id}, but the image says {diff_id}"
-            raise InvalidArgumentError(text)
+        keep(self._actor, descriptor, fill)
 
     def _moved(self, ref: str, status: str, offset: int = 0, total: int = 0) -> None:
         self._actor.moved(Progress(ref, status, offset, total))

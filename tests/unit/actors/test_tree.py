@@ -3,12 +3,14 @@ from __future__ import annotations
 import pytest
 
 from actors.actor import Actor
+from actors.inflight import InFlight
 from actors.messages import ANY, OPERATIONS, owned_by
 from actors.tree import PROGRAMS, TREE
 
 
 def _classes() -> dict[str, type[Actor]]:
-    return {one.kind: one for one in Actor.__subclasses__() if one.__module__.startswith("actors.")}
+    known = [*Actor.__subclasses__(), *InFlight.__subclasses__()]
+    return {one.kind: one for one in known if one is not InFlight and one.__module__.startswith("actors.")}
 
 
 @pytest.mark.parametrize("kind", sorted(_classes()))

@@ -1,0 +1,107 @@
+"""Work in flight that clients wait for: each sees how far it is, and all get the same answer.
+
+Base of the actors that have one thing to do (a pull, a job) and end a moment after it. Restarted by the
+supervisor unless it ends by itself; the next incarnation begins again and finds what is durable done.
+"""
+
+import os
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from actors.actor import Actor
+from actors.call import LATER, Call, Later
+from storage.errors import StorageError
+from transport.errors import RemoteError
+from transport.registry.errors import RegistryError
+
+LINGER = 2.0  # seconds for a client that is only just coming
+TELL_EVERY = 0.1  # seconds between two progress messages
+EXPECTED = (StorageError, RegistryError, RemoteError)
+"""How work may fail without a mistake of ours: the clients are told, and the process ends in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far one thing (a blob, an image) is; sizes in bytes."""
+
+    ref: str
+    status: str
+    offset: int = 0
+    total: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the wire."""
+        return asdict(self)
+
+
+class InFlight(Actor):
+    """One piece of work. Subclasses say what it is in `perform`, and call `begin_work` when they start."""
+
+    about = ""
+    """What it is about, for the log."""
+
+    def perform(self) -> Any:
+        """Do it, in a worker thread; what it returns or raises is every client's answer."""
+        raise NotImplementedError
+
+    def begin_work(self) -> None:
+        """Set to work."""
+        self._attached: list[Call] = []
+        self._result: Any = None
+        self._told_at = 0.0
+        self._progress: dict[str, Progress] = {}
+        self.work(self.perform, self._done)
+
+    def work_again(self, call: Call) -> None:
+        """Begin anew for a client that came when all was over, and found it undone since."""
+        self._result = None
+        self._attached = [call]
+        self.work(self.perform, self._done)
+
+    def stopping(self) -> None:
+        """What has come is durable where it lies; nothing to close."""
+        os._exit(0)
+
+    def attach(self, call: Call) -> Later:
+        """The progress so far, what is to come, and the end."""
+        if self._result is not None:
+            self.attach_late(call, self._result)
+            return LATER
+        self._attached.append(call)
+        for progress in self._progress.values():
+            call.part(progress.to_dict())
+        return LATER
+
+    def attach_late(self, call: Call, result: Any) -> None:
+        """The work is over."""
+        call.settle(result)
+
+    def moved(self, progress: Progress) -> None:
+        """From a worker thread: something has come further."""
+        now = time.monotonic()
+        before = self._progress.get(progress.ref)
+        if before and before.status == progress.status and now - self._told_at < TELL_EVERY:
+            return
+        self._told_at = now
+        self._progress[progress.ref] = progress
+        self.soon(lambda: self._tell_progress(progress))
+
+    def _tell_progress(self, progress: Progress) -> None:
+        for call in self._attached:
+            if call.open:
+                call.part(progress.to_dict())
+
+    def _done(self, result: Any) -> None:
+        if isinstance(result, Exception) and not isinstance(result, EXPECTED):
+            raise result
+        self._result = result
+        if isinstance(result, Exception):
+            self.log.warning("%s: %s", self.about, result)
+        for call in self._attached:
+            call.settle(result)
+        self.later(LINGER, lambda: self._end_with(result))
+
+    def _end_with(self, result: Any) -> None:
+        if self._result is result:  # nobody has made us begin again meanwhile
+            self.finish()
