@@ -27,9 +27,9 @@ from storage.names import check_identifier
 from storage.reference import Reference
 from transport.errors import RemoteError
 
-CONTAINERS, PULLERS = "containers", "pullers"
+CONTAINERS, PULLERS, JOBS = "containers", "pullers", "jobs"
 RESTORE_AGAIN = 0.2  # seconds
-_HOMES = {"container": CONTAINERS, "puller": PULLERS}
+_HOMES = {"container": CONTAINERS, "puller": PULLERS, "job": JOBS}
 _SIGNALS = {s.Terminate: signal.SIGTERM, s.Kill: signal.SIGKILL, s.Dump: signal.SIGUSR1}
 
 
@@ -258,6 +258,12 @@ class SupervisorActor(Actor):
         digest = hashlib.sha256(f"{reference} {body.platform}".encode()).hexdigest()[:12]
         name = f"puller/{body.namespace}/{digest}"
         return self.children_start(m.ChildrenStart("puller", name, wish), call)
+
+    def jobs_start(self, body: m.JobsStart, call: Call) -> Later:
+        """One actor for each id."""
+        check_identifier("job id", body.id)
+        wish = {"namespace": body.namespace, "work": body.work, "args": body.args}
+        return self.children_start(m.ChildrenStart("job", f"job/{body.namespace}/{body.id}", wish), call)
 
     def failpoints_set(self, body: m.FailpointsSet, call: Call) -> None:
         """One of ours; any other goes for the zygote and whoever it forks from now on."""

@@ -13,6 +13,7 @@
        +- metrics                 HTTP /metrics
        +- containers, dynamic     container/<namespace>/<id>, lives on when the daemon stops
        +- pullers, dynamic        puller/<namespace>/<transfer>, one per transfer in flight
+       +- jobs, dynamic           job/<namespace>/<id>, one per load, save, conversion, commit in flight
 
 one_for_one at the root: each of them finds its own way back from what is durable, and asks the others
 again until they answer, so no crash needs to take a neighbour down.
@@ -26,6 +27,7 @@ from actors.bundles import BundlesActor
 from actors.container import ContainerActor
 from actors.content import ContentActor
 from actors.events import EventsActor
+from actors.job import JobActor
 from actors.metadata import MetadataActor
 from actors.metrics import MetricsActor
 from actors.network import NetworkActor
@@ -38,6 +40,7 @@ from actors.zygote.birth import Program
 
 CONTAINERS: Final = "containers"
 PULLERS: Final = "pullers"
+JOBS: Final = "jobs"
 SURVIVORS: Final = frozenset({"container"})
 """Kinds that live on when the zygote ends: they hold what a running container needs."""
 
@@ -76,6 +79,12 @@ TREE: Final = ChildSpec(
             flags=MANY,
             children=(ChildSpec(id="puller", kind="puller", restart="transient"),),
         ),
+        ChildSpec(
+            id=JOBS,
+            type="supervisor",
+            flags=MANY,
+            children=(ChildSpec(id="job", kind="job", restart="transient"),),
+        ),
     ),
 )
 
@@ -90,5 +99,6 @@ PROGRAMS: Final[Mapping[str, Program]] = {
     "bundles": program(BundlesActor),
     "metrics": program(MetricsActor),
     "puller": program(PullerActor),
+    "job": program(JobActor),
     "container": program(ContainerActor),
 }

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from cli.session import Session
 
 HEADS = ("ACTOR", "FAILPOINT", "PASSED", "ACTION")
-MANY = ("container", "puller", "zygote")  # without --actor, the supervisor sees to those still to be forked
+# Without --actor, the supervisor sees to those still to be forked.
+MANY = ("container", "puller", "job", "zygote")
 
 
 def run(session: Session, given: Given) -> int:

@@ -41,7 +41,10 @@ COMMANDS = {
     "ps": "list containers",
     "inspect": "show everything about a container or an image",
     "pull": "fetch an image from a registry",
-    "images": "list images",
+    "images": "list images, or look after one",
+    "tag": "give an image a further name",
+    "save": "write images to an archive",
+    "load": "take images from an archive",
     "rmi": "remove images",
     "events": "print what happens",
     "actors": "show the daemon's processes as a tree",
@@ -75,7 +78,7 @@ def _chosen(group: Group, rest: list[str]) -> Command:
     """The verb of a group that stands first in `rest`, which loses it. Raises UsageError, HelpWanted."""
     if rest and rest[0] in group.verbs:
         return member(group, rest.pop(0))
-    if group.default:
+    if group.default and not (rest and rest[0] in HELP.names):
         return member(group, group.default)
     if not rest or rest[0] in HELP.names:
         raise HelpWanted

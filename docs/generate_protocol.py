@@ -29,6 +29,7 @@ KINDS: Final = {
     "container": "A kind: addressed to one container's actor, `container/<namespace>/<id>`, as "
     "`containers.create` and `containers.get` give it in `actor`.",
     "puller": "A kind: addressed to one transfer's actor, as `images.pull` gives it in `actor`.",
+    "job": "A kind: addressed to one job's actor, as `jobs.start` gives it in `actor`.",
     "any": "Addressed to any actor but the router.",
 }
 _PLAIN: Final[dict[Any, str]] = {str: "str", int: "int", float: "float", bool: "bool", type(None): "nil"}

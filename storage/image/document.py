@@ -30,6 +30,22 @@ def parse_document(content: bytes, what: str) -> dict[str, Any]:
         InvalidArgumentError: It is too large, too deep, not UTF-8, not JSON, has a name twice in one
             object, or is not an object.
     """
+    return dict(require_object(_parse(content, what), what))
+
+
+def parse_list(content: bytes, what: str) -> list[Any]:
+    """Read a JSON list, with the same bounds.
+
+    Raises:
+        InvalidArgumentError: As `parse_document`, or it is no list.
+    """
+    value = _parse(content, what)
+    if not isinstance(value, list):
+        raise InvalidArgumentError(f"{what} is not a list")
+    return value
+
+
+def _parse(content: bytes, what: str) -> object:
     _check_bounds(content, what)
     try:
         value = json.loads(
@@ -40,7 +56,7 @@ def parse_document(content: bytes, what: str) -> dict[str, Any]:
         raise InvalidArgumentError(f"{what} is nested deeper than {MAX_DEPTH} levels") from None
     except ValueError as error:
         raise InvalidArgumentError(f"{what} is not valid json: {error}") from error
-    return dict(require_object(value, what))
+    return value
 
 
 def _check_bounds(content: bytes, what: str) -> None:

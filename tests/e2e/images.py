@@ -163,7 +163,7 @@ def busybox(
     the layer.
     """
     layout = Layout(directory)
-    layer = layout.add_layer(lambda tar: _write_busybox(tar, extra))
+    layer = layout.add_layer(lambda tar: write_busybox(tar, extra))
     base = {"Cmd": ["sh"], "Env": [PATH], "WorkingDir": "/", **(config or {})}
     images = []
     for architecture in platforms or ("amd64",):
@@ -208,7 +208,8 @@ nobody:x:65534:65534:nobody:/home:/bin/false
 GROUP: Final = b"root:x:0:\ndaemon:x:1:\nadm:x:4:daemon\nwww-data:x:33:\nusers:x:100:\nnogroup:x:65534:\n"
 
 
-def _write_busybox(tar: tarfile.TarFile, extra: Callable[[tarfile.TarFile], None] | None) -> None:
+def write_busybox(tar: tarfile.TarFile, extra: Callable[[tarfile.TarFile], None] | None = None) -> None:
+    """The entries of a busybox root."""
     binary = busybox_binary()
     for name in ("bin", "dev", "etc", "home", "proc", "sbin", "sys", "usr", "usr/bin", "usr/sbin", "var"):
         tar.addfile(directory_entry(name))

@@ -1,4 +1,4 @@
-"""actr images: the images."""
+"""actr images ls: the images."""
 
 from __future__ import annotations
 
@@ -32,4 +32,4 @@ def run(session: Session, given: Given) -> int:
     return 0
 
 
-COMMAND = Command("images", "List images", run, options=(Option("-q --quiet", "print names only"),))
+COMMAND = Command("images ls", "List images", run, options=(Option("-q --quiet", "print names only"),))

@@ -1,0 +1,196 @@
+"""Load: images from an OCI layout (tar or directory) or a Docker archive into the store.
+
+One pass over the archive: each blob goes into an ingest as it comes and is committed when its digest is
+right; the few documents are kept in memory, bounded. Then the images are looked at, unpacked and named.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from actors.jobs.context import Context
+from actors.jobs.lent import LentStream, is_directory
+from actors.linux.borrow import Lent
+from actors.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
+from storage.archive.docker import (
+    LAYER_TYPES,
+    MANIFEST_FILE,
+    DockerImage,
+    build_manifest,
+    parse_manifest_file,
+)
+from storage.archive.layout import HEADER_FILE, INDEX_FILE, Named, check_header, parse_index
+from storage.archive.members import LIMITS, Member, directory_members, tar_members
+from storage.descriptor import Descriptor
+from storage.errors import InvalidArgumentError
+from storage.image.config import parse_config
+from storage.image.contents import Part
+from storage.image.document import MAX_DOCUMENT_SIZE
+from storage.image.media_types import OCI_CONFIG, OCI_MANIFEST
+from storage.layer.compression import open_blob
+from storage.reference import Reference
+
+_DOCUMENTS: Final = (HEADER_FILE, INDEX_FILE, MANIFEST_FILE)
+_LEGACY: Final = ("repositories", "VERSION", "json")  # of Docker's oldest archives; nothing in them is needed
+_MAX_LINKS: Final = 10_000
+_OPAQUE: Final = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadWish:
+    """What to load.
+
+    Attributes:
+        source: the client's descriptor: a file, a pipe, or a directory with a layout.
+        base: the name of images that have only a tag in the archive, or none.
+        platform: which image of an index to unpack; the host's when empty.
+    """
+
+    source: Lent
+    base: str = "localhost/loaded"
+    platform: str = ""
+    unpack: bool = True
+
+
+def load(context: Context, wish: LoadWish) -> dict[str, Any]:
+    """Load all images of an archive; gives `images`, each with name, digest, and whether it was unpacked.
+
+    Raises:
+        InvalidArgumentError: it is no archive of images, hostile, or lacks what its images name.
+    """
+    Reference.parse(f"{wish.base}:tag")
+    platform = context.platform(wish.platform)
+    intake = _Intake(context)
+    fd = context.borrow(wish.source)
+    try:
+        for member in _members(fd):
+            intake.take(member)
+    finally:
+        os.close(fd)
+    found = intake.images(wish.base)
+    if not found:
+        raise InvalidArgumentError("archive: it names no image")
+    unpacked = {one.name: _prepared(context, one, platform if wish.unpack else None) for one in found}
+    images = []
+    for one in found:
+        context.moved(one.name, "done")
+        image = context.name(one.name, one.target)
+        images.append(
+            {"name": image["name"], "digest": str(one.target.digest), "unpacked": unpacked[one.name]}
+        )
+    return {"images": images}
+
+
+def _members(fd: int) -> Iterator[Member]:
+    if is_directory(fd):
+        return directory_members(fd, _open_beneath)
+    return tar_members(LentStream(fd))
+
+
+def _open_beneath(root: int, path: str, flags: int) -> int:
+    return openat2(root, path, flags, resolve=RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+
+
+class _Intake:
+    """What has come out of an archive so far."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._documents: dict[str, bytes] = {}
+        self._files: dict[str, Descriptor] = {}
+        self._links: dict[str, str] = {}
+
+    def take(self, member: Member) -> None:
+        """Keep one file: a document in memory, all else as a blob."""
+        if member.name in self._documents or (member.digest is None and member.name in self._files):
+            raise InvalidArgumentError(f"archive: {member.name!a} stands in it twice")
+        if member.link:
+            self._links[member.name] = member.link
+            if len(self._links) > _MAX_LINKS:
+                raise InvalidArgumentError(f"archive: more than {_MAX_LINKS} links")
+        elif member.name in _DOCUMENTS:
+            self._documents[member.name] = _bounded(member)
+        elif member.digest is not None:
+            found = Descriptor(_OPAQUE, member.digest, member.size)
+            self._context.keep(found, member.body)
+            self._files[member.name] = found
+        elif member.name.rpartition("/")[2] not in _LEGACY:
+            self._files[member.name] = self._stored(member)
+
+    def _stored(self, member: Member) -> Descriptor:
+        def produce(write: Any) -> None:
+            for piece in member.body:
+                write(piece)
+
+        return self._context.keep_unknown(member.name, LIMITS.total_bytes, _OPAQUE, produce)
+
+    def images(self, base: str) -> list[Named]:
+        """The images of the archive: those of the layout, or else Docker's."""
+        if INDEX_FILE in self._documents:
+            check_header(self._documents.get(HEADER_FILE, b"{}"))
+            return parse_index(self._documents[INDEX_FILE], base)
+        if MANIFEST_FILE not in self._documents:
+            raise InvalidArgumentError(
+                f"archive: no {INDEX_FILE} or {MANIFEST_FILE}: neither oci's nor docker's"
+            )
+        found: dict[str, Named] = {}
+        for image in parse_manifest_file(self._documents[MANIFEST_FILE]):
+            target = self._manifest(image)
+            names = image.names or (str(Reference.parse(f"{base}@{target.digest}")),)
+            found |= {name: Named(name, target) for name in names}
+        return list(found.values())
+
+    def _manifest(self, image: DockerImage) -> Descriptor:
+        """An OCI manifest for one of Docker's images."""
+        config = self._file(image.config)
+        if config.size > MAX_DOCUMENT_SIZE:
+            raise InvalidArgumentError(f"archive: config {image.config!a} has {config.size} bytes, too many")
+        parse_config(self._context.store.read(config.digest, MAX_DOCUMENT_SIZE), OCI_CONFIG)
+        layers = [self._typed(self._file(name)) for name in image.layers]
+        return self._context.keep_bytes(build_manifest(config, layers), OCI_MANIFEST)
+
+    def _typed(self, layer: Descriptor) -> Descriptor:
+        with self._context.store.open(layer.digest) as blob:
+            compression = open_blob(blob).compression
+        return Descriptor(LAYER_TYPES[compression], layer.digest, layer.size)
+
+    def _file(self, name: str) -> Descriptor:
+        """A file of the archive by its name, or by that of a link to it."""
+        target = name
+        for _ in range(16):
+            if target in self._files:
+                return self._files[target]
+            target = self._links.get(target, "")
+        raise InvalidArgumentError(f"archive: {MANIFEST_FILE} names {name!a}, which is not in it")
+
+
+def _bounded(member: Member) -> bytes:
+    if member.size > MAX_DOCUMENT_SIZE:
+        raise InvalidArgumentError(
+            f"archive: {member.name} has {member.size} bytes, more than the {MAX_DOCUMENT_SIZE} that are read"
+        )
+    return b"".join(member.body)
+
+
+def _prepared(context: Context, image: Named, platform: Any) -> bool:
+    """Check that an image is all there, and unpack what suits; whether something did."""
+    contents = context.contents(image.target)
+    if not contents.parts:
+        raise InvalidArgumentError(f"archive: image {image.name} has no manifest in it")
+    lacking: list[str] = []
+    whole = [part for part in contents.parts if not _lacks(context, part, lacking)]
+    if not whole or (contents.absent == [] and lacking):
+        raise InvalidArgumentError(f"archive: image {image.name} lacks blob {', '.join(lacking[:3])}")
+    suiting = [part for part in contents.suiting(platform) if part in whole] if platform else []
+    if not suiting:
+        return False
+    context.at("unpack", "begin")
+    context.unpack(suiting[0])
+    return True
+
+
+def _lacks(context: Context, part: Part, lacking: list[str]) -> bool:
+    missing = [str(one.digest) for one in context.missing(part)]
+    lacking += missing
+    return bool(missing)

@@ -1,0 +1,51 @@
+"""actr load: images from an archive or a layout."""
+
+from __future__ import annotations
+
+import os
+
+from cli.jobs import STDIN, do, lend
+from cli.options import Command, Given, Option, UsageError
+from cli.table import print_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cli.session import Session
+
+
+def run(session: Session, given: Given) -> int:
+    """Print the name of each image that came."""
+    path = given.text("input", "-")
+    if path == "-" and os.isatty(STDIN):
+        raise UsageError("load wants an archive: name a file with -i, or redirect the input")
+    fd = STDIN if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    wish: dict[str, Any] = {
+        "source": lend(fd),
+        "platform": given.text("platform"),
+        "unpack": not given.flag("no-unpack"),
+    }
+    if given.text("base-name"):
+        wish["base"] = given.text("base-name")
+    result = do(session, "load", wish, quiet=given.flag("quiet"))
+    if session.json:
+        print_json(result)
+    else:
+        for image in result["images"]:
+            print(image["name"])
+    return 0
+
+
+COMMAND = Command(
+    "load",
+    "Take images from an archive or a layout: OCI's or Docker's, compressed or not",
+    run,
+    options=(
+        Option("-i --input", "the archive or directory (standard input when left out, or -)", value="PATH"),
+        Option("--base-name", "name for images that have only a tag in the archive", value="NAME"),
+        Option("--platform", "of an image for several, unpack this one", value="OS/ARCH"),
+        Option("--no-unpack", "store it only; it cannot be run until it is pulled or loaded again"),
+        Option("-q --quiet", "show no progress"),
+    ),
+)

@@ -1,0 +1,64 @@
+"""Where an archive goes: a file that appears whole or not at all, standard output, or a directory."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+from cli.jobs import STDOUT
+from cli.options import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def archive(path: str) -> Iterator[tuple[int, bool]]:
+    """A descriptor to write to, and whether it is a fresh file; `path` is `-` for standard output.
+
+    A new file gets its name when the block ends well. Raises UsageError, OSError.
+    """
+    if path == "-":
+        if os.isatty(STDOUT):
+            raise UsageError(
+                "an archive is nothing for a terminal: name a file with -o, or redirect the output"
+            )
+        yield STDOUT, False
+        return
+    target = Path(path)
+    if target.exists() and not target.is_file():  # a fifo or a device
+        with target.open("wb", buffering=0) as stream:
+            yield stream.fileno(), False
+        return
+    fd, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        yield fd, True
+        os.fchmod(fd, 0o644)
+        Path(temporary).replace(target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def directory(path: str) -> Iterator[int]:
+    """A descriptor of an empty directory, made if need be, and removed again when the block fails."""
+    target = Path(path)
+    made = not target.exists()
+    target.mkdir(exist_ok=True)
+    fd = os.open(target, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield fd
+    except BaseException:
+        if made:
+            from shutil import rmtree
+
+            rmtree(target, ignore_errors=True)
+        raise
+    finally:
+        os.close(fd)

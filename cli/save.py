@@ -1,0 +1,64 @@
+"""actr save: images into an archive or a layout."""
+
+from __future__ import annotations
+
+import sys
+
+from cli.jobs import do, lend
+from cli.options import Command, Given, Option, UsageError
+from cli.outgoing import archive, directory
+from cli.table import print_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cli.session import Session
+
+
+def run(session: Session, given: Given) -> int:
+    """Write one archive with all images that were named."""
+    if given.text("output") and given.text("directory"):
+        raise UsageError("save takes either --output or --directory")
+    wish: dict[str, Any] = {
+        "images": given.arguments,
+        "platform": given.text("platform"),
+        "all_platforms": given.flag("all-platforms"),
+    }
+    quiet = given.flag("quiet")
+    if given.text("directory"):
+        with directory(given.text("directory")) as fd:
+            result = do(session, "save", {**wish, "target": lend(fd), "directory": True}, quiet=quiet)
+    else:
+        with archive(given.text("output", "-")) as (fd, fresh):
+            result = do(session, "save", {**wish, "target": lend(fd), "fresh": fresh}, quiet=quiet)
+    _report(session, given, result)
+    return 0
+
+
+def _report(session: Session, given: Given, result: dict[str, Any]) -> None:
+    """On standard output, unless the archive is there."""
+    if given.text("output", "-") == "-" and not given.text("directory"):
+        sys.stdout.flush()
+    elif session.json:
+        print_json(result)
+    else:
+        for image in result["images"]:
+            print(image["name"])
+
+
+COMMAND = Command(
+    "save",
+    "Write images to an archive that OCI's and Docker's tools read",
+    run,
+    arguments=("IMAGE...",),
+    options=(
+        Option("-o --output", "the archive (standard output when left out, or -)", value="FILE"),
+        Option("-d --directory", "write a layout into this directory instead", value="DIR"),
+        Option(
+            "--platform", "of an image for several, only this one, as an image of its own", value="OS/ARCH"
+        ),
+        Option("--all-platforms", "refuse unless all images of an index are here"),
+        Option("-q --quiet", "show no progress"),
+    ),
+)
