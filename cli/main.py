@@ -124,7 +124,7 @@ def _help(verb: Command | Group | None) -> str:
     from cli.usage import command_help, group_help, main_help
 
     if isinstance(verb, Group):
-        return group_help(verb)
+        return group_help(verb, member(verb, verb.default) if verb.default else None)
     return command_help(verb) if verb else main_help(COMMANDS)
 
 

@@ -14,11 +14,13 @@ def command_help(command: Command) -> str:
     return "\n".join([*lines, "Everywhere:", *_listed(GLOBAL)])
 
 
-def group_help(group: Group) -> str:
-    """What `actr GROUP --help` prints."""
+def group_help(group: Group, default: Command | None = None) -> str:
+    """What `actr GROUP --help` prints; `default` is what it does without a verb."""
     width = max(map(len, group.verbs))
     verbs = [f"  {name:<{width}}  {summary}" for name, summary in group.verbs.items()]
     lines = [f"Usage: actr {group.name} COMMAND ...", "", f"{group.summary}.", "", "Commands:", *verbs]
+    if default and default.options:
+        lines += ["", f"Options without a command, which is {group.default}:", *_listed(default.options)]
     return "\n".join([*lines, "", f"More on one: actr {group.name} COMMAND --help"])
 
 
