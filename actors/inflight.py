@@ -21,6 +21,13 @@ EXPECTED = (StorageError, RegistryError, RemoteError)
 """How work may fail without a mistake of ours: the clients are told, and the process ends in order."""
 
 
+class AbandonedError(RemoteError):
+    """The work has ended because nobody wanted it any more; what had come stays where it is."""
+
+    def __init__(self) -> None:
+        super().__init__("unavailable", "cancelled; what has arrived is kept")
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far one thing (a blob, an image) is; sizes in bytes."""
@@ -47,17 +54,35 @@ class InFlight(Actor):
 
     def begin_work(self) -> None:
         """Set to work."""
+        self.hold_work()
+        self.set_to_work()
+
+    def hold_work(self) -> None:
+        """Take clients in; the work is to begin with `set_to_work`."""
         self._attached: list[Call] = []
         self._result: Any = None
-        self._told_at = 0.0
+        self._told_at: dict[str, float] = {}
         self._progress: dict[str, Progress] = {}
+
+    def set_to_work(self) -> None:
+        """Begin, or begin anew, for those who are attached."""
+        self._result = None
         self.work(self.perform, self._done)
 
     def work_again(self, call: Call) -> None:
         """Begin anew for a client that came when all was over, and found it undone since."""
-        self._result = None
         self._attached = [call]
-        self.work(self.perform, self._done)
+        self.set_to_work()
+
+    def cancelled(self, call: Call) -> None:
+        """One client less."""
+        super().cancelled(call)
+        self._attached = [kept for kept in self._attached if kept.open]
+        if not self._attached and self._result is None:
+            self.abandoned()
+
+    def abandoned(self) -> None:
+        """Nobody waits for the work any more; unless a subclass ends it, it goes on."""
 
     def stopping(self) -> None:
         """What has come is durable where it lies; nothing to close."""
@@ -81,9 +106,10 @@ class InFlight(Actor):
         """From a worker thread: something has come further."""
         now = time.monotonic()
         before = self._progress.get(progress.ref)
-        if before and before.status == progress.status and now - self._told_at < TELL_EVERY:
+        unchanged = before is not None and before.status == progress.status
+        if unchanged and now - self._told_at.get(progress.ref, 0.0) < TELL_EVERY:
             return
-        self._told_at = now
+        self._told_at[progress.ref] = now
         self._progress[progress.ref] = progress
         self.soon(lambda: self._tell_progress(progress))
 
@@ -95,12 +121,22 @@ class InFlight(Actor):
     def _done(self, result: Any) -> None:
         if isinstance(result, Exception) and not isinstance(result, EXPECTED):
             raise result
+        if isinstance(result, AbandonedError):
+            self._end_abandoned()
+            return
         self._result = result
         if isinstance(result, Exception):
             self.log.warning("%s: %s", self.about, result)
         for call in self._attached:
             call.settle(result)
         self.later(LINGER, lambda: self._end_with(result))
+
+    def _end_abandoned(self) -> None:
+        """End at once, unless somebody has come while the work was winding down."""
+        if self._attached:
+            self.set_to_work()
+        else:
+            self.finish()
 
     def _end_with(self, result: Any) -> None:
         if self._result is result:  # nobody has made us begin again meanwhile

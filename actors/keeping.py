@@ -8,7 +8,10 @@ from actors import failpoints
 from actors import messages as m
 from storage.content import IngestWriter
 from storage.descriptor import Descriptor
+from storage.errors import BusyError
 from transport.errors import RemoteError
+
+COMMIT_LIMIT = 300.0  # seconds that a slow disk may take for a blob
 
 
 class Asking(Protocol):
@@ -20,27 +23,35 @@ class Asking(Protocol):
         """Send a request and wait. Raises RemoteError."""
 
 
-def keep(actor: Asking, descriptor: Descriptor, fill: Callable[[IngestWriter], None]) -> None:
+def ref_of(descriptor: Descriptor) -> str:
+    """The ref of the ingest that becomes a blob."""
+    return f"blob-{descriptor.digest}"
+
+
+def keep(actor: Asking, descriptor: Descriptor, fill: Callable[[IngestWriter], object]) -> None:
     """Have `fill` write what is missing of a blob, and commit it; a blob that is there already is fine.
 
     Raises:
+        BusyError: somebody else is writing it.
         StorageError, RemoteError: it could not be written, or is not what the descriptor says. What has
             come stays in the ingest.
     """
     digest = str(descriptor.digest)
-    ref = f"blob-{digest}"
+    ref = ref_of(descriptor)
     try:
         found = actor.call(m.ContentOpen(ref, digest, descriptor.size))
     except RemoteError as error:
         if error.code == "already_exists":
             return
+        if error.code == "deadline_exceeded":
+            raise BusyError(f"blob {digest} is being written by somebody else") from error
         raise
     algorithm = descriptor.digest.algorithm
     with IngestWriter(Path(found["path"]), limit=descriptor.size, algorithm=algorithm) as writer:
-        if descriptor.media_type.endswith("+json") or writer.offset >= descriptor.size:
+        if descriptor.media_type.endswith("+json"):
             writer.start_at(0)
         fill(writer)
         writer.finish()
     failpoints.hit(actor.kind, "commit", "before")
-    actor.call(m.ContentCommit(ref, digest, descriptor.size))
+    actor.call(m.ContentCommit(ref, digest, descriptor.size), limit=COMMIT_LIMIT)
     failpoints.hit(actor.kind, "commit", "after")

@@ -1,45 +1,89 @@
-"""Puller: one transfer, from a registry to blobs, snapshots and a name.
+"""Puller: one transfer, between a registry and the stores: a pull, a push, a copy, or a question.
 
-States: running, then done or failed; ends a moment later. Accepts `transfers.attach` from any number of
-clients, who all see the same progress and get the same answer. Restarted by the supervisor unless it ends
-by itself; what had arrived is in the ingests, and the next incarnation goes on from there.
+States: waiting for the login that its request promised, running, then done or failed; ends a moment later.
+Accepts `transfers.attach` from any number of clients, who all see the same progress and get the same answer;
+when the last of them no longer wants it, it ends and leaves what can be resumed. Restarted by the supervisor
+unless it ends by itself: what had arrived is in the ingests, and the next incarnation goes on from there.
+
+A login that came with a request lives in this process alone, and as long as it: no other actor, no journal
+and no argument of a process ever holds it. After a crash the client attaches again and brings it again.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from actors import messages as m
 from actors.call import Call, Later
-from actors.inflight import InFlight
-from actors.transfer import Transfer
+from actors.inflight import EXPECTED, AbandonedError, InFlight
+from actors.transfers.tasks import task
+from actors.transfers.transfer import Transfer
 from transport.errors import RemoteError
+from transport.registry.credentials import Login
+
+LOGIN_WAIT = 5.0  # seconds for the client that has promised a login
 
 
 class PullerActor(InFlight):
-    """One pull."""
+    """One transfer."""
 
     kind = "puller"
 
     def started(self) -> None:
-        """Set to work."""
-        args = self.birth.args
-        self.about = args["reference"]
-        self._transfer = Transfer(self, args["namespace"], args["reference"], args["platform"])
-        self.begin_work()
+        """Set to work, or wait for the login that is to be used."""
+        self.about = self.birth.args["reference"]
+        self._transfer: Transfer | None = None
+        self._logins: Mapping[str, Login] = {}
+        self.hold_work()
+        if self.birth.args.get("brings_login"):
+            self.later(LOGIN_WAIT, self._begin)
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Unless it has begun: the one who promised a login may never come, then our own must do."""
+        if self._transfer is None:
+            self.set_to_work()
+
+    def set_to_work(self) -> None:
+        """Each attempt can be cancelled by itself."""
+        self._transfer = Transfer(self, self._logins)
+        super().set_to_work()
 
     def perform(self) -> Any:
-        """Pull."""
-        return self._transfer.run()
+        """What the arguments ask for."""
+        transfer = self._transfer
+        if transfer is None:
+            raise AbandonedError
+        try:
+            return task(transfer, self.birth.args)()
+        except EXPECTED as error:
+            if transfer.is_cancelled:
+                raise AbandonedError from error
+            raise
+        finally:
+            transfer.client.close()
 
-    def transfers_attach(self, _body: m.TransfersAttach, call: Call) -> Later:
+    def transfers_attach(self, body: m.TransfersAttach, call: Call) -> Later:
         """See the progress so far, what is to come, and the end."""
-        return self.attach(call)
+        later = self.attach(call)
+        if self._transfer is None:
+            self._logins = {host: _login(given) for host, given in body.logins.items()}
+            self._begin()
+        return later
+
+    def abandoned(self) -> None:
+        """Whoever else wants a blob of it takes over where it ends."""
+        if self._transfer is None:
+            self.finish()
+        else:
+            self._transfer.cancel()
 
     def attach_late(self, call: Call, result: Any) -> None:
-        """The transfer is over; but what it brought may have been removed again since."""
-        if isinstance(result, Exception):
+        """The transfer is over; but what a pull brought may have been removed again since."""
+        args = self.birth.args
+        if isinstance(result, Exception) or args.get("task", "pull") != "pull":
             call.settle(result)
             return
-        args = self.birth.args
 
         def looked(found: Any) -> None:
             if isinstance(found, RemoteError) and found.code == "not_found":
@@ -48,3 +92,7 @@ class PullerActor(InFlight):
                 call.settle(found)
 
         self.ask(m.ImagesGet(args["namespace"], args["reference"]), looked)
+
+
+def _login(given: Mapping[str, str]) -> Login:
+    return Login(given.get("username", ""), given.get("password", ""), given.get("identity_token", ""))

@@ -13,6 +13,8 @@ from typing import Any
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 MIN_HANG_AFTER = 0.2  # seconds; less than that, a busy machine takes
+MAX_CONNECTIONS = 32
+MIN_RANGE = 64 << 10  # bytes; less than that is all overhead
 MAX_SOCKET_PATH = 107  # sun_path, less its final zero (unix(7))
 
 
@@ -33,6 +35,14 @@ class Settings:
         runtime_name: `runc` or `crun`, when a container does not say.
         runtime_binary: path of the runtime, empty for the one on PATH.
         registry_hosts: directory of hosts.toml files, empty for none.
+        registry_docker_config: the docker config.json with the daemon's own logins.
+        registry_plain_http: hosts (host:port) to speak plain HTTP to.
+        registry_skip_verify: hosts whose certificates are not verified.
+        registry_layers_at_once: blobs that one transfer moves at the same time.
+        registry_ranges_at_once: connections that fetch one large blob; 1 for no ranges.
+        registry_range_bytes: how much of a large blob one request asks for.
+        registry_ranges_after: seconds for which a large blob is left to one connection.
+        registry_bandwidth: bytes per second of one transfer, 0 for no limit.
         events_keep: how many events the journal keeps.
         supervision_hang_after: seconds without an answer after which an actor is said to hang.
         memory_merge: whether actors offer their memory to the kernel's same-page merging.
@@ -47,6 +57,14 @@ class Settings:
     runtime_name: str = "runc"
     runtime_binary: str = ""
     registry_hosts: str = ""
+    registry_docker_config: str = "/root/.docker/config.json"
+    registry_plain_http: tuple[str, ...] = ()
+    registry_skip_verify: tuple[str, ...] = ()
+    registry_layers_at_once: int = 3
+    registry_ranges_at_once: int = 4
+    registry_range_bytes: int = 32 << 20
+    registry_ranges_after: float = 1.0
+    registry_bandwidth: int = 0
     events_keep: int = 100_000
     supervision_hang_after: float = 10.0
     memory_merge: bool = True
@@ -82,6 +100,13 @@ _TYPES = {
     "supervision_hang_after": float,
     "memory_merge": bool,
     "failpoints": bool,
+    "registry_plain_http": tuple,
+    "registry_skip_verify": tuple,
+    "registry_layers_at_once": int,
+    "registry_ranges_at_once": int,
+    "registry_range_bytes": int,
+    "registry_ranges_after": float,
+    "registry_bandwidth": int,
 }  # all others: str
 _NAMES = {item.name for item in fields(Settings)}
 
@@ -121,10 +146,19 @@ def _flatten(document: dict[str, Any]) -> dict[str, Any]:
     for key, value in values.items():
         if key not in _NAMES:
             raise SettingsError(f"unknown configuration key {key}; see etc/actord.toml for those there are")
-        wanted = _TYPES.get(key, str)
-        if type(value) is not wanted and (wanted, type(value)) != (float, int):
-            raise SettingsError(f"configuration key {key} must be of type {wanted.__name__}")
+        values[key] = _typed(key, value)
     return values
+
+
+def _typed(key: str, value: Any) -> Any:
+    """The value, a list of texts as a tuple. Raises SettingsError if it is of another type than the key's."""
+    wanted = _TYPES.get(key, str)
+    if wanted is tuple and isinstance(value, list) and all(isinstance(text, str) for text in value):
+        return tuple(value)
+    if type(value) is not wanted and (wanted, type(value)) != (float, int):
+        name = "list of texts" if wanted is tuple else wanted.__name__
+        raise SettingsError(f"configuration key {key} must be of type {name}")
+    return value
 
 
 def _check(settings: Settings) -> None:
@@ -136,6 +170,7 @@ def _check(settings: Settings) -> None:
         raise SettingsError(f"runtime {settings.runtime_name!r} is neither runc nor crun")
     if settings.events_keep < 1:
         raise SettingsError(f"events keep is {settings.events_keep}; keep at least 1")
+    _check_registry(settings)
     if not MIN_HANG_AFTER <= settings.supervision_hang_after <= 3600:
         raise SettingsError(f"supervision hang_after is not between {MIN_HANG_AFTER} and 3600 seconds")
     if len(str(settings.router_socket)) > MAX_SOCKET_PATH:
@@ -143,6 +178,16 @@ def _check(settings: Settings) -> None:
             f"state directory {settings.state} is too long for a Unix socket; use a shorter one"
         )
     metrics_address(settings)
+
+
+def _check_registry(settings: Settings) -> None:
+    for name in ("layers_at_once", "ranges_at_once"):
+        if not 1 <= getattr(settings, f"registry_{name}") <= MAX_CONNECTIONS:
+            raise SettingsError(f"registry {name} is not between 1 and {MAX_CONNECTIONS}")
+    if not MIN_RANGE <= settings.registry_range_bytes <= 1 << 30:
+        raise SettingsError(f"registry range_bytes is not between {MIN_RANGE} and {1 << 30}")
+    if settings.registry_ranges_after < 0 or settings.registry_bandwidth < 0:
+        raise SettingsError("registry ranges_after and bandwidth must not be negative")
 
 
 def metrics_address(settings: Settings) -> tuple[str, int]:

@@ -12,7 +12,7 @@ import platform
 import random
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from actors import __version__, failpoints
@@ -26,6 +26,7 @@ from actors.zygote.place import PROTOCOL
 from storage.names import check_identifier
 from storage.reference import Reference
 from transport.errors import RemoteError
+from transport.registry.endpoint import check_host
 
 CONTAINERS, PULLERS, JOBS = "containers", "pullers", "jobs"
 RESTORE_AGAIN = 0.2  # seconds
@@ -252,10 +253,20 @@ class SupervisorActor(Actor):
         return LATER
 
     def images_pull(self, body: m.ImagesPull, call: Call) -> Later:
-        """One puller for each reference and platform, however many ask."""
-        reference = str(Reference.parse(body.reference))
-        wish = {"namespace": body.namespace, "reference": reference, "platform": body.platform}
-        digest = hashlib.sha256(f"{reference} {body.platform}".encode()).hexdigest()[:12]
+        """A transfer like any other."""
+        return self.transfers_start(m.TransfersStart(task="pull", **asdict(body)), call)
+
+    def transfers_start(self, body: m.TransfersStart, call: Call) -> Later:
+        """One puller for each wish, however many have it. No argument of it is a secret."""
+        if body.task in ("catalogue", "login"):
+            check_host(body.reference)
+            names = {"reference": body.reference}
+        else:
+            names = {"reference": str(Reference.parse(body.reference))}
+            names["target"] = str(Reference.parse(body.target)) if body.target else ""
+        wish = {**asdict(body), **names}
+        apart = {key: value for key, value in wish.items() if key not in ("namespace", "brings_login")}
+        digest = hashlib.sha256(repr(sorted(apart.items())).encode()).hexdigest()[:12]
         name = f"puller/{body.namespace}/{digest}"
         return self.children_start(m.ChildrenStart("puller", name, wish), call)
 

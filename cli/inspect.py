@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 def run(session: Session, given: Given) -> int:
     """Print the container of that name, else the image."""
     name, kind = given.arguments[0], given.text("type")
+    if given.flag("remote") or given.flag("referrers"):
+        from cli.transfer import ask
+
+        print_json(ask(session, "referrers" if given.flag("referrers") else "describe", name))
+        return 0
     if kind == "image":
         print_json(_image(session, name))
         return 0
@@ -46,5 +51,9 @@ COMMAND = Command(
     "Show everything about a container or an image",
     run,
     arguments=("NAME",),
-    options=(Option("--type", "which of the two", value="KIND", choices=("container", "image")),),
+    options=(
+        Option("--type", "which of the two", value="KIND", choices=("container", "image")),
+        Option("--remote", "the image as its registry has it, without pulling it"),
+        Option("--referrers", "what at the registry refers to the image: signatures, lists of parts"),
+    ),
 )

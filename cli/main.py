@@ -41,6 +41,12 @@ COMMANDS = {
     "ps": "list containers",
     "inspect": "show everything about a container or an image",
     "pull": "fetch an image from a registry",
+    "push": "send an image to a registry",
+    "copy": "copy an image from one registry to another",
+    "tags": "list the tags of a repository at its registry",
+    "search": "list the repositories of a registry",
+    "login": "keep a login for a registry",
+    "logout": "forget the login for a registry",
     "images": "list images, or look after one",
     "tag": "give an image a further name",
     "save": "write images to an archive",
@@ -157,10 +163,12 @@ def exit_code(error: RefusedError, verb: str) -> int:
 
 def _known_failure(error: Exception) -> str | None:
     """The text of an error that is not a mistake in this program."""
+    from storage.errors import StorageError
     from transport.client import NotRunningError
     from transport.errors import ProtocolError
+    from transport.registry.errors import RegistryError
 
-    if isinstance(error, NotRunningError | ProtocolError):
+    if isinstance(error, NotRunningError | ProtocolError | StorageError | RegistryError):
         return str(error)
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""

@@ -18,28 +18,47 @@ if TYPE_CHECKING:
 REDRAW = 0.1  # seconds
 BAR = 30
 NARROW_BAR = 10
+TELLING = 0.5  # seconds after which a rate says something
 DONE = "done"
+SETTLED = frozenset({DONE, "waiting", "resolving", "present", "mounted"})  # without a bar
 _CURSOR_UP, _CLEAR_BELOW, _CLEAR_LINE = "\x1b[%dA", "\x1b[J", "\x1b[K"
 
 
 class Layer:
-    """Progress of one blob: what is done to it, and how far that is."""
+    """Progress of one blob: what is done to it, how far that is, and how fast it goes."""
 
-    __slots__ = ("offset", "ref", "status", "total")
+    __slots__ = ("_since", "_start", "offset", "ref", "status", "total")
 
     def __init__(self, ref: str) -> None:
         self.ref = ref
         self.status = "waiting"
         self.offset = 0
         self.total = 0
+        self._since = 0.0  # when this status was first heard of
+        self._start = 0  # and how far it was then
 
-    def update(self, part: dict[str, Any]) -> bool:
+    def update(self, part: dict[str, Any], now: float | None = None) -> bool:
         """Take in a part of `transfers.attach`; says whether the status is another one now."""
         before = self.status
         self.status = str(part.get("status", before))
         self.total = int(part.get("total") or self.total)
         self.offset = int(part.get("offset") or 0)
+        if self.status != before:
+            self._since, self._start = time.monotonic() if now is None else now, self.offset
         return self.status != before
+
+    def rate(self, now: float) -> float:
+        """Bytes per second since the status began; 0 while there is too little to tell."""
+        seconds = now - self._since
+        return max(0, self.offset - self._start) / seconds if seconds >= TELLING else 0.0
+
+    def speed(self, now: float) -> str:
+        """Rate and time left, as far as they can be told: `9.5 MB/s, 12 s left`."""
+        rate = self.rate(now)
+        if not rate:
+            return ""
+        left = int((self.total - self.offset) / rate) + 1 if self.total > self.offset else 0
+        return f"{size(int(rate))}/s" + (f", {duration(left)} left" if left else "")
 
     @property
     def label(self) -> str:
@@ -67,35 +86,46 @@ class Layers:
         return layer, changed or not known
 
     def finish(self) -> None:
-        """The image is there, so all of it is."""
+        """The transfer is done, so all of it is."""
         for layer in self.layers.values():
-            layer.status, layer.offset = DONE, layer.total
+            if layer.status not in SETTLED or layer.status in ("waiting", "resolving"):
+                layer.status, layer.offset = DONE, layer.total
 
-    def lines(self, columns: int, rows: int) -> list[str]:
+    def lines(self, columns: int, rows: int, now: float | None = None) -> list[str]:
         """What a terminal of that size shows; of too many layers, those that still have work."""
         layers = [layer for layer in self.layers.values() if layer.is_blob] or list(self.layers.values())
         count = len(layers)
         room = max(1, rows - 2)
         if len(layers) > room:
-            busy = [layer for layer in layers if layer.status not in (DONE, "waiting")]
+            busy = [layer for layer in layers if layer.status not in SETTLED]
             rest = [layer for layer in layers if layer not in busy]
             shown = (busy + rest)[:room]
             layers = [layer for layer in layers if layer in shown]
         width = max((len(layer.label) for layer in layers), default=0)
-        lines = [layer_line(layer, min(width, columns // 2), columns) for layer in layers]
+        now = time.monotonic() if now is None else now
+        lines = [layer_line(layer, min(width, columns // 2), columns, now) for layer in layers]
         hidden = count - len(layers)
         return [*lines, cut(f"and {hidden} more", columns)] if hidden else lines
 
 
-def layer_line(layer: Layer, width: int, columns: int) -> str:
-    """One line: name, status, bar, and how much."""
+def layer_line(layer: Layer, width: int, columns: int, now: float = 0.0) -> str:
+    """One line: name, status, bar, how much, and how fast where there is room for it."""
     start = f"{cut(printable(layer.label), width):<{width}}  {printable(layer.status):<11}"
-    if layer.status in (DONE, "waiting", "resolving") or not layer.total:
+    if layer.status in SETTLED or not layer.total:
         amount = size(layer.total) if layer.total else size(layer.offset) if layer.offset else ""
         return cut(f"{start}  {amount}".rstrip(), columns)
     amount = f"{size(layer.offset)} / {size(layer.total)}"
     bar = BAR if columns >= len(start) + BAR + len(amount) + 6 else NARROW_BAR
-    return cut(f"{start}  {bar_of(layer.offset, layer.total, bar)}  {amount}", columns)
+    line = f"{start}  {bar_of(layer.offset, layer.total, bar)}  {amount}"
+    speed = layer.speed(now)
+    return f"{line}  {speed}" if speed and len(line) + len(speed) + 2 <= columns else cut(line, columns)
+
+
+def duration(seconds: int) -> str:
+    """`12 s`, `3 min`, `2 h`."""
+    if seconds < 100:
+        return f"{seconds} s"
+    return f"{seconds // 60} min" if seconds < 6000 else f"{seconds // 3600} h"
 
 
 def bar_of(offset: int, total: int, width: int) -> str:
@@ -127,6 +157,10 @@ class Bars:
         if self._layers.layers:
             self._draw()
 
+    def warn(self, text: str) -> None:
+        """Say what the registry wants said, below the bars."""
+        self._out.write(f"actr: {printable(text)}\n")
+
     def _draw(self) -> None:
         self._at = time.monotonic()
         columns, rows = _size(self._out)
@@ -153,6 +187,10 @@ class Lines:
             self._out.write(f"{printable(layer.label)}: {printable(layer.status)}{amount}\n")
             self._out.flush()
 
+    def warn(self, text: str) -> None:
+        """Say what the registry wants said."""
+        self._out.write(f"actr: {printable(text)}\n")
+
     def close(self, *, done: bool = False) -> None:
         """Nothing is left to say."""
 
@@ -161,6 +199,9 @@ class Quiet:
     """Says nothing."""
 
     def part(self, part: dict[str, Any]) -> None:
+        """Ignore it."""
+
+    def warn(self, text: str) -> None:
         """Ignore it."""
 
     def close(self, *, done: bool = False) -> None:

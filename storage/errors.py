@@ -41,6 +41,10 @@ class UnavailableError(StorageError):
     code = "unavailable"
 
 
+class BusyError(UnavailableError):
+    """Somebody else is writing it: wait for them, or try again later."""
+
+
 class OutOfRangeError(StorageError):
     """An offset lies outside what has been written."""
 

@@ -36,8 +36,10 @@ class ChildrenStart:
 @operation("images.pull", "supervisor", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class ImagesPull:
-    """Start the transfer of an image, or join one in flight. Answer: `actor`, to be asked to attach."""
+    """As `transfers.start` with the task `pull`."""
 
     namespace: str
     reference: str
     platform: str = ""
+    all_platforms: bool = False
+    brings_login: bool = False

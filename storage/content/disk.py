@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from storage.digest import Hasher
-from storage.errors import StorageError, UnavailableError
+from storage.errors import BusyError, StorageError, UnavailableError
 
 PRIVATE_DIRECTORY: Final = 0o700
 PRIVATE_FILE: Final = 0o600
@@ -78,12 +78,12 @@ def try_lock(descriptor: int, what: str) -> None:
     """Take the exclusive lock of an open file; closing it, or dying, releases it.
 
     Raises:
-        UnavailableError: Somebody else holds it.
+        BusyError: Somebody else holds it.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise UnavailableError(f"{what} is being written by somebody else: try again later") from None
+        raise BusyError(f"{what} is being written by somebody else: try again later") from None
 
 
 def hash_file(descriptor: int, length: int, hasher: Hasher) -> None:

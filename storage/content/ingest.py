@@ -6,6 +6,7 @@
     expected    the digest they will have, if known
     data        the bytes; its size is the offset to resume at, its mtime the last activity, and the
                 lock of this file makes its holder the one writer
+    part-N      window N of the bytes, up to where it has come, when it came before its turn (parts.py)
     sealed      written when a writer has finished: `digest size`. Exists only while both are true
 
 A directory appears whole, by a rename, and disappears whole, by a rename.

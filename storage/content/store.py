@@ -24,6 +24,7 @@ from storage.content.recovery import Recovery, recover
 from storage.digest import HEX_LENGTHS, Digest, Hasher
 from storage.errors import (
     AlreadyExistsError,
+    BusyError,
     FailedPreconditionError,
     InvalidArgumentError,
     NotFoundError,
@@ -103,6 +104,13 @@ class ContentStore:
                     yield ingests.status(self._ingests / name)
             except StorageError:
                 continue  # gone, or damaged: `recover` and `open_ingest` see to it
+
+    def is_being_written(self, ref: str) -> bool:
+        """Whether a writer has the ingest `ref` open right now."""
+        try:
+            return _is_locked(self._ingest(ref), ref)
+        except NotFoundError:
+            return False
 
     def abort(self, ref: str) -> None:
         """Drop the ingest `ref`. A writer that has it open learns of it when it finishes.
@@ -309,7 +317,7 @@ def _is_locked(directory: Path, ref: str) -> bool:
     try:
         with reported(f"look at ingest {ref!r}"), ingests.locked(directory, ref):
             return False
-    except UnavailableError:
+    except BusyError:
         return True
 
 

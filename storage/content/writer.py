@@ -24,7 +24,7 @@ class IngestWriter:
     """The one writer of an ingest, from construction to `close` (a `with` block closes).
 
     `limit` is the most bytes the ingest may have in all, None for no limit. `algorithm` is that of the
-    digest it will be committed under.
+    digest it will be committed under. `path` is the file that it writes.
 
     Raises:
         NotFoundError: The ingest is not there (any more).
@@ -38,6 +38,7 @@ class IngestWriter:
         self._finished = False
         self._directory = self._data = -1
         self._what = f"ingest {path.parent.name}"
+        self.path = path
         try:
             with reported(f"open {self._what}"):
                 self._open(path)

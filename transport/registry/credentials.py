@@ -7,23 +7,17 @@ tokens are kept. Nothing here shows a secret: not in repr, not in errors, not in
 import base64
 import binascii
 import json
-import os
-import re
-import signal
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from transport.registry.endpoint import DOCKER_HUB, canonical_host
 from transport.registry.errors import FailedPreconditionError
+from transport.registry.keychain import SECONDS, Keychain
 
 LARGEST_CONFIG = 1 << 20
-HELPER_SECONDS = 30.0
 DOCKER_HUB_KEY = "https://index.docker.io/v1/"  # docker's historical name for its own registry
 IDENTITY_TOKEN_USER = "<token>"  # noqa: S105 - the user name by which helpers mark a token
-
-_HELPER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +32,15 @@ class Login:
     def basic(self) -> str:
         """The value of an Authorization header with these (RFC 7617)."""
         return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+
+    def to_dict(self) -> dict[str, str]:
+        """The fields that are not empty, to be sent to whoever is to use it."""
+        fields = {
+            "username": self.username,
+            "password": self.password,
+            "identity_token": self.identity_token,
+        }
+        return {name: value for name, value in fields.items() if value}
 
 
 class Credentials(Protocol):
@@ -80,34 +83,21 @@ class DockerConfig:
     """The logins in a docker config.json and in the helpers that it names."""
 
     path: Path
-    helper_seconds: float = HELPER_SECONDS
+    helper_seconds: float = SECONDS
 
     def lookup(self, authority: str) -> Login | None:
         """A helper for this host decides alone; then the common helper, then what the file itself holds."""
         config = self._read()
         host = canonical_host(authority)
-        helper = _entry(config.get("credHelpers"), host)
+        helper = config_entry(config.get("credHelpers"), host)
         if helper is not None:
             return self._ask(helper, host)
         common = config.get("credsStore")
         login = self._ask(common, host) if common else None
-        return login or self._decode(_entry(config.get("auths"), host))
+        return login or self._decode(config_entry(config.get("auths"), host))
 
     def _read(self) -> dict[str, Any]:
-        try:
-            with self.path.open("rb") as file:
-                text = file.read(LARGEST_CONFIG + 1)
-        except FileNotFoundError:
-            return {}
-        except OSError as error:
-            raise FailedPreconditionError(f"{self.path} cannot be read: {error.strerror}") from None
-        try:
-            config = json.loads(text) if len(text) <= LARGEST_CONFIG else None
-        except (ValueError, RecursionError):
-            config = None  # the parser's message could quote a secret
-        if not isinstance(config, dict):
-            raise FailedPreconditionError(f"{self.path} is not a docker config.json; correct or remove it")
-        return config
+        return read_config(self.path)
 
     def _decode(self, entry: object) -> Login | None:
         if not isinstance(entry, dict):
@@ -130,21 +120,32 @@ class DockerConfig:
 
     def _ask(self, helper: object, host: str) -> Login | None:
         """Ask docker-credential-HELPER, which reads the host on its input and answers in JSON."""
-        if not isinstance(helper, str) or not _HELPER_NAME.fullmatch(helper):
-            raise FailedPreconditionError(f"{self.path} names a malformed credential helper; correct it")
-        program = f"docker-credential-{helper}"
-        status, answer = _run(program, DOCKER_HUB_KEY if host == DOCKER_HUB else host, self.helper_seconds)
-        if status != 0:
-            if b"credentials not found" in answer:
-                return None
-            raise FailedPreconditionError(
-                f"{program} failed for {host} with status {status}; run it by hand to see why"
-            )
-        try:
-            document = json.loads(answer)
-            return _login(document["Username"], document["Secret"], "")
-        except (ValueError, KeyError, TypeError, RecursionError):
-            raise FailedPreconditionError(f"{program} did not answer with a credential for {host}") from None
+        keychain = Keychain.named(helper, self.path, self.helper_seconds)
+        found = keychain.get(keychain_key(host))
+        return _login(*found, "") if found else None
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A docker config.json; empty when there is none. Raises FailedPreconditionError."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(LARGEST_CONFIG + 1)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise FailedPreconditionError(f"{path} cannot be read: {error.strerror}") from None
+    try:
+        config = json.loads(text) if len(text) <= LARGEST_CONFIG else None
+    except (ValueError, RecursionError):
+        config = None  # the parser's message could quote a secret
+    if not isinstance(config, dict):
+        raise FailedPreconditionError(f"{path} is not a docker config.json; correct or remove it")
+    return config
+
+
+def keychain_key(host: str) -> str:
+    """The name under which helpers and config.json keep the login for a canonical host."""
+    return DOCKER_HUB_KEY if host == DOCKER_HUB else host
 
 
 def _login(username: str, password: str, identity: str) -> Login | None:
@@ -155,7 +156,7 @@ def _login(username: str, password: str, identity: str) -> Login | None:
     return Login(username, password) if username or password else None
 
 
-def _entry(table: object, host: str) -> Any | None:
+def config_entry(table: object, host: str) -> Any | None:
     """The entry for `host`; keys may carry a scheme and the path of an API version."""
     if not isinstance(table, dict):
         return None
@@ -167,33 +168,3 @@ def _entry(table: object, host: str) -> Any | None:
         if canonical_host(name) == host and path.strip("/") in {"", "v1", "v2"}:
             return value
     return None
-
-
-def _run(program: str, question: str, seconds: float) -> tuple[int, bytes]:
-    """Exit status and output of a helper; it and whatever it started are ended at the time limit."""
-    try:
-        process = subprocess.Popen(
-            [program, "get"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise FailedPreconditionError(
-            f"{program} cannot be run: {error.strerror}; install it or take it out of config.json"
-        ) from None
-    with process:
-        try:
-            answer, _ = process.communicate(question.encode(), timeout=seconds)
-        except subprocess.TimeoutExpired:
-            raise FailedPreconditionError(f"{program} did not answer within {seconds:g} s") from None
-        finally:
-            _end_group(process)
-    return process.returncode, answer
-
-
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill the helper's process group, unless the helper is reaped and its number may be another's."""
-    if process.returncode is None:
-        os.killpg(process.pid, signal.SIGKILL)

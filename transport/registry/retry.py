@@ -18,6 +18,7 @@ FIRST_DELAY = 0.5  # seconds
 LONGEST_DELAY = 30.0
 REACH_DELAY = 0.4
 LONGEST_ASKED = 300.0  # a registry may not park us for longer than this
+MOST_CUTS = 2000  # of one transfer, each after it had come further
 LONGEST_NUMBER = 9  # digits
 
 Result = TypeVar("Result")
@@ -56,17 +57,24 @@ def next_delay(attempt: int, error: RegistryError, now: float, draw: float | Non
     return max(left, 0.0) + min(backoff, 1.0)
 
 
-def persist(operation: Callable[[], Result], wait: Callable[[float], object] = time.sleep) -> Result:
+def persist(
+    operation: Callable[[], Result],
+    wait: Callable[[float], object] = time.sleep,
+    position: Callable[[], int] = lambda: 0,
+) -> Result:
     """Run `operation` until it succeeds or `next_delay` gives up; then its last error is raised.
 
-    `wait` may raise to cancel.
+    `wait` may raise to cancel. An operation that has come further, as `position` tells, has all its attempts
+    before it again, `MOST_CUTS` times at most: a registry that always hangs up is left at last.
     """
-    attempt = 0
+    attempt = cuts = 0
     while True:
+        began = position()
         try:
             return operation()
         except RegistryError as error:
-            attempt += 1
+            cuts += 1
+            attempt = 1 if position() > began and cuts < MOST_CUTS else attempt + 1
             delay = next_delay(attempt, error, time.time())
             if delay is None:
                 raise

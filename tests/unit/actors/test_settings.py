@@ -48,6 +48,14 @@ def test_every_table_and_key(tmp):
         binary = "/bin/crun"
         [registry]
         hosts = "/h"
+        docker_config = "/c"
+        plain_http = ["a:1", "b"]
+        skip_verify = ["c"]
+        layers_at_once = 4
+        ranges_at_once = 5
+        range_bytes = 65536
+        ranges_after = 0
+        bandwidth = 7
         [events]
         keep = 5
         [supervision]
@@ -57,6 +65,10 @@ def test_every_table_and_key(tmp):
     assert (found.root, found.state, found.node, found.log_level) == (Path("/r"), Path("/s"), "n", "debug")
     assert (found.runtime_name, found.runtime_binary) == ("crun", "/bin/crun")
     assert (found.registry_hosts, found.events_keep, found.supervision_hang_after) == ("/h", 5, 2)
+    assert (found.registry_docker_config, found.registry_plain_http) == ("/c", ("a:1", "b"))
+    assert (found.registry_skip_verify, found.registry_layers_at_once) == (("c",), 4)
+    assert (found.registry_ranges_at_once, found.registry_range_bytes) == (5, 65536)
+    assert (found.registry_ranges_after, found.registry_bandwidth) == (0, 7)
     assert metrics_address(found) == ("::1", 0)
 
 

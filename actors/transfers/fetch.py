@@ -1,0 +1,136 @@
+"""Bringing blobs and documents of one repository into the store, each at most once, whoever else asks.
+
+The lock of an ingest makes one transfer the fetcher of a blob; the others, of whatever name or namespace,
+watch it and take over where it ends if it gives up. What is in the store is not asked for.
+"""
+
+import contextlib
+from collections.abc import Callable
+from functools import partial
+
+from actors.keeping import keep, ref_of
+from actors.transfers.arrival import Arrival
+from actors.transfers.download import Download
+from actors.transfers.transfer import Transfer
+from storage.content import IngestWriter
+from storage.descriptor import Descriptor
+from storage.digest import Digest
+from storage.errors import BusyError, InvalidArgumentError, NotFoundError
+from storage.image.document import MAX_DOCUMENT_SIZE
+from storage.image.media_types import FOREIGN_LAYERS
+from storage.reference import Reference
+from transport.registry.blob import BlobStream
+from transport.registry.errors import NotFoundError as NotAtRegistryError
+from transport.registry.manifest import verified
+
+WAIT_FOR_OTHERS = 0.1  # seconds between looks at a blob that another transfer is fetching
+MOST_URLS = 8
+
+
+class Fetcher:
+    """Fetches from the repository of `reference`."""
+
+    def __init__(self, transfer: Transfer, reference: Reference) -> None:
+        self._transfer = transfer
+        self._reference = reference
+        self._host, self._path = reference.domain, reference.path
+
+    def root(self) -> Descriptor:
+        """What the reference stands for right now; its document is in the store."""
+        reference, store = self._reference, self._transfer.store
+        wanted = str(reference.digest) if reference.digest else reference.tag or "latest"
+        found = self._transfer.persist(lambda: self._transfer.client.resolve(self._host, self._path, wanted))
+        root = Descriptor(found.media_type, Digest.parse(found.digest), found.size)
+        if found.body is not None:
+            self._keep(root, lambda writer: writer.write(found.body))
+        elif store.has(root.digest):  # then nobody has compared the registry's type with the document's
+            body = store.read(root.digest, MAX_DOCUMENT_SIZE)
+            verified(body, found.media_type, found.digest, None, f"manifest {found.digest}")
+        else:
+            self._fetch_document(root, None)
+        return root
+
+    def document(self, descriptor: Descriptor) -> bytes:
+        """A manifest or index: from the store, or fetched into it."""
+        if not self._transfer.store.has(descriptor.digest):
+            self._fetch_document(descriptor, descriptor.media_type)
+        return self._transfer.store.read(descriptor.digest, MAX_DOCUMENT_SIZE)
+
+    def small(self, descriptor: Descriptor, limit: int) -> bytes:
+        """A blob of at most `limit` bytes. Raises InvalidArgumentError."""
+        if descriptor.size > limit:
+            raise InvalidArgumentError(f"blob {descriptor.digest} has {descriptor.size} bytes, too many here")
+        self.fetch(descriptor)
+        return self._transfer.store.read(descriptor.digest, limit)
+
+    def arrival(self, descriptor: Descriptor) -> Arrival:
+        """For `fetch`, to read what it brings while it comes."""
+        return Arrival(self._transfer.store, descriptor.digest, descriptor.size)
+
+    def fetch(self, descriptor: Descriptor, arrival: Arrival | None = None) -> None:
+        """Until the blob is there, whoever fetches it. Raises RegistryError, StorageError, RemoteError."""
+        arrival = arrival or self.arrival(descriptor)
+        try:
+            self._fetch(descriptor, arrival)
+        except Exception as error:
+            arrival.end(error)
+            raise
+        arrival.end()
+
+    def _fetch(self, blob: Descriptor, arrival: Arrival) -> None:
+        transfer = self._transfer
+        while not transfer.store.has(blob.digest):
+            transfer.check()
+            if transfer.store.is_being_written(ref_of(blob)):
+                self._watch(blob)
+                continue
+            with contextlib.suppress(BusyError, NotFoundError):  # somebody was faster, this very moment
+                self._keep(blob, lambda writer: self._fill(blob, writer, arrival))
+
+    def _watch(self, blob: Descriptor) -> None:
+        """Somebody else is fetching it: their progress is ours."""
+        transfer = self._transfer
+        with contextlib.suppress(NotFoundError):
+            offset = transfer.store.status(ref_of(blob)).offset
+            transfer.moved(str(blob.digest), "downloading", offset, blob.size)
+        transfer.pause(WAIT_FOR_OTHERS)
+
+    def _fill(self, blob: Descriptor, writer: IngestWriter, arrival: Arrival) -> None:
+        if blob.data is not None:
+            writer.start_at(0)
+            writer.write(blob.data)
+            return
+        arrival.began(writer.path)
+        download = Download(self._transfer, blob, writer, arrival)
+        try:
+            download.run(lambda start, end: self._open(blob, start, end))
+        except NotAtRegistryError:
+            if not blob.urls or blob.media_type not in FOREIGN_LAYERS:
+                raise
+            self._fill_from_urls(blob, download, writer)
+
+    def _open(self, blob: Descriptor, start: int, end: int) -> BlobStream:
+        client = self._transfer.client
+        return client.fetch_blob(self._host, self._path, str(blob.digest), blob.size, start, end=end)
+
+    def _fill_from_urls(self, blob: Descriptor, download: Download, writer: IngestWriter) -> None:
+        """A layer that may not be distributed names where it is; no login goes there."""
+        for url in blob.urls[:MOST_URLS]:
+            with contextlib.suppress(NotAtRegistryError):
+                download.run(partial(self._open_url, url, blob))
+            if writer.offset == blob.size:
+                return
+        raise NotAtRegistryError(f"blob {blob.digest}: neither the registry nor its addresses have it")
+
+    def _open_url(self, url: str, blob: Descriptor, start: int, _end: int) -> BlobStream:
+        return self._transfer.client.fetch_url(url, str(blob.digest), blob.size, start)
+
+    def _fetch_document(self, descriptor: Descriptor, media_type: str | None) -> None:
+        client, digest = self._transfer.client, str(descriptor.digest)
+        found = self._transfer.persist(
+            lambda: client.fetch_manifest(self._host, self._path, digest, media_type)
+        )
+        self._keep(descriptor, lambda writer: writer.write(found.body))
+
+    def _keep(self, blob: Descriptor, fill: Callable[[IngestWriter], object]) -> None:
+        keep(self._transfer.actor, blob, fill)

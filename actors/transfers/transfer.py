@@ -1,0 +1,107 @@
+"""What every kind of transfer works with: the registries, the store, the actor that speaks for it.
+
+A transfer is cancelled from the actor's thread; its own threads find out at their next step, between two
+chunks at the latest, and leave what can be resumed.
+"""
+
+import concurrent.futures
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from actors import __version__
+from actors.inflight import AbandonedError, Progress
+from storage.content import ContentStore
+from transport.registry.client import RegistryClient
+from transport.registry.credentials import Credentials, DockerConfig, GivenLogin, Login
+from transport.registry.hosts import Hosts
+from transport.registry.retry import persist
+from transport.registry.throttle import Throttle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actors.puller import PullerActor
+
+
+class Transfer:
+    """One transfer, for the namespace of its actor.
+
+    Attributes:
+        actor: speaks for it.
+        store: the content store, to read; the content actor owns it.
+        client: asks registries, with the logins that came with the request before the daemon's own.
+    """
+
+    def __init__(self, actor: "PullerActor", logins: Mapping[str, Login]) -> None:
+        settings = actor.settings
+        self.actor = actor
+        self._stop = threading.Event()
+        self.settings = settings
+        self.name: str = actor.birth.name
+        self.namespace: str = actor.birth.args["namespace"]
+        self.store = ContentStore(settings.content)
+        self.throttle = Throttle(settings.registry_bandwidth, wait=self.pause)
+        self.client = RegistryClient(
+            Hosts(
+                directories=(Path(settings.registry_hosts),) if settings.registry_hosts else (),
+                plain_http=frozenset(settings.registry_plain_http),
+                skip_verify=frozenset(settings.registry_skip_verify),
+            ),
+            with_logins(DockerConfig(Path(settings.registry_docker_config)), logins),
+            f"actord/{__version__}",
+        )
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether it has been told to end."""
+        return self._stop.is_set()
+
+    def cancel(self) -> None:
+        """Have all its threads end soon. From any thread."""
+        self._stop.set()
+
+    def check(self) -> None:
+        """Raise AbandonedError if it was cancelled."""
+        if self._stop.is_set():
+            raise AbandonedError
+
+    def pause(self, seconds: float) -> None:
+        """Wait. Raises AbandonedError."""
+        if self._stop.wait(seconds):
+            raise AbandonedError
+
+    def call(self, body: Any, *, limit: float = 30.0) -> Any:
+        """Ask another actor and wait. Raises RemoteError."""
+        return self.actor.call(body, limit=limit)
+
+    def persist(self, operation: "Callable[[], Any]", position: "Callable[[], int]" = lambda: 0) -> Any:
+        """Try until it succeeds, is hopeless, or the transfer is cancelled. Raises RegistryError."""
+        return persist(operation, self.pause, position)
+
+    @contextmanager
+    def several(self) -> Iterator[concurrent.futures.ThreadPoolExecutor]:
+        """Threads for blobs. After a failure, what has not begun is not begun; what has is not waited for."""
+        count = self.settings.registry_layers_at_once
+        pool = concurrent.futures.ThreadPoolExecutor(count, thread_name_prefix="blob")
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        pool.shutdown()
+
+    def moved(self, ref: str, status: str, offset: int = 0, total: int = 0) -> None:
+        """Tell whoever is attached how far something is. Raises AbandonedError."""
+        self.check()
+        self.actor.moved(Progress(ref, status, offset, total))
+
+
+def with_logins(own: Credentials, logins: Mapping[str, Login]) -> Credentials:
+    """The given logins, each for its host alone, before those of `own`."""
+    found = own
+    for host, login in logins.items():
+        found = GivenLogin(host, login, found)
+    return found

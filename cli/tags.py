@@ -1,0 +1,37 @@
+"""actr tags: the tags of a repository, at its registry."""
+
+from __future__ import annotations
+
+from cli.options import Command, Given, Option
+from cli.table import print_json
+from cli.transfer import ask
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cli.session import Session
+
+
+def run(session: Session, given: Given) -> int:
+    """Print them in the registry's order, or remove one there."""
+    if given.flag("delete"):
+        done = ask(session, "delete", given.arguments[0])
+        print(done["digest"])
+        return 0
+    found = ask(session, "tags", given.arguments[0])
+    if session.json:
+        print_json(found)
+        return 0
+    for tag in found["tags"]:
+        print(tag)
+    return 0
+
+
+COMMAND = Command(
+    "tags",
+    "List the tags of a repository at its registry",
+    run,
+    arguments=("REPOSITORY",),
+    options=(
+        Option("--delete", "instead, remove what the name with tag or digest stands for from the registry"),
+    ),
+)
