@@ -37,6 +37,7 @@ from transport.errors import RemoteError
 
 CANNOT_START = 125  # the exit code for a failure that is not the program's
 LINGER = 2.0  # seconds
+HOLD = 5.0  # seconds
 MAX_GRACE = 7 * 86400.0  # seconds
 LOCK_LIMIT = 120.0  # seconds that a runtime's call may take
 
@@ -64,7 +65,10 @@ class ContainerActor(Actor):
         self._wants_exit: list[Call] = []
         self._wants_removal: list[Call] = []
         self._read_journal()
-        self.ask(m.ContainersGet(self.namespace, self.id), self._loaded, limit=3600)
+        self._load()
+
+    def _load(self) -> None:
+        self.ask(m.ContainersGet(self.namespace, self.id), self._loaded)
 
     def _take_lock(self) -> None:
         """Wait for our predecessor, or for a runtime's call that outlived it, to let go."""
@@ -93,6 +97,9 @@ class ContainerActor(Actor):
             super().on_receive(message)
 
     def _loaded(self, result: Any) -> None:
+        if isinstance(result, RemoteError) and result.code == "deadline_exceeded":
+            self._load()
+            return
         if isinstance(result, RemoteError):
             if result.code != "not_found":
                 raise result
@@ -186,9 +193,12 @@ class ContainerActor(Actor):
 
     def _inspect(self) -> None:
         self.streams.open("")  # at once: should the zygote die meanwhile, nobody else holds what was written
-        self.processes.run_runtime(self.launcher.inspect, self._inspected)
+        held = self.launcher.hold()  # and nobody else would know how it ends
+        self.processes.run_runtime(self.launcher.inspect, lambda result: self._inspected(result, held))
 
-    def _inspected(self, result: Any) -> None:
+    def _inspected(self, result: Any, held: int) -> None:
+        if held >= 0:
+            self.later(HOLD, lambda: os.close(held))  # by then its end is watched for
         if isinstance(result, Running):
             self._launched(result)
         elif isinstance(result, Process):
@@ -327,13 +337,13 @@ class ContainerActor(Actor):
 
     # Operations
 
-    def tasks_start(self, _body: m.TasksStart, call: Call) -> Later:
+    def tasks_start(self, body: m.TasksStart, call: Call) -> Later:
         """Start it."""
-        refusal = life.refuse_start(self.state)
+        refusal = life.refuse_start(self.state, body.run)
         if refusal:
             raise RemoteError("failed_precondition", f"container {self.record['name']} {refusal}")
         self._wants_start.append(call)
-        self.happened(life.Start())
+        self.happened(life.Start(body.run))
         return LATER
 
     def tasks_state(self, _body: m.TasksState, _: Call) -> dict[str, Any]:

@@ -8,7 +8,9 @@ does nothing. With it, the place counts who comes by, and does what was set for 
     delay(MILLISECONDS)     wait
     hang                    an endless loop
     kill                    SIGKILL this process
-    drop-reply              `hit` returns True, and the answer that was about to be sent is not
+    drop-reply              the answer that was about to be sent is not
+    double-reply            it is sent twice
+    clock(SECONDS)          this process's wall clock differs by so much, until it is told otherwise
 
 each with `count=N` (only the first N times), `p=0.3` (only so often) and `seed=7` (repeatably), as in
 `kill(count=1)` or `delay(50,p=0.3,seed=7)`. Set for the whole daemon by the environment, as
@@ -35,7 +37,8 @@ from transport.errors import CODES, RemoteError
 
 VARIABLE: Final = "ACTORD_FAILPOINTS"
 MAX_POINTS: Final = 1000
-Kind = Literal["off", "error", "delay", "hang", "kill", "drop-reply"]
+Kind = Literal["off", "error", "delay", "hang", "kill", "drop-reply", "double-reply", "clock"]
+MAX_JUMP: Final = 3e9  # seconds, about a century: every time of it fits the nanoseconds of a message
 _NAME = re.compile(r"[a-z0-9_.]{1,100}\Z")
 _ACTION = re.compile(r"([a-z-]+)(?:\(([^()]{0,200})\))?\Z")
 
@@ -49,7 +52,7 @@ class Action:
     """What happens at a place.
 
     Attributes:
-        argument: the error's code, or the delay in milliseconds.
+        argument: the error's code, the delay in milliseconds, or the clock's jump in seconds.
         count: how many times it happens, 0 for always.
         probability: how often it happens, of 1.
         seed: makes the probable repeatable.
@@ -93,6 +96,8 @@ def _check_argument(kind: Kind, argument: str) -> None:
         known = not argument or argument in CODES or argument in errno.errorcode.values()
     elif kind == "delay":
         known = argument.replace(".", "", 1).isdecimal() and float(argument) <= 3_600_000
+    elif kind == "clock":
+        known = argument.removeprefix("-").isdecimal() and abs(int(argument)) <= MAX_JUMP
     else:
         known = not argument
     if not known:
@@ -175,16 +180,16 @@ class Failpoints:
         actions = {name: str(point.action) for name, point in self._points.items()}
         return [{"name": n, "passed": self.passed[n], "action": actions.get(n, "off")} for n in names]
 
-    def hit(self, *words: str) -> bool:
-        """Somebody comes by; the words make the name. Returns whether the answer is to be dropped."""
+    def hit(self, *words: str) -> int:
+        """Somebody comes by; the words make the name. Returns how often an answer is then to be sent."""
         name = ".".join(words)
         if ".failpoints." in name:
-            return False
+            return 1
         with self._lock:
             self.passed[name] += 1
             point = self._points.get(name)
             if point is None or not self._is_due(name, point):
-                return False
+                return 1
         return _act(name, point.action)
 
     def _is_due(self, name: str, point: _Point) -> bool:
@@ -213,7 +218,7 @@ class Failpoints:
             os.close(file)
 
 
-def _act(name: str, action: Action) -> bool:
+def _act(name: str, action: Action) -> int:
     match action.kind:
         case "error":
             raise _error(name, action.argument)
@@ -224,9 +229,27 @@ def _act(name: str, action: Action) -> bool:
                 pass
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
-        case "off" | "drop-reply":
+        case "clock":
+            _set_clock(int(action.argument))
+        case "drop-reply":
+            return 0
+        case "double-reply":
+            return 2
+        case "off":
             pass
-    return action.kind == "drop-reply"
+    return 1
+
+
+_true_time, _true_time_ns = time.time, time.time_ns
+
+
+def _set_clock(ahead: int) -> None:
+    """The wall clock of this process alone; the kernel's monotonic clocks do not jump."""
+    shifted = {
+        "time": lambda: _true_time() + ahead,
+        "time_ns": lambda: _true_time_ns() + ahead * 1_000_000_000,
+    }
+    vars(time).update(shifted)
 
 
 def _error(name: str, code: str) -> Exception:
@@ -235,11 +258,11 @@ def _error(name: str, code: str) -> Exception:
     return OSError(getattr(errno, code), f"failpoint {name}: {os.strerror(getattr(errno, code))}")
 
 
-def _nothing(*_words: str) -> bool:
-    return False
+def _nothing(*_words: str) -> int:
+    return 1
 
 
-hit: Callable[..., bool] = _nothing
+hit: Callable[..., int] = _nothing
 active: Failpoints | None = None
 
 

@@ -128,12 +128,13 @@ class Host:
             self._refuse(message, error)
 
     def _sender(self, op: str) -> Callable[[Envelope], None]:
-        """How answers are sent; where failpoints are on, one of them may drop the final one."""
+        """How answers are sent; where failpoints are on, one may drop the final answer, or double it."""
         if failpoints.active is None:
             return self.pump.send
 
         def send(message: Envelope) -> None:
-            if message.type not in ("FIN", "ERR") or not failpoints.hit(self._kind, op, "reply"):
+            final = message.type in ("FIN", "ERR")
+            for _ in range(failpoints.hit(self._kind, op, "reply") if final else 1):
                 self.pump.send(message)
 
         return send

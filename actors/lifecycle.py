@@ -88,7 +88,9 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Somebody wants it started."""
+    """Somebody wants it started: the run of that number, or with 0 the next, unless one is under way."""
+
+    run: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +184,10 @@ def remembered(state: State, task: Mapping[str, Any]) -> State:
     return times
 
 
-def refuse_start(state: State) -> str:
-    """Why a start is refused; empty when it is not."""
+def refuse_start(state: State, run: int = 0) -> str:
+    """Why a start is refused; empty when it is not, or when that run has begun already."""
+    if 0 < run <= state.run:
+        return ""
     if state.phase in ("removing", "gone") or state.remove:
         return "is being removed"
     if _is_over(state) and not state.settled:
@@ -209,7 +213,7 @@ def decide(state: State, fact: Fact) -> Decision:
         case Loaded():
             return _loaded(state, fact)
         case Start():
-            return _start(state)
+            return _start(state, fact.run)
         case Prepared() if state.phase == "preparing":
             prepared = replace(state, phase="starting", stop_signal=fact.stop_signal)
             return _unless_unwanted(prepared, (E.SAVE, E.START))
@@ -261,12 +265,14 @@ def _resume(state: State) -> Decision:
     return state, effects[state.phase]
 
 
-def _start(state: State) -> Decision:
-    if state.phase in ("preparing", "starting") or refuse_start(state):
+def _start(state: State, run: int = 0) -> Decision:
+    if state.phase in ("preparing", "starting", "removing") or refuse_start(state, run):
         return state, ()
-    if state.phase == "running":
+    if state.phase in ("running", "gone"):
         return state, (E.ANSWER_START,)
-    fresh = State(phase="preparing", run=state.run + 1, auto_remove=state.auto_remove)
+    if 0 < run <= state.run:
+        return state, (E.ANSWER_START,) if state.settled else ()
+    fresh = State(phase="preparing", run=max(run, state.run + 1), auto_remove=state.auto_remove)
     return fresh, (E.SAVE, E.PREPARE)
 
 

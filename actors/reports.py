@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from actors import lifecycle as life
 from actors import messages as m
+from actors.actor import ASK_LIMIT
 from transport.errors import RemoteError
 
 if TYPE_CHECKING:
     from actors.container import ContainerActor
 
-LIMIT = 600  # seconds that something is said again
+LIMIT = 600  # seconds that something is said again which nobody waits for
 
 
 class Reports:
@@ -23,6 +24,7 @@ class Reports:
 
     def __init__(self, actor: "ContainerActor") -> None:
         self._actor = actor
+        self._revision = 0
 
     def report(self) -> None:
         """The task, to metadata."""
@@ -34,7 +36,7 @@ class Reports:
         return m.TasksRecord(
             namespace=self._actor.namespace,
             id=self._actor.id,
-            revision=time.time_ns(),
+            revision=self._next_revision(),
             status=statuses.get(state.phase, "created"),
             pid=state.pid if state.phase == "running" else 0,
             started_at=state.started_at,
@@ -42,6 +44,12 @@ class Reports:
             exit_code=state.exit_code if state.phase == "exited" and state.known else None,
             error=state.error,
         )
+
+    def _next_revision(self) -> int:
+        """Greater than every one before, also those of our predecessors, whatever the clock says."""
+        known = (self._actor.record["task"] or {}).get("revision", 0)
+        self._revision = max(time.time_ns(), known + 1, self._revision + 1)
+        return self._revision
 
     def _told(self, result: Any) -> None:
         if isinstance(result, Exception):
@@ -58,9 +66,9 @@ class Reports:
         """Publish an event about this container, once for each `key`."""
         event = {"container_id": self._actor.id, **body}
         full = f"{topic}:{self._actor.namespace}:{self._actor.id}:{key}"
-        self._actor.ask(
-            m.EventsPublish(self._actor.namespace, topic, full, event, at), then or self._told, limit=LIMIT
-        )
+        publish = m.EventsPublish(self._actor.namespace, topic, full, event, at)
+        limit = LIMIT if then is None else ASK_LIMIT
+        self._actor.ask(publish, then or self._told, limit=limit)
 
     def announce_start(self) -> None:
         """The event of the start."""
@@ -73,7 +81,7 @@ class Reports:
 
     def settle(self) -> None:
         """First durable, then announced."""
-        self._actor.ask(self._task(), self._announce_exit, limit=LIMIT)
+        self._actor.ask(self._task(), self._announce_exit)
 
     def _announce_exit(self, result: Any) -> None:
         if self._again(result):

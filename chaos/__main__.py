@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from dataclasses import asdict
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from actors.linux.mounts import umount_below
 from chaos import report, schedule
+from chaos.control import Control
 from chaos.enumeration import Enumeration
 from chaos.faults import Nemesis
 from chaos.findings import Findings
@@ -54,18 +56,28 @@ def main() -> int:
     again = f"--enumerate {given.verb}" if given.verb else f"--replay {path}"
     how: dict[str, object] = {"seed": seed, "replay": f"bin/chaos {again}"}
     try:
-        with Scene(place, findings, seed) as scene:
+        full = any(fault.kind == "full" for step in steps for fault in step.faults)
+        with Scene(place, findings, seed, own_disk=full and not given.verb) as scene:
             findings.restart()
             if given.verb:
                 how["points"] = enumerated(scene, given.verb, given.seconds)
             else:
-                Run(scene, seed, given.sabotaged).perform(steps, given.seconds)
+                how["slowness"] = carried_out(scene, seed, steps, given)
     finally:
         shutil.copyfile(place / "log", directory / "actord.log")
         umount_below(str(place))  # a leak has been reported by now; it need not stay
         shutil.rmtree(place, ignore_errors=True)
         report.write(directory, findings, how)
     return conclude(directory, findings, how)
+
+
+def carried_out(
+    scene: Scene, seed: int, steps: list[schedule.Step], given: argparse.Namespace
+) -> dict[str, float]:
+    """All steps of a schedule; how slow the machine was meanwhile."""
+    with Control(scene.findings) as control:
+        Run(scene, seed, control, given.sabotaged).perform(steps, given.seconds)
+        return control.summary()
 
 
 def enumerated(scene: Scene, verb: str, seconds: float) -> dict[str, object]:
@@ -102,4 +114,5 @@ def conclude(directory: Path, findings: Findings, how: dict[str, object]) -> int
 if __name__ == "__main__":
     if os.geteuid() != 0:
         sys.exit("chaos: needs root, since it starts containers: sudo bin/chaos")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # with everything put away
     sys.exit(main())

@@ -19,6 +19,7 @@ from transport.codec import unpack
 
 NAMESPACE = "c"  # short, so that the name of a puller's process shows which one it is
 PERSIST = 60.0  # seconds in which whatever was broken must be well again
+PATIENCE = 12.0  # seconds for one answer: one that was dropped does not hold the load up for longer
 PAUSE = 0.05
 ONCE = "each request is answered once"
 ENDS = "each request ends"
@@ -75,7 +76,7 @@ class RecordingSession(Session):
     ) -> dict[str, Any]:
         self.waiting = (f"{op} to {to}", time.monotonic())
         try:
-            result = super()._request(to, op, body, limit, repeatable=repeatable)
+            result = super()._request(to, op, body, min(limit, PATIENCE), repeatable=repeatable)
         except RefusedError as error:
             self._findings.request(op, "unknown" if error.error.outcome == "unknown" else "error")
             raise

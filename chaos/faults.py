@@ -9,12 +9,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from actors.messages import OPERATIONS
 from chaos import groups, processes
+from chaos.disks import FailingCalls
 from chaos.findings import Struck, Window
 from chaos.probing import Recovery
-from chaos.schedule import STATIC
+from chaos.schedule import BY_FAILPOINT, STATIC
 from cli.session import RefusedError
 from transport.client import NotRunningError
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 ASK = 3.0  # seconds for an answer about failpoints
 AWAITED = 2.0  # seconds for a victim to have a process
 DEATH = 10.0  # seconds for a killed process to be gone
+TOLD = 45.0  # seconds until all who waited for an answer that was dropped have been told that it is late
+AFTERMATH = 1.0  # seconds after a shortage in which one hears of what was refused
 
 
 class Nemesis:
@@ -43,13 +47,15 @@ class Nemesis:
             "freeze": self._freeze,
             "descriptors": self._starve_descriptors,
             "memory": self._starve_memory,
-            "failpoint": self._set_failpoint,
+            "disk": self._fail_calls,
+            **dict.fromkeys(BY_FAILPOINT, self._set_failpoint),
         }
         self._whole: dict[str, Callable[[Struck], None]] = {
             "zygote": self._kill_zygote,
             "everything": self._kill_everything,
             "restart": self._restart,
         }
+        self._machine: dict[str, Callable[[Fault, Struck], None]] = {"full": self._fill}
 
     def strike(self, step: int, fault: Fault) -> Struck | None:
         """Do it; None when there is nothing of that kind right now."""
@@ -58,6 +64,11 @@ class Nemesis:
             struck = Struck(step, fault.kind, fault.kind, now)
             self._findings.struck.append(struck)
             self._whole[fault.kind](struck)
+            return struck
+        if fault.kind in self._machine:
+            struck = Struck(step, fault.kind, "disk", now, fault.seconds)
+            self._findings.struck.append(struck)
+            self._machine[fault.kind](fault, struck)
             return struck
         until = time.monotonic() + AWAITED
         while (victim := self._pick(fault)) is None:  # it is only just coming back
@@ -81,8 +92,9 @@ class Nemesis:
         self._session.close()
 
     def _pick(self, fault: Fault) -> tuple[str, Seen] | None:
-        """The victim: its full name and its process."""
-        living = {one.comm: one for one in self._scene.processes()}
+        """The victim: its full name and its process; where two claim a name, the one of the lower pid."""
+        found_ones = sorted(self._scene.processes(), key=lambda one: -one.pid)
+        living = {one.comm: one for one in found_ones}
         if fault.target == "container":
             names = sorted(run.actor for run in self._scene.runs.open())
         elif fault.target == "puller":
@@ -149,14 +161,23 @@ class Nemesis:
             limited = groups.Limited(seen.pid)
             self._starve(0.5, struck, limited.end)
 
-    def _set_failpoint(self, fault: Fault, seen: Seen, struck: Struck) -> None:
+    def _fill(self, fault: Fault, struck: Struck) -> None:
+        """Not a block left on the disk with the daemon's durable state."""
+        disk = self._scene.disk
+        if disk is not None:
+            disk.fill()
+            self._starve(fault.seconds, struck, disk.free)
+
+    def _fail_calls(self, fault: Fault, seen: Seen, struck: Struck) -> None:
+        """The disk answers this store with errors."""
+        self._starve(fault.seconds, struck, FailingCalls(seen.pid).end)
+
+    def _set_failpoint(self, fault: Fault, _seen: Seen, struck: Struck) -> None:
         """At a place that it has passed before, something goes wrong the next time, if that is soon."""
         actor = struck.actor
         try:
             found = self._session.ask(actor, "failpoints.list", {}, limit=ASK)["points"]
-            names = sorted(
-                one["name"] for one in found if not one["name"].startswith(f"{seen.comm}.failpoints")
-            )
+            names = _places(fault.kind, found)
             if not names:
                 return
             name = names[int(fault.pick * len(names))]
@@ -175,6 +196,8 @@ class Nemesis:
             self._starve(fault.seconds, struck, off)
         else:
             self._later(fault.seconds, off)
+        if fault.kind == "drop":
+            self._findings.unheard.append(Window(struck.at, self._findings.now() + fault.seconds + TOLD))
 
     def _starve(self, seconds: float, struck: Struck, end: Callable[[], None]) -> None:
         window = Window(struck.at)
@@ -182,7 +205,7 @@ class Nemesis:
 
         def over() -> None:
             end()
-            window.ended = self._findings.now() + 1.0  # what was refused is heard of a little later
+            window.ended = self._findings.now() + AFTERMATH
 
         self._later(seconds, over)
 
@@ -265,3 +288,28 @@ def _open(seen: Seen) -> int:
         os.close(pidfd)
         return -1
     return pidfd
+
+
+def _places(kind: str, passed: list[dict[str, Any]]) -> list[str]:
+    """Where a fault of that kind may happen, of the places that an actor has passed.
+
+    An answer is not dropped where only a deadline could tell, and there is none: at the end of a stream. Nor
+    are those to the runner's own questions.
+    """
+    names = sorted(one["name"] for one in passed if ".failpoints" not in one["name"])
+    replies = [name for name in names if name.endswith(".reply") and "introspection" not in name]
+    match kind:
+        case "drop":
+            return [name for name in replies if not _streams(name)]
+        case "double":
+            return replies
+        case "clock":  # soon, that is where it comes by most often
+            most = max((one["passed"] for one in passed if one["name"] in names), default=0)
+            return [one["name"] for one in passed if one["passed"] == most and one["name"] in names]
+        case _:
+            return names
+
+
+def _streams(place: str) -> bool:
+    operation = OPERATIONS.get(place.partition(".")[2].removesuffix(".reply"))
+    return operation is None or operation.streams

@@ -50,7 +50,7 @@ class Outage:
 
 @dataclass(slots=True)
 class Window:
-    """A time in which something was missing: those who watch containers, or a resource.
+    """A time in which something was missing: who watches containers, a resource, or an answer.
 
     Attributes:
         ended: 0 while it lasts.
@@ -82,6 +82,7 @@ class Findings:
     outages: list[Outage] = field(default_factory=list)
     unwatched: list[Window] = field(default_factory=list)
     starved: list[Window] = field(default_factory=list)
+    unheard: list[Window] = field(default_factory=list)
     notes: Counter[str] = field(default_factory=Counter)
     settled: list[float] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -124,6 +125,15 @@ class Findings:
     def was_unwatched(self, container: str, began: float) -> bool:
         """Whether nothing watched that container at a time since."""
         return any(container in one.containers and one.meets(began, self.now()) for one in self.unwatched)
+
+    def was_unheard(self, began: float, ended: float) -> bool:
+        """Whether somebody waited for an answer that had been dropped: told, in the end, that it is late."""
+        return any(one.meets(began, ended) for one in self.unheard)
+
+    def excuses(self, code: str, began: float, ended: float) -> bool:
+        """Whether something that was done to the daemon explains an error of this code."""
+        late = code == "deadline_exceeded" and self.was_unheard(began, ended)
+        return late or self.was_starved(began, ended)
 
     def was_starved(self, began: float, ended: float) -> bool:
         """Whether a resource was missing at a time between; then an operation may well fail."""

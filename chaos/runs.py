@@ -26,8 +26,8 @@ def counting(upto: int, code: int) -> str:
 
 
 def ticking(code: int) -> str:
-    """A shell command that counts lines until /stop is there."""
-    return f"i=1; while [ ! -e /stop ]; do echo $i; i=$((i+1)); sleep 0.1; done; exit {code}"
+    """A shell command that counts lines until /dev/shm/stop is there."""
+    return f"i=1; while [ ! -e /dev/shm/stop ]; do echo $i; i=$((i+1)); sleep 0.1; done; exit {code}"
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from chaos import processes
 from chaos.asking import RecordingSession, persist
+from chaos.disks import Disk
 from chaos.findings import Findings
 from chaos.runs import Runs
 from cli.session import RefusedError
@@ -41,9 +42,10 @@ class Scene:
     Attributes:
         busybox: name of the image that containers are made of.
         marks: keys of the events that the load has published.
+        disk: where the daemon's durable state is, if that is a disk of its own.
     """
 
-    def __init__(self, directory: Path, findings: Findings, seed: int) -> None:
+    def __init__(self, directory: Path, findings: Findings, seed: int, *, own_disk: bool = False) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.findings = findings
@@ -54,6 +56,7 @@ class Scene:
         self.marks: list[str] = []
         self._chance = random.Random(seed)
         self._registry = Registry(directory / "registry")
+        self.disk = Disk(directory / "disk.img", self.root) if own_disk else None
 
     @property
     def root(self) -> Path:
@@ -75,6 +78,8 @@ class Scene:
         self.busybox = f"{self._registry.host}/library/busybox:latest"
         layouts.push(layouts.busybox(self.directory / "busybox"), "latest", self.busybox)
         self.images = [self._image(number) for number in range(IMAGES)]
+        if self.disk is not None:
+            self.disk.mount()
         self.daemon.start()
         self.daemon.actr("--namespace", "c", "pull", self.busybox)
         return self
@@ -85,6 +90,8 @@ class Scene:
             self.daemon.clean_up()
         finally:
             self._registry.__exit__()
+            if self.disk is not None:
+                self.disk.unmount()
 
     def session(self) -> RecordingSession:
         """A new connection."""

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-VERSION: Final = 1
+VERSION: Final = 2
 PAUSE_LIMIT: Final = 1.2  # seconds: well below what counts as a hang
 STATIC: Final = (
     "router",
@@ -49,13 +49,24 @@ KINDS: Final[Mapping[str, int]] = {
     "descriptors": 3,
     "memory": 3,
     "failpoint": 12,
+    "full": 3,
+    "disk": 3,
+    "drop": 2,
+    "double": 3,
+    "clock": 3,
 }
 """Kinds of fault and how often each is drawn."""
 ACTIONS: Final = ("kill(count=1)", "kill(count=1)", "error(unavailable,count=1)", "delay(150,count=3)")
 """What a failpoint does; which of those that the actor has passed so far is picked when it is set."""
+JUMPS: Final = (-86400, -3600, -60, 60, 3600, 86400, 315_360_000, 0)
+"""Seconds by which a clock may then be wrong."""
+STORES: Final = ("metadata", "content", "snapshots", "events")
 WHOLE: Final = frozenset({"zygote", "everything", "restart"})
 """Faults of the whole daemon: they have no target."""
-LASTING: Final = frozenset({"pause", "freeze", "descriptors", "failpoint"})
+MACHINE: Final = frozenset({"full"})
+"""Faults of what all actors share: no target either, yet they go with others."""
+BY_FAILPOINT: Final = frozenset({"failpoint", "drop", "double", "clock"})
+LASTING: Final = BY_FAILPOINT | MACHINE | frozenset({"pause", "freeze", "descriptors", "disk"})
 """Faults that end after a while."""
 
 
@@ -68,7 +79,7 @@ class Fault:
         target: an actor's name, or `container` or `puller` for one of those; empty for the whole daemon.
         pick: which of several, 0 to 1.
         seconds: how long it lasts, 0 for those that are over at once.
-        detail: what a failpoint is to do.
+        detail: what a failpoint is to do (actors/failpoints.py).
     """
 
     kind: str
@@ -119,8 +130,24 @@ def _fault(chance: random.Random, kind: str) -> Fault:
     if kind in WHOLE:
         return Fault(kind)
     seconds = round(chance.uniform(0.02, PAUSE_LIMIT), 3) if kind in LASTING else 0.0
-    detail = chance.choice(ACTIONS) if kind == "failpoint" else ""
-    return Fault(kind, _weighted(chance, WEIGHTS), round(chance.random(), 6), seconds, detail)
+    if kind in MACHINE:
+        return Fault(kind, seconds=seconds)
+    target = chance.choice(STORES) if kind == "disk" else _weighted(chance, WEIGHTS)
+    return Fault(kind, target, round(chance.random(), 6), seconds, _detail(chance, kind))
+
+
+def _detail(chance: random.Random, kind: str) -> str:
+    match kind:
+        case "failpoint":
+            return chance.choice(ACTIONS)
+        case "drop":
+            return "drop-reply(count=1)"
+        case "double":
+            return "double-reply(count=3)"
+        case "clock":
+            return f"clock({chance.choice(JUMPS)},count=1)"
+        case _:
+            return ""
 
 
 def _weighted(chance: random.Random, weights: Mapping[str, int]) -> str:

@@ -29,7 +29,7 @@ def _detached(session: Session, given: Given) -> int:
     body = request_body(session, given, "stopped")
     made = create(session, given, body)
     try:
-        start_once(session, made["actor"])
+        start_once(session, made["actor"], run=1)
     except RefusedError as error:
         _tidy_up(session, error, made, body)
         raise

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from cli.session import Session
 
 LIMIT = 120.0  # seconds
-ATTEMPTS = 5  # times that the actor may die meanwhile
 
 
 def run(session: Session, given: Given) -> int:
@@ -24,33 +23,36 @@ def run(session: Session, given: Given) -> int:
     return for_each(given.arguments, start)
 
 
-def start_once(session: Session, actor: str) -> None:
-    """Start it, but not twice: after an answer of unknown outcome, its state says what has happened.
+def start_once(session: Session, actor: str, run: int = 0) -> None:
+    """Start it, but not twice: who comes again after an answer of unknown outcome names the same run.
+
+    `run` is known of a container that was only just created, else looked up.
 
     Raises:
         RefusedError: it could not be started; the details may hold an exit code.
     """
-    for left in reversed(range(ATTEMPTS)):
-        try:
-            session.ask_once(actor, "tasks.start", {}, limit=LIMIT)
-        except RefusedError as error:
-            if not left or error.error.outcome != "unknown" or not error.error.retryable:
-                raise
-        else:
-            return
-        if _has_started(session, actor):
-            return
-
-
-def _has_started(session: Session, actor: str) -> bool:
-    """Whether a start was done; one that failed, or is on its way, is asked for again to hear of its end."""
+    wanted = run or _next_run(session, actor)
     try:
-        state = session.ask(actor, "tasks.state", {})
+        session.ask(actor, "tasks.start", {"run": wanted}, limit=LIMIT)
     except RefusedError as error:
-        if error.code == "not_found":  # it ran, exited and removed itself
-            return True
+        if error.code != "not_found" or _is_on_record(session, actor):
+            raise  # else it ran, exited and removed itself
+
+
+def _next_run(session: Session, actor: str) -> int:
+    state = session.ask(actor, "tasks.state", {})
+    under_way = state["phase"] in ("preparing", "starting", "running")
+    return int(state["run"]) + (0 if under_way else 1)
+
+
+def _is_on_record(session: Session, actor: str) -> bool:
+    try:
+        session.container(actor.rpartition("/")[2])
+    except RefusedError as error:
+        if error.code == "not_found":
+            return False
         raise
-    return state.get("phase") not in ("created", "preparing", "starting")
+    return True
 
 
 COMMAND = Command("start", "Start containers", run, arguments=("CONTAINER...",))

@@ -15,7 +15,8 @@ class FailpointsSet:
 
     Attributes:
         name: the place, for example `metadata.containers.create.after`.
-        action: off, error(CODE), delay(MS), hang, kill or drop-reply; see actors/failpoints.py.
+        action: off, error(CODE), delay(MS), hang, kill, drop-reply, double-reply or
+            clock(SECONDS); see actors/failpoints.py.
     """
 
     name: str

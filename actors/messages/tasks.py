@@ -8,7 +8,14 @@ from actors.messages.declare import Number, operation
 @operation("tasks.start", "container", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class TasksStart:
-    """Start it. Answered when it runs (or has run): status, pid."""
+    """Start it. Answered when it runs (or has run): status, pid.
+
+    Attributes:
+        run: which run is wanted, counted from 1: what has been begun already is not begun again. 0: the
+            next one, unless one is under way.
+    """
+
+    run: Number = 0
 
 
 @operation("tasks.state", "container", repeatable=True)

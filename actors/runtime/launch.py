@@ -21,6 +21,7 @@ from actors.runtime import bundle as files
 from actors.runtime.errors import RuntimeCommandError
 from actors.runtime.oci_runtime import OciRuntime, failure, parse_state, read_log, recorded_init
 
+PROGRAM_LIMIT = 1.0  # seconds
 LOCK_NUMBER = 3  # the descriptor under which the runtime inherits the lock
 _Result = TypeVar("_Result")
 
@@ -55,7 +56,9 @@ class Launcher:
         pid_file.unlink(missing_ok=True)
         log = self._fresh_log()
         self._do("run", self._runtime.run(self._id, self._bundle, pid_file, log), log, ends)
-        return _running(pid_file)
+        running = _running(pid_file)
+        _wait_for_program(running.process.pid, self._runtime.program)
+        return running
 
     def exec(self, directory: Path, process: Path, ends: Mapping[int, int]) -> Running:
         """Start one more process in the container."""
@@ -63,6 +66,17 @@ class Launcher:
         log = directory / files.RUNTIME_LOG
         self._do("exec", self._runtime.exec(self._id, process, pid_file, log), log, ends)
         return _running(pid_file)
+
+    def hold(self) -> int:
+        """A pidfd of the first process of a start that was cut off, -1 when there is none.
+
+        While it is open, the kernel tells how the process ended, whoever reaps it.
+        """
+        recorded = recorded_init(self._runtime, self._id)
+        try:
+            return Process(*recorded).open() if recorded else -1
+        except ProcessLookupError:
+            return -1
 
     def inspect(self) -> Running | Process | None:
         """What became of a start that was cut off: running, the process that has ended, or nothing."""
@@ -137,6 +151,23 @@ class Launcher:
         if self._private and cgroups.needs_private_view(layout):
             return cgroups.in_private_view(layout, work)
         return work()
+
+
+def _wait_for_program(pid: int, runtime: str) -> None:
+    """The runtime leaves while its own code still runs in the container, for the last moment before the exec.
+
+    A stop signal that came in that moment would be the runtime's: runc then ends with 2, whatever the program
+    would have done. A program that is the runtime itself is waited for in vain, and not for long.
+    """
+    until = time.monotonic() + PROGRAM_LIMIT
+    with contextlib.suppress(OSError):  # it has ended
+        while _is_runtime(Path(f"/proc/{pid}/exe"), runtime) and time.monotonic() < until:
+            time.sleep(0.0005)
+
+
+def _is_runtime(exe: Path, runtime: str) -> bool:
+    """Whether a process runs the runtime's program, or the copy in memory that some of them make of it."""
+    return exe.samefile(shutil.which(runtime) or runtime) or str(exe.readlink()).startswith("/memfd:")
 
 
 def _running(pid_file: Path) -> Running:

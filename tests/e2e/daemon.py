@@ -145,14 +145,19 @@ class Daemon:
         return found
 
     def kill_everything(self) -> None:
-        """SIGKILL every actord process at once, container actors included."""
-        for pid in self.processes():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        """SIGKILL every actord process at once, container actors included, and those only just forked."""
+        wait_until("all of actord is gone", lambda: not self._kill_all())
         if self.process is not None:
             self.process.wait(10)
             self.process = None
-        wait_until("all of actord is gone", lambda: not self.processes())
+
+    def _kill_all(self) -> bool:
+        """Whether there was anybody but zombies left to kill."""
+        found = [pid for pid in self.processes() if self.process is None or pid != self.process.pid]
+        for pid in [*([self.process.pid] if self.process else []), *found]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return bool(found) or (self.process is not None and self.process.poll() is None)
 
     def client(self) -> Client:
         return Client(str(self.state / "actord.sock"))

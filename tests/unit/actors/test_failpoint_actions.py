@@ -42,7 +42,7 @@ def _set(points: Failpoints, action: str, *, shared: bool = False) -> None:
 
 def _times(points: Failpoints, tries: int) -> list[bool]:
     """Which of so many visits have their answer dropped."""
-    return [points.hit(*NAME.split(".")) for _ in range(tries)]
+    return [points.hit(*NAME.split(".")) == 0 for _ in range(tries)]
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,8 @@ def _times(points: Failpoints, tries: int) -> list[bool]:
         ("hang", Action("hang")),
         ("kill(count=1)", Action("kill", "", 1)),
         (" drop-reply( count = 3 ) ", Action("drop-reply", "", 3)),
+        ("double-reply(count=1)", Action("double-reply", "", 1)),
+        ("clock(-3600,count=1)", Action("clock", "-3600", 1)),
     ],
 )
 def test_an_action_is_read_as_it_is_written(text: str, action: Action):
@@ -169,6 +171,33 @@ def test_an_error_of_the_protocol_or_of_the_system(points: Failpoints):
     assert failed.value.errno == errno.ENOSPC
 
 
+def test_an_answer_is_sent_twice(points: Failpoints):
+    _set(points, "double-reply(count=1)")
+    assert [points.hit(*NAME.split(".")) for _ in range(3)] == [2, 1, 1]
+
+
+def test_a_clock_jumps_and_is_set_right_again(points: Failpoints):
+    def jump() -> None:
+        before, true = time.time_ns(), time.monotonic_ns()
+        _set(points, "clock(-3600)")
+        _times(points, 1)
+        back = before - time.time_ns()
+        _set(points, "clock(0)")
+        _times(points, 1)
+        passed = time.time_ns() - before, time.monotonic_ns() - true
+        right = 3590e9 < back <= 3600e9 and abs(passed[0] - passed[1]) < 10e9
+        os._exit(0 if right else 1)
+
+    with Forked(jump) as child:
+        assert child.wait() == 0
+
+
+@pytest.mark.parametrize("jump", ["", "soon", "1.5", "99999999999"])
+def test_a_jump_is_a_bearable_number_of_seconds(jump: str):
+    with pytest.raises(FailpointError, match="clock"):
+        parse_action(f"clock({jump})")
+
+
 def test_a_delay_lasts(points: Failpoints):
     _set(points, "delay(20)")
     before = time.monotonic()
@@ -201,7 +230,7 @@ def test_the_number_of_points_is_bounded(points: Failpoints):
 
 def test_off_means_that_nothing_happens():
     assert failpoints.active is None
-    assert failpoints.hit("metadata", "images.put", "reply") is False
+    assert failpoints.hit("metadata", "images.put", "reply") == 1
 
 
 @pytest.mark.usefixtures("_restored")

@@ -64,6 +64,31 @@ def test_each_fact_in_each_phase(phase, fact):
 @pytest.mark.parametrize(
     ("state", "effects"),
     [
+        (State(phase="created", error="no", run=1, settled=True), (E.ANSWER_START,)),
+        (State(phase="preparing", run=1), ()),
+        (State(phase="starting", run=1), ()),
+        (State(phase="running", run=1), (E.ANSWER_START,)),
+        (State(phase="exited", run=1), ()),  # answered once it is settled
+        (State(phase="exited", run=1, settled=True), (E.ANSWER_START,)),
+        (State(phase="exited", run=2, settled=True), (E.ANSWER_START,)),
+        (State(phase="removing", run=1), ()),
+        (State(phase="gone", run=1), (E.ANSWER_START,)),
+    ],
+)
+def test_a_run_that_has_begun_is_not_begun_again(state, effects):
+    assert life.refuse_start(state, 1) == ""
+    assert life.decide(state, life.Start(1)) == (state, effects)
+
+
+@pytest.mark.parametrize("run", [0, 2])
+def test_the_next_run_begins(run):
+    after, effects = life.decide(State(phase="exited", run=1, settled=True), life.Start(run))
+    assert (after.phase, after.run, effects) == ("preparing", 2, (E.SAVE, E.PREPARE))
+
+
+@pytest.mark.parametrize(
+    ("state", "effects"),
+    [
         (State(), ()),
         (State(phase="preparing"), (E.PREPARE,)),
         (State(phase="starting"), (E.INSPECT,)),

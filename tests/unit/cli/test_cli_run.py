@@ -147,14 +147,27 @@ def test_detached(made, actr):
 
 
 @pytest.mark.parametrize(
-    ("phase", "starts"), [("running", 1), ("exited", 1), ("created", 2), ("starting", 2)]
+    ("phase", "run", "wanted"), [("running", 1, 1), ("exited", 1, 2), ("created", 0, 1), ("starting", 2, 2)]
 )
-def test_a_start_of_unknown_outcome_is_not_made_twice(made, actr, phase, starts):
+def test_a_start_of_unknown_outcome_is_asked_for_again_by_its_number(made, actr, phase, run, wanted):
     died = ("unavailable", "actor ended")
     made.on["tasks.start"] = [lambda asked: asked.err(*died, outcome="unknown"), lambda asked: asked.fin({})]
-    made.answers("tasks.state", {"phase": phase})
+    made.answers("tasks.state", {"phase": phase, "run": run})
     assert actr("start", "web").out == "web\n"
-    assert made.ops().count("tasks.start") == starts
+    assert made.bodies("tasks.start") == [{"run": wanted}] * 2
+
+
+def test_a_container_that_has_removed_itself_was_started(made, actr):
+    made.answers("tasks.state", {"phase": "created", "run": 0})
+    made.on["tasks.start"] = [
+        lambda asked: asked.err("unavailable", "actor ended", outcome="unknown"),
+        lambda asked: asked.err("not_found", "no actor is named so"),
+    ]
+    known = made.on.get("containers.get")
+    made.on["containers.get"] = [lambda asked: asked.fin(WEB), lambda asked: asked.err("not_found", "gone")]
+    done = actr("start", "web")
+    made.on["containers.get"] = known
+    assert (done.code, done.out) == (0, "web\n")
 
 
 @pytest.mark.parametrize("recorded", [True, False])

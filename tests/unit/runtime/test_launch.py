@@ -1,0 +1,29 @@
+"""When a container counts as running: once its own program does, and not the runtime's."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from pathlib import Path
+
+from actors.runtime.launch import PROGRAM_LIMIT, _is_runtime, _wait_for_program
+
+
+def test_the_runtime_is_waited_for_until_it_has_become_the_program():
+    words = ["sh", "-c", "read line; exec sleep 60"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
+        exe = Path(f"/proc/{process.pid}/exe")
+        try:
+            assert _is_runtime(exe, "sh")
+            assert process.stdin is not None
+            threading.Timer(PROGRAM_LIMIT / 20, lambda: process.stdin and process.stdin.close()).start()
+            _wait_for_program(process.pid, "sh")
+            assert not _is_runtime(exe, "sh")
+        finally:
+            process.kill()
+
+
+def test_a_process_that_has_ended_is_not_waited_for():
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    _wait_for_program(process.pid, "true")
