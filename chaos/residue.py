@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from chaos.findings import Findings
     from chaos.scene import Scene
 
+SOUND: Final = "databases are sound"
 LEAKS: Final = "nothing is leaked"
 CALM_LIMIT: Final = 20.0  # seconds for what is under way to end
 EXITS_LIMIT: Final = 4096  # statuses of orphans that the zygote keeps, by design
@@ -99,6 +102,14 @@ def calm(scene: Scene, session: RecordingSession) -> dict[str, Any]:
         if (first == second and not lingering and not second["zombies"]) or time.monotonic() > until:
             return second
         first = second
+
+
+def check_databases(scene: Scene, findings: Findings) -> None:
+    """Each of the daemon's databases, page by page."""
+    for path in sorted(scene.root.rglob("*.db")):
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as database:
+            found = [str(row[0]) for row in database.execute("PRAGMA integrity_check(10)")]
+        findings.check(SOUND, found == ["ok"], f"{path.relative_to(scene.root)}: {'; '.join(found)}")
 
 
 def check(scene: Scene, session: RecordingSession, findings: Findings, before: dict[str, Any]) -> None:

@@ -150,6 +150,7 @@ class Run:
         self._follower.check()
         self._check_outages()
         self._look()
+        residue.check_databases(self._scene, self._findings)
         residue.check(self._scene, self._session, self._findings, before)
 
     def _sabotage_end(self) -> None:

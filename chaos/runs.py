@@ -25,9 +25,12 @@ def counting(upto: int, code: int) -> str:
     return f"seq {upto}; exit {code}"
 
 
+STOP = "/dev/shm/stop"  # noqa: S108  # in a container, where a full disk does not matter
+
+
 def ticking(code: int) -> str:
-    """A shell command that counts lines until /dev/shm/stop is there."""
-    return f"i=1; while [ ! -e /dev/shm/stop ]; do echo $i; i=$((i+1)); sleep 0.1; done; exit {code}"
+    """A shell command that counts lines until STOP is there."""
+    return f"i=1; while [ ! -e {STOP} ]; do echo $i; i=$((i+1)); sleep 0.1; done; exit {code}"
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from chaos.asking import RecordingSession, persist
-from chaos.runs import Run, counted, counting, kept_output, pid_and_start, sha256, ticking
+from chaos.runs import STOP, Run, counted, counting, kept_output, pid_and_start, sha256, ticking
 from cli.following import STDOUT, Output
 from cli.pull import pull
 from cli.rm import remove_container
@@ -268,7 +268,7 @@ class Worker(threading.Thread):
     def touch_stop(self, run: Run) -> None:
         """Have it end."""
         while True:
-            body = {"exec_id": self.chance.randbytes(8).hex(), "args": ["touch", "/dev/shm/stop"]}
+            body = {"exec_id": self.chance.randbytes(8).hex(), "args": ["touch", STOP]}
             ask = partial(self.session.ask, run.actor, "tasks.exec", body, limit=EXIT_LIMIT)
             try:
                 persist(ask)

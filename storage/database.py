@@ -178,7 +178,10 @@ class Database:
         name = str(getattr(error, "sqlite_errorname", ""))
         if name in _PASSING or name.startswith(("SQLITE_IOERR", "SQLITE_BUSY", "SQLITE_READONLY")):
             return UnavailableError(f"database {self.path}: {error}")
-        if name in {"SQLITE_NOTADB", "SQLITE_CORRUPT"}:
+        if name.startswith("SQLITE_CORRUPT"):  # also what SQLite makes of a read that the disk refused
+            text = f"database {self.path}: {error}: its disk fails, or if this lasts, restore a backup"
+            return UnavailableError(text)
+        if name == "SQLITE_NOTADB":
             return StorageError(f"database {self.path} is damaged ({error}): restore a backup")
         return StorageError(f"database {self.path}: {error}")
 

@@ -127,6 +127,22 @@ def test_damaged_file_is_named(path):
     assert str(path) in str(caught.value)
 
 
+def test_what_may_be_a_failing_disk_can_be_tried_again(path):
+    database = Database(path, SCHEMA)
+    with database.transaction():
+        for number in range(2000):
+            add(database, f"name {number:0100}")
+    database.close()
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(bytes(path.stat().st_size - 4096))
+    database = Database(path, SCHEMA)
+    with pytest.raises(UnavailableError, match="restore a backup") as caught:
+        names(database)
+    assert str(path) in str(caught.value)
+    database.close()
+
+
 def test_check_finds_broken_references(path, database):
     with sqlite3.connect(path) as raw:
         raw.execute("INSERT INTO things VALUES ('child', 'missing')")
