@@ -22,6 +22,7 @@ from actors import messages as m
 from actors.actor import Actor
 from actors.call import LATER, Call, Later
 from actors.execs import Execs
+from actors.freezing import Freezing
 from actors.lifecycle import Effect, Fact, State
 from actors.linux import descriptors
 from actors.linux.pidfd import Process
@@ -60,6 +61,7 @@ class ContainerActor(Actor):
         self.reports = Reports(self)
         self.streams = Streams(self)
         self.execs = Execs(self)
+        self.freezing = Freezing(self)
         self._early: list[Call] = []
         self._wants_start: list[Call] = []
         self._wants_exit: list[Call] = []
@@ -121,6 +123,8 @@ class ContainerActor(Actor):
             )
         )
         self.execs.recover()
+        if self.state.phase == "running":
+            self.freezing.thaw()  # who had it frozen may have died with our predecessor
         for call in self._early:
             super().on_receive(call)
         self._early.clear()
@@ -409,6 +413,15 @@ class ContainerActor(Actor):
     def tasks_exec_delete(self, body: m.TasksExecDelete, _: Call) -> None:
         """Forget one that has ended."""
         self.execs.delete(body.exec_id)
+
+    def tasks_freeze(self, body: m.TasksFreeze, call: Call) -> Later:
+        """Have it stand still for a while."""
+        self._refuse_unless_running()
+        return self.freezing.freeze(body.seconds, call)
+
+    def tasks_thaw(self, _body: m.TasksThaw, _: Call) -> None:
+        """Let it go on."""
+        self.freezing.thaw()
 
     def containers_remove(self, body: m.ContainersRemove, call: Call) -> Later:
         """Remove it with all that belongs to it."""

@@ -11,7 +11,10 @@ from typing import Any, Final
 from actors import messages as m
 from actors.call import Call, Later
 from actors.inflight import InFlight
+from actors.jobs import describe, rootfs
+from actors.jobs.commit import CommitWish, commit
 from actors.jobs.context import Context, converted
+from actors.jobs.convert import ConvertWish, convert
 from actors.jobs.load import LoadWish, load
 from actors.jobs.save import SaveWish, save
 from storage.errors import InvalidArgumentError
@@ -19,6 +22,16 @@ from storage.errors import InvalidArgumentError
 WORK: Final[Mapping[str, tuple[type[Any], Callable[[Context, Any], Any]]]] = {
     "load": (LoadWish, load),
     "save": (SaveWish, save),
+    "convert": (ConvertWish, convert),
+    "commit": (CommitWish, commit),
+    "diff": (rootfs.DiffWish, rootfs.diff),
+    "export": (rootfs.ExportWish, rootfs.export),
+    "import": (rootfs.ImportWish, rootfs.import_root),
+    "inspect": (describe.ImageWish, describe.inspect),
+    "history": (describe.ImageWish, describe.history),
+    "check": (describe.CheckWish, describe.check),
+    "usage": (describe.ImageWish, describe.usage),
+    "mount": (describe.MountWish, describe.prepare_mount),
 }
 
 

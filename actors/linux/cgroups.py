@@ -9,8 +9,9 @@ import contextlib
 import errno
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -274,3 +275,34 @@ def _rebuild(layout: Layout) -> None:
     finally:
         for descriptor in held.values():
             os.close(descriptor)
+
+
+def freeze(layout: Layout, cgroups_path: str, *, frozen: bool, wait: float) -> bool:
+    """Stop every process of a container where it is, or let all go on. No cgroup there is fine.
+
+    Returns whether it is so within `wait` seconds; a process in an uninterruptible call may take longer.
+    """
+    hierarchy = layout.root if layout.kind is Kind.V2 else layout.controllers.get("freezer")
+    if hierarchy is None:
+        raise FileNotFoundError(errno.ENOENT, "no freezer is mounted", str(layout.root))
+    directory = directories(replace(layout, hierarchies=(hierarchy,)), cgroups_path)[0]
+    try:
+        if layout.kind is Kind.V2:
+            (directory / "cgroup.freeze").write_text("1" if frozen else "0")
+        else:
+            (directory / "freezer.state").write_text("FROZEN" if frozen else "THAWED")
+    except FileNotFoundError:
+        return True
+    return _settles(directory, layout.kind, wait, frozen=frozen)
+
+
+def _settles(directory: Path, kind: Kind, wait: float, *, frozen: bool) -> bool:
+    until = time.monotonic() + wait
+    while True:
+        if kind is Kind.V2:
+            done = f"frozen {int(frozen)}" in _read(directory / "cgroup.events")
+        else:
+            done = _read(directory / "freezer.state").strip() == ("FROZEN" if frozen else "THAWED")
+        if done or time.monotonic() > until:
+            return done
+        time.sleep(0.002)

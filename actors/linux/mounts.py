@@ -12,7 +12,7 @@ import errno
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from actors.linux.libc import checked, libc
@@ -219,6 +219,17 @@ def _mount_here(value: Mount, target: str) -> None:
         with contextlib.suppress(OSError):
             umount(target, detach=True)
         raise
+
+
+def read_only(value: Mount) -> Mount:
+    """The same files without a writable layer: the upper of an overlay is one more of the lower ones."""
+    if value.type != "overlay":
+        return replace(value, options=("rbind", "ro"))
+    named = dict(option.partition("=")[::2] for option in value.options)
+    lowers = [named[name] for name in ("upperdir", "lowerdir") if name in named]
+    own = ("lowerdir", "upperdir", "workdir")
+    kept = [option for option in value.options if option.partition("=")[0] not in own]
+    return replace(value, options=(*kept, "ro", f"lowerdir={':'.join(lowers)}"))
 
 
 def mount_all(values: Sequence[Mount], target: str) -> None:

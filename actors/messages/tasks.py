@@ -87,6 +87,23 @@ class TasksExecDelete:
     exec_id: str
 
 
+@operation("tasks.freeze", "container", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class TasksFreeze:
+    """Stop its processes where they are, for at most `seconds` (300): said again, for as long from then on.
+
+    Answered when they stand still.
+    """
+
+    seconds: float = 30.0
+
+
+@operation("tasks.thaw", "container", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class TasksThaw:
+    """Let them go on."""
+
+
 @operation("containers.remove", "container", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class ContainersRemove:

@@ -7,6 +7,12 @@ GROUP = Group(
     "List images, or look after one",
     {
         "ls": "list images",
+        "inspect": "show manifest and config",
+        "check": "see whether images are whole",
+        "usage": "see what images take",
+        "convert": "compress layers in another way, or take some platforms",
+        "mount": "mount an image's files at a directory",
+        "umount": "unmount them",
     },
     default="ls",
 )

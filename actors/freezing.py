@@ -1,0 +1,60 @@
+"""A container that stands still for a while: its cgroup is frozen until a time that has to be renewed.
+
+Whoever wanted it may die, and so may the container's actor: the time runs out, or the next incarnation
+thaws first of all. A container is never left frozen.
+"""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from actors import failpoints
+from actors.call import LATER, Call, Later
+from actors.linux import cgroups
+from actors.runtime.bundle import cgroups_path
+from storage.errors import UnavailableError
+from transport.errors import RemoteError
+
+if TYPE_CHECKING:
+    from actors.container import ContainerActor
+
+LONGEST = 300.0  # seconds
+WAIT = 5.0  # seconds that the kernel may take to stop all processes
+
+
+class Freezing:
+    """For one container's actor."""
+
+    def __init__(self, actor: "ContainerActor") -> None:
+        self._actor = actor
+        self._until = 0.0
+
+    def freeze(self, seconds: float, call: Call) -> Later:
+        """Freeze, or stay frozen for longer; answered when every process stands still."""
+        seconds = min(max(0.0, seconds), LONGEST)
+        self._until = time.monotonic() + seconds
+        self._actor.later(seconds + 0.01, self._expire)
+        self._actor.work(lambda: self._set(frozen=True), lambda result: self._frozen(call, result))
+        return LATER
+
+    def _frozen(self, call: Call, result: Any) -> None:
+        if isinstance(result, Exception):
+            self.thaw()
+            if isinstance(result, OSError):
+                result = RemoteError("unavailable", f"the container cannot be frozen: {result}")
+        call.settle(result)
+
+    def thaw(self) -> None:
+        """Let it go on; one that is not frozen does."""
+        self._until = 0.0
+        self._set(frozen=False)
+
+    def _expire(self) -> None:
+        if self._until and time.monotonic() >= self._until:
+            self._actor.log.warning("thawed: nobody has renewed the freezing")
+            self.thaw()
+
+    def _set(self, *, frozen: bool) -> None:
+        path = cgroups_path(self._actor.namespace, self._actor.id)
+        failpoints.hit("container", "freeze" if frozen else "thaw", "before")
+        if not cgroups.freeze(cgroups.detect(), path, frozen=frozen, wait=WAIT):
+            raise UnavailableError("the container's processes do not stand still")

@@ -1,0 +1,41 @@
+"""actr images convert: the same image, compressed in another way or for some platforms only."""
+
+from __future__ import annotations
+
+from cli.jobs import do
+from cli.options import Command, Given, Option
+from cli.table import print_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cli.session import Session
+
+
+def run(session: Session, given: Given) -> int:
+    """Print the new name."""
+    source, target = given.arguments
+    wish = {
+        "image": source,
+        "target": target,
+        "compression": given.text("compression", "zstd"),
+        "platforms": given.many("platform"),
+    }
+    image = do(session, "convert", wish, quiet=given.flag("quiet"))
+    if session.json:
+        print_json(image)
+    else:
+        print(image["name"])
+    return 0
+
+
+COMMAND = Command(
+    "images convert",
+    "Make an image with its layers compressed in another way",
+    run,
+    arguments=("IMAGE", "NEW"),
+    options=(
+        Option("--compression", "of the layers (zstd)", value="KIND", choices=("zstd", "gzip", "none")),
+        Option("--platform", "only this one; may be repeated", value="OS/ARCH", many=True),
+        Option("-q --quiet", "show no progress"),
+    ),
+)

@@ -1,0 +1,46 @@
+"""actr import: an image of one layer from a tar of its files."""
+
+from __future__ import annotations
+
+import os
+
+from cli.jobs import STDIN, do, lend
+from cli.options import Command, Given, Option
+from cli.table import print_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cli.session import Session
+
+
+def run(session: Session, given: Given) -> int:
+    """Print the image's name."""
+    path, target = given.arguments
+    fd = STDIN if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    wish = {
+        "source": lend(fd),
+        "target": target,
+        "message": given.text("message"),
+        "changes": given.many("change"),
+        "platform": given.text("platform"),
+    }
+    image = do(session, "import", wish, quiet=given.flag("quiet"))
+    if session.json:
+        print_json(image)
+    else:
+        print(image["name"])
+    return 0
+
+
+COMMAND = Command(
+    "import",
+    "Make an image of one layer from a tar of its files",
+    run,
+    arguments=("FILE", "IMAGE"),
+    options=(
+        Option("-m --message", "a comment for the history", value="TEXT"),
+        Option("-c --change", "an instruction, such as CMD, ENV, LABEL; repeatable", value="TEXT", many=True),
+        Option("--platform", "what it is for (this machine)", value="OS/ARCH"),
+        Option("-q --quiet", "show no progress"),
+    ),
+)

@@ -1,0 +1,72 @@
+"""What a container has changed: the paths of an overlay upper, against the layers below it."""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+from storage.layer.inode import OPEN_DIRECTORY, OPEN_PATH, is_whiteout, opened
+from storage.layer.lowers import Lowers, OpenInRoot
+from storage.layer.tree import join
+
+_OPEN_ROOT: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+OPAQUE_XATTR: Final = "trusted.overlay.opaque"
+
+
+class Change(NamedTuple):
+    """One path: added, changed (its content, or a directory's attributes or members), or deleted."""
+
+    kind: Literal["A", "C", "D"]
+    path: bytes
+
+
+def changes(upper: Path, lowers: list[Path], *, open_in_root: OpenInRoot) -> Iterator[Change]:
+    """Each path that differs, parents first, in the order of their names. Raises OSError."""
+    with ExitStack() as stack:
+        root = stack.enter_context(opened(os.open(upper, _OPEN_ROOT)))
+        roots = [stack.enter_context(opened(os.open(lower, _OPEN_ROOT))) for lower in lowers]
+        below = Lowers(roots, open_in_root, OPAQUE_XATTR)
+        pending: list[tuple[bytes, tuple[int, ...]]] = [(b"", below.all)]
+        while pending:
+            path, layers = pending.pop()
+            yield from _directory(root, path, layers, below, open_in_root, pending)
+
+
+def _directory(
+    root: int,
+    path: bytes,
+    layers: tuple[int, ...],
+    below: Lowers,
+    open_in_root: OpenInRoot,
+    pending: list[tuple[bytes, tuple[int, ...]]],
+) -> Iterator[Change]:
+    """The changes in one directory of the upper; its directories are left in `pending`."""
+    with opened(open_in_root(root, path or b".", OPEN_DIRECTORY)) as fd, os.scandir(fd) as children:
+        names = sorted(os.fsencode(child.name) for child in children)
+        opaque = _is_opaque(fd)
+    inner: list[tuple[bytes, tuple[int, ...]]] = []
+    if opaque:
+        hidden = {name for name in below.names(path, layers) if below.find(join(path, name), layers)}
+        yield from (Change("D", join(path, name)) for name in sorted(hidden.difference(names)))
+    for name in names:
+        own = join(path, name)
+        with opened(open_in_root(root, own, OPEN_PATH)) as child:
+            status = os.fstat(child)
+        found = below.find(own, layers)
+        if is_whiteout(status):
+            if found:
+                yield Change("D", own)
+            continue
+        yield Change("C" if found else "A", own)
+        if stat.S_ISDIR(status.st_mode):
+            inner.append((own, found.layers if found and found.is_directory else ()))
+    pending += reversed(inner)
+
+
+def _is_opaque(fd: int) -> bool:
+    try:
+        return os.getxattr(fd, OPAQUE_XATTR) == b"y"
+    except OSError:
+        return False
