@@ -1,0 +1,195 @@
+"""What can be done with an image or to make one: commit, convert, diff, export, import, mount, check."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import zstandard
+from archives import of_layout, skopeo, umoci
+from daemon import running, wait_until
+
+if TYPE_CHECKING:
+    from daemon import Daemon
+
+pytestmark = pytest.mark.root
+CHANGE = (
+    "echo new > /new; echo more >> /etc/passwd; rm /etc/shadow; rm -r /home; mkdir /home; echo x > /home/x"
+)
+
+
+@pytest.fixture
+def changed(daemon: Daemon, busybox: str) -> Any:
+    """A container that has changed some files and has exited."""
+    daemon.actr("run", "--name", "changed", busybox, "sh", "-c", CHANGE)
+    yield "changed"
+    daemon.actr("rm", "-f", "changed")
+
+
+@pytest.fixture
+def failing(tmp: Path, busybox: str) -> Any:
+    """A daemon with failpoints."""
+    with running(tmp, "--failpoints") as started:
+        started.actr("pull", busybox)
+        yield started
+
+
+def blob(daemon: Daemon, digest: str) -> bytes:
+    return (daemon.root / "content/blobs" / digest.replace(":", "/")).read_bytes()
+
+
+def test_diff_lists_what_changed(daemon: Daemon, changed: str):
+    found = dict(reversed(line.split(" ", 1)) for line in daemon.actr("diff", changed).stdout.splitlines())
+    wanted = {"/new": "A", "/etc": "C", "/etc/passwd": "C", "/etc/shadow": "D", "/home/x": "A", "/home": "C"}
+    assert {path: found.get(path) for path in wanted} == wanted
+    listed = daemon.json("diff", changed)
+    assert {one["path"]: one["kind"] for one in listed} == found
+
+
+def test_a_commit_holds_what_changed(daemon: Daemon, busybox: str, changed: str, tmp: Path):
+    words = ["--message", "why", "--author", "who", "--change", 'CMD ["cat", "/new"]', "-c", "ENV WHERE=here"]
+    assert daemon.actr("commit", "-q", *words, changed, "made:1").stdout == "docker.io/library/made:1\n"
+    assert daemon.actr("run", "--rm", "made:1").stdout == "new\n"
+    script = "tail -n1 /etc/passwd; ls /etc/shadow /home; echo $WHERE"
+    done = daemon.actr("run", "--rm", "made:1", "sh", "-c", script)
+    assert done.stdout == "more\n/home:\nx\nhere\n"
+    assert "/etc/shadow" in done.stderr
+    before, after = (daemon.json("images", "inspect", name) for name in (busybox, "made:1"))
+    assert after["manifest"]["layers"][:-1] == before["manifest"]["layers"]
+    assert after["config"]["rootfs"]["diff_ids"][:-1] == before["config"]["rootfs"]["diff_ids"]
+    latest = daemon.json("history", "made:1")[0]
+    assert (latest["comment"], latest["author"]) == ("why", "who")
+    assert latest["digest"] == after["manifest"]["layers"][-1]["digest"]
+    daemon.actr("save", "-q", "-d", tmp / "layout", "made:1")
+    umoci("unpack", "--image", f"{tmp}/layout:1", tmp / "bundle")
+    root = tmp / "bundle/rootfs"
+    assert (root / "new").read_text() == "new\n"
+    assert not (root / "etc/shadow").exists()
+    assert [path.name for path in (root / "home").iterdir()] == ["x"]
+
+
+def test_the_same_changes_are_the_same_layer(daemon: Daemon, changed: str):
+    layers = []
+    for name in ("same:1", "same:2"):
+        daemon.actr("commit", "-q", changed, name)
+        layers.append(daemon.json("images", "inspect", name)["manifest"]["layers"][-1]["digest"])
+    assert layers[0] == layers[1]
+
+
+def test_a_running_container_stands_still_while_it_is_committed(failing: Daemon, busybox: str):
+    """Its actor is killed meanwhile, and so is the job: it runs on in the end."""
+    daemon = failing
+    daemon.actr(
+        "run", "-d", "--name", "busy", busybox, "sh", "-c", "while :; do echo >> /count; sleep 0.01; done"
+    )
+    daemon.actr("chaos", "set", "job.commit.frozen", "kill(count=1)")
+    [container] = daemon.json("ps")
+    assert daemon.actr("commit", "-q", "busy", "busy:1").stdout == "docker.io/library/busy:1\n"
+    count = int(daemon.actr("run", "--rm", "busy:1", "wc", "-l", "/count").stdout.split()[0])
+    assert count > 0
+    assert runs_on(daemon)
+    daemon.actr("chaos", "set", "job.commit.frozen", "hang(count=1)")
+    with daemon.popen("commit", "-q", "busy", "busy:2") as commit:
+        wait_until("the container stands still", lambda: not runs_on(daemon, seconds=0.1))
+        daemon.kill_actor(f"container/default/{container['id']}")
+        wait_until("it goes on without who had frozen it", lambda: runs_on(daemon))
+        commit.kill()
+    daemon.actr("rm", "-f", "busy")
+
+
+def runs_on(daemon: Daemon, seconds: float = 2.0) -> bool:
+    """Whether the counter of the container grows."""
+    uppers = list((daemon.root / "snapshots").rglob("fs/count"))  # the container's, and the layers made of it
+
+    def written() -> int:
+        return sum(path.stat().st_size for path in uppers)
+
+    before = written()
+    try:
+        wait_until("it counts", lambda: written() > before, seconds)
+    except AssertionError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("compression", ["zstd", "gzip", "none"])
+def test_a_converted_image_is_the_same_files(daemon: Daemon, busybox: str, compression: str, tmp: Path):
+    name = f"converted:{compression}"
+    daemon.actr("images", "convert", "-q", "--compression", compression, "--platform", "amd64", busybox, name)
+    before, after = (daemon.json("images", "inspect", one) for one in (busybox, name))
+    assert after["config"] == before["config"]
+    [layer] = after["manifest"]["layers"]
+    suffix = {"zstd": "+zstd", "gzip": "+gzip", "none": ".tar"}[compression]
+    assert layer["mediaType"].endswith(suffix)
+    assert daemon.actr("run", "--rm", name, "echo", "hello").stdout == "hello\n"
+    daemon.actr("save", "-q", "-d", tmp / "layout", name)
+    skopeo("copy", "--quiet", "--preserve-digests", f"oci:{tmp}/layout:{compression}", f"oci:{tmp}/copied:x")
+    assert of_layout(tmp / "copied", "x").layers == (layer["digest"],)
+    unpack = {"zstd": zstandard.ZstdDecompressor().decompressobj().decompress, "gzip": gzip.decompress}
+    plain = unpack.get(compression, bytes)(blob(daemon, layer["digest"]))
+    assert "sha256:" + hashlib.sha256(plain).hexdigest() == before["config"]["rootfs"]["diff_ids"][0]
+    again = f"again:{compression}"
+    daemon.actr(
+        "images", "convert", "-q", "--compression", compression, "--platform", "amd64", busybox, again
+    )
+    assert daemon.json("images", "inspect", again)["digest"] == after["digest"]
+
+
+def test_export_and_import_give_the_same_files(daemon: Daemon, changed: str, tmp: Path):
+    daemon.actr("export", "-q", "-o", tmp / "root.tar", changed)
+    with tarfile.open(tmp / "root.tar") as tar:
+        names = set(tar.getnames())
+        assert tar.extractfile("./new" if "./new" in names else "new").read() == b"new\n"
+    assert "etc/shadow" not in names
+    assert {"bin/busybox", "home/x"} <= names
+    (tmp / "root.tar.gz").write_bytes(gzip.compress((tmp / "root.tar").read_bytes(), 1))
+    assert daemon.actr("import", "-q", "-c", "CMD cat /new", tmp / "root.tar.gz", "imported:1").stdout
+    assert daemon.actr("run", "--rm", "imported:1").stdout == "new\n"
+
+
+def test_mount_and_umount(daemon: Daemon, busybox: str, tmp: Path):
+    place = tmp / "place"
+    place.mkdir()
+    try:
+        daemon.actr("images", "mount", "-q", busybox, place)
+        assert (place / "bin/busybox").is_file()
+        with pytest.raises(OSError, match="Read-only"):
+            (place / "x").touch()
+        assert "mounted" in daemon.actr("images", "mount", busybox, place, check=2).stderr
+    finally:
+        daemon.actr("images", "umount", place)
+    assert not any(place.iterdir())
+    daemon.actr("images", "umount", place)
+
+
+def test_check_usage_tag_and_rmi(daemon: Daemon, busybox: str):
+    daemon.actr("tag", busybox, "tagged:1")
+    assert (
+        daemon.json("images", "inspect", "tagged:1")["target"]
+        == daemon.json("images", "inspect", busybox)["target"]
+    )
+    [usage] = daemon.json("images", "usage", "tagged:1")
+    assert usage["size"] > 500_000
+    assert usage["unique"] == 0
+    [checked] = daemon.json("images", "check", "--deep", "tagged:1")
+    assert (checked["complete"], checked["unpacked"], checked["damaged"]) == (True, True, [])
+    daemon.actr("rmi", "tagged:1")
+    assert "tagged" not in daemon.actr("images").stdout
+
+
+def test_a_damaged_blob_is_found_and_not_saved(own_daemon: Daemon, busybox: str, tmp: Path):
+    inspected = own_daemon.json("images", "inspect", busybox)
+    digest = inspected["manifest"]["layers"][0]["digest"]
+    path = own_daemon.root / "content/blobs" / digest.replace(":", "/")
+    content = bytearray(path.read_bytes())
+    content[1000] ^= 1
+    path.write_bytes(content)
+    own_daemon.actr("images", "check", busybox)
+    assert "incomplete" in own_daemon.actr("images", "check", "--deep", busybox, check=1).stdout
+    refused = own_daemon.actr("save", "-q", "-o", tmp / "saved", busybox, check=1)
+    assert "damaged" in refused.stderr
+    assert not list(tmp.glob("*saved*"))
