@@ -31,14 +31,15 @@ class BundlesActor(Actor):
 
     def _make(self, body: m.BundlesMake) -> dict[str, Any]:
         """In a worker thread. The network namespace is made while we read the image."""
-        network = self.begin(m.NetworkAttach(body.namespace, body.id))
+        wish = body.options.get("network", {})
+        network = self.begin(m.NetworkAttach(body.namespace, body.id, body.name, wish))
         image = files.find_image(self.settings.content, body.image_digest, body.options.get("platform", ""))
         snapshot = self.call(m.SnapshotsPrepare(body.namespace, body.id, image.chain_id))
         directory = self.settings.bundle(body.namespace, body.id)
         failpoints.hit("bundles", "mount", "before")
         files.mount_rootfs(directory, snapshot["mounts"])
         failpoints.hit("bundles", "mount", "after")
-        files.write_spec(directory, body, image, network()["path"])
+        files.write_spec(directory, body, image, network())
         failpoints.hit("bundles", "spec", "after")
         return {"stop_signal": image.stop_signal}
 

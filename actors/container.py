@@ -159,7 +159,12 @@ class ContainerActor(Actor):
     def _prepare(self) -> None:
         record = self.record
         make = m.BundlesMake(
-            self.namespace, self.id, record["image"], record["image_digest"], record["options"]
+            self.namespace,
+            self.id,
+            record["image"],
+            record["image_digest"],
+            record["options"],
+            record["name"],
         )
         self.ask(make, self._prepared)
 

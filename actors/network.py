@@ -1,17 +1,37 @@
-"""Network: the containers' network namespaces. Loopback only so far.
+"""Network: networks, the containers' network namespaces and interfaces, addresses, published ports.
 
-A namespace is bound to a file under state/netns and so outlives every actor. States: none beside those
-files. Restarted by the supervisor, always.
+A namespace is bound to a file under state/netns and so outlives every actor. What is wanted is in
+root/networks.db, recorded before the kernel is told and forgotten after: at its start, and whenever asked to
+check, the actor makes the kernel agree with the records. States: none beside those. What takes time is done
+in threads, for each container in order. Restarted by the supervisor, always; traffic does not notice.
 """
 
+import hashlib
+import time
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from actors import failpoints
 from actors import messages as m
 from actors.actor import Actor
-from actors.call import Call
-from actors.linux import netns
+from actors.call import LATER, Call, Later
+from actors.linux import links, netns, nft
+from actors.networking import names, publishing, wishes
+from actors.networking.drift import Drift
+from actors.networking.plan import Wish as NewNetwork
+from actors.networking.plan import plan
+from actors.networking.rules import Bridge, ruleset
+from actors.networking.wiring import Wiring
+from storage.errors import FailedPreconditionError, StorageError
 from storage.names import check_identifier
+from storage.networks import Endpoint, Network, NetworkStore, Port
+from transport.errors import RemoteError
+
+Done = Callable[[Any], None]
 
 
 class NetworkActor(Actor):
@@ -20,21 +40,404 @@ class NetworkActor(Actor):
     kind = "network"
 
     def started(self) -> None:
-        """Make the directory of namespaces."""
+        """Open the records; finish what was cut off, hold the ports again, load the rules."""
         self._directory = self.settings.state / "netns"
         self._directory.mkdir(mode=0o700, exist_ok=True)
+        scope = hashlib.sha256(str(self.settings.root).encode()).hexdigest()[:8]
+        self._wiring = Wiring(scope)
+        self._table = f"actord_{scope}"
+        self._store = NetworkStore(self.settings.root / "networks.db")
+        self._held = publishing.Held()
+        self._jobs: dict[str, deque[Callable[[], None]]] = {}
+        self._waiting: list[Done] = []  # for the rules to be loaded
+        self._loading = False
+        self._going: set[str] = set()  # networks whose interfaces are being removed
+        self._made: set[str] = set()  # networks whose interfaces are known to be there
+        for port in self._store.ports():
+            self._hold_again(port)
+        for endpoint in self._store.endpoints():
+            if endpoint.removing:
+                self._remove(endpoint, self._logged)
+        if any(one.kind in ("bridge", "vxlan") for one in self._store.networks()):
+            self._load_rules(self._logged)
 
-    def network_attach(self, body: m.NetworkAttach, _: Call) -> dict[str, Any]:
-        """Make the namespace, or find it made."""
+    def stopping(self) -> None:
+        """Close the database in order."""
+        self._store.close()
+        self.finish()
+
+    # A container
+
+    def network_attach(self, body: m.NetworkAttach, call: Call) -> Later | dict[str, Any]:
+        """Record, then make: namespace, interfaces, rules."""
+        wish = wishes.parse(body.wish)
         path = self._path(body.namespace, body.id)
-        netns.create(path)
-        return {"path": str(path)}
+        if wish.mode == "host":
+            return names.host_answer(wish)
+        if wish.mode:
+            return names.shared_answer(self._shared(body.namespace, wish.mode), wish)
+        with self._store.transaction():
+            for one in wish.networks:
+                self._network(one.network)
+            wanted = wishes.endpoints(body.namespace, body.id, body.name, wish.networks)
+            ends = [self._store.connect(one) for one in wanted]
+            ports = self._publish(body.namespace, body.id, wish)
+        failpoints.hit("network", "attach", "recorded")
+        new = {end.network for end in ends} - self._made
+        pairs = [(self._store.get(end.network), end) for end in ends]
 
-    def network_detach(self, body: m.NetworkDetach, _: Call) -> None:
-        """Remove the namespace; doing it twice is fine."""
-        netns.remove(self._path(body.namespace, body.id))
+        def work() -> None:
+            netns.create(path)
+            for network, endpoint in pairs:
+                self._make(network, endpoint, path)
+
+        def answer() -> dict[str, Any]:
+            return names.own_answer(path, body.name or body.id[:12], wish, pairs, ports)
+
+        def wired(result: Any) -> None:
+            if isinstance(result, Exception):
+                call.settle(_refused(result))
+                return
+            self._made |= {network.name for network, _ in pairs}
+            if ports or new:
+                self._load_rules(lambda result: call.settle(_refused(result) or answer()))
+            else:
+                call.reply(answer())
+            self._changed()
+
+        self._in_order(_key(body), work, wired)
+        return LATER
+
+    def _make(self, network: Network, endpoint: Endpoint, path: Path) -> None:
+        """In a worker thread."""
+        if network.name not in self._made:
+            self._wiring.ensure_network(network)
+        failpoints.hit("network", "attach", "network")
+        self._wiring.ensure_endpoint(network, endpoint, path)
+        failpoints.hit("network", "attach", "endpoint")
+
+    def _publish(self, namespace: str, container: str, wish: wishes.Wish) -> list[Port]:
+        """Record the ports, and bind them; a port that was given at random before stays the same."""
+        there = list(self._store.ports(namespace=namespace, container=container))
+        found = []
+        for one in wish.ports:
+            port = wishes.port(namespace, container, one)
+            if not port.host_port:
+                known = next((old for old in there if _same_but_host_port(old, port)), None)
+                if known is not None:
+                    there.remove(known)
+                number = known.host_port if known else self._held.any(port, self._store.ports())
+                port = Port(port.protocol, port.host, number, namespace, container, port.container_port)
+            found.append(port)
+        self._hold(found)
+        return found
+
+    def _hold(self, ports: list[Port]) -> None:
+        """All of them or none."""
+        before = set(self._store.ports())
+        try:
+            for port in ports:
+                self._store.publish(port)
+                self._held.take(port)
+        except StorageError:
+            for port in set(ports) - before:
+                self._held.free(port)
+            raise
+
+    def network_detach(self, body: m.NetworkDetach, call: Call) -> Later:
+        """Forget the ports, remove interfaces and namespace, then forget the endpoints."""
+        path = self._path(body.namespace, body.id)
+        ends = self._store.endpoints(namespace=body.namespace, container=body.id)
+        ports = self._store.ports(namespace=body.namespace, container=body.id)
+        with self._store.transaction():
+            for end in ends:
+                self._store.removing(end)
+            self._store.unpublish(body.namespace, body.id)
+        for port in ports:
+            self._held.free(port)
+        failpoints.hit("network", "detach", "recorded")
+
+        def work() -> None:
+            for end in ends:
+                self._wiring.remove_endpoint(end, path)
+                failpoints.hit("network", "detach", "endpoint")
+            netns.remove(path)
+
+        def unwired(result: Any) -> None:
+            if isinstance(result, Exception):
+                call.settle(_refused(result))
+                return
+            failpoints.hit("network", "detach", "unwired")
+            with self._store.transaction():
+                for end in ends:
+                    self._store.forget(end)
+            if ports:
+                self._load_rules(lambda result: call.settle(_refused(result) or {}))
+            else:
+                call.reply()
+            if ends:
+                self._changed()
+
+        self._in_order(_key(body), work, unwired)
+        return LATER
+
+    def network_connect(self, body: m.NetworkConnect, call: Call) -> Later:
+        """One more interface. One that cannot be made leaves nothing."""
+        path = self._running(body.namespace, body.id)
+        wish = wishes.connection(body.network, body.wish)
+        self._network(body.network)
+        (wanted,) = wishes.endpoints(body.namespace, body.id, body.name, (wish,))
+        endpoint = self._store.connect(wanted)
+        network = self._store.get(body.network)
+
+        def wired(result: Any) -> None:
+            if isinstance(result, Exception):
+                refusal = _refused(result)
+                self._remove(endpoint, lambda _: call.settle(refusal))
+                return
+            self._made.add(network.name)
+            described = msgspec.to_builtins(endpoint)
+            self._load_rules(lambda result: call.settle(_refused(result) or described))
+            self._changed()
+
+        self._in_order(_key(body), lambda: self._make(network, endpoint, path), wired)
+        return LATER
+
+    def network_disconnect(self, body: m.NetworkDisconnect, call: Call) -> Later:
+        """Take the interface away, then forget it."""
+        endpoint = self._store.endpoint(body.network, body.namespace, body.id)
+        if endpoint is None:
+            self._store.get(body.network)
+            call.reply()
+            return LATER
+
+        def gone(result: Any) -> None:
+            if isinstance(result, Exception):
+                call.settle(_refused(result))
+            else:
+                self._load_rules(lambda result: call.settle(_refused(result) or {}))
+            self._changed()
+
+        self._remove(endpoint, gone)
+        return LATER
+
+    def _remove(self, endpoint: Endpoint, then: Done) -> None:
+        """An endpoint: marked, its interface removed, forgotten."""
+        self._store.removing(endpoint)
+        failpoints.hit("network", "disconnect", "recorded")
+        path = self._path(endpoint.namespace, endpoint.container)
+
+        def gone(result: Any) -> None:
+            if not isinstance(result, Exception):
+                failpoints.hit("network", "disconnect", "unwired")
+                self._store.forget(endpoint)
+            then(result)
+
+        key = f"{endpoint.namespace}/{endpoint.container}"
+        self._in_order(key, lambda: self._wiring.remove_endpoint(endpoint, path), gone)
+
+    # Networks
+
+    def network_create(self, body: m.NetworkCreate, call: Call) -> Later:
+        """Choose what was not said, record it, make it."""
+        network = self._create(msgspec.convert(msgspec.to_builtins(body), NewNetwork))
+
+        def made(result: Any) -> None:
+            if isinstance(result, Exception):
+                self._store.delete(network.name)
+                self.work(lambda: self._wiring.remove_network(network), self._logged)
+                call.settle(_refused(result))
+                return
+            self._made.add(network.name)
+            self._announce("create", network.name)
+            described = msgspec.to_builtins(network)
+            self._load_rules(lambda result: call.settle(_refused(result) or described))
+
+        self._in_order(f"network {network.name}", lambda: self._wiring.ensure_network(network), made)
+        return LATER
+
+    def _create(self, wish: NewNetwork) -> Network:
+        return self._store.create(plan(wish, self._wiring.scope, self._store.networks(), links.routes()))
+
+    def _network(self, name: str) -> Network:
+        """A network by its name; the default one is made when it is first asked for."""
+        if name in self._going:
+            raise FailedPreconditionError(f"network {name} is being removed")
+        if name == wishes.DEFAULT_NETWORK and all(one.name != name for one in self._store.networks()):
+            return self._create(NewNetwork(name))
+        return self._store.get(name)
+
+    def network_get(self, body: m.NetworkGet, _: Call) -> dict[str, Any]:
+        """One, with its endpoints."""
+        found = msgspec.to_builtins(self._store.get(body.name))
+        ends = self._store.endpoints(network=body.name)
+        return {**found, "endpoints": [msgspec.to_builtins(end) for end in ends]}
+
+    def network_list(self, _body: m.NetworkList, _: Call) -> dict[str, Any]:
+        """All of them."""
+        ends = [one.network for one in self._store.endpoints()]
+        return {
+            "networks": [
+                {**msgspec.to_builtins(one), "endpoints": ends.count(one.name)}
+                for one in self._store.networks()
+            ]
+        }
+
+    def network_remove(self, body: m.NetworkRemove, call: Call) -> Later:
+        """Take its interface away, then the record, then its rules: cut off, it can be removed again."""
+        network = self._store.get(body.name)
+        self._store.refuse_removal(body.name)
+        self._take_away([network], lambda result: call.settle(_refused(result) or {}))
+        return LATER
+
+    def network_prune(self, _body: m.NetworkPrune, call: Call) -> Later:
+        """All that nobody is on."""
+        used = {one.network for one in self._store.endpoints()} | {wishes.DEFAULT_NETWORK}
+        unused = [one for one in self._store.networks() if one.name not in used]
+        answer = {"removed": [one.name for one in unused]}
+        self._take_away(unused, lambda result: call.settle(_refused(result) or answer))
+        return LATER
+
+    def _take_away(self, networks: list[Network], then: Done) -> None:
+        self._going |= {one.name for one in networks}
+
+        def work() -> None:
+            for network in networks:
+                self._wiring.remove_network(network)
+
+        def gone(result: Any) -> None:
+            self._going -= {one.name for one in networks}
+            if isinstance(result, Exception):
+                then(result)
+                return
+            for network in networks:
+                self._made.discard(network.name)
+                self._store.delete(network.name)
+                self._announce("delete", network.name)
+            self._load_rules(then)
+
+        self.work(work, gone)
+
+    def network_ports(self, body: m.NetworkPorts, _: Call) -> dict[str, Any]:
+        """Those of one container, or all."""
+        found = self._store.ports(namespace=body.namespace or None, container=body.id or None)
+        return {"ports": [msgspec.to_builtins(port) for port in found]}
+
+    def network_names(self, _body: m.NetworkNames, _: Call) -> dict[str, Any]:
+        """For the resolver."""
+        return {"zones": names.zones(self._store.networks(), self._store.endpoints())}
+
+    def network_check(self, body: m.NetworkCheck, call: Call) -> Later:
+        """What is wanted beside what there is."""
+        drift = Drift(self._wiring, self._store.networks(), self._store.endpoints(), self._path)
+        text = self._rules()
+
+        def work() -> list[dict[str, Any]]:
+            found = drift.look(mend=body.mend)
+            return [*found, *drift.rules(self._table, text, mend=body.mend)]
+
+        self.work(work, lambda result: call.settle(_refused(result) or {"findings": result}))
+        return LATER
+
+    # The machinery
+
+    def _in_order(self, key: str, work: Callable[[], Any], then: Done) -> None:
+        """Run `work` in a thread, after whatever is under way for the same key."""
+        queue = self._jobs.setdefault(key, deque())
+
+        def finished(result: Any) -> None:
+            queue.popleft()
+            if queue:
+                queue[0]()
+            else:
+                del self._jobs[key]
+            then(result)
+
+        queue.append(lambda: self.work(work, finished))
+        if len(queue) == 1:
+            queue[0]()
+
+    def _load_rules(self, then: Done) -> None:
+        """Put the whole table in place; what is asked for meanwhile goes into the next round, together."""
+        self._waiting.append(then)
+        if not self._loading:
+            self._load()
+
+    def _load(self) -> None:
+        taken, self._waiting = self._waiting, []
+        self._loading = True
+        text = self._rules()
+
+        def loaded(result: Any) -> None:
+            self._loading = False
+            for then in taken:
+                then(result)
+            if self._waiting and not self._loading:
+                self._load()
+
+        self.work(lambda: nft.load(text), loaded)
+
+    def _rules(self) -> str:
+        networks, ends = self._store.networks(), self._store.endpoints()
+        bridges = [
+            Bridge(one.interface, one.subnets, one.internal)
+            for one in networks
+            if one.kind in ("bridge", "vxlan")
+        ]
+        return ruleset(self._table, bridges, publishing.behind(self._store.ports(), ends, networks))
+
+    def _hold_again(self, port: Port) -> None:
+        """After a restart. One that somebody else took in between stays published: the rules come first."""
+        try:
+            self._held.take(port)
+        except StorageError as error:
+            self.log.warning("published port: %s", error)
+
+    def _changed(self) -> None:
+        """Names are different now; whoever resolves them asks for all of them."""
+        self.tell("resolver", "resolver.changed", {})
+
+    def _announce(self, verb: str, name: str) -> None:
+        now = time.time_ns()
+        event = m.EventsPublish(
+            "default", f"/networks/{verb}", f"/networks/{verb}:{name}:{now}", {"name": name}, now
+        )
+        self.ask(event, self._logged)
+
+    def _logged(self, result: Any) -> None:
+        if isinstance(result, Exception):
+            self.log.warning("%s", result)
+
+    def _running(self, namespace: str, container: str) -> Path:
+        """The namespace of a container that has one. Raises FailedPreconditionError."""
+        path = self._path(namespace, container)
+        if not netns.exists(path):
+            raise FailedPreconditionError(
+                f"container {container[:12]} has no network namespace; it is not running, or shares another's"
+            )
+        return path
+
+    def _shared(self, namespace: str, mode: str) -> Path:
+        return self._running(namespace, mode.removeprefix(wishes.SHARED))
 
     def _path(self, namespace: str, container: str) -> Path:
         check_identifier("namespace", namespace)
         check_identifier("container id", container)
         return self._directory / f"{namespace}+{container}"
+
+
+def _key(body: m.NetworkAttach | m.NetworkDetach | m.NetworkConnect) -> str:
+    return f"{body.namespace}/{body.id}"
+
+
+def _same_but_host_port(one: Port, other: Port) -> bool:
+    return (one.protocol, one.host, one.container_port) == (other.protocol, other.host, other.container_port)
+
+
+def _refused(result: Any) -> Exception | None:
+    """What the kernel or nft said, as the wire has it; None when all is well."""
+    if isinstance(result, OSError):
+        return RemoteError("failed_precondition", f"network: {result.strerror or result}", outcome="unknown")
+    if isinstance(result, nft.FilterError):
+        return RemoteError("unavailable", str(result), outcome="unknown")
+    return result if isinstance(result, Exception) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from cli import networking
 from cli.options import Given, Option, UsageError
 from cli.session import RefusedError
 
@@ -36,6 +37,7 @@ OPTIONS = (
         value="WHEN",
         choices=("always", "missing", "never"),
     ),
+    *networking.OPTIONS,
 )
 
 
@@ -49,7 +51,7 @@ def request_body(session: Session, given: Given, wanted: str) -> dict[str, Any]:
         "image": given.arguments[0],
         "id": os.urandom(32).hex(),
         "name": given.text("name"),
-        "options": options(given),
+        "options": {**options(given), **network(session, given)},
         "labels": given.pairs("label"),
         "runtime": given.text("runtime"),
         "wanted": wanted,
@@ -72,6 +74,12 @@ def options(given: Given) -> dict[str, Any]:
     if given.flag("entrypoint"):  # an empty one means: none
         found["entrypoint"] = [given.text("entrypoint")] if given.text("entrypoint") else []
     return found
+
+
+def network(session: Session, given: Given) -> dict[str, Any]:
+    """How it is to be connected, if anything was said. Raises UsageError, RefusedError."""
+    found = networking.wish(session, given)
+    return {"network": found} if found else {}
 
 
 def environment(given: Given) -> list[str]:

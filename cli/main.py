@@ -57,6 +57,8 @@ COMMANDS = {
     "export": "write the files of a container as a tar",
     "import": "make an image from a tar of its files",
     "rmi": "remove images",
+    "network": "networks, and who is on them",
+    "port": "show the published ports of a container",
     "events": "print what happens",
     "actors": "show the daemon's processes as a tree",
     "info": "show what the daemon works with",

@@ -18,3 +18,4 @@ class BundlesMake:
     image: str
     image_digest: str
     options: Json
+    name: str = ""

@@ -7,7 +7,7 @@ written whole. The layout of a bundle directory is the constants below.
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import msgspec
 
 from actors.linux import mounts
 from actors.messages import BundlesMake
-from actors.runtime import rootfs_check, seccomp, users
+from actors.runtime import name_files, rootfs_check, seccomp, users
 from actors.runtime.default_spec import CAPABILITIES, RunOptions, build_spec, mount_destinations
 from actors.runtime.errors import InvalidSpecError
 from storage.content import ContentStore
@@ -50,6 +50,7 @@ class Wishes:
     hostname: str = ""
     readonly: bool = False
     platform: str = ""
+    network: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +121,8 @@ def unmount_rootfs(bundle: Path) -> None:
     mounts.umount_below(str(bundle / ROOTFS))
 
 
-def write_spec(bundle: Path, record: BundlesMake, image: Image, network: str) -> None:
-    """Check the root, look the user up, write config.json.
+def write_spec(bundle: Path, record: BundlesMake, image: Image, network: Mapping[str, Any]) -> None:
+    """Check the root, look the user up, write config.json. `network` is what `network.attach` answered.
 
     Raises:
         ContainerError: the root would lead the runtime astray, or options or image make no sense.
@@ -138,7 +139,9 @@ def write_spec(bundle: Path, record: BundlesMake, image: Image, network: str) ->
         cwd=wish.cwd,
         hostname=wish.hostname,
         readonly=wish.readonly,
-        network_path=network,
+        network_path=network["path"],
+        host_network=not network["path"],
+        mounts=tuple(name_files.write(bundle, network, wish.hostname or record.id[:12])),
         seccomp=_filter(),
     )
     spec = build_spec(image.config, options, identity)

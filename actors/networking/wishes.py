@@ -1,0 +1,116 @@
+"""How a container is to be connected, as `containers.create` has it in its options. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from actors.networking import publishing
+from storage.errors import InvalidArgumentError
+from storage.networks import Endpoint, Port
+
+DEFAULT_NETWORK: Final = "bridge"
+MOST_NETWORKS: Final = 32
+SHARED: Final = "container:"
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One network, and what of it is not left to chance.
+
+    Attributes:
+        addresses: at most one for each subnet; what is missing is chosen.
+        rate: bytes per second in each direction, 0 for no limit.
+    """
+
+    network: str = DEFAULT_NETWORK
+    addresses: tuple[str, ...] = ()
+    mac: str = ""
+    aliases: tuple[str, ...] = ()
+    rate: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PortWish:
+    """A port to be published; `host_port` 0 means any."""
+
+    container_port: int
+    protocol: str = "tcp"
+    host: str = ""
+    host_port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """The whole.
+
+    Attributes:
+        mode: empty for a namespace of its own, `host`, or `container:ID` for another container's.
+        networks: in order; the first one has the default route.
+        dns: name servers instead of those that would be chosen.
+        hosts: further lines of /etc/hosts: an address and a name.
+    """
+
+    mode: str = ""
+    networks: tuple[Connection, ...] = ()
+    ports: tuple[PortWish, ...] = ()
+    dns: tuple[str, ...] = ()
+    hosts: tuple[tuple[str, str], ...] = ()
+
+
+def parse(wish: Mapping[str, Any]) -> Wish:
+    """Read it.
+
+    Raises:
+        InvalidArgumentError: an unknown or malformed field, or things that exclude each other.
+    """
+    try:
+        found: Wish = msgspec.convert(wish, _strict(Wish, wish))
+    except msgspec.ValidationError as error:
+        raise InvalidArgumentError(f"network: {error}") from error
+    if found.mode not in ("", "host") and not found.mode.startswith(SHARED):
+        raise InvalidArgumentError(f"network mode {found.mode!a} is none of host, container:ID")
+    if found.mode and (found.networks or found.ports):
+        raise InvalidArgumentError(f"with network mode {found.mode} no networks or ports can be given")
+    if len(found.networks) > MOST_NETWORKS or len(found.ports) > publishing.MOST:
+        raise InvalidArgumentError(
+            f"at most {MOST_NETWORKS} networks and {publishing.MOST} ports for one container"
+        )
+    if found.ports and not found.networks:
+        raise InvalidArgumentError("ports are published from a network; name one, for example --net bridge")
+    return found
+
+
+def connection(network: str, wish: Mapping[str, Any]) -> Connection:
+    """That of `network.connect`. Raises InvalidArgumentError."""
+    try:
+        found: Connection = msgspec.convert({**wish, "network": network}, _strict(Connection, wish))
+    except msgspec.ValidationError as error:
+        raise InvalidArgumentError(f"network: {error}") from error
+    return found
+
+
+def _strict(kind: type[Any], given: Mapping[str, Any]) -> type[Any]:
+    """A misspelt field must not be passed over in silence."""
+    unknown = set(given) - set(kind.__dataclass_fields__)
+    if unknown:
+        raise InvalidArgumentError(f"network: unknown field {', '.join(sorted(unknown))}")
+    return kind
+
+
+def endpoints(namespace: str, container: str, name: str, networks: Sequence[Connection]) -> list[Endpoint]:
+    """What is to be recorded for each network."""
+    return [
+        Endpoint(
+            one.network, namespace, container, number, one.addresses, one.mac, name, one.aliases, one.rate
+        )
+        for number, one in enumerate(networks)
+    ]
+
+
+def port(namespace: str, container: str, wish: PortWish) -> Port:
+    """What is to be recorded for a port. Raises InvalidArgumentError."""
+    found = Port(wish.protocol, wish.host, wish.host_port, namespace, container, wish.container_port)
+    publishing.check(found)
+    return found

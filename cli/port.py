@@ -1,0 +1,27 @@
+"""actr port: the published ports of a container."""
+
+from __future__ import annotations
+
+from cli.options import Command, Given
+from cli.table import print_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cli.session import Session
+
+
+def run(session: Session, given: Given) -> int:
+    """Print them, a line each."""
+    container = session.container(given.arguments[0])
+    body = {"namespace": session.namespace, "id": container["id"]}
+    found = session.ask("network", "network.ports", body)["ports"]
+    if session.json:
+        print_json(found)
+    else:
+        for one in found:
+            host = f"[{one['host']}]" if ":" in one["host"] else one["host"] or "*"
+            print(f"{one['container_port']}/{one['protocol']} -> {host}:{one['host_port']}")
+    return 0
+
+
+COMMAND = Command("port", "Show the published ports of a container", run, arguments=("CONTAINER",))

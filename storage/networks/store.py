@@ -1,0 +1,283 @@
+"""The network database. Every method is durable when it returns, unless inside `transaction()`."""
+
+import contextlib
+import ipaddress
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from storage.database import Database
+from storage.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
+from storage.names import check_identifier, encode, encode_labels
+from storage.networks.addresses import next_free
+from storage.networks.records import Endpoint, Network, Port
+from storage.networks.schema import MIGRATIONS
+
+_SHOWN = 3  # names in an error
+
+
+class NetworkStore:
+    """The file at `path`; `clock` gives nanoseconds since the epoch.
+
+    Raises:
+        FailedPreconditionError: the file was written by a newer version.
+        UnavailableError: the file cannot be opened.
+        StorageError: the file is damaged.
+    """
+
+    def __init__(self, path: Path, *, clock: Callable[[], int] = time.time_ns) -> None:
+        self._database = Database(path, MIGRATIONS)
+        self._clock = clock
+
+    def transaction(self) -> contextlib.AbstractContextManager[None]:
+        """Group writes in one commit."""
+        return self._database.transaction()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    # Networks
+
+    def create(self, network: Network) -> Network:
+        """Record a network.
+
+        Raises:
+            AlreadyExistsError: there is one of that name.
+            InvalidArgumentError: the name or a label is malformed.
+        """
+        check_identifier("network", network.name)
+        spec = {
+            "subnets": network.subnets, "gateways": network.gateways, "ranges": network.ranges,
+            "mtu": network.mtu, "internal": network.internal, "options": dict(network.options),
+        }  # fmt: skip
+        row = (network.name, network.kind, network.interface, encode(spec),
+               encode_labels(network.labels), self._clock())  # fmt: skip
+        with self._database.transaction():
+            if self._database.one("SELECT 1 FROM networks WHERE name = ?", (network.name,)):
+                raise AlreadyExistsError(f'network "{network.name}" already exists')
+            self._database.execute("INSERT INTO networks VALUES (?, ?, ?, ?, ?, ?)", row)
+        return self.get(network.name)
+
+    def get(self, name: str) -> Network:
+        """The network of that name. Raises NotFoundError."""
+        row = self._database.one("SELECT * FROM networks WHERE name = ?", (name,))
+        if row is None:
+            raise NotFoundError(f'network "{name}" not found; see actr network ls')
+        return _network(row)
+
+    def networks(self) -> tuple[Network, ...]:
+        """All of them, by name."""
+        return tuple(map(_network, self._database.rows("SELECT * FROM networks ORDER BY name")))
+
+    def delete(self, name: str) -> None:
+        """Forget a network.
+
+        Raises:
+            NotFoundError: there is none.
+            FailedPreconditionError: a container is on it; the text names some.
+        """
+        with self._database.transaction():
+            self.refuse_removal(name)
+            self._database.execute("DELETE FROM networks WHERE name = ?", (name,))
+
+    def refuse_removal(self, name: str) -> None:
+        """Raise what `delete` would raise."""
+        self.get(name)
+        users = [one.name or one.container[:12] for one in self.endpoints(network=name)]
+        if users:
+            more = ", ..." if len(users) > _SHOWN else ""
+            shown = ", ".join(users[:_SHOWN]) + more
+            raise FailedPreconditionError(
+                f'network "{name}" is used by {shown}; disconnect or remove them first'
+            )
+
+    # Endpoints
+
+    def connect(self, wanted: Endpoint) -> Endpoint:
+        """Record an endpoint and give it addresses: those that `wanted` has, else the next free ones.
+
+        Again, it is the endpoint that there is.
+
+        Raises:
+            NotFoundError: no such network.
+            AlreadyExistsError: an address is taken.
+            FailedPreconditionError: the range is used up, or the endpoint is just being removed.
+            InvalidArgumentError: an address is not in any of the subnets.
+        """
+        with self._database.transaction():
+            network = self.get(wanted.network)
+            found = self.endpoint(*wanted.key)
+            if found is not None:
+                if found.removing:
+                    raise FailedPreconditionError(
+                        f"container {found.name or found.container[:12]} is being disconnected from network "
+                        f"{found.network}; try again"
+                    )
+                return found
+            number = self._free_number(wanted.namespace, wanted.container)
+            row = (*wanted.key, number, wanted.mac, wanted.name, encode(wanted.aliases), wanted.rate)
+            self._database.execute("INSERT INTO endpoints VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)", row)
+            for address in self._choose(network, wanted):
+                self._database.execute(
+                    "INSERT INTO addresses VALUES (?, ?, ?, ?, ?)",
+                    (network.name, str(address.ip), address.network.prefixlen, *wanted.key[1:]),
+                )
+        found = self.endpoint(*wanted.key)
+        if found is None:
+            raise NotFoundError("an endpoint that was just recorded is gone")
+        return found
+
+    def _free_number(self, namespace: str, container: str) -> int:
+        taken = {one.number for one in self.endpoints(namespace=namespace, container=container)}
+        return next(number for number in range(len(taken) + 1) if number not in taken)
+
+    def _choose(
+        self, network: Network, wanted: Endpoint
+    ) -> list[ipaddress.IPv4Interface | ipaddress.IPv6Interface]:
+        asked = [ipaddress.ip_address(text.partition("/")[0]) for text in wanted.addresses]
+        chosen = []
+        for index, subnet in enumerate(map(ipaddress.ip_network, network.subnets)):
+            mine = next((one for one in asked if one in subnet), None)
+            gateway = network.gateways[index] if index < len(network.gateways) else ""
+            if mine is not None:
+                asked.remove(mine)
+                self._refuse_taken(network, subnet, mine, gateway)
+            else:
+                mine = self._next(network, index, gateway)
+            chosen.append(ipaddress.ip_interface(f"{mine}/{subnet.prefixlen}"))
+        if asked:
+            raise FailedPreconditionError(
+                f"address {asked[0]} is not in network {network.name} ({', '.join(network.subnets)})"
+            )
+        return chosen
+
+    def _refuse_taken(self, network: Network, subnet: Any, address: Any, gateway: str) -> None:
+        owner = self._database.one(
+            "SELECT container FROM addresses WHERE network = ? AND address = ?", (network.name, str(address))
+        )
+        if owner is not None:
+            raise AlreadyExistsError(
+                f"address {address} in network {network.name} is taken by container {owner[0][:12]}"
+            )
+        if str(address) == gateway or address in (subnet.network_address, subnet.broadcast_address):
+            raise AlreadyExistsError(f"address {address} in network {network.name} is not for containers")
+
+    def _next(self, network: Network, index: int, gateway: str) -> Any:
+        subnet = network.subnets[index]
+        within = network.ranges[index] if index < len(network.ranges) else subnet
+        taken = {
+            row[0]
+            for row in self._database.rows("SELECT address FROM addresses WHERE network = ?", (network.name,))
+        }
+        last = self._database.one(
+            "SELECT address FROM last_addresses WHERE network = ? AND subnet = ?", (network.name, subnet)
+        )
+        found = next_free(subnet, within, taken | {gateway}, last[0] if last else "")
+        if found is None:
+            raise FailedPreconditionError(
+                f"network {network.name} has no free address left in {within} ({len(taken)} are taken); "
+                "remove containers or make a larger network"
+            )
+        self._database.execute(
+            "INSERT OR REPLACE INTO last_addresses VALUES (?, ?, ?)", (network.name, subnet, str(found))
+        )
+        return found
+
+    def endpoint(self, network: str, namespace: str, container: str) -> Endpoint | None:
+        """One container's end in one network, or None."""
+        found = self.endpoints(network=network, namespace=namespace, container=container)
+        return found[0] if found else None
+
+    def endpoints(
+        self, *, network: str | None = None, namespace: str | None = None, container: str | None = None
+    ) -> tuple[Endpoint, ...]:
+        """Those that match, each container's in the order of its interfaces."""
+        rows = self._database.rows(
+            """SELECT e.*, (SELECT json_group_array(a.address || '/' || a.prefix) FROM addresses a
+                 WHERE a.network = e.network AND a.namespace = e.namespace AND a.container = e.container)
+               FROM endpoints e WHERE (?1 IS NULL OR network = ?1) AND (?2 IS NULL OR namespace = ?2)
+               AND (?3 IS NULL OR container = ?3) ORDER BY namespace, container, number""",
+            (network, namespace, container),
+        )
+        return tuple(map(_endpoint, rows))
+
+    def removing(self, endpoint: Endpoint) -> None:
+        """From now on it is to go; its addresses stay taken until `forget`."""
+        self._database.execute(
+            "UPDATE endpoints SET removing = 1 WHERE network = ? AND namespace = ? AND container = ?",
+            endpoint.key,
+        )
+
+    def forget(self, endpoint: Endpoint) -> None:
+        """Its interface is gone: free what it held. Again is no error."""
+        self._database.execute(
+            "DELETE FROM endpoints WHERE network = ? AND namespace = ? AND container = ?", endpoint.key
+        )
+
+    # Ports
+
+    def publish(self, port: Port) -> None:
+        """Record a port; one that this container has already is no error.
+
+        Raises:
+            AlreadyExistsError: it is another one's, on that address or on all.
+        """
+        with self._database.transaction():
+            for other in self.ports():
+                if (other.protocol, other.host_port) != (port.protocol, port.host_port):
+                    continue
+                if other == port:
+                    return
+                if not other.host or not port.host or other.host == port.host:
+                    raise AlreadyExistsError(
+                        f"port {port.host_port}/{port.protocol} of the host is published by container "
+                        f"{other.container[:12]} already; choose another one"
+                    )
+            self._database.execute(
+                "INSERT INTO ports VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    port.protocol,
+                    port.host,
+                    port.host_port,
+                    port.namespace,
+                    port.container,
+                    port.container_port,
+                ),
+            )
+
+    def ports(self, *, namespace: str | None = None, container: str | None = None) -> tuple[Port, ...]:
+        """Those of one container, or all."""
+        rows = self._database.rows(
+            """SELECT * FROM ports WHERE (?1 IS NULL OR namespace = ?1) AND (?2 IS NULL OR container = ?2)
+               ORDER BY container_port, protocol, host, host_port""",
+            (namespace, container),
+        )
+        return tuple(Port(*row) for row in rows)
+
+    def unpublish(self, namespace: str, container: str) -> None:
+        """Free all ports of a container."""
+        self._database.execute(
+            "DELETE FROM ports WHERE namespace = ? AND container = ?", (namespace, container)
+        )
+
+
+def _network(row: tuple[Any, ...]) -> Network:
+    name, kind, interface, spec, labels, created_at = row
+    said = json.loads(spec)
+    return Network(
+        name, kind, interface, tuple(said["subnets"]), tuple(said["gateways"]), tuple(said["ranges"]),
+        mtu=said["mtu"], internal=said["internal"], options=said["options"], labels=json.loads(labels),
+        created_at=created_at,
+    )  # fmt: skip
+
+
+def _endpoint(row: tuple[Any, ...]) -> Endpoint:
+    network, namespace, container, number, mac, name, aliases, rate, removing, addresses = row
+    found = sorted(json.loads(addresses), key=lambda text: (":" in text, text))
+    return Endpoint(
+        network, namespace, container, number, tuple(found), mac, name, tuple(json.loads(aliases)), rate,
+        bool(removing),
+    )  # fmt: skip
