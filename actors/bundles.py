@@ -2,46 +2,170 @@
 
 States: none. Reading an image's configuration, looking users up and writing a specification take memory
 that a container's own process, of which there may be a thousand, would then keep; here it is used again.
-Restarted by the supervisor, always; making a bundle twice does no harm, so callers ask again.
+Restarted by the supervisor, always; making a bundle twice does no harm, so callers ask again. What a dry
+run has left mounted when this actor died is removed by the next start.
 """
 
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from actors import failpoints
 from actors import messages as m
 from actors.actor import Actor
 from actors.call import LATER, Call, Later
+from actors.linux.openat2 import open_in_root
 from actors.runtime import bundle as files
+from actors.runtime import composing, raw_bundle, rootfs_check
+from actors.runtime.default_spec import mount_destinations
 from actors.runtime.errors import ContainerError
+from actors.runtime.wishes import MountWish, Wishes, wishes
 from storage.names import check_identifier
+from storage.snapshotters.trees import copy_tree
 from transport.errors import RemoteError
+
+Record = m.BundlesMake | m.BundlesSpec
 
 
 class BundlesActor(Actor):
-    """One operation; each is worked on in a thread of its own."""
+    """Each operation is worked on in a thread of its own."""
 
     kind = "bundles"
 
+    def started(self) -> None:
+        """Remove what dry runs have left."""
+        for left in self._dry().glob("*/*"):
+            self.work(partial(self._remove_dry, left.parent.name, left), self._cleared)
+
+    def _dry(self) -> Path:
+        return self.settings.state / "dry"
+
+    def _cleared(self, result: Any) -> None:
+        if isinstance(result, Exception):
+            self.log.warning("clearing up after a dry run: %s", result)
+
     def bundles_make(self, body: m.BundlesMake, call: Call) -> Later:
         """Make a bundle."""
+        return self._worked(body, call, self._make)
+
+    def bundles_spec(self, body: m.BundlesSpec, call: Call) -> Later:
+        """Only show what would be in it."""
+        return self._worked(body, call, self._show)
+
+    def _worked(self, body: Record, call: Call, work: Callable[[Any], dict[str, Any]]) -> Later:
         check_identifier("namespace", body.namespace)
         check_identifier("container id", body.id)
-        self.work(lambda: self._make(body), lambda result: call.settle(_as_answer(result)))
+        self.work(lambda: work(body), lambda result: call.settle(_as_answer(result)))
         return LATER
 
+    # In a worker thread
+
     def _make(self, body: m.BundlesMake) -> dict[str, Any]:
-        """In a worker thread. The network namespace is made while we read the image."""
-        wish = body.options.get("network", {})
-        network = self.begin(m.NetworkAttach(body.namespace, body.id, body.name, wish))
-        image = files.find_image(self.settings.content, body.image_digest, body.options.get("platform", ""))
-        snapshot = self.call(m.SnapshotsPrepare(body.namespace, body.id, image.chain_id))
+        """The network namespace is made while we read the image."""
+        wish = wishes(body.options)
         directory = self.settings.bundle(body.namespace, body.id)
+        if wish.bundle:
+            return self._make_raw(body, wish, directory)
+        network = self.begin(m.NetworkAttach(body.namespace, body.id, body.name, wish.network))
+        image = self._image(body, wish)
+        self._mount_root(body, image, directory, body.id)
+        sources = self._volumes(body, composing.all_mounts(wish, image.config), directory)
+        spec = composing.compose(directory, body, wish, image, network(), sources)
+        files.write_health(directory, composing.health_of(wish, image.config))
+        files.write_spec(directory, spec)
+        failpoints.hit("bundles", "spec", "after")
+        return {"stop_signal": wish.stop_signal or image.stop_signal}
+
+    def _image(self, body: Record, wish: Wishes) -> files.Image:
+        return files.find_image(self.settings.content, body.image_digest, wish.platform)
+
+    def _mount_root(self, body: Record, image: files.Image, directory: Path, key: str) -> None:
+        snapshot = self.call(m.SnapshotsPrepare(body.namespace, key, image.chain_id))
         failpoints.hit("bundles", "mount", "before")
         files.mount_rootfs(directory, snapshot["mounts"])
         failpoints.hit("bundles", "mount", "after")
-        files.write_spec(directory, body, image, network())
-        failpoints.hit("bundles", "spec", "after")
-        return {"stop_signal": image.stop_signal}
+
+    def _make_raw(self, body: Record, wish: Wishes, directory: Path) -> dict[str, Any]:
+        spec, root = raw_bundle.load(wish.bundle, files.cgroups_path(body.namespace, body.id))
+        files.mount_rootfs(directory, [{"type": "bind", "source": str(root), "options": ["rbind"]}])
+        rootfs_check.check(directory / files.ROOTFS, mount_destinations(spec))
+        files.write_health(directory, composing.health_of(wish, {}))
+        files.write_spec(directory, spec)
+        return {"stop_signal": wish.stop_signal}
+
+    def _volumes(self, body: m.BundlesMake, mounts: list[MountWish], directory: Path) -> dict[str, str]:
+        """The host's paths of the volumes, by target; those that are new are filled from the image."""
+        return {one.target: self._volume(body, one, directory) for one in mounts if one.type == "volume"}
+
+    def _volume(self, body: m.BundlesMake, wish: MountWish, directory: Path) -> str:
+        owner = "" if wish.source else body.id
+        name = wish.source or own_volume(body.id, wish.target)
+        found = self.call(m.VolumesCreate(body.namespace, name, owner=owner, container=body.id))
+        if not found["settled"]:
+            if not wish.nocopy:
+                _fill(directory / files.ROOTFS, wish.target, Path(found["seed"]))
+            self.call(m.VolumesSettle(body.namespace, name, body.id))
+        return str(found["path"])
+
+    def _show(self, body: m.BundlesSpec) -> dict[str, Any]:
+        wish = wishes(body.options)
+        directory = self._dry() / body.namespace / body.id
+        if wish.bundle:
+            return {"spec": raw_bundle.load(wish.bundle, files.cgroups_path(body.namespace, body.id))[0]}
+        network = {"path": str(self.settings.state / "netns" / f"{body.namespace}+{body.id}")}
+        image = self._image(body, wish)
+        try:
+            self._mount_root(body, image, directory, _dry_key(directory))
+            sources = {
+                one.target: str(self._place_of(body, one))
+                for one in composing.all_mounts(wish, image.config)
+                if one.type == "volume"
+            }
+            return {"spec": composing.compose(directory, body, wish, image, network, sources)}
+        finally:
+            self._remove_dry(body.namespace, directory)
+
+    def _place_of(self, body: Record, wish: MountWish) -> Path:
+        name = wish.source or own_volume(body.id, wish.target)
+        check_identifier("volume name", name)
+        return self.settings.root / "volumes" / body.namespace / name / "data"
+
+    def _remove_dry(self, namespace: str, directory: Path) -> None:
+        files.unmount_rootfs(directory)
+        self.call(m.SnapshotsRemove(namespace, _dry_key(directory)))
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _dry_key(directory: Path) -> str:
+    return f"dry-{directory.name}"[:76]
+
+
+def own_volume(container: str, target: str) -> str:
+    """The name of the volume that a container has for itself at `target`: the same at each start."""
+    return f"{container[:32]}-{hashlib.sha256(os.path.normpath(target).encode()).hexdigest()[:16]}"
+
+
+def _fill(rootfs: Path, target: str, seed: Path) -> None:
+    """Copy what the image has at `target`, if that is a directory, without being led out of the root."""
+    if seed.is_dir():
+        shutil.rmtree(seed)  # of an attempt that was cut off
+    root = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        source = open_in_root(root, target, os.O_RDONLY | os.O_DIRECTORY)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    finally:
+        os.close(root)
+    try:
+        seed.mkdir(mode=0o755)
+        # By its real path, which nobody changes: nothing runs in this root yet.
+        copy_tree(Path(os.readlink(f"/proc/self/fd/{source}")), seed)  # noqa: PTH115
+    finally:
+        os.close(source)
 
 
 def _as_answer(result: Any) -> Any:

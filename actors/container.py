@@ -239,7 +239,7 @@ class ContainerActor(Actor):
 
     def _clean_up_run(self) -> None:
         """In a worker thread: what the run held, except its snapshot and its output."""
-        if self.state.phase == "exited":
+        if self.state.phase == "exited" and not files.has_hooks(self.bundle):
             self.launcher.forget()
         else:  # what a failed or cut off start has left, the runtime knows best
             self.launcher.delete()
@@ -264,6 +264,7 @@ class ContainerActor(Actor):
             self._clean_up_run()
         failpoints.hit("container", "remove", "cleaned")
         self.call(m.SnapshotsRemove(self.namespace, self.id))
+        self.call(m.VolumesForget(self.namespace, self.id))
         failpoints.hit("container", "remove", "snapshot")
         topic, at = "/containers/delete", time.time_ns()
         event = {"container_id": self.id, "id": self.id}

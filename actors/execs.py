@@ -18,6 +18,7 @@ from actors.messages import TasksExec
 from actors.runtime import bundle as files
 from actors.runtime.errors import ContainerError, RuntimeCommandError
 from actors.runtime.launch import Running
+from actors.runtime.wishes import Wishes
 from transport.errors import RemoteError
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class Execs:
         if body.exec_id in self._known:
             call.settle(self._started_answer(body.exec_id))
             return
-        wish = files.Wishes(args=tuple(body.args), env=tuple(body.env), cwd=body.cwd, user=body.user)
+        wish = Wishes(args=tuple(body.args), env=tuple(body.env), cwd=body.cwd, user=body.user)
         self._known[body.exec_id] = Exec()
         self._actor.save()
         self._actor.processes.run_runtime(
@@ -136,7 +137,7 @@ class Execs:
         one = self._known[name]
         return self._error(one) if one.error else {"pid": one.pid}
 
-    def _launch(self, name: str, wish: files.Wishes) -> Running:
+    def _launch(self, name: str, wish: Wishes) -> Running:
         """In a worker thread."""
         actor, directory = self._actor, self._directory(name)
         output = actor.streams.open(name)

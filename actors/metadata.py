@@ -14,8 +14,11 @@ import msgspec
 from actors import messages as m
 from actors.actor import Actor
 from actors.call import LATER, Call, Later
+from actors.runtime import mount_plan
+from actors.runtime.errors import InvalidSpecError
+from actors.runtime.wishes import Wishes, wishes
 from storage.descriptor import Descriptor
-from storage.errors import FailedPreconditionError, NotFoundError
+from storage.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from storage.metadata import Container, Image, Metadata, NewContainer, Task
 from storage.reference import Reference
 
@@ -68,13 +71,13 @@ class MetadataActor(Actor):
 
     def containers_create(self, body: m.ContainersCreate, call: Call) -> Later:
         """Record it, then have its actor started; answered when that is ready."""
-        image = self._store.images.get(body.namespace, str(Reference.parse(body.image)))
+        name, digest = ("", "") if _checked(body.options).bundle else self._image_of(body)
         container_id = body.id or secrets.token_hex(32)
         new = NewContainer(
             id=container_id,
             name=body.name,
-            image=image.name,
-            image_digest=str(image.target["digest"]),
+            image=name,
+            image_digest=digest,
             runtime=body.runtime or self.settings.runtime_name,
             snapshotter="overlayfs",
             snapshot_key=container_id,
@@ -91,6 +94,10 @@ class MetadataActor(Actor):
         start = m.ChildrenStart("container", actor, {"namespace": body.namespace, "id": container.id})
         self.ask(start, lambda result: call.settle(result if isinstance(result, Exception) else answer))
         return LATER
+
+    def _image_of(self, body: m.ContainersCreate) -> tuple[str, str]:
+        image = self._store.images.get(body.namespace, str(Reference.parse(body.image)))
+        return image.name, str(image.target["digest"])
 
     def containers_get(self, body: m.ContainersGet, _: Call) -> dict[str, Any]:
         """One container and its task."""
@@ -134,6 +141,16 @@ class MetadataActor(Actor):
     def _announced(self, result: Any) -> None:
         if isinstance(result, Exception):
             self.log.warning("an event was not announced: %s", result)
+
+
+def _checked(options: dict[str, Any]) -> Wishes:
+    """What can be seen to make no sense is refused before it is recorded."""
+    try:
+        wish = wishes(options)
+        mount_plan.check_mounts(wish.mounts)
+    except InvalidSpecError as error:
+        raise InvalidArgumentError(str(error)) from error
+    return wish
 
 
 def _joined(container: Container, task: Task | None) -> dict[str, Any]:

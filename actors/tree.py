@@ -9,6 +9,7 @@
        +- content                 blobs
        +- snapshots               layers and container roots
        +- network                 network namespaces
+       +- volumes                 directories that outlive containers
        +- bundles                 what a runtime is given: mounts and config.json
        +- metrics                 HTTP /metrics
        +- containers, dynamic     container/<namespace>/<id>, lives on when the daemon stops
@@ -36,6 +37,7 @@ from actors.router import run as run_router
 from actors.snapshots import SnapshotsActor
 from actors.supervision.spec import ChildSpec, SupervisorFlags
 from actors.supervisor import SupervisorActor
+from actors.volumes import VolumesActor
 from actors.zygote.birth import Program
 
 CONTAINERS: Final = "containers"
@@ -65,6 +67,7 @@ TREE: Final = ChildSpec(
         _worker("content"),
         _worker("snapshots"),
         _worker("network"),
+        _worker("volumes"),
         _worker("bundles"),
         _worker("metrics"),
         ChildSpec(
@@ -96,6 +99,7 @@ PROGRAMS: Final[Mapping[str, Program]] = {
     "snapshots": program(SnapshotsActor),
     "events": program(EventsActor),
     "network": program(NetworkActor),
+    "volumes": program(VolumesActor),
     "bundles": program(BundlesActor),
     "metrics": program(MetricsActor),
     "puller": program(PullerActor),

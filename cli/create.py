@@ -21,7 +21,7 @@ COMMAND = Command(
     "create",
     "Create a container without starting it",
     run,
-    arguments=("IMAGE", "[COMMAND...]"),
+    arguments=("[IMAGE]", "[COMMAND...]"),
     options=OPTIONS,
     literal=True,
 )

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 
 from cli import networking
+from cli.limits import LIMITS, limits
+from cli.mounting import MOUNTS, mounts
 from cli.options import Given, Option, UsageError
+from cli.privileges import PRIVILEGES, privileges
 from cli.session import RefusedError
+from cli.supervising import SUPERVISION, supervision
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +18,7 @@ if TYPE_CHECKING:
 
     from cli.session import Session
 
+_MEANT = ("no_new_privileges", "oom_score_adj", "stop_timeout")  # said only when given: then 0 counts too
 ATTEMPTS = 5  # times that whoever creates it may die meanwhile
 ENVIRONMENT = Option("-e --env", "set a variable; without =V, to its value here", value="K[=V]", many=True)
 WORKDIR = Option("-w --workdir", "working directory in the container", value="DIR")
@@ -29,7 +34,12 @@ OPTIONS = (
     Option("--entrypoint", "program to run instead of the image's", value="PROGRAM"),
     Option("-l --label", "label of the container", value="K=V", many=True),
     Option("--read-only", "the container cannot write to its root"),
+    Option("--bundle", "run this OCI bundle as it is, instead of an image", value="DIR"),
     Option("--runtime", "OCI runtime: runc or crun", value="NAME"),
+    *LIMITS,
+    *MOUNTS,
+    *PRIVILEGES,
+    *SUPERVISION,
     Option("--platform", "of an image for several, for example linux/arm64", value="OS/ARCH"),
     Option(
         "--pull",
@@ -41,6 +51,14 @@ OPTIONS = (
 )
 
 
+def digest_of(session: Session, given: Given, image: str) -> tuple[str, str]:
+    """The whole name and the digest of an image, fetched first where that is wanted. Raises RefusedError."""
+    if given.text("pull") == "always" or not (_has_image(session, image) or given.text("pull") == "never"):
+        _pull(session, given, image)
+    found = session.ask("metadata", "images.get", {"namespace": session.namespace, "name": image})
+    return str(found["name"]), str(found["target"]["digest"])
+
+
 def request_body(session: Session, given: Given, wanted: str) -> dict[str, Any]:
     """The body of `containers.create`. Raises UsageError, OSError.
 
@@ -48,7 +66,7 @@ def request_body(session: Session, given: Given, wanted: str) -> dict[str, Any]:
     """
     return {
         "namespace": session.namespace,
-        "image": given.arguments[0],
+        "image": "" if given.text("bundle") else given.arguments[0],
         "id": os.urandom(32).hex(),
         "name": given.text("name"),
         "options": {**options(given), **network(session, given)},
@@ -62,15 +80,20 @@ def request_body(session: Session, given: Given, wanted: str) -> dict[str, Any]:
 def options(given: Given) -> dict[str, Any]:
     """How it is to be run; what was not said is left out. Raises UsageError, OSError."""
     found: dict[str, Any] = {
-        "args": given.arguments[1:],
+        "args": [] if given.text("bundle") else given.arguments[1:],
         "env": environment(given),
         "cwd": given.text("workdir"),
         "user": given.text("user"),
         "hostname": given.text("hostname"),
         "readonly": given.flag("read-only"),
         "platform": given.text("platform"),
+        "bundle": bundle(given),
+        **limits(given),
+        **mounts(given),
+        **privileges(given),
+        **supervision(given),
     }
-    found = {key: value for key, value in found.items() if value}
+    found = {key: value for key, value in found.items() if value or key in _MEANT}
     if given.flag("entrypoint"):  # an empty one means: none
         found["entrypoint"] = [given.text("entrypoint")] if given.text("entrypoint") else []
     return found
@@ -80,6 +103,17 @@ def network(session: Session, given: Given) -> dict[str, Any]:
     """How it is to be connected, if anything was said. Raises UsageError, RefusedError."""
     found = networking.wish(session, given)
     return {"network": found} if found else {}
+
+
+def bundle(given: Given) -> str:
+    """The directory of a raw OCI bundle, which leaves nothing to be asked for besides. Raises UsageError."""
+    if not given.text("bundle"):
+        if not given.arguments:
+            raise UsageError("an image is wanted, or --bundle DIR")
+        return ""
+    if given.arguments:
+        raise UsageError("with --bundle, what to run stands in its config.json: give no image and no command")
+    return os.path.abspath(given.text("bundle"))  # noqa: PTH100  # pathlib is 4 ms
 
 
 def environment(given: Given) -> list[str]:

@@ -31,6 +31,7 @@ RUN_REFUSED = 125
 COMMANDS = {
     "run": "create a container and run it",
     "create": "create a container without starting it",
+    "spec": "print the runtime's specification of what would be run",
     "start": "start containers",
     "stop": "stop containers",
     "kill": "send a signal to containers",
@@ -40,6 +41,7 @@ COMMANDS = {
     "logs": "print what a container has written",
     "ps": "list containers",
     "inspect": "show everything about a container or an image",
+    "volume": "make, list and remove named volumes",
     "pull": "fetch an image from a registry",
     "push": "send an image to a registry",
     "copy": "copy an image from one registry to another",

@@ -8,6 +8,7 @@ from cli.following import Output, follow_container, own_exit_code, write_through
 from cli.forwarding import DetachedError, Forwarding
 from cli.options import Command, Given, Option
 from cli.session import RefusedError
+from cli.spec import print_spec
 from cli.start import start_once
 
 TYPE_CHECKING = False
@@ -21,6 +22,8 @@ INTERRUPTED = 128
 
 def run(session: Session, given: Given) -> int:
     """The exit code is the container's; that of a container left behind says which signal made us leave."""
+    if given.flag("dry-run"):
+        return print_spec(session, given)
     return _detached(session, given) if given.flag("detach") else _foreground(session, given)
 
 
@@ -68,7 +71,11 @@ COMMAND = Command(
     "run",
     "Create a container and run it",
     run,
-    arguments=("IMAGE", "[COMMAND...]"),
-    options=(Option("-d --detach", "print the id, and leave it running"), *OPTIONS),
+    arguments=("[IMAGE]", "[COMMAND...]"),
+    options=(
+        Option("-d --detach", "print the id, and leave it running"),
+        Option("--dry-run", "check everything, print what would be run, run nothing"),
+        *OPTIONS,
+    ),
     literal=True,
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from cli.options import GLOBAL, Command, Group, Option
 
+WIDEST = 30  # characters for an option and its value, before the text
+
 
 def command_help(command: Command) -> str:
     """What `actr COMMAND --help` prints."""
@@ -36,8 +38,15 @@ def main_help(commands: dict[str, str]) -> str:
 
 def _listed(options: tuple[Option, ...]) -> list[str]:
     shown = [(_spelled(option), option.help) for option in options]
-    width = max(len(spelled) for spelled, _ in shown)
-    return [f"  {spelled:<{width}}  {text}" for spelled, text in shown]
+    width = min(WIDEST, max(len(spelled) for spelled, _ in shown))
+    return [line for spelled, text in shown for line in _entry(spelled, text, width)]
+
+
+def _entry(spelled: str, text: str, width: int) -> list[str]:
+    """An option on a line, or on two if it leaves no room for its text."""
+    if len(spelled) <= width:
+        return [f"  {spelled:<{width}}  {text}"]
+    return [f"  {spelled}", f"  {'':<{width}}  {text}"]
 
 
 def _spelled(option: Option) -> str:

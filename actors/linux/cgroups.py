@@ -103,6 +103,18 @@ def _read(path: Path) -> str:
         return file.read(_MOST_BYTES)
 
 
+def has_file(layout: Layout, controller: str, name: str) -> bool:
+    """Whether cgroups of this controller have a file of that name; the topmost one often has not."""
+    if layout.kind is Kind.V2 and controller == "blkio":
+        controller = "io"
+    top = layout.controllers.get(controller)
+    if top is None:
+        return False
+    return (top / name).exists() or any(
+        (Path(entry.path) / name).exists() for entry in os.scandir(top) if entry.is_dir(follow_symlinks=False)
+    )
+
+
 def directories(layout: Layout, cgroups_path: str) -> list[Path]:
     """Where a container's cgroup is, or would be, in each hierarchy.
 

@@ -23,3 +23,4 @@ from actors.messages.snapshots import *  # noqa: F403
 from actors.messages.tasks import *  # noqa: F403
 from actors.messages.transfers import *  # noqa: F403
 from actors.messages.tree import *  # noqa: F403
+from actors.messages.volumes import *  # noqa: F403

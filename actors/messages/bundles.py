@@ -19,3 +19,19 @@ class BundlesMake:
     image_digest: str
     options: Json
     name: str = ""
+
+
+@operation("bundles.spec", "bundles", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class BundlesSpec:
+    """What would be run: nothing is made that stays. Answer: `spec`, the runtime's specification.
+
+    Everything that a start checks is checked. Volumes that are not there are not made, and shown by where
+    they would be.
+    """
+
+    namespace: str
+    id: str
+    image: str
+    image_digest: str
+    options: Json

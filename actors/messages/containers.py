@@ -11,7 +11,7 @@ class ContainersCreate:
     """Record a container and start its actor. Answer: `id`, `name`, `actor`.
 
     Attributes:
-        options: how to run it; see `actors.runtime.bundle.Wishes`.
+        options: how to run it; see `actors.runtime.wishes.Wishes`.
         wanted: `running` to start it at once, or `stopped`.
         auto_remove: remove it when it has exited.
     """

@@ -5,19 +5,17 @@ written whole. The layout of a bundle directory is the constants below.
 """
 
 import json
-import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from actors.linux import mounts
-from actors.messages import BundlesMake
-from actors.runtime import name_files, rootfs_check, seccomp, users
-from actors.runtime.default_spec import CAPABILITIES, RunOptions, build_spec, mount_destinations
-from actors.runtime.errors import InvalidSpecError
+from actors.runtime import users
+from actors.runtime.annotations import image_annotations
+from actors.runtime.wishes import HealthWish, Wishes
 from storage.content import ContentStore
 from storage.descriptor import Descriptor
 from storage.digest import Digest
@@ -35,42 +33,18 @@ PIPES = "pipes"
 PID_FILE = "pid"
 RUNTIME_LOG = "runtime.log"
 EXECS = "execs"
+HEALTH = "health.json"
 MAX_CONFIG = 8 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
-    """What the caller of `containers.create` may put into `options`. Empty means: as the image says."""
-
-    args: tuple[str, ...] = ()
-    entrypoint: tuple[str, ...] | None = None
-    env: tuple[str, ...] = ()
-    cwd: str = ""
-    user: str = ""
-    hostname: str = ""
-    readonly: bool = False
-    platform: str = ""
-    network: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class Image:
-    """What of an image concerns a container: where its layers end, and its configuration."""
+    """What of an image concerns a container: where its layers end, its configuration, what it is labelled."""
 
     chain_id: str
     config: Mapping[str, Any]
     stop_signal: str
-
-
-def wishes(options: Mapping[str, Any]) -> Wishes:
-    """Read the options of a record. Raises InvalidSpecError for an unknown or malformed one."""
-    unknown = set(options) - set(Wishes.__dataclass_fields__)
-    if unknown:
-        raise InvalidSpecError(f"unknown option {', '.join(sorted(unknown))}")
-    try:
-        return msgspec.convert(options, Wishes)
-    except msgspec.ValidationError as error:
-        raise InvalidSpecError(f"option: {error}") from error
+    annotations: Mapping[str, str]
 
 
 def find_image(content: Path, digest: str, wanted: str) -> Image:
@@ -92,10 +66,12 @@ def find_image(content: Path, digest: str, wanted: str) -> Image:
     raw = store.read(manifest.config.digest, MAX_CONFIG)
     config = parse_config(raw, manifest.config.media_type)
     chain = chain_ids(config.diff_ids)
+    document = json.loads(raw)
     return Image(
         chain_id=str(chain[-1]) if chain else "",
-        config=json.loads(raw).get("config") or {},
+        config=document.get("config") or {},
         stop_signal=config.stop_signal,
+        annotations=image_annotations(document),
     )
 
 
@@ -121,63 +97,76 @@ def unmount_rootfs(bundle: Path) -> None:
     mounts.umount_below(str(bundle / ROOTFS))
 
 
-def write_spec(bundle: Path, record: BundlesMake, image: Image, network: Mapping[str, Any]) -> None:
-    """Check the root, look the user up, write config.json. `network` is what `network.attach` answered.
-
-    Raises:
-        ContainerError: the root would lead the runtime astray, or options or image make no sense.
-    """
-    wish = wishes(record.options)
-    identity = _identity(bundle, wish.user or str(image.config.get("User") or ""))
-    options = RunOptions(
-        container_id=record.id[:12],
-        namespace=record.namespace,
-        image=record.image,
-        args=wish.args,
-        entrypoint=wish.entrypoint,
-        env=wish.env,
-        cwd=wish.cwd,
-        hostname=wish.hostname,
-        readonly=wish.readonly,
-        network_path=network["path"],
-        host_network=not network["path"],
-        mounts=tuple(name_files.write(bundle, network, wish.hostname or record.id[:12])),
-        seccomp=_filter(),
-    )
-    spec = build_spec(image.config, options, identity)
-    spec["linux"]["cgroupsPath"] = cgroups_path(record.namespace, record.id)
-    rootfs_check.check(bundle / ROOTFS, mount_destinations(spec))
-    _write(bundle / CONFIG, spec)
-
-
 def write_process(bundle: Path, directory: Path, wish: Wishes) -> Path:
     """The `process` object of an exec, from that of the container and what the caller wants otherwise."""
-    process: dict[str, Any] = json.loads((bundle / CONFIG).read_bytes())["process"]
+    process: dict[str, Any] = read_spec(bundle)["process"]
     process["args"] = list(wish.args)
     process["terminal"] = False
     process["cwd"] = wish.cwd or process["cwd"]
     process["env"] = [*process["env"], *wish.env]
     if wish.user:
-        identity = _identity(bundle, wish.user)
-        user = {"uid": identity.uid, "gid": identity.gid, "additionalGids": list(identity.additional_gids)}
-        process["user"] = user
+        found = identity(bundle, wish.user)
+        groups = list(found.additional_gids)
+        process["user"] = {"uid": found.uid, "gid": found.gid, "additionalGids": groups}
+    for name in ("oomScoreAdj", "consoleSize"):
+        process.pop(name, None)
     path = directory / "process.json"
     _write(path, process)
     return path
 
 
-def cgroups_path(namespace: str, container: str) -> str:
+def cgroups_path(namespace: str, container: str, parent: str = "") -> str:
     """Where a container's cgroup is in each hierarchy."""
-    return f"/actord/{namespace}/{container}"
+    return f"{parent.rstrip('/') or '/actord'}/{namespace}/{container}"
 
 
-def _identity(bundle: Path, user: str) -> users.Identity:
+def actual_cgroups_path(bundle: Path) -> str:
+    """Where the cgroup of the container of this bundle is: as its specification says, if there is one."""
+    try:
+        return str(read_spec(bundle)["linux"]["cgroupsPath"])
+    except FileNotFoundError:
+        return cgroups_path(bundle.parent.name, bundle.name)
+
+
+def has_hooks(bundle: Path) -> bool:
+    """Whether the caller wants programs run at points of the container's life."""
+    try:
+        return bool(read_spec(bundle).get("hooks"))
+    except FileNotFoundError:
+        return False
+
+
+def write_spec(bundle: Path, spec: Mapping[str, Any]) -> None:
+    """Write config.json."""
+    _write(bundle / CONFIG, spec)
+
+
+def read_spec(bundle: Path) -> dict[str, Any]:
+    """Read config.json. Raises FileNotFoundError."""
+    found: dict[str, Any] = json.loads((bundle / CONFIG).read_bytes())
+    return found
+
+
+def write_health(bundle: Path, wish: HealthWish | None) -> None:
+    """Keep how the container's health is looked at, where its actor finds it after a crash."""
+    path = bundle / HEALTH
+    if wish is None or not wish.test:
+        path.unlink(missing_ok=True)
+    else:
+        _write(path, asdict(wish))
+
+
+def read_health(bundle: Path) -> HealthWish | None:
+    """How its health is looked at; None for not at all."""
+    try:
+        return msgspec.json.decode((bundle / HEALTH).read_bytes(), type=HealthWish)
+    except FileNotFoundError:
+        return None
+
+
+def identity(bundle: Path, user: str) -> users.Identity:
+    """Look a user up in the container's own files. Raises InvalidSpecError."""
     return users.resolve(user, users.opener(bundle / ROOTFS))
-
-
-def _filter() -> Mapping[str, Any]:
-    major, minor = platform.release().split(".")[:2]
-    return seccomp.build(platform.machine(), CAPABILITIES, (int(major), int(minor)))
 
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:

@@ -4,33 +4,22 @@ Pure: the user has been looked up (users.py), paths are only written down. What 
 here, since it comes from strangers; what the caller says is checked only for what a runtime would misread.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from actors.runtime import devices, mount_plan, namespaces, resources
+from actors.runtime.capabilities import CAPABILITIES
+from actors.runtime.devices import Node
 from actors.runtime.errors import InvalidSpecError
 from actors.runtime.users import Identity
+from actors.runtime.wishes import Wishes
 
 ImageConfig = Mapping[str, Any]
 """The `config` object of an image configuration (image-spec config.md); empty when the image has none."""
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-# containerd's default set less MKNOD, NET_RAW and AUDIT_WRITE: device nodes are denied anyway, ping works
-# through the sysctl below, and the audit log belongs to the host.
-CAPABILITIES = (
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SETFCAP",
-    "CAP_SETGID",
-    "CAP_SETPCAP",
-    "CAP_SETUID",
-    "CAP_SYS_CHROOT",
-)
 MASKED_PATHS = (
     "/proc/acpi",
     "/proc/asound",
@@ -46,67 +35,56 @@ MASKED_PATHS = (
 )
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
-_PING_WITHOUT_CAPABILITY = {"net.ipv4.ping_group_range": "0 2147483647"}
-_OPEN_FILES = 1024
-_CPU_PERIOD = 100_000  # microseconds
 _HOSTNAME_BYTES = 64
 _MOST_STRINGS = 4096
 
-# Null, zero, full, random, urandom, tty, console, ptmx, and the pseudo terminals.
-_DEVICES: tuple[tuple[int, int | None], ...] = (
-    *((1, minor) for minor in (3, 5, 7, 8, 9)),
-    *((5, minor) for minor in (0, 1, 2)),
-    (136, None),
-)
+HOOKS = frozenset(["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"])
 
 
 @dataclass(frozen=True, slots=True)
-class RunOptions:
-    """What the caller of `run` decides. Empty and None mean: as the image says, else the default.
+class Place:
+    """Where a container runs: what was looked up or made before its specification is written.
 
     `network_path` is a namespace file; without it the container gets an empty namespace of its own, unless
-    `host_network`. `cpus` counts processors, `memory_bytes` and `pids_limit` are hard limits. `seccomp` is a
-    `linux.seccomp` object, None for no filter. `mounts` are OCI mount objects, placed after the defaults.
+    `host_network`. `seccomp` is a `linux.seccomp` object, None for no filter. `mounts` are OCI mount objects,
+    placed after the defaults. `annotations` are the image's.
     """
 
     container_id: str
     namespace: str
     image: str = ""
-    args: tuple[str, ...] = ()
-    entrypoint: tuple[str, ...] | None = None
-    env: tuple[str, ...] = ()
-    cwd: str = ""
-    hostname: str = ""
-    terminal: bool = False
-    readonly: bool = False
     rootfs: str = "rootfs"
-    cgroup_prefix: str = "actord"
+    cgroups_path: str = ""
     network_path: str = ""
     host_network: bool = False
     capabilities: tuple[str, ...] = CAPABILITIES
     seccomp: Mapping[str, Any] | None = None
-    memory_bytes: int | None = None
-    cpus: float | None = None
-    pids_limit: int | None = None
     mounts: tuple[Mapping[str, Any], ...] = ()
+    devices: tuple[Node, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
-def build_spec(config: ImageConfig, options: RunOptions, identity: Identity) -> dict[str, Any]:
+def build_spec(config: ImageConfig, wish: Wishes, place: Place, identity: Identity) -> dict[str, Any]:
     """The config.json of a container (runtime-spec 1.0.2).
 
     Raises:
-        InvalidSpecError: there is nothing to run, or the image's configuration is malformed.
+        InvalidSpecError: there is nothing to run, or what image or caller say is malformed.
     """
-    return {
+    spec = {
         "ociVersion": "1.0.2",
-        "process": _process(config, options, identity),
-        "root": {"path": options.rootfs, "readonly": options.readonly},
-        "hostname": (options.hostname or options.container_id)[:_HOSTNAME_BYTES],
-        "mounts": [*_default_mounts(), *(dict(mount) for mount in options.mounts)],
-        "annotations": dict(options.annotations),
-        "linux": _linux(options),
+        "process": _process(config, wish, place, identity),
+        "root": {"path": place.rootfs, "readonly": wish.readonly},
+        "mounts": mount_plan.planned(wish, [dict(mount) for mount in place.mounts]),
+        "annotations": {**place.annotations, **wish.annotations},
+        "linux": _linux(wish, place),
     }
+    if wish.uts != "host":
+        spec["hostname"] = (wish.hostname or place.container_id)[:_HOSTNAME_BYTES]
+    elif wish.hostname:
+        raise InvalidSpecError("a host name of its own cannot be had with the host's uts namespace")
+    if wish.hooks:
+        spec["hooks"] = _hooks(wish.hooks)
+    return spec
 
 
 def mount_destinations(spec: Mapping[str, Any]) -> list[str]:
@@ -114,22 +92,38 @@ def mount_destinations(spec: Mapping[str, Any]) -> list[str]:
     return [str(mount["destination"]) for mount in spec.get("mounts") or ()]
 
 
-def _process(config: ImageConfig, options: RunOptions, identity: Identity) -> dict[str, Any]:
-    capabilities = sorted(options.capabilities)
-    return {
-        "terminal": options.terminal,
+def _process(config: ImageConfig, wish: Wishes, place: Place, identity: Identity) -> dict[str, Any]:
+    words = arguments(config, wish, place.image)
+    process: dict[str, Any] = {
+        "terminal": wish.terminal,
         "user": {
             "uid": identity.uid,
             "gid": identity.gid,
             "additionalGids": list(identity.additional_gids),
         },
-        "args": arguments(config, options),
-        "env": environment(config, options, identity),
-        "cwd": _working_directory(config, options),
-        "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), capabilities),
-        "rlimits": [{"type": "RLIMIT_NOFILE", "hard": _OPEN_FILES, "soft": _OPEN_FILES}],
-        "noNewPrivileges": True,
+        "args": [mount_plan.INIT, "--", *words] if wish.init else words,
+        "env": environment(config, wish, identity),
+        "cwd": _working_directory(config, wish),
+        "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), sorted(place.capabilities)),
+        "rlimits": resources.rlimits(wish.ulimits),
+        "noNewPrivileges": wish.no_new_privileges and not wish.privileged,
     }
+    if wish.oom_score_adj is not None:
+        process["oomScoreAdj"] = wish.oom_score_adj
+    return process
+
+
+def _hooks(hooks: Mapping[str, Any]) -> dict[str, Any]:
+    """The caller's hooks; a runtime would pass over a stage that it does not know."""
+    unknown = sorted(set(hooks) - HOOKS)
+    if unknown:
+        raise InvalidSpecError(f"hook {unknown[0][:64]!r} is none of {', '.join(sorted(HOOKS))}")
+    for stage, entries in hooks.items():
+        for entry in entries:
+            path = entry.get("path")
+            if not isinstance(path, str) or not path.startswith("/"):
+                raise InvalidSpecError(f"hook {stage}: path {path!r} is not absolute")
+    return dict(hooks)
 
 
 def _strings(config: ImageConfig, key: str) -> list[str]:
@@ -142,7 +136,7 @@ def _strings(config: ImageConfig, key: str) -> list[str]:
     return found
 
 
-def arguments(config: ImageConfig, options: RunOptions) -> list[str]:
+def arguments(config: ImageConfig, wish: Wishes, image: str = "") -> list[str]:
     """What to execute: entrypoint and command.
 
     The caller's args take the place of the image's Cmd. The caller's entrypoint takes the place of the
@@ -151,93 +145,61 @@ def arguments(config: ImageConfig, options: RunOptions) -> list[str]:
     Raises:
         InvalidSpecError: both are empty.
     """
-    if options.entrypoint is not None:
-        found = [*options.entrypoint, *options.args]
+    if wish.entrypoint is not None:
+        found = [*wish.entrypoint, *wish.args]
     else:
-        found = [*_strings(config, "Entrypoint"), *(options.args or _strings(config, "Cmd"))]
+        found = [*_strings(config, "Entrypoint"), *(wish.args or _strings(config, "Cmd"))]
     if not found or not found[0]:
-        name = options.image or "the image"
+        name = image or "the image"
         raise InvalidSpecError(f"image {name} names no program to run: give one after the container's id")
     if any("\0" in word for word in found):
         raise InvalidSpecError("an argument holds a zero byte")
     return found
 
 
-def environment(config: ImageConfig, options: RunOptions, identity: Identity) -> list[str]:
+def environment(config: ImageConfig, wish: Wishes, identity: Identity) -> list[str]:
     """The image's variables, the caller's over them, and what programs expect where neither has set it.
 
     Raises:
         InvalidSpecError: an entry is not NAME=value.
     """
     found: dict[str, str] = {}
-    for entry in (*_strings(config, "Env"), *options.env):
+    for entry in (*_strings(config, "Env"), *wish.env):
         name, equals, value = entry.partition("=")
         if not name or not equals or "\0" in entry:
             raise InvalidSpecError(f"environment entry {entry[:64]!r} is not of the form NAME=value")
         found[name] = value
     found.setdefault("PATH", DEFAULT_PATH)
     found.setdefault("HOME", identity.home)
-    if options.terminal:
+    if wish.terminal:
         found.setdefault("TERM", "xterm")
     return [f"{name}={value}" for name, value in found.items()]
 
 
-def _working_directory(config: ImageConfig, options: RunOptions) -> str:
-    found = options.cwd or config.get("WorkingDir") or "/"
+def _working_directory(config: ImageConfig, wish: Wishes) -> str:
+    found = wish.cwd or config.get("WorkingDir") or "/"
     if not isinstance(found, str) or not found.startswith("/") or "\0" in found:
         raise InvalidSpecError(f"working directory {str(found)[:64]!r} is not an absolute path")
     return found
 
 
-def _mount(destination: str, fstype: str, source: str, options: str) -> dict[str, Any]:
-    return {"destination": destination, "type": fstype, "source": source, "options": options.split(",")}
-
-
-def _default_mounts() -> list[dict[str, Any]]:
-    return [
-        _mount("/proc", "proc", "proc", "nosuid,noexec,nodev"),
-        _mount("/dev", "tmpfs", "tmpfs", "nosuid,strictatime,mode=755,size=65536k"),
-        _mount("/dev/pts", "devpts", "devpts", "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5"),
-        _mount("/dev/shm", "tmpfs", "shm", "nosuid,noexec,nodev,mode=1777,size=65536k"),  # noqa: S108  (its place)
-        _mount("/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev"),
-        _mount("/sys", "sysfs", "sysfs", "nosuid,noexec,nodev,ro"),
-        _mount("/run", "tmpfs", "tmpfs", "nosuid,strictatime,mode=755,size=65536k"),
-    ]
-
-
-def _linux(options: RunOptions) -> dict[str, Any]:
+def _linux(wish: Wishes, place: Place) -> dict[str, Any]:
     linux: dict[str, Any] = {
-        "namespaces": list(_namespaces(options)),
-        "cgroupsPath": f"/{options.cgroup_prefix}/{options.namespace}/{options.container_id}",
-        "resources": _resources(options),
-        "maskedPaths": list(MASKED_PATHS),
-        "readonlyPaths": list(READONLY_PATHS),
+        "namespaces": list(namespaces.listed(wish, place.network_path, host_network=place.host_network)),
+        "cgroupsPath": place.cgroups_path or f"/actord/{place.namespace}/{place.container_id}",
+        "resources": {
+            "devices": devices.rules(place.devices, everything=wish.privileged),
+            **resources.resources(wish),
+        },
+        **namespaces.id_mappings(wish.userns),
     }
-    if not options.host_network:
-        linux["sysctl"] = dict(_PING_WITHOUT_CAPABILITY)
-    if options.seccomp is not None:
-        linux["seccomp"] = dict(options.seccomp)
+    if not wish.privileged:
+        linux |= {"maskedPaths": list(MASKED_PATHS), "readonlyPaths": list(READONLY_PATHS)}
+    if place.devices:
+        linux["devices"] = devices.nodes(place.devices)
+    sysctls = namespaces.sysctls(wish, host_network=place.host_network)
+    if sysctls:
+        linux["sysctl"] = sysctls
+    if place.seccomp is not None:
+        linux["seccomp"] = dict(place.seccomp)
     return linux
-
-
-def _namespaces(options: RunOptions) -> Iterable[dict[str, str]]:
-    yield from ({"type": name} for name in ("pid", "ipc", "uts", "mount"))
-    if options.network_path:
-        yield {"type": "network", "path": options.network_path}
-    elif not options.host_network:
-        yield {"type": "network"}
-
-
-def _resources(options: RunOptions) -> dict[str, Any]:
-    rules: list[dict[str, Any]] = [{"allow": False, "access": "rwm"}]
-    for major, minor in _DEVICES:
-        rule = {"allow": True, "type": "c", "major": major, "access": "rwm"}
-        rules.append(rule if minor is None else {**rule, "minor": minor})
-    resources: dict[str, Any] = {"devices": rules}
-    if options.memory_bytes is not None:
-        resources["memory"] = {"limit": options.memory_bytes}
-    if options.cpus is not None:
-        resources["cpu"] = {"period": _CPU_PERIOD, "quota": max(1000, round(options.cpus * _CPU_PERIOD))}
-    if options.pids_limit is not None:
-        resources["pids"] = {"limit": options.pids_limit}
-    return resources

@@ -121,7 +121,7 @@ class Launcher:
             shutil.rmtree(directory, ignore_errors=True)
 
     def _cgroups_path(self) -> str:
-        return files.cgroups_path(self._bundle.parent.name, self._bundle.name)
+        return files.actual_cgroups_path(self._bundle)
 
     def _fresh_log(self) -> Path:
         log = self._bundle / files.RUNTIME_LOG

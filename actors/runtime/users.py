@@ -9,7 +9,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +84,11 @@ def resolve(user: str, open_in_root: OpenInRoot) -> Identity:
         return Identity(account.uid, gid, (gid,), account.home)
     extra = [gid for gid in _supplementary(account, open_in_root) if gid != account.gid]
     return Identity(account.uid, account.gid, (account.gid, *dict.fromkeys(extra)), account.home)
+
+
+def group_ids(words: Iterable[str], open_in_root: OpenInRoot) -> tuple[int, ...]:
+    """The ids of further groups, by name or number. Raises InvalidSpecError."""
+    return tuple(_group_id(word, open_in_root) for word in words)
 
 
 def _shown(word: str) -> str:

@@ -16,10 +16,11 @@ from images import busybox_binary
 
 from actors.linux import cgroups, mounts, netns, pidfd, process, spawn
 from actors.runtime import default_spec, oci_runtime, rootfs_check, seccomp, users
-from actors.runtime.default_spec import RunOptions
+from actors.runtime.default_spec import Place
 from actors.runtime.errors import InvalidSpecError, RuntimeCommandError
 from actors.runtime.oci_runtime import OciRuntime
 from actors.runtime.users import Identity
+from actors.runtime.wishes import Wishes
 
 pytestmark = pytest.mark.root
 
@@ -39,6 +40,7 @@ PROGRAMS = [
     "pwd",
 ]
 KERNEL = tuple(int(part) for part in platform.release().split("-")[0].split(".")[:2])
+PLACE = ("capabilities", "seccomp", "mounts", "network_path")
 IMAGE = {"Env": ["FROM_IMAGE=1"], "Cmd": ["true"], "WorkingDir": "/srv/dir"}
 
 
@@ -87,8 +89,10 @@ class Host:
         self.ids.append(container_id)
         capabilities = options.setdefault("capabilities", default_spec.CAPABILITIES)
         options.setdefault("seccomp", seccomp.build(platform.machine(), capabilities, KERNEL))
-        settings = RunOptions(container_id, "tests", args=tuple(args), cgroup_prefix=self.prefix, **options)
-        spec = default_spec.build_spec(image, settings, identity or Identity(home="/root"))
+        settings = {name: options.pop(name) for name in PLACE if name in options}
+        place = Place(container_id, "tests", cgroups_path=f"/{self.prefix}/tests/{container_id}", **settings)
+        wish = Wishes(args=tuple(args), **options)
+        spec = default_spec.build_spec(image, wish, place, identity or Identity(home="/root"))
         rootfs_check.check(self.rootfs, default_spec.mount_destinations(spec))
         check_structure(spec)
         (self.bundle / "config.json").write_text(json.dumps(spec))
@@ -252,7 +256,7 @@ def test_who_where_and_with_what_environment(host):
 
 def test_limits_and_a_read_only_root(host):
     script = "cat /proc/self/limits; touch /x; touch /run/ok && echo writable"
-    output = host.shell(script, readonly=True, memory_bytes=32 << 20, pids_limit=50).output
+    output = host.shell(script, readonly=True, memory=32 << 20, pids_limit=50).output
     (line,) = (line for line in output.splitlines() if line.startswith("Max open files"))
     assert line.split()[3:5] == ["1024", "1024"]
     assert "Read-only file system" in output

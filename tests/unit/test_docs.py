@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from actors.messages import OPERATIONS
-from actors.runtime.bundle import Wishes
+from actors.runtime.wishes import Wishes
 from cli.main import COMMANDS
 from transport.envelope import TYPES, Envelope, parse
 from transport.errors import CODES, ProtocolError

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from actors.runtime import default_spec
 from actors.runtime.annotations import image_annotations
-from actors.runtime.default_spec import RunOptions, build_spec
+from actors.runtime.default_spec import Place, build_spec
 from actors.runtime.errors import InvalidSpecError
 from actors.runtime.users import Identity
+from actors.runtime.wishes import Wishes
 
 IMAGE = {
     "Entrypoint": ["/entry"],
@@ -21,8 +22,12 @@ IMAGE = {
 
 
 def spec(config=IMAGE, identity=None, **options):
-    settings = {"container_id": "c1", "namespace": "default", "image": "busybox:1", **options}
-    return build_spec(config, RunOptions(**settings), identity or Identity(home="/root"))
+    place = {"container_id": "c1", "namespace": "default", "image": "busybox:1"}
+    for name in ("container_id", "rootfs", "network_path", "host_network"):
+        if name in options:
+            place[name] = options.pop(name)
+    place["mounts"] = options.pop("oci_mounts", ())
+    return build_spec(config, Wishes(**options), Place(**place), identity or Identity(home="/root"))
 
 
 @pytest.mark.parametrize(
@@ -92,7 +97,7 @@ def test_the_safe_defaults():
     found = spec()
     process, linux = found["process"], found["linux"]
     assert process["noNewPrivileges"] is True
-    assert process["rlimits"] == [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}]
+    assert process["rlimits"] == [{"type": "RLIMIT_NOFILE", "soft": 1024, "hard": 1024}]
     capabilities = process["capabilities"]
     assert set(capabilities) == {"bounding", "effective", "permitted"}
     assert set(capabilities["bounding"]) == set(default_spec.CAPABILITIES)
@@ -123,7 +128,7 @@ def test_networks():
 
 
 def test_limits():
-    resources = spec(memory_bytes=1 << 26, cpus=1.5, pids_limit=100)["linux"]["resources"]
+    resources = spec(memory=1 << 26, cpus=1.5, pids_limit=100)["linux"]["resources"]
     assert resources["memory"] == {"limit": 1 << 26}
     assert resources["cpu"] == {"period": 100_000, "quota": 150_000}
     assert resources["pids"] == {"limit": 100}
@@ -132,7 +137,9 @@ def test_limits():
 
 def test_names_mounts_and_root():
     mount = {"destination": "/data", "type": "bind", "source": "/srv", "options": ["rbind"]}
-    found = spec(container_id="x" * 76, readonly=True, rootfs="/r", mounts=(mount,), annotations={"a": "b"})
+    found = spec(
+        container_id="x" * 76, readonly=True, rootfs="/r", oci_mounts=(mount,), annotations={"a": "b"}
+    )
     assert found["hostname"] == "x" * 64
     assert found["root"] == {"path": "/r", "readonly": True}
     assert found["mounts"][-1] == mount

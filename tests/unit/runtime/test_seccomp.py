@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from actors.runtime import seccomp
-from actors.runtime.default_spec import CAPABILITIES
+from actors.runtime.capabilities import CAPABILITIES
 from actors.runtime.errors import InvalidSpecError
 
 KERNEL = (6, 1)

@@ -1,0 +1,107 @@
+"""A bundle that the caller brings: config.json and root as they are, run as if actord had made them.
+
+What is changed: the root is bound where every container's is, and the cgroup is the container's. What a
+runtime of specification 1.0.2 would pass over in silence is refused by name.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from actors.runtime.default_spec import HOOKS
+from actors.runtime.errors import InvalidSpecError
+
+_MOST_BYTES = 4 << 20
+
+# Fields of the specification's later releases, or of other systems: by the place that they stand in.
+_KNOWN: dict[str, frozenset[str]] = {
+    "": frozenset(["ociVersion", "process", "root", "hostname", "mounts", "annotations", "linux", "hooks"]),
+    "process": frozenset(
+        [
+            "terminal",
+            "consoleSize",
+            "user",
+            "args",
+            "env",
+            "cwd",
+            "capabilities",
+            "rlimits",
+            "noNewPrivileges",
+            "oomScoreAdj",
+            "apparmorProfile",
+            "selinuxLabel",
+        ]
+    ),
+    "linux": frozenset(
+        [
+            "namespaces",
+            "uidMappings",
+            "gidMappings",
+            "devices",
+            "cgroupsPath",
+            "resources",
+            "rootfsPropagation",
+            "maskedPaths",
+            "readonlyPaths",
+            "seccomp",
+            "sysctl",
+            "mountLabel",
+            "intelRdt",
+            "personality",
+        ]
+    ),
+    "hooks": HOOKS,
+}
+
+
+def load(directory: str, cgroups_path: str) -> tuple[dict[str, Any], Path]:
+    """The specification of a caller's bundle, made ours, and the host's path of its root.
+
+    Raises:
+        InvalidSpecError: it is not there, not readable, or holds what no runtime here would enforce.
+    """
+    place = Path(directory)
+    if not place.is_absolute() or ".." in place.parts:
+        raise InvalidSpecError(f"bundle {directory[:256]!r} is not an absolute path free of ..")
+    spec = _read(place / "config.json")
+    _refuse_unknown(spec)
+    root = place / str((spec.get("root") or {}).get("path") or "")
+    if not root.is_dir():
+        raise InvalidSpecError(f"bundle {directory}: its root {root} is not a directory")
+    process = spec.get("process") or {}
+    if not process.get("args"):
+        raise InvalidSpecError(f"bundle {directory}: process.args names no program to run")
+    if process.get("terminal"):
+        raise InvalidSpecError(f"bundle {directory}: process.terminal is set, which a bundle cannot have yet")
+    spec["root"] = {**spec["root"], "path": "rootfs"}
+    spec["linux"] = {**(spec.get("linux") or {}), "cgroupsPath": cgroups_path}
+    return spec, root
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            found = json.loads(file.read(_MOST_BYTES))
+    except OSError as error:
+        raise InvalidSpecError(f"bundle: {path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidSpecError(f"bundle: {path} is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise InvalidSpecError(f"bundle: {path} is not an object")
+    return found
+
+
+def _refuse_unknown(spec: Mapping[str, Any]) -> None:
+    for place, known in _KNOWN.items():
+        part = spec.get(place) if place else spec
+        if part is None:
+            continue
+        if not isinstance(part, Mapping):
+            raise InvalidSpecError(f"bundle: {place} is not an object")
+        unknown = sorted(set(part) - known)
+        if unknown:
+            name = f"{place}.{unknown[0]}" if place else unknown[0]
+            raise InvalidSpecError(
+                f"bundle: {name[:128]} is not enforced by the runtimes of this host; remove it"
+            )

@@ -1,0 +1,159 @@
+"""What the caller of `containers.create` may put into `options`: typed, checked, and nothing else.
+
+Kept on record as it came; read again at each start. Empty means: as the image says, else the default.
+Sizes are bytes, times seconds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+
+from actors.runtime.errors import InvalidSpecError
+
+Sharing = Literal["", "host"]
+SMALLEST_MEMORY = 6 << 20  # bytes; with less, not even the runtime's own start fits in
+
+
+@dataclass(frozen=True, slots=True)
+class Ulimit:
+    """A resource limit: `name` as setrlimit(2) has it, less RLIMIT_, in any case; -1 for no limit."""
+
+    name: str
+    soft: int
+    hard: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceWish:
+    """A device node of the host; `target` empty for the same path, `access` of r, w and m."""
+
+    source: str
+    target: str = ""
+    access: str = "rwm"
+
+
+@dataclass(frozen=True, slots=True)
+class MountWish:
+    """Something to mount: a directory or file of the host, a named volume, or memory.
+
+    A volume without a name is the container's own and goes with it. `options` are mount options; a volume
+    that is new is filled with what the image has at `target`, unless `nocopy`.
+    """
+
+    type: Literal["bind", "volume", "tmpfs"]
+    target: str
+    source: str = ""
+    readonly: bool = False
+    options: tuple[str, ...] = ()
+    nocopy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HealthWish:
+    """A command that says whether the container is well, and when to run it. Empty `test`: never."""
+
+    test: tuple[str, ...] = ()
+    interval: float = 30.0
+    timeout: float = 30.0
+    retries: int = 3
+    start_period: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RestartWish:
+    """When to start it again by itself; `tries` bounds on-failure, 0 for no bound."""
+
+    policy: Literal["no", "on-failure", "always", "unless-stopped"] = "no"
+    tries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """Each field is described in docs/protocol.md, "Options of a container"."""
+
+    args: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] | None = None
+    env: tuple[str, ...] = ()
+    cwd: str = ""
+    user: str = ""
+    groups: tuple[str, ...] = ()
+    hostname: str = ""
+    readonly: bool = False
+    platform: str = ""
+    network: dict[str, Any] = field(default_factory=dict)
+    terminal: bool = False
+    init: bool = False
+    stop_signal: str = ""
+    stop_timeout: float | None = None
+    ulimits: tuple[Ulimit, ...] = ()
+    oom_score_adj: int | None = None
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    privileged: bool = False
+    no_new_privileges: bool = True
+    seccomp: str | dict[str, Any] = ""
+    devices: tuple[DeviceWish, ...] = ()
+    sysctls: dict[str, str] = field(default_factory=dict)
+    mounts: tuple[MountWish, ...] = ()
+    shm_size: int | None = None
+    memory: int | None = None
+    memory_swap: int | None = None
+    memory_reservation: int | None = None
+    cpus: float | None = None
+    cpu_shares: int | None = None
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    pids_limit: int | None = None
+    blkio_weight: int | None = None
+    pid: Sharing = ""
+    ipc: Sharing = ""
+    uts: Sharing = ""
+    userns: str = ""
+    cgroup_parent: str = ""
+    annotations: dict[str, str] = field(default_factory=dict)
+    hooks: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    restart: RestartWish = RestartWish()
+    health: HealthWish | None = None
+    bundle: str = ""
+
+
+def wishes(options: Mapping[str, Any]) -> Wishes:
+    """Read the options of a record. Raises InvalidSpecError for an unknown or malformed one."""
+    unknown = set(options) - set(Wishes.__dataclass_fields__)
+    if unknown:
+        raise InvalidSpecError(f"unknown option {', '.join(sorted(unknown))}")
+    try:
+        found = msgspec.convert(options, Wishes)
+    except msgspec.ValidationError as error:
+        raise InvalidSpecError(f"option: {error}") from error
+    _check_numbers(found)
+    return found
+
+
+def _check_numbers(wish: Wishes) -> None:
+    """Numbers that a kernel or runtime would round, clamp or ignore in silence are refused by name."""
+    ranges: tuple[tuple[str, float | None, float, float], ...] = (
+        ("memory", wish.memory, SMALLEST_MEMORY, 1 << 62),
+        ("memory reservation", wish.memory_reservation, SMALLEST_MEMORY, 1 << 62),
+        ("cpus", wish.cpus, 0.01, 1 << 20),
+        ("cpu shares", wish.cpu_shares, 2, 262144),
+        ("pids limit", wish.pids_limit, 1, 1 << 22),
+        ("blkio weight", wish.blkio_weight, 10, 1000),
+        ("oom score adjustment", wish.oom_score_adj, -1000, 1000),
+        ("shm size", wish.shm_size, 4096, 1 << 62),
+        ("stop timeout", wish.stop_timeout, 0, 7 * 86400),
+    )
+    for name, value, least, most in ranges:
+        if value is not None and not least <= value <= most:
+            raise InvalidSpecError(f"{name} is {value:g}: it must be from {least:g} to {most:g}")
+    if (
+        wish.memory_swap is not None
+        and wish.memory_swap != -1
+        and wish.memory_swap < (wish.memory or 1 << 62)
+    ):
+        raise InvalidSpecError(
+            "memory swap is the sum of memory and swap: give memory too, "
+            "and at least as much; or -1 for no limit"
+        )

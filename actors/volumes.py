@@ -1,0 +1,122 @@
+"""Volumes: directories that containers share and that outlive them.
+
+States: none beside the directory. Accepts the `volumes.*` operations. Who uses a volume is asked of
+metadata, whose records say what each container mounts. Restarted by the supervisor, always; the start
+deletes what a crash left half made or half deleted.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from typing import Any
+
+from actors import messages as m
+from actors.actor import Actor
+from actors.call import LATER, Call, Later
+from storage.errors import FailedPreconditionError
+from storage.volumes import Volume, Volumes
+from transport.errors import RemoteError
+
+Uses = dict[tuple[str, str], list[str]]  # namespace and volume: the containers that mount it
+
+
+class VolumesActor(Actor):
+    """One method an operation; see actors/messages/ for what each means."""
+
+    kind = "volumes"
+
+    def started(self) -> None:
+        """Open the directory."""
+        self._store = Volumes(self.settings.root / "volumes")
+
+    def volumes_create(self, body: m.VolumesCreate, _: Call) -> dict[str, Any]:
+        """Make it, or find it made."""
+        volume = self._store.create(body.namespace, body.name, body.labels, body.owner)
+        seed = str(self._store.seed(volume, body.container)) if body.container else ""
+        return {**self._described(volume), "seed": seed}
+
+    def volumes_settle(self, body: m.VolumesSettle, _: Call) -> None:
+        """Take over the first content."""
+        self._store.settle(self._store.get(body.namespace, body.name), body.container)
+
+    def volumes_get(self, body: m.VolumesGet, call: Call) -> Later:
+        """One volume and who uses it."""
+        volume = self._store.get(body.namespace, body.name)
+        self._with_uses(body.namespace, call, lambda uses: self._described(volume, uses))
+        return LATER
+
+    def volumes_list(self, body: m.VolumesList, call: Call) -> Later:
+        """All of a namespace, or of all of them."""
+        found = self._store.list(body.namespace)
+
+        def answer(uses: Uses) -> dict[str, Any]:
+            return {"volumes": [self._described(volume, uses) for volume in found]}
+
+        self._with_uses(body.namespace, call, answer)
+        return LATER
+
+    def volumes_remove(self, body: m.VolumesRemove, call: Call) -> Later:
+        """Remove one that nobody uses."""
+
+        def remove(uses: Uses) -> None:
+            users = uses.get((body.namespace, body.name))
+            if users:
+                text = f'volume "{body.name}" is used by container {", ".join(users[:3])}; remove that first'
+                raise FailedPreconditionError(text)
+            self._store.remove(body.namespace, body.name)
+
+        self._with_uses(body.namespace, call, remove)
+        return LATER
+
+    def volumes_prune(self, body: m.VolumesPrune, call: Call) -> Later:
+        """Remove all that nobody uses."""
+
+        def prune(uses: Uses) -> dict[str, Any]:
+            unused = [
+                volume
+                for volume in self._store.list(body.namespace)
+                if (volume.namespace, volume.name) not in uses and not volume.owner
+            ]
+            return {"removed": self._remove_all(unused)}
+
+        self._with_uses(body.namespace, call, prune)
+        return LATER
+
+    def volumes_forget(self, body: m.VolumesForget, _: Call) -> None:
+        """A container goes, and what is its own goes with it."""
+        self._remove_all(one for one in self._store.list(body.namespace) if one.owner == body.owner)
+
+    def _remove_all(self, volumes: Iterable[Volume]) -> list[str]:
+        names = []
+        for volume in volumes:
+            self._store.remove(volume.namespace, volume.name)
+            names.append(volume.name)
+        return names
+
+    def _described(self, volume: Volume, uses: Uses | None = None) -> dict[str, Any]:
+        found = {**asdict(volume), "path": str(self._store.data(volume))}
+        if uses is not None:
+            found["used_by"] = uses.get((volume.namespace, volume.name), [])
+        return found
+
+    def _with_uses(self, namespace: str, call: Call, answer: Callable[[Uses], Any]) -> None:
+        """Answer `call` with what `answer` makes of who uses what."""
+
+        def heard(result: Any) -> None:
+            if isinstance(result, RemoteError):
+                call.fail(result)
+                return
+            try:
+                call.reply(answer(_uses(result["containers"])))
+            except FailedPreconditionError as error:
+                call.fail(error)
+
+        self.ask(m.ContainersList(namespace), heard)
+
+
+def _uses(containers: Iterable[dict[str, Any]]) -> Uses:
+    found: Uses = {}
+    for one in containers:
+        for mount in one["options"].get("mounts") or ():
+            if mount.get("type") == "volume" and mount.get("source"):
+                found.setdefault((one["namespace"], mount["source"]), []).append(one["name"])
+    return found

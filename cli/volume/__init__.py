@@ -1,0 +1,17 @@
+"""actr volume: directories that outlive containers."""
+
+from __future__ import annotations
+
+from cli.options import Group
+
+GROUP = Group(
+    "volume",
+    "Named volumes",
+    {
+        "create": "make a volume",
+        "ls": "list volumes",
+        "inspect": "show everything about volumes",
+        "rm": "remove volumes",
+        "prune": "remove every volume that no container mounts",
+    },
+)

@@ -1,0 +1,28 @@
+"""actr volume create: make a volume; one that is there already is no error."""
+
+from __future__ import annotations
+
+import os
+
+from cli.options import Command, Given, Option
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cli.session import Session
+
+
+def run(session: Session, given: Given) -> int:
+    """Print its name, one that is made up if none was given."""
+    name = given.arguments[0] if given.arguments else os.urandom(16).hex()
+    body = {"namespace": session.namespace, "name": name, "labels": given.pairs("label")}
+    print(session.ask("volumes", "volumes.create", body)["name"])
+    return 0
+
+
+COMMAND = Command(
+    "volume create",
+    "Make a volume",
+    run,
+    arguments=("[NAME]",),
+    options=(Option("-l --label", "label of the volume", value="K=V", many=True),),
+)

@@ -1,0 +1,139 @@
+"""Named volumes: directories that outlive containers, each with a durable record beside its content.
+
+    NAMESPACE/NAME/volume.json   the record
+    NAMESPACE/NAME/data/         the content
+    NAMESPACE/NAME/seed-ID/      what container ID copies from its image, until it takes the place of data
+
+A volume is made under another name and then renamed, so that it is there as a whole or not at all. It goes
+the same way: renamed first, then deleted; `Volumes` deletes what a crash has left of either.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from storage.database import sync_directory
+from storage.errors import NotFoundError
+from storage.names import check_identifier, encode_labels
+from storage.snapshotters.trees import delete_tree
+
+RECORD, DATA = "volume.json", "data"
+_PASSING = "."  # begins the name of what is being made or deleted: no identifier begins so
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """One volume.
+
+    Attributes:
+        owner: the container that it belongs to and goes with; empty for a volume of its own.
+        settled: its first content is in place; before, a container may fill it from its image.
+        created_at: in nanoseconds since the epoch.
+    """
+
+    namespace: str
+    name: str
+    labels: Mapping[str, str]
+    owner: str
+    created_at: int
+    settled: bool = False
+
+
+class Volumes:
+    """The volumes below one directory."""
+
+    def __init__(self, root: Path) -> None:
+        """Delete what a crash has left half made or half deleted."""
+        self._root = root
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in root.glob(f"*/{_PASSING}*"):
+            delete_tree(left)
+
+    def data(self, volume: Volume) -> Path:
+        """Where its content is."""
+        return self._path(volume.namespace, volume.name) / DATA
+
+    def seed(self, volume: Volume, container: str) -> Path:
+        """Where a container puts what is to become the first content."""
+        check_identifier("container id", container)
+        return self._path(volume.namespace, volume.name) / f"seed-{container}"
+
+    def create(self, namespace: str, name: str, labels: Mapping[str, str], owner: str = "") -> Volume:
+        """Make it, or find it made: then it stays as it is. Durable when this returns.
+
+        Raises:
+            InvalidArgumentError: the name is none: `..` and slashes never are.
+        """
+        with contextlib.suppress(NotFoundError):
+            return self.get(namespace, name)
+        encode_labels(labels)
+        volume = Volume(namespace, name, dict(labels), owner, time.time_ns())
+        final = self._path(namespace, name)
+        fresh = final.with_name(f"{_PASSING}new-{secrets.token_hex(8)}")
+        (fresh / DATA).mkdir(mode=0o755, parents=True)
+        self._write(fresh, volume)
+        fresh.rename(final)
+        for directory in (final, final.parent, self._root):
+            sync_directory(directory)
+        return volume
+
+    def get(self, namespace: str, name: str) -> Volume:
+        """Look one up. Raises NotFoundError, InvalidArgumentError."""
+        try:
+            raw: dict[str, Any] = json.loads((self._path(namespace, name) / RECORD).read_bytes())
+        except FileNotFoundError:
+            raise NotFoundError(f'volume "{name}" not found in namespace "{namespace}"') from None
+        return Volume(**raw)
+
+    def list(self, namespace: str) -> list[Volume]:
+        """The volumes of a namespace, or of all for an empty one, by name."""
+        return sorted(self._all(namespace or "*"), key=lambda volume: (volume.namespace, volume.name))
+
+    def _all(self, pattern: str) -> Iterator[Volume]:
+        if pattern != "*":
+            check_identifier("namespace", pattern)
+        for record in self._root.glob(f"{pattern}/*/{RECORD}"):
+            if not record.parent.name.startswith(_PASSING):
+                yield Volume(**json.loads(record.read_bytes()))
+
+    def settle(self, volume: Volume, container: str) -> None:
+        """Let what a container has put at its `seed` be the content, unless another one was first."""
+        seed, data = self.seed(volume, container), self.data(volume)
+        if not self.get(volume.namespace, volume.name).settled:
+            if seed.is_dir():
+                os.rename(seed, data)  # noqa: PTH104  # in place of the empty directory, at once
+            self._write(data.parent, replace(volume, settled=True))
+        if seed.is_dir():
+            delete_tree(seed)
+
+    def remove(self, namespace: str, name: str) -> None:
+        """Remove it with all that is in it; one that is gone is no error."""
+        path = self._path(namespace, name)
+        gone = path.with_name(f"{_PASSING}gone-{secrets.token_hex(8)}")
+        try:
+            path.rename(gone)
+        except FileNotFoundError:
+            return
+        sync_directory(path.parent)
+        delete_tree(gone)
+
+    def _path(self, namespace: str, name: str) -> Path:
+        check_identifier("namespace", namespace)
+        check_identifier("volume name", name)
+        return self._root / namespace / name
+
+    @staticmethod
+    def _write(directory: Path, volume: Volume) -> None:
+        temporary = directory / f"{RECORD}.new"
+        with temporary.open("w") as file:
+            json.dump(asdict(volume), file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(directory / RECORD)
+        sync_directory(directory)
