@@ -116,7 +116,9 @@ class BundlesActor(Actor):
         directory = self._dry() / body.namespace / body.id
         if wish.bundle:
             return {"spec": raw_bundle.load(wish.bundle, files.cgroups_path(body.namespace, body.id))[0]}
-        network = {"path": str(self.settings.state / "netns" / f"{body.namespace}+{body.id}")}
+        own = str(self.settings.state / "netns" / f"{body.namespace}+{body.id}")
+        path = "" if wish.network.get("mode") == "host" else own
+        network: dict[str, Any] = {"path": path, "hosts": [], "nameservers": []}
         image = self._image(body, wish)
         try:
             self._mount_root(body, image, directory, _dry_key(directory))

@@ -66,37 +66,42 @@ _ALL = tuple(
         "CHECKPOINT_RESTORE",
     ]
 )
-LAST = len(_ALL) - 1
+EVERY = frozenset(_ALL)
+
+
+def of_mask(mask: int) -> frozenset[str]:
+    """The names of the capabilities whose bits are set, as /proc/PID/status shows them."""
+    return frozenset(name for number, name in enumerate(_ALL) if mask >> number & 1)
 
 
 def chosen(
-    add: Iterable[str], drop: Iterable[str], *, privileged: bool = False, last: int = LAST
+    add: Iterable[str], drop: Iterable[str], *, privileged: bool = False, ours: frozenset[str] = EVERY
 ) -> tuple[str, ...]:
-    """The bounding set. `ALL` adds or drops all; `last` is the number of the kernel's last capability.
+    """The bounding set. `ALL` adds or drops all that are `ours`: the daemon cannot give what it has not.
 
     What is named by itself counts more than `ALL`, whichever way.
 
     Raises:
-        InvalidSpecError: a name that there is not, or that this kernel has not.
+        InvalidSpecError: a name that there is not, or one to add that is not ours.
     """
-    known = _ALL[: last + 1]
-    added, dropped = _named(add, known), _named(drop, known)
-    found = set(known if privileged else CAPABILITIES)
-    if "ALL" in added:
-        found |= set(known)
+    added, dropped = _named(add), _named(drop)
+    missing = sorted(added - ours - {"ALL"})
+    if missing:
+        raise InvalidSpecError(f"capability {missing[0]} cannot be added: actord itself runs without it")
+    found = set(ours if privileged or "ALL" in added else CAPABILITIES)
     if "ALL" in dropped:
         found = set()
     found |= added - {"ALL"}
     found -= dropped - {"ALL"}
-    return tuple(name for name in known if name in found)
+    return tuple(name for name in _ALL if name in found)
 
 
-def _named(words: Iterable[str], known: tuple[str, ...]) -> set[str]:
+def _named(words: Iterable[str]) -> set[str]:
     found = set()
     for word in words:
         name = word.upper()
         name = name if name == "ALL" or name.startswith("CAP_") else f"CAP_{name}"
-        if name != "ALL" and name not in known:
-            raise InvalidSpecError(f"capability {word[:64]!r} is not one that this kernel has")
+        if name != "ALL" and name not in EVERY:
+            raise InvalidSpecError(f"capability {word[:64]!r} is not one that there is")
         found.add(name)
     return found

@@ -5,6 +5,7 @@ Nothing here changes anything: `spec` may be asked for a container that is only 
 
 import os
 import platform
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -29,7 +30,7 @@ from actors.runtime.wishes import HealthWish, MountWish, Wishes
 
 INIT_PROGRAM = "tini-static"  # Debian's tini: it needs nothing of the container's root
 
-_LAST_CAPABILITY = Path("/proc/sys/kernel/cap_last_cap")
+_OWN_STATUS = Path("/proc/self/status")
 _MOST_VOLUMES = 64
 _NANOSECONDS = 10**9
 _PROFILE_KEYS = frozenset(
@@ -56,7 +57,8 @@ def compose(
 ) -> dict[str, Any]:
     """The specification of a container whose root is mounted in `bundle`.
 
-    `record` has namespace, id and image; `network` is what `network.attach` answered; `sources` are the host's paths of its volumes, by target.
+    `record` has namespace, id and image; `network` is what `network.attach` answered; `sources` are the
+    host's paths of its volumes, by target.
 
     Raises:
         ContainerError: the root would lead the runtime astray, or options or image make no sense, or this
@@ -64,7 +66,7 @@ def compose(
     """
     refuse_unenforceable(wish)
     chosen = capabilities.chosen(
-        wish.cap_add, wish.cap_drop, privileged=wish.privileged, last=_last_capability()
+        wish.cap_add, wish.cap_drop, privileged=wish.privileged, ours=_own_capabilities()
     )
     place = Place(
         container_id=record.id[:12],
@@ -171,11 +173,10 @@ def _identity(rootfs: Path, wish: Wishes, config: Mapping[str, Any]) -> users.Id
     return replace(found, additional_gids=tuple(dict.fromkeys((*found.additional_gids, *extra))))
 
 
-def _last_capability() -> int:
-    try:
-        return min(capabilities.LAST, int(_LAST_CAPABILITY.read_text()))
-    except (OSError, ValueError):
-        return capabilities.LAST
+def _own_capabilities() -> frozenset[str]:
+    """What this daemon may pass on: its bounding set, less than all where it is itself contained."""
+    found = re.search(r"^CapBnd:\s*([0-9a-f]+)$", _OWN_STATUS.read_text(), re.MULTILINE)
+    return capabilities.of_mask(int(found[1], 16)) if found else frozenset()
 
 
 def _filter(wish: Wishes, chosen: Sequence[str]) -> Mapping[str, Any] | None:

@@ -20,6 +20,7 @@ _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_DEPTH = 256
 _FICLONE = 0x40049409  # linux/fs.h, _IOW(0x94, 9, int)
 _COPY_BYTES = 1 << 30
+_PIECE = 1 << 20  # bytes, where they pass through our memory
 # Belongs to the overlay mount it was written by; means nothing, or harm, elsewhere.
 _OVERLAY_XATTRS = ("trusted.overlay.", "user.overlay.")
 
@@ -183,10 +184,20 @@ def _extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
 
 def _copy_range(reader: int, writer: int, start: int, end: int) -> None:
     while start < end:
-        count = os.copy_file_range(reader, writer, min(end - start, _COPY_BYTES), start, start)
+        count = _copy_some(reader, writer, min(end - start, _COPY_BYTES), start)
         if count == 0:
             raise OSError(errno.EIO, "file became shorter while it was copied")
         start += count
+
+
+def _copy_some(reader: int, writer: int, most: int, place: int) -> int:
+    """Copy some bytes at a place, inside the kernel where both are on file systems that can."""
+    try:
+        return os.copy_file_range(reader, writer, most, place, place)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EOPNOTSUPP):
+            raise
+    return os.pwrite(writer, os.pread(reader, min(most, _PIECE), place), place)
 
 
 @contextlib.contextmanager
