@@ -12,6 +12,7 @@ from typing import Any
 from chaos import timeline
 from chaos.findings import Findings
 
+ALL = "(all)"
 JSON_NAME, MARKDOWN_NAME, PICTURE_NAME = "chaos-report.json", "chaos-report.md", "timeline.svg"
 
 
@@ -27,12 +28,19 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 
 def recoveries(findings: Findings) -> dict[str, list[float]]:
-    """Seconds by kind of actor."""
+    """Seconds by kind of actor, and of all together."""
     found: dict[str, list[float]] = defaultdict(list)
     for one in findings.struck:
         if one.recovered is not None:
-            found[kind_of(one.actor)].append(one.recovered)
+            for name in (kind_of(one.actor), ALL):
+                found[name].append(one.recovered)
     return dict(found)
+
+
+def spread(times: Sequence[float]) -> dict[str, int]:
+    """Count, median, 99th percentile and maximum; times in seconds, figures in milliseconds."""
+    found = {"median": quantile(times, 0.5), "p99": quantile(times, 0.99), "max": max(times)}
+    return {"count": len(times), **{name: round(value * 1000) for name, value in found.items()}}
 
 
 def summary(findings: Findings, how: dict[str, Any]) -> dict[str, Any]:
@@ -43,15 +51,7 @@ def summary(findings: Findings, how: dict[str, Any]) -> dict[str, Any]:
         "seconds": round(findings.now(), 1),
         "faults": {f"{kind} {actor}": number for (kind, actor), number in sorted(counts.items())},
         "faults_total": len(findings.struck),
-        "recovery_ms": {
-            actor: {
-                "count": len(times),
-                "median": round(quantile(times, 0.5) * 1000),
-                "p99": round(quantile(times, 0.99) * 1000),
-                "max": round(max(times) * 1000),
-            }
-            for actor, times in sorted(recoveries(findings).items())
-        },
+        "recovery_ms": {actor: spread(times) for actor, times in sorted(recoveries(findings).items())},
         "requests": {f"{op} {end}": number for (op, end), number in sorted(findings.requests.items())},
         "invariants": {
             name: {"checked": number, "broken": findings.broken[name]}
@@ -60,7 +60,7 @@ def summary(findings: Findings, how: dict[str, Any]) -> dict[str, Any]:
         "broken": findings.broken.total(),
         "violations": [asdict(one) for one in findings.violations],
         "outages": [asdict(one) for one in findings.outages],
-        "longest_until_well": round(max(findings.settled, default=0.0), 3),
+        "until_well_ms": spread(findings.settled) if findings.settled else {},
         "notes": dict(findings.notes),
         "struck": [asdict(one) for one in findings.struck],
     }
@@ -102,6 +102,8 @@ def tables(found: dict[str, Any]) -> list[tuple[str, Rows]]:
         (actor, str(one["count"]), str(one["median"]), str(one["p99"]), str(one["max"]))
         for actor, one in found["recovery_ms"].items()
     ]
+    if found["until_well_ms"]:
+        recovery.append(("(until all were well)", *map(str, found["until_well_ms"].values())))
     requests: dict[str, Counter[str]] = defaultdict(Counter)
     for name, number in found["requests"].items():
         op, _, end = name.partition(" ")

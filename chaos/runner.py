@@ -24,6 +24,7 @@ UNTOUCHED: Final = "running containers are untouched"
 CONVERGED: Final = "all actors run again in time"
 ANSWERING: Final = "unrelated actors answer throughout"
 ENDS: Final = "each request ends"
+PROGRESS: Final = 100  # steps between two lines that say how far we are
 WORKERS: Final = 4
 STANDING: Final = 4
 CONVERGE_LIMIT: Final = 5.0  # seconds, on a machine that is not slow (chaos/control.py); so is SILENCE
@@ -66,6 +67,9 @@ class Run:
                 self._findings.note("the time was over before the schedule")
                 return
             self._step(step)
+            if step.number % PROGRESS == 0:
+                now, done = self._findings.now(), len(self._findings.struck)
+                print(f"step {step.number} of {len(steps)}: {done} faults in {now:.0f} s", flush=True)
 
     def _warm_up(self) -> None:
         """What is made once: the namespace's directories, a first event."""

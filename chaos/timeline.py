@@ -23,6 +23,11 @@ COLOURS: Final = {
     "descriptors": "#827717",
     "memory": "#4e342e",
     "failpoint": "#2e7d32",
+    "full": "#ad1457",
+    "disk": "#5d4037",
+    "drop": "#9e9d24",
+    "double": "#283593",
+    "clock": "#00695c",
 }
 OTHER: Final = "#455a64"
 SILENT: Final = "#f8bbd0"

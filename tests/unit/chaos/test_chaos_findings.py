@@ -138,6 +138,7 @@ def test_the_report_counts_by_actor_and_kind(tmp_path):
         "pause <router>": 1,
     }
     assert found["recovery_ms"]["container"] == {"count": 1, "median": 500, "p99": 500, "max": 500}
+    assert found["recovery_ms"][report.ALL] == {"count": 3, "median": 500, "p99": 700, "max": 700}
     text = report.text(found)
     assert "tasks.exec" in text
     assert "numbers add up" in text
