@@ -14,6 +14,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from actors import failpoints
@@ -31,6 +32,7 @@ from actors.reports import Reports
 from actors.runtime import bundle as files
 from actors.runtime.errors import ContainerError, RuntimeCommandError
 from actors.runtime.launch import Launcher, Running
+from actors.runtime.oci_runtime import recorded_init
 from actors.runtime.output import Output
 from actors.streams import Streams
 from storage.errors import StorageError
@@ -38,7 +40,6 @@ from transport.errors import RemoteError
 
 CANNOT_START = 125  # the exit code for a failure that is not the program's
 LINGER = 2.0  # seconds
-HOLD = 5.0  # seconds
 MAX_GRACE = 7 * 86400.0  # seconds
 LOCK_LIMIT = 120.0  # seconds that a runtime's call may take
 
@@ -67,6 +68,7 @@ class ContainerActor(Actor):
         self._wants_exit: list[Call] = []
         self._wants_removal: list[Call] = []
         self._read_journal()
+        self._hold()
         self._load()
 
     def _load(self) -> None:
@@ -110,8 +112,7 @@ class ContainerActor(Actor):
             return
         self.record = result
         program = self.settings.runtime_binary or result["runtime"]
-        state = self.settings.state / "runtime"
-        self.launcher = Launcher(program, state, self.id, self.bundle, self.lock)
+        self.launcher = Launcher(program, self._runtime_state(), self.id, self.bundle, self.lock)
         task = result["task"] or {}
         self.state = life.remembered(replace(self.state, auto_remove=result["auto_remove"]), task)
         self.happened(
@@ -156,6 +157,23 @@ class ContainerActor(Actor):
         self.state = State(**document["state"])
         self.execs.from_journal(document["execs"])
 
+    def _hold(self) -> None:
+        """What is under way, before anybody is asked for anything.
+
+        Should the zygote die meanwhile, nobody else has what was written, nor learns how it ends.
+        """
+        state = self.state
+        if state.phase in ("starting", "running"):
+            self.streams.open("")
+        if state.phase == "running":
+            self.processes.hold(Process(state.pid, state.start_time))
+        elif state.phase == "starting" and (found := recorded_init(self._runtime_state(), self.id)):
+            self.processes.hold(Process(*found))
+        self.execs.hold()
+
+    def _runtime_state(self) -> Path:
+        return self.settings.state / "runtime"
+
     def _prepare(self) -> None:
         record = self.record
         make = m.BundlesMake(
@@ -180,6 +198,7 @@ class ContainerActor(Actor):
         return life.Failed(str(error), code or CANNOT_START)
 
     def _start(self) -> None:
+        self.processes.let_go()  # of an earlier attempt
         self.processes.run_runtime(lambda: self._launch(self.streams.open("")), self._launched)
 
     def _launch(self, output: Output) -> Running:
@@ -201,13 +220,9 @@ class ContainerActor(Actor):
             self.happened(life.Started(result.process.pid, result.process.start_time, result.at))
 
     def _inspect(self) -> None:
-        self.streams.open("")  # at once: should the zygote die meanwhile, nobody else holds what was written
-        held = self.launcher.hold()  # and nobody else would know how it ends
-        self.processes.run_runtime(self.launcher.inspect, lambda result: self._inspected(result, held))
+        self.processes.run_runtime(self.launcher.inspect, self._inspected)
 
-    def _inspected(self, result: Any, held: int) -> None:
-        if held >= 0:
-            self.later(HOLD, lambda: os.close(held))  # by then its end is watched for
+    def _inspected(self, result: Any) -> None:
         if isinstance(result, Running):
             self._launched(result)
         elif isinstance(result, Process):

@@ -58,6 +58,13 @@ class Execs:
         """Read it back; `recover` then goes on where each stood."""
         self._known = {name: Exec(**fields) for name, fields in plain.items()}
 
+    def hold(self) -> None:
+        """Those that run, and their output, until `recover`."""
+        for name, one in self._known.items():
+            if one.phase == "running":
+                self._actor.streams.open(name)
+                self._actor.processes.hold(Process(one.pid, one.start_time))
+
     def recover(self) -> None:
         """Take up those that were under way when the last incarnation ended."""
         for name, one in list(self._known.items()):

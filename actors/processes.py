@@ -4,6 +4,7 @@ An exit code is looked for with whoever can know it: the kernel for our own chil
 that came to it when an actor died, and the pidfd for a process whose parent is a stranger.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors import failpoints
 from actors.lifeline import ExitFound
-from actors.linux import pidfd, process
+from actors.linux import descriptors, pidfd, process
 from actors.linux.pidfd import Process
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Processes:
     def __init__(self, actor: "ContainerActor") -> None:
         self._actor = actor
         self._calls = 0  # of the runtime, under way
+        self._held: dict[Process, int] = {}
 
     def run_runtime(self, function: Callable[[], Any], then: Callable[[Any], None]) -> None:
         """Run a call of the runtime in a worker thread; zombies that nobody knows may be its result."""
@@ -39,6 +41,16 @@ class Processes:
 
         self._actor.work(function, finished)
 
+    def hold(self, target: Process) -> None:
+        """Keep hold of a process that will be watched later: then nobody can take its exit status away."""
+        with contextlib.suppress(ProcessLookupError):
+            self._held[target] = target.open()
+
+    def let_go(self) -> None:
+        """Of those that nobody came to watch."""
+        descriptors.close_all(self._held.values())
+        self._held.clear()
+
     def when_exited(self, target: Process, then: ExitFound) -> None:
         """Call `then` with exit code (None: nobody can know) and time when the process has ended.
 
@@ -46,7 +58,7 @@ class Processes:
         a zombie, and the zygote keeps what it has.
         """
         try:
-            descriptor = target.open()
+            descriptor = self._held.pop(target) if target in self._held else target.open()
         except ProcessLookupError:
             self._actor.soon(lambda: self._find_exit(target, -1, then, 0))
             return

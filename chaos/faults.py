@@ -77,8 +77,12 @@ class Nemesis:
             time.sleep(0.02)
         name, seen = victim
         struck = Struck(step, fault.kind, name, now, fault.seconds)
+        try:
+            self._targeted[fault.kind](fault, seen, struck)
+        except OSError as error:
+            self._findings.note(f"a fault could not be carried out: {fault.kind}: {error.strerror}")
+            return None
         self._findings.struck.append(struck)
-        self._targeted[fault.kind](fault, seen, struck)
         return struck
 
     def settle(self) -> None:
@@ -224,22 +228,19 @@ class Nemesis:
         before = self._unended()
         process.kill()
         process.wait(DEATH)
-        survivors = {one.comm for one in self._scene.processes()}
-        lost = {run.id for run in before if processes.comm_of(run.actor) not in survivors}
-        self._come_back(struck, lost)
+        self._come_back(struck, self._orphans(before))
 
     def _kill_everything(self, struck: Struck) -> None:
-        lost = {run.id for run in self._unended()}
+        before = self._unended()
         self._scene.daemon.kill_everything()
-        self._come_back(struck, lost)
+        self._come_back(struck, self._orphans(before))
 
     def _restart(self, struck: Struck) -> None:
         """Stop in order, start again."""
         before = self._unended()
         code = self._scene.daemon.stop()
         self._findings.check("an orderly stop ends with 0", code == 0, f"the daemon ended with {code}")
-        survivors = {one.comm for one in self._scene.processes()}
-        self._come_back(struck, {run.id for run in before if processes.comm_of(run.actor) not in survivors})
+        self._come_back(struck, self._orphans(before))
 
     @contextlib.contextmanager
     def reviving(self) -> Iterator[None]:
@@ -259,12 +260,17 @@ class Nemesis:
             if process is None or process.poll() is None:
                 continue
             self.revived += 1
-            survivors = {one.comm for one in self._scene.processes()}
-            lost = {run.id for run in self._unended() if processes.comm_of(run.actor) not in survivors}
-            self._come_back(Struck(self._findings.step, "zygote", "zygote", self._findings.now()), lost)
+            struck = Struck(self._findings.step, "zygote", "zygote", self._findings.now())
+            self._come_back(struck, self._orphans([]))
 
     def _unended(self) -> list[Run]:
         return [run for run in self._scene.runs.open() if not run.ended]
+
+    def _orphans(self, before: list[Run]) -> set[str]:
+        """Containers without an actor, now that the zygote is gone; some came to be while it went."""
+        survivors = {one.comm for one in self._scene.processes()}
+        everyone = [*before, *self._unended()]
+        return {run.id for run in everyone if processes.comm_of(run.actor) not in survivors}
 
     def _come_back(self, struck: Struck, unwatched: set[str]) -> None:
         """Start the daemon; who has no actor meanwhile, and ended, may end unknown."""

@@ -59,11 +59,18 @@ class Frozen(_Borrowed):
 
 
 class Limited(_Borrowed):
-    """Leaves a process a few pages more than nothing: what it takes from now on is charged to the group."""
+    """Leaves a process a few pages more than nothing: what it takes from now on is charged to the group.
+
+    Raises ProcessLookupError, OSError.
+    """
 
     def __init__(self, pid: int, limit: int = 64 << 10) -> None:
         super().__init__("memory", pid)
-        (self._group / "memory.limit_in_bytes").write_text(str(limit))
+        try:
+            (self._group / "memory.limit_in_bytes").write_text(str(limit))
+        except OSError:  # busy: what it has just taken cannot be taken back
+            self._give_back()
+            raise
 
     def end(self) -> None:
         """Take the limit away from whoever lives."""

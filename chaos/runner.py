@@ -58,6 +58,8 @@ class Run:
             self._go_through(steps, time.monotonic() + seconds)
         except AssertionError as error:  # the daemon did not start or did not end: nothing can follow
             self._findings.check(CONVERGED, holds=False, text=str(error))
+        finally:
+            self._stop_load.set()
         self._wait_until_well()
         self._end(before)
 

@@ -67,20 +67,9 @@ class Launcher:
         self._do("exec", self._runtime.exec(self._id, process, pid_file, log), log, ends)
         return _running(pid_file)
 
-    def hold(self) -> int:
-        """A pidfd of the first process of a start that was cut off, -1 when there is none.
-
-        While it is open, the kernel tells how the process ended, whoever reaps it.
-        """
-        recorded = recorded_init(self._runtime, self._id)
-        try:
-            return Process(*recorded).open() if recorded else -1
-        except ProcessLookupError:
-            return -1
-
     def inspect(self) -> Running | Process | None:
         """What became of a start that was cut off: running, the process that has ended, or nothing."""
-        recorded = recorded_init(self._runtime, self._id)
+        recorded = recorded_init(self._state, self._id)
         if recorded is None:
             return None
         process = Process(*recorded)

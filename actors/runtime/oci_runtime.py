@@ -138,12 +138,12 @@ def parse_state(output: bytes) -> State:
     return State(status, pid if isinstance(pid, int) and pid > 0 else None, str(found.get("bundle", "")))
 
 
-def recorded_init(runtime: OciRuntime, container_id: str) -> tuple[int, int] | None:
-    """Pid and start time (clock ticks since boot) of the init process, from the runtime's own file.
+def recorded_init(state: Path, container_id: str) -> tuple[int, int] | None:
+    """Pid and start time (clock ticks since boot) of the init process, from the runtime's file in `state`.
 
     None when there is no such container or file, or it does not tell.
     """
-    directory = runtime.root / _checked(container_id)
+    directory = state / _checked(container_id)
     for name, pid_key, start_key in (
         ("state.json", "init_process_pid", "init_process_start"),  # runc
         ("status", "pid", "process-start-time"),  # crun

@@ -174,3 +174,36 @@ def test_a_pull_goes_on_where_its_puller_was_killed(own_daemon: Daemon, registry
     assert killed
     assert daemon.actr("run", "--rm", name, "stat", "-c", "%s", "/big").stdout.strip() == str(64 << 20)
     daemon.actr("rmi", name)
+
+
+def test_an_exit_while_its_next_actor_waits_for_the_record_and_the_zygote_dies(
+    own_daemon: Daemon, busybox: str
+):
+    """Whoever comes back takes hold of its container before it asks anybody for anything."""
+    daemon = own_daemon
+    script = "while [ ! -e /go ]; do usleep 1000; done; seq 1 5000; exit 29"
+    daemon.actr("run", "-d", "--name", "brief", busybox, "sh", "-c", script)
+    (listed,) = daemon.json("ps")
+    process = daemon.pid(listed["actor"])
+    os.kill(daemon.pid("metadata"), signal.SIGSTOP)  # the record does not come
+    os.kill(process, signal.SIGKILL)
+    wait_until("the next actor holds the container", lambda: _holds(daemon, process, listed["task"]["pid"]))
+    assert daemon.process is not None
+    daemon.process.kill()
+    daemon.process.wait()
+    Path(f"/proc/{listed['task']['pid']}/root/go").touch()
+    wait_until("the container has ended", lambda: not _is_alive(listed["task"]["pid"]))
+    daemon.start()
+    assert daemon.actr("wait", "brief").stdout.strip() == "29"
+    assert daemon.actr("logs", "brief").stdout == "".join(f"{n}\n" for n in range(1, 5001))
+    daemon.actr("rm", "brief")
+
+
+def _holds(daemon: Daemon, old: int, pid: int) -> bool:
+    """Whether an actor other than `old` has a pidfd of `pid` (pidfd_open(2), /proc/PID/fdinfo)."""
+    for actor in daemon.processes():
+        with contextlib.suppress(OSError):
+            entries = [path.read_text() for path in Path(f"/proc/{actor}/fdinfo").iterdir()]
+            if actor != old and any(f"Pid:\t{pid}\n" in text for text in entries):
+                return True
+    return False

@@ -367,7 +367,7 @@ def test_a_life_from_create_to_delete(host, subreaper):
     assert pidfd.parent(pid) == os.getpid()
     state = oci_runtime.parse_state(host.command(runtime.state(container_id, log)).output.encode())
     assert state == oci_runtime.State("created", pid, str(host.bundle))
-    assert oci_runtime.recorded_init(runtime, container_id) == (init.pid, init.start_time)
+    assert oci_runtime.recorded_init(runtime.root, container_id) == (init.pid, init.start_time)
     path = f"/{host.prefix}/tests/{container_id}"
     assert pid in host.call(lambda: cgroups.processes(cgroups.detect(), path))
 

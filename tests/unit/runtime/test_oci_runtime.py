@@ -50,7 +50,7 @@ def test_command_lines():
 def test_an_id_that_a_runtime_could_misread_is_refused(container_id):
     for build in (
         lambda: RUNC.start(container_id, LOG),
-        lambda: oci_runtime.recorded_init(RUNC, container_id),
+        lambda: oci_runtime.recorded_init(RUNC.root, container_id),
     ):
         with pytest.raises(RuntimeCommandError) as caught:
             build()
@@ -152,7 +152,7 @@ def test_states():
 
 def test_the_recorded_init_of_both_runtimes(tmp_path):
     runtime = OciRuntime("runc", tmp_path)
-    assert oci_runtime.recorded_init(runtime, "c1") is None
+    assert oci_runtime.recorded_init(runtime.root, "c1") is None
     for name, content in (
         ("state.json", {"init_process_pid": 5, "init_process_start": 77}),
         ("status", {"pid": 5, "process-start-time": 77}),
@@ -160,9 +160,9 @@ def test_the_recorded_init_of_both_runtimes(tmp_path):
         directory = tmp_path / name.replace(".", "-")
         directory.mkdir()
         (directory / name).write_text(json.dumps(content))
-        assert oci_runtime.recorded_init(runtime, directory.name) == (5, 77)
+        assert oci_runtime.recorded_init(runtime.root, directory.name) == (5, 77)
         (directory / name).write_text("{")
-        assert oci_runtime.recorded_init(runtime, directory.name) is None
+        assert oci_runtime.recorded_init(runtime.root, directory.name) is None
 
 
 @given(st.lists(st.text()), st.binary())
