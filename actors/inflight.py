@@ -67,6 +67,7 @@ class InFlight(Actor):
     def set_to_work(self) -> None:
         """Begin, or begin anew, for those who are attached."""
         self._result = None
+        self.answered = False  # whether the result was given to anybody
         self.work(self.perform, self._done)
 
     def work_again(self, call: Call) -> None:
@@ -98,6 +99,16 @@ class InFlight(Actor):
             call.part(progress.to_dict())
         return LATER
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anybody is attached."""
+        return bool(self._attached)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is a result."""
+        return self._result is not None
+
     def attach_late(self, call: Call, result: Any) -> None:
         """The work is over."""
         call.settle(result)
@@ -127,6 +138,7 @@ class InFlight(Actor):
         self._result = result
         if isinstance(result, Exception):
             self.log.warning("%s: %s", self.about, result)
+        self.answered = bool(self._attached)
         for call in self._attached:
             call.settle(result)
         self.later(LINGER, lambda: self._end_with(result))

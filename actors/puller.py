@@ -17,9 +17,9 @@ from actors.call import Call, Later
 from actors.inflight import EXPECTED, AbandonedError, InFlight
 from actors.transfers.tasks import task
 from actors.transfers.transfer import Transfer
-from transport.errors import RemoteError
 from transport.registry.credentials import Login
 
+ABANDON_LIMIT = 3.0  # seconds for the work to wind down; it may be stuck in a connection
 LOGIN_WAIT = 5.0  # seconds for the client that has promised a login
 
 
@@ -65,33 +65,36 @@ class PullerActor(InFlight):
 
     def transfers_attach(self, body: m.TransfersAttach, call: Call) -> Later:
         """See the progress so far, what is to come, and the end."""
-        later = self.attach(call)
-        if self._transfer is None:
+        if self._transfer is None or (self.is_over and self.answered):
             self._logins = {host: _login(given) for host, given in body.logins.items()}
-            self._begin()
+        later = self.attach(call)
+        self._begin()
         return later
 
     def abandoned(self) -> None:
         """Whoever else wants a blob of it takes over where it ends."""
-        if self._transfer is None:
+        transfer = self._transfer
+        if transfer is None:
             self.finish()
-        else:
-            self._transfer.cancel()
+            return
+        transfer.cancel()
+
+        def give_up() -> None:
+            if self._transfer is transfer and not self.is_wanted:
+                self.finish()
+
+        self.later(ABANDON_LIMIT, give_up)
 
     def attach_late(self, call: Call, result: Any) -> None:
-        """The transfer is over; but what a pull brought may have been removed again since."""
-        args = self.birth.args
-        if isinstance(result, Exception) or args.get("task", "pull") != "pull":
+        """The first to come after the end was on the way; whoever comes later wants it done anew.
+
+        Registries change, images are removed, logins are corrected: what was answered is the past.
+        """
+        if self.answered:
+            self.work_again(call)
+        else:
+            self.answered = True
             call.settle(result)
-            return
-
-        def looked(found: Any) -> None:
-            if isinstance(found, RemoteError) and found.code == "not_found":
-                self.work_again(call)
-            else:
-                call.settle(found)
-
-        self.ask(m.ImagesGet(args["namespace"], args["reference"]), looked)
 
 
 def _login(given: Mapping[str, str]) -> Login:

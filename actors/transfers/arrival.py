@@ -5,7 +5,7 @@ wrong, and for nothing else; `Arrival.wait` says how it turned out.
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Self
 
@@ -15,16 +15,22 @@ from storage.digest import Digest
 from storage.errors import UnavailableError
 from storage.layer.compression import Readable
 
+TURN = 0.1  # seconds between two checks of one who waits
+
 
 class Arrival:
     """One blob on its way, written by one thread and read by others.
+
+    `check` is called now and then by those who wait, and may raise to end that: the one who brings the blob
+    may be stuck in a connection that brings nothing.
 
     Attributes:
         taken: bytes that a reader has taken so far.
     """
 
-    def __init__(self, store: ContentStore, digest: Digest, size: int) -> None:
+    def __init__(self, store: ContentStore, digest: Digest, size: int, check: Callable[[], None]) -> None:
         self._store = store
+        self._check = check
         self._digest = digest
         self._size = size
         self._changed = threading.Condition()
@@ -65,7 +71,7 @@ class Arrival:
     def wait(self) -> None:
         """Return when the blob is in the store, whole and verified; raise what went wrong otherwise."""
         with self._changed:
-            self._changed.wait_for(lambda: self._over)
+            self._await(lambda: self._over)
             if self._error is not None:
                 raise self._error
 
@@ -77,7 +83,7 @@ class Arrival:
         """
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._over or (self._path and self._offset))
+                self._await(lambda: self._over or (self._path is not None and self._offset > 0))
             path = None if self._over else self._path
             if path is None:
                 self.wait()
@@ -86,12 +92,16 @@ class Arrival:
                 return ArrivingFile(self, path.open("rb", buffering=0))
             except FileNotFoundError:  # it has become a blob this very moment, or is begun anew
                 with self._changed:
-                    self._changed.wait_for(lambda: self._over)
+                    self._await(lambda: self._over)
+
+    def _await(self, condition: Callable[[], bool]) -> None:
+        while not self._changed.wait_for(condition, TURN):
+            self._check()
 
     def available(self, position: int) -> bool:
         """Wait until there are bytes beyond `position`; False at the end. Raises what went wrong."""
         with self._changed:
-            self._changed.wait_for(lambda: self._over or self._offset > position)
+            self._await(lambda: self._over or self._offset > position)
             if self._error is not None:
                 raise self._error
             return self._offset > position

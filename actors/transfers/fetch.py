@@ -65,7 +65,8 @@ class Fetcher:
 
     def arrival(self, descriptor: Descriptor) -> Arrival:
         """For `fetch`, to read what it brings while it comes."""
-        return Arrival(self._transfer.store, descriptor.digest, descriptor.size)
+        transfer = self._transfer
+        return Arrival(transfer.store, descriptor.digest, descriptor.size, transfer.check)
 
     def fetch(self, descriptor: Descriptor, arrival: Arrival | None = None) -> None:
         """Until the blob is there, whoever fetches it. Raises RegistryError, StorageError, RemoteError."""

@@ -37,6 +37,7 @@ class Daemon:
 
     directory: Path
     extra: tuple[str, ...] = ()
+    settings: str = ""  # more of the configuration file, in TOML
     process: subprocess.Popen[bytes] | None = None
     containers: list[str] = field(default_factory=list)
 
@@ -54,7 +55,7 @@ class Daemon:
 
     def start(self) -> None:
         config = self.directory / "actord.toml"
-        config.write_text('[metrics]\nlisten = "127.0.0.1:0"\n')
+        config.write_text(f'[metrics]\nlisten = "127.0.0.1:0"\n{self.settings}')
         (self.state / "connection.json").unlink(missing_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -162,6 +163,12 @@ class Daemon:
     def client(self) -> Client:
         return Client(str(self.state / "actord.sock"))
 
+    @contextlib.contextmanager
+    def client_in_use(self) -> Iterator[Client]:
+        """A connection for the length of a block."""
+        with contextlib.closing(self.client()) as client:
+            yield client
+
     def clean_up(self) -> None:
         """Remove every container, stop, and make sure that nothing lives on."""
         if self.process is None or self.process.poll() is not None:
@@ -174,9 +181,9 @@ class Daemon:
 
 
 @contextlib.contextmanager
-def running(directory: Path, *extra: str) -> Iterator[Daemon]:
+def running(directory: Path, *extra: str, settings: str = "") -> Iterator[Daemon]:
     """A daemon for the length of a block."""
-    daemon = Daemon(directory, extra)
+    daemon = Daemon(directory, extra, settings)
     daemon.start()
     try:
         yield daemon

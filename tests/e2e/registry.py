@@ -44,18 +44,24 @@ class Served:
 class Registry:
     """Runs from `with` to the end of its block; what was pushed stays in `directory`.
 
-    `htpasswd` maps users to passwords, `tls` is the certificate to serve with. `log` is the file with the
-    access log and the registry's own messages.
+    `htpasswd` maps users to passwords, `tls` is the certificate to serve with, `token` what a token server
+    says of itself (tests/e2e/token_server.py). `log` is the file with the access log and the registry's own
+    messages.
     """
 
     def __init__(
-        self, directory: Path, htpasswd: dict[str, str] | None = None, tls: Certificates | None = None
+        self,
+        directory: Path,
+        htpasswd: dict[str, str] | None = None,
+        tls: Certificates | None = None,
+        token: dict[str, str] | None = None,
     ) -> None:
         self.directory = directory
         self.log = directory / "access.log"
         self.host = ""  # 127.0.0.1:port, once it runs
         self._htpasswd = htpasswd
         self._tls = tls
+        self._token = token
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -110,6 +116,8 @@ class Registry:
             lines = [f"{user}:{_bcrypt(password)}\n" for user, password in self._htpasswd.items()]
             path.write_text("".join(lines))
             config["auth"] = {"htpasswd": {"realm": "tests", "path": str(path)}}
+        if self._token is not None:
+            config["auth"] = {"token": self._token}
         return config
 
     def _wait_until_it_answers(self) -> bool:
