@@ -74,7 +74,8 @@ def pushed(daemon: Daemon, registry: Registry, short_root: Path) -> dict[str, st
     one = (f"docker://{host}/theirs/index:1", f"docker://{host}/theirs/gzip:1")
     skopeo("--insecure-policy", "copy", *plain, *one)
     add_zstd(layout, "zstd")
-    images.push(layout, "zstd", f"{host}/theirs/zstd:1")
+    zstd = (f"oci:{layout.directory}:zstd", f"docker://{host}/theirs/zstd:1")
+    skopeo("--insecure-policy", "copy", "--preserve-digests", "--dest-tls-verify=false", *zstd)
     digests = {}
     for kind in ("index", "gzip", "zstd"):
         daemon.actr("pull", "-q", "--all-platforms", f"{host}/theirs/{kind}:1")
