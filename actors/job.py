@@ -51,7 +51,9 @@ class JobActor(InFlight):
         if known is None:
             raise InvalidArgumentError(f"no job does {self.about[:80]!r}: one of {', '.join(WORK)}")
         wish, work = known
-        return work(Context(self), converted(wish, self.birth.args["args"]))
+        context = Context(self)
+        context.unpacker.clear()
+        return work(context, converted(wish, self.birth.args["args"]))
 
     def jobs_attach(self, _body: m.JobsAttach, call: Call) -> Later:
         """See the progress so far, what is to come, and the end."""

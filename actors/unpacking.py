@@ -96,6 +96,7 @@ class Unpacker:
             StorageError, RegistryError, RemoteError: a layer is missing, hostile, or not what the image says.
         """
         check_counts(manifest, diff_ids)
+        self.clear()
         parent = ""
         for layer, diff_id, name in zip(manifest.layers, diff_ids, chain_ids(diff_ids), strict=True):
             with self._alone(str(name)):
@@ -108,7 +109,7 @@ class Unpacker:
         return parent
 
     def _unpack(self, layer: Descriptor, diff_id: Digest, name: str, parent: str, layers: Layers) -> None:
-        kind, key = self._actor.kind, f"extract {self._actor.birth.name} {name}"
+        kind, key = self._actor.kind, self._key(name)
         try:
             applied = self._applied(layer, key, parent, layers)
             _compare(applied, layer, diff_id)
@@ -150,6 +151,16 @@ class Unpacker:
                 sync=syncfs,
                 on_progress=progress,
             )
+
+    def _key(self, name: str) -> str:
+        return f"extract {self._actor.birth.name} {name}"
+
+    def clear(self) -> None:
+        """Remove what an earlier incarnation of this transfer left half unpacked."""
+        if self._actor.birth.inc > 1:
+            for one in self._actor.call(m.SnapshotsList(self._namespace))["snapshots"]:
+                if one["key"].startswith(self._key("")):
+                    self._actor.call(m.SnapshotsRemove(self._namespace, one["key"]))
 
     def is_unpacked(self, name: str) -> bool:
         """Whether there is a committed snapshot of that name."""
