@@ -51,6 +51,7 @@ class NetworkActor(Actor):
         self._jobs: dict[str, deque[Callable[[], None]]] = {}
         self._waiting: list[Done] = []  # for the rules to be loaded
         self._loading = False
+        self._telling = self._names_changed = False
         self._going: set[str] = set()  # networks whose interfaces are being removed
         self._made: set[str] = set()  # networks whose interfaces are known to be there
         for port in self._store.ports():
@@ -394,8 +395,17 @@ class NetworkActor(Actor):
             self.log.warning("published port: %s", error)
 
     def _changed(self) -> None:
-        """Names are different now; whoever resolves them asks for all of them."""
-        self.tell("resolver", "resolver.changed", {})
+        """Names are different now. One request at a time: what changes meanwhile is said in the next."""
+        self._names_changed = True
+        if not self._telling:
+            self._telling, self._names_changed = True, False
+            self.ask(m.ResolverRefresh(), self._told)
+
+    def _told(self, result: Any) -> None:
+        self._telling = False
+        self._logged(result)
+        if self._names_changed:
+            self._changed()
 
     def _announce(self, verb: str, name: str) -> None:
         now = time.time_ns()

@@ -8,8 +8,9 @@
        +- metadata                images, containers, what is wanted
        +- content                 blobs
        +- snapshots               layers and container roots
-       +- network                 network namespaces
        +- volumes                 directories that outlive containers
+       +- network                 networks, namespaces, addresses, ports
+       +- resolver                names of containers, for containers
        +- bundles                 what a runtime is given: mounts and config.json
        +- metrics                 HTTP /metrics
        +- containers, dynamic     container/<namespace>/<id>, lives on when the daemon stops
@@ -33,6 +34,7 @@ from actors.metadata import MetadataActor
 from actors.metrics import MetricsActor
 from actors.network import NetworkActor
 from actors.puller import PullerActor
+from actors.resolver import ResolverActor
 from actors.router import run as run_router
 from actors.snapshots import SnapshotsActor
 from actors.supervision.spec import ChildSpec, SupervisorFlags
@@ -68,6 +70,7 @@ TREE: Final = ChildSpec(
         _worker("snapshots"),
         _worker("network"),
         _worker("volumes"),
+        _worker("resolver"),
         _worker("bundles"),
         _worker("metrics"),
         ChildSpec(
@@ -100,6 +103,7 @@ PROGRAMS: Final[Mapping[str, Program]] = {
     "events": program(EventsActor),
     "network": program(NetworkActor),
     "volumes": program(VolumesActor),
+    "resolver": program(ResolverActor),
     "bundles": program(BundlesActor),
     "metrics": program(MetricsActor),
     "puller": program(PullerActor),

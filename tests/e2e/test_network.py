@@ -382,3 +382,20 @@ def test_everything_killed_and_started_again_keeps_the_network(own_daemon: Daemo
     assert own_daemon.json("network", "check") == []
     assert _get("127.0.0.1:18080") == "a"
     town.remove_all()
+
+
+def test_containers_find_each_other_by_name(town: Town):
+    town.actr("network", "create", "web")
+    town.actr("network", "create", "db")
+    town.serve("one", "--net", "web,alias=first")
+    town.serve("two", "--net", "web", "--net", "db")
+    town.serve("three", "--net", "db")
+    wait_until("names are known", lambda: town.fetch("two", "one") == "one")
+    assert town.fetch("two", "first") == town.fetch("one", "one") == "one"
+    assert town.fetch("one", "two") == "two"
+    assert town.fetch("one", "three") == ""
+    old = town.daemon.kill_actor("resolver")
+    wait_until("healed", lambda: town.daemon.healed("resolver", old))
+    wait_until("names are known again", lambda: town.fetch("two", "one") == "one")
+    town.actr("rm", "-f", "one")
+    wait_until("it is forgotten", lambda: town.fetch("two", "first") == "")
