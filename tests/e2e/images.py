@@ -78,6 +78,10 @@ class Layout:
         (self._blobs / encoded).write_bytes(data)
         return {"mediaType": media_type, "digest": "sha256:" + encoded, "size": len(data)}
 
+    def path(self, digest: str) -> Path:
+        """Where a blob is."""
+        return self.directory / "blobs" / digest.replace(":", "/")
+
     def add_json(self, value: Json, media_type: str) -> Json:
         """Store VALUE as JSON and return its descriptor."""
         return self.add_blob(json.dumps(value, separators=(",", ":")).encode(), media_type)
@@ -228,6 +232,21 @@ def write_busybox(tar: tarfile.TarFile, extra: Callable[[tarfile.TarFile], None]
 def _applets(binary: Path) -> list[str]:
     listing = subprocess.run([binary, "--list-full"], check=True, capture_output=True, text=True).stdout
     return sorted(name for name in listing.split() if "/" in name and name != "bin/busybox")
+
+
+def debian_in(layout: Layout, count: int, work: Path) -> None:
+    """The Debian of `debian()` cut into COUNT layers, under that tag in LAYOUT. WORK is a new directory."""
+    source = debian()
+    key = "org.opencontainers.image.ref.name"
+    entries = json.loads((source.directory / "index.json").read_text())["manifests"]
+    [entry] = [one for one in entries if one["annotations"][key] == "1"]
+    [layer] = json.loads(source.path(entry["digest"]).read_bytes())["layers"]
+    work.mkdir()
+    subprocess.run(["tar", "-C", work, "-xzf", source.path(layer["digest"])], check=True, timeout=120)
+    parts = _split(list(_walk(work, skip=work / "dev")), count)
+    stored = [layout.add_layer(partial(_write_tree, work, part)) for part in parts]
+    layout.tag(str(count), layout.add_image(stored, {"Cmd": ["bash"], "Env": [PATH]}))
+    shutil.rmtree(work)
 
 
 def debian() -> Layout:
