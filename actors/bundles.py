@@ -84,10 +84,22 @@ class BundlesActor(Actor):
         return files.find_image(self.settings.content, body.image_digest, wish.platform)
 
     def _mount_root(self, body: Record, image: files.Image, directory: Path, key: str) -> None:
-        snapshot = self.call(m.SnapshotsPrepare(body.namespace, key, image.chain_id))
+        snapshot = self._snapshot(body, key, image.chain_id)
         failpoints.hit("bundles", "mount", "before")
         files.mount_rootfs(directory, snapshot["mounts"])
         failpoints.hit("bundles", "mount", "after")
+
+    def _snapshot(self, body: Record, key: str, parent: str) -> dict[str, Any]:
+        prepare = m.SnapshotsPrepare(body.namespace, key, parent, snapshotter=body.snapshotter)
+        try:
+            answer: dict[str, Any] = self.call(prepare)
+        except RemoteError as error:
+            if error.code != "not_found":
+                raise
+            where = body.snapshotter or self.settings.snapshots_default
+            text = f"image {body.image} is not unpacked in snapshotter {where}: pull it there"
+            raise RemoteError("failed_precondition", text, outcome="done") from error
+        return answer
 
     def _make_raw(self, body: Record, wish: Wishes, directory: Path) -> dict[str, Any]:
         spec, root = raw_bundle.load(wish.bundle, files.cgroups_path(body.namespace, body.id))
@@ -139,6 +151,7 @@ class BundlesActor(Actor):
     def _remove_dry(self, namespace: str, directory: Path) -> None:
         files.unmount_rootfs(directory)
         self.call(m.SnapshotsRemove(namespace, _dry_key(directory)))
+        self.call(m.SnapshotsRemove(namespace, _dry_key(directory), "native"))
         shutil.rmtree(directory, ignore_errors=True)
 
 

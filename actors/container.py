@@ -183,6 +183,7 @@ class ContainerActor(Actor):
             record["image_digest"],
             record["options"],
             record["name"],
+            record["snapshotter"],
         )
         self.ask(make, self._prepared)
 
@@ -278,7 +279,7 @@ class ContainerActor(Actor):
         if not self.state.settled:
             self._clean_up_run()
         failpoints.hit("container", "remove", "cleaned")
-        self.call(m.SnapshotsRemove(self.namespace, self.id))
+        self.call(m.SnapshotsRemove(self.namespace, self.id, self.record["snapshotter"]))
         self.call(m.VolumesForget(self.namespace, self.id))
         failpoints.hit("container", "remove", "snapshot")
         topic, at = "/containers/delete", time.time_ns()

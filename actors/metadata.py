@@ -79,7 +79,7 @@ class MetadataActor(Actor):
             image=name,
             image_digest=digest,
             runtime=body.runtime or self.settings.runtime_name,
-            snapshotter="overlayfs",
+            snapshotter=body.snapshotter or self.settings.snapshots_default,
             snapshot_key=container_id,
             options=body.options,
             labels=body.labels,

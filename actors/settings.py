@@ -9,8 +9,9 @@ import socket
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+SNAPSHOTTERS: Final = ("overlayfs", "native")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 MIN_HANG_AFTER = 0.2  # seconds; less than that, a busy machine takes
 MAX_CONNECTIONS = 32
@@ -45,6 +46,11 @@ class Settings:
         registry_bandwidth: bytes per second of one transfer, 0 for no limit.
         events_keep: how many events the journal keeps.
         supervision_hang_after: seconds without an answer after which an actor is said to hang.
+        snapshots_default: snapshotter of images and containers that name none, one of `SNAPSHOTTERS`.
+        layers_entries: tar headers that one layer may have.
+        layers_header_bytes: size of one extension header in a layer.
+        layers_total_bytes: uncompressed size of a layer.
+        layers_ratio: uncompressed bytes for each compressed one, beyond the first 256 MiB.
         memory_merge: whether actors offer their memory to the kernel's same-page merging.
         failpoints: whether faults may be injected (actors/failpoints.py).
     """
@@ -67,6 +73,11 @@ class Settings:
     registry_bandwidth: int = 0
     events_keep: int = 100_000
     supervision_hang_after: float = 10.0
+    snapshots_default: str = "overlayfs"
+    layers_entries: int = 2_000_000
+    layers_header_bytes: int = 1 << 20
+    layers_total_bytes: int = 64 << 30
+    layers_ratio: int = 250
     memory_merge: bool = True
     failpoints: bool = False
 
@@ -94,11 +105,16 @@ class Settings:
         return self.state / "containers" / namespace / container
 
 
-_TABLES = {name: f"{name}_" for name in ("metrics", "runtime", "registry", "events", "supervision", "memory")}
+_TABLES = {
+    name: f"{name}_"
+    for name in ("metrics", "runtime", "registry", "snapshots", "layers", "events", "supervision", "memory")
+}
+_LAYERS = ("layers_entries", "layers_header_bytes", "layers_total_bytes", "layers_ratio")
 _TYPES = {
     "events_keep": int,
     "supervision_hang_after": float,
     "memory_merge": bool,
+    **dict.fromkeys(_LAYERS, int),
     "failpoints": bool,
     "registry_plain_http": tuple,
     "registry_skip_verify": tuple,
@@ -168,6 +184,13 @@ def _check(settings: Settings) -> None:
         raise SettingsError(f"log level {settings.log_level!r} is none of {', '.join(LOG_LEVELS)}")
     if settings.runtime_name not in ("runc", "crun"):
         raise SettingsError(f"runtime {settings.runtime_name!r} is neither runc nor crun")
+    if settings.snapshots_default not in SNAPSHOTTERS:
+        raise SettingsError(
+            f"snapshots default {settings.snapshots_default!r} is none of {', '.join(SNAPSHOTTERS)}"
+        )
+    for name in _LAYERS:
+        if getattr(settings, name) < 1:
+            raise SettingsError(f"{name.replace('_', ' ', 1)} is {getattr(settings, name)}; it is at least 1")
     if settings.events_keep < 1:
         raise SettingsError(f"events keep is {settings.events_keep}; keep at least 1")
     _check_registry(settings)

@@ -1,12 +1,13 @@
-"""Snapshots: the directories that layers are unpacked into and containers run on. overlayfs.
+"""Snapshots: the directories that layers are unpacked into and containers run on.
 
-States: none beside the directory and its records. It mounts nothing: answers say how to mount, and where
-the upper directory is, so that layers are applied without a mount. Removed trees are deleted after the
-answer. Restarted by the supervisor, always; the start removes what no record names.
+States: none beside the directories and their records, one set for each snapshotter; only those in use are
+open. It mounts nothing: answers say how to mount, and where the upper directory is, so that layers are
+applied without a mount. Removed trees are deleted after the answer. Restarted by the supervisor, always;
+the start removes what no record names.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,20 @@ import msgspec
 from actors import failpoints
 from actors import messages as m
 from actors.actor import Actor
-from actors.call import Call
+from actors.call import LATER, Call, Later
 from actors.linux.syncfs import syncfs
-from storage.errors import AlreadyExistsError, NotFoundError
-from storage.snapshotters.overlay import OverlaySnapshotter
+from storage.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError
+from storage.snapshotters import NativeSnapshotter, OverlaySnapshotter, Snapshotter
 from storage.snapshotters.trees import delete_tree
+from transport.errors import RemoteError
 
 SYNC_LIMIT = 300.0  # seconds that a slow disk may take for what a layer has put into the page cache
+COPY_LIMIT = 600.0  # seconds that copying or measuring a large tree may take
+_KINDS: dict[str, tuple[str, Callable[..., Snapshotter]]] = {
+    "overlayfs": ("snapshots", OverlaySnapshotter),
+    "native": ("snapshots-native", NativeSnapshotter),
+}
+_Waiting = Callable[[Exception | None], None]
 
 
 class SnapshotsActor(Actor):
@@ -30,74 +38,135 @@ class SnapshotsActor(Actor):
     kind = "snapshots"
 
     def started(self) -> None:
-        """Open the records, then delete in the background what a crash left."""
-        self._store = OverlaySnapshotter(self.settings.root / "snapshots", sync=_sync)
-        self._deleting = False
-        self._delete_discarded()
+        """Open the records that there are, then delete in the background what a crash left."""
+        self._stores: dict[str, Snapshotter] = {}
+        self._deleting: set[str] = set()
+        self._waiting: dict[str, list[_Waiting]] = {}
+        for name, (directory, _) in _KINDS.items():
+            if name == self.settings.snapshots_default or (self.settings.root / directory).exists():
+                self._delete_discarded(self._named(name))
+
+    def _named(self, name: str) -> Snapshotter:
+        """The snapshotter of a request, opened when it is the first. Raises InvalidArgumentError."""
+        name = name or self.settings.snapshots_default
+        if name not in _KINDS:
+            raise InvalidArgumentError(f'snapshotter "{name}" is none of {", ".join(_KINDS)}')
+        if name not in self._stores:
+            directory, make = _KINDS[name]
+            self._stores[name] = make(self.settings.root / directory, sync=_sync)
+        return self._stores[name]
 
     def snapshots_prepare(self, body: m.SnapshotsPrepare, _: Call) -> dict[str, Any]:
         """A writable snapshot. Asked again for the same key on the same parent, it answers the same."""
+        return self._made(body, "active", self._named(body.snapshotter).prepare)
+
+    def snapshots_view(self, body: m.SnapshotsView, _: Call) -> dict[str, Any]:
+        """A read-only one; repeated as `prepare`."""
+        return self._made(body, "view", self._named(body.snapshotter).view)
+
+    def _made(
+        self, body: m.SnapshotsPrepare | m.SnapshotsView, kind: str, make: Callable[..., Any]
+    ) -> dict[str, Any]:
+        store = self._named(body.snapshotter)
         try:
-            self._store.prepare(body.namespace, body.key, body.parent, body.labels)
+            with self.busy(COPY_LIMIT):
+                make(body.namespace, body.key, body.parent, body.labels)
         except AlreadyExistsError:
-            known = self._store.stat(body.namespace, body.key)
-            if (known.kind, known.parent) != ("active", body.parent):
+            known = store.stat(body.namespace, body.key)
+            if (known.kind, known.parent) != (kind, body.parent):
                 raise
-        return self._how_to_use(body.namespace, body.key)
+        return _how_to_use(store, body.namespace, body.key)
 
     def snapshots_mounts(self, body: m.SnapshotsMounts, _: Call) -> dict[str, Any]:
-        """How to mount an active snapshot."""
-        return self._how_to_use(body.namespace, body.key)
+        """How to mount an active snapshot or a view."""
+        return _how_to_use(self._named(body.snapshotter), body.namespace, body.key)
 
     def snapshots_commit(self, body: m.SnapshotsCommit, _: Call) -> None:
         """Commit. Where the name is taken, somebody unpacked the same layer: the key is dropped."""
+        store = self._named(body.snapshotter)
         try:
             with self.busy(SYNC_LIMIT):
-                self._store.commit(body.namespace, body.name, body.key)
+                store.commit(body.namespace, body.name, body.key, body.labels, parent=body.parent)
         except AlreadyExistsError:
-            self._drop(body.namespace, body.key)
+            self._drop(store, body.namespace, body.key)
         except NotFoundError:  # repeated after an answer that was lost
-            self._store.stat(body.namespace, body.name)
+            store.stat(body.namespace, body.name)
 
     def snapshots_stat(self, body: m.SnapshotsStat, _: Call) -> dict[str, Any]:
         """One snapshot."""
-        return _described(self._store.stat(body.namespace, body.key))
+        return _described(self._named(body.snapshotter).stat(body.namespace, body.key))
+
+    def snapshots_update(self, body: m.SnapshotsUpdate, _: Call) -> dict[str, Any]:
+        """Labels."""
+        store = self._named(body.snapshotter)
+        return _described(store.update(body.namespace, body.key, body.labels, body.fields))
 
     def snapshots_list(self, body: m.SnapshotsList, _: Call) -> dict[str, Any]:
         """All snapshots of a namespace."""
-        return {"snapshots": [_described(one) for one in self._store.list(body.namespace)]}
+        found = self._named(body.snapshotter).list(body.namespace)
+        return {"snapshots": [_described(one) for one in found]}
+
+    def snapshots_usage(self, body: m.SnapshotsUsage, _: Call) -> dict[str, Any]:
+        """Inodes and bytes."""
+        with self.busy(COPY_LIMIT):
+            return _described(self._named(body.snapshotter).usage(body.namespace, body.key))
+
+    def snapshots_layers(self, body: m.SnapshotsLayers, _: Call) -> dict[str, Any]:
+        """What a snapshot on it would be stacked on."""
+        found = self._named(body.snapshotter).layers(body.namespace, body.key)
+        return {"layers": [str(path) for path in found]}
 
     def snapshots_remove(self, body: m.SnapshotsRemove, _: Call) -> None:
         """Remove; doing it twice is fine."""
-        self._drop(body.namespace, body.key)
+        self._drop(self._named(body.snapshotter), body.namespace, body.key)
 
-    def _drop(self, namespace: str, key: str) -> None:
+    def snapshots_cleanup(self, body: m.SnapshotsCleanup, call: Call) -> Later:
+        """Wait for the deleting that is under way, or what is left to delete."""
+        store = self._named(body.snapshotter)
+        self._waiting.setdefault(store.name, []).append(call.settle)
+        self._delete_discarded(store)
+        return LATER
+
+    def _drop(self, store: Snapshotter, namespace: str, key: str) -> None:
         try:
-            self._store.remove(namespace, key)
+            store.remove(namespace, key)
         except NotFoundError:
             return
-        self._delete_discarded()
+        self._delete_discarded(store)
 
-    def _how_to_use(self, namespace: str, key: str) -> dict[str, Any]:
-        return {
-            "mounts": [msgspec.to_builtins(mount) for mount in self._store.mounts(namespace, key)],
-            "upper": str(self._store.upper(namespace, key)),
-            "lowers": [str(path) for path in self._store.lowers(namespace, key)],
-        }
-
-    def _delete_discarded(self) -> None:
+    def _delete_discarded(self, store: Snapshotter) -> None:
         """Delete in a thread, one at a time; what is discarded meanwhile has its turn afterwards."""
-        waiting = () if self._deleting else self._store.discard()
-        if waiting:
-            self._deleting = True
-            self.work(lambda: _delete(waiting), self._deleted)
+        if store.name in self._deleting:
+            return
+        if waiting := store.discard():
+            self._deleting.add(store.name)
+            self.work(lambda: _delete(waiting), lambda result: self._deleted(store, result))
+        else:
+            self._tell_waiting(store, None)
 
-    def _deleted(self, result: Any) -> None:
-        self._deleting = False
+    def _deleted(self, store: Snapshotter, result: Any) -> None:
+        self._deleting.discard(store.name)
         if isinstance(result, Exception):
             self.log.warning("a discarded snapshot could not be deleted: %s", result)
+            self._tell_waiting(store, RemoteError("unavailable", f"removed snapshots remain: {result}"))
         else:
-            self._delete_discarded()
+            self._delete_discarded(store)
+
+    def _tell_waiting(self, store: Snapshotter, result: Exception | None) -> None:
+        for settle in self._waiting.pop(store.name, []):
+            settle(result)
+
+
+def _how_to_use(store: Snapshotter, namespace: str, key: str) -> dict[str, Any]:
+    mounts = [msgspec.to_builtins(mount) for mount in store.mounts(namespace, key)]
+    if store.stat(namespace, key).kind == "view":
+        return {"mounts": mounts}
+    return {
+        "mounts": mounts,
+        "upper": str(store.upper(namespace, key)),
+        "lowers": [str(path) for path in store.lowers(namespace, key)],
+        "stacked": store.stacked,
+    }
 
 
 def _sync(path: Path) -> None:

@@ -316,7 +316,7 @@ class SupervisorActor(Actor):
             "root": str(self.settings.root),
             "state": str(self.settings.state),
             "runtime": self.settings.runtime_name,
-            "snapshotter": "overlayfs",
+            "snapshotter": self.settings.snapshots_default,
             "kernel": platform.release(),
             "cgroups": cgroups.detect().kind.value,
             "actors": len(self._processes.keys() - {self.kind}) + 2,

@@ -1,7 +1,11 @@
-"""Layers of an image into snapshots, in order, each named by its chain ID.
+"""Layers of an image into snapshots, each named by its chain ID, several at a time.
 
 A layer may be unpacked while its blob still arrives. What that gives counts only once the blob is known to be
 right: the snapshot is committed after both the blob's digest and the layer's diff ID have been compared.
+
+With a snapshotter that stacks, a layer is unpacked into a snapshot of its own before those below it are
+there, and put on them when it is committed. It is applied once more, in order, should it turn out to need
+them for more than could be assumed (see storage/layer/tree.py). Others are unpacked one after the other.
 """
 
 import fcntl
@@ -9,26 +13,31 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from actors import failpoints
 from actors import messages as m
+from actors.applying import Layer, apply_in_child
 from actors.inflight import InFlight, Progress
-from actors.linux.openat2 import open_in_root
-from actors.linux.syncfs import syncfs
 from storage.content import ContentStore
 from storage.descriptor import Descriptor
 from storage.digest import Digest
 from storage.errors import InvalidArgumentError, UnavailableError
 from storage.image.chain import chain_ids
 from storage.image.manifest import Manifest
-from storage.layer.apply import Applied, apply_layer
-from storage.layer.compression import Readable, open_blob
+from storage.layer.apply import Applied
+from storage.layer.compression import Readable
+from storage.layer.limits import Limits
+from storage.layer.tree import WrongAssumptionError
 from transport.errors import RemoteError
 
 COMMIT_LIMIT = 300.0  # seconds that a slow disk may take
+PREPARE_LIMIT = 600.0  # seconds that the copy of a native snapshot may take
+AT_ONCE = max(2, min(4, os.cpu_count() or 1))  # layers unpacked at the same time
 TURN = 0.05  # seconds between looks at a layer that somebody else is unpacking
 
 
@@ -71,6 +80,26 @@ def check_counts(manifest: Manifest, diff_ids: tuple[Digest, ...]) -> None:
         raise InvalidArgumentError(text)
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One layer: what it is, what it becomes, on what, and where its bytes come from.
+
+    `below` is done when the parent is committed.
+    """
+
+    layer: Descriptor
+    diff_id: Digest
+    name: str
+    parent: str
+    below: "Future[None] | None"
+    layers: Layers
+
+    def wait_below(self) -> None:
+        """Until the parent is committed; raises what kept it from that."""
+        if self.below is not None:
+            self.below.result()
+
+
 class Unpacker:
     """Unpacks for one transfer. A layer that is unpacked, by whomever, is not unpacked again.
 
@@ -83,74 +112,128 @@ class Unpacker:
         namespace: str,
         store: ContentStore,
         check: Callable[[], None] = lambda: None,
+        snapshotter: m.SnapshotterName = "",
     ) -> None:
         self._actor = actor
         self._namespace = namespace
         self._stored = StoredLayers(store)
         self._check = check
+        self._snapshotter = snapshotter
+        settings = actor.settings
+        self._ahead = (snapshotter or settings.snapshots_default) == "overlayfs"
+        self._limits = Limits(
+            entries=settings.layers_entries,
+            header_bytes=settings.layers_header_bytes,
+            total_bytes=settings.layers_total_bytes,
+            ratio=settings.layers_ratio,
+        )
 
     def unpack(self, manifest: Manifest, diff_ids: tuple[Digest, ...], layers: Layers | None = None) -> str:
-        """Unpack every layer, the lowest first. Gives the last name.
+        """Unpack every layer. Gives the last name.
 
         Raises:
             StorageError, RegistryError, RemoteError: a layer is missing, hostile, or not what the image says.
         """
         check_counts(manifest, diff_ids)
         self.clear()
-        parent = ""
-        for layer, diff_id, name in zip(manifest.layers, diff_ids, chain_ids(diff_ids), strict=True):
-            with self._alone(str(name)):
-                if not self.is_unpacked(str(name)):
-                    self._unpack(layer, diff_id, str(name), parent, layers or self._stored)
-            if layers is not None:
-                layers.settle(layer)
-            self._actor.moved(Progress(str(layer.digest), "done", layer.size, layer.size))
-            parent = str(name)
+        parent, below = "", None
+        # Begun in order, so that the lowest one that is not done is at work, and others may wait for it.
+        with ThreadPoolExecutor(AT_ONCE if self._ahead else 1) as pool:
+            steps = []
+            for layer, diff_id, name in zip(manifest.layers, diff_ids, chain_ids(diff_ids), strict=True):
+                step = _Step(layer, diff_id, str(name), parent, below, layers or self._stored)
+                parent, below = step.name, pool.submit(self._take, step)
+                steps.append(below)
+            try:
+                for one in steps:
+                    one.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
         return parent
 
-    def _unpack(self, layer: Descriptor, diff_id: Digest, name: str, parent: str, layers: Layers) -> None:
-        kind, key = self._actor.kind, self._key(name)
+    def _take(self, step: _Step) -> None:
+        with self._alone(step.name):
+            if not self.is_unpacked(step.name):
+                self._unpack(step)
+        step.layers.settle(step.layer)
+        step.wait_below()
+        self._moved(step.layer, "done", step.layer.size)
+
+    def _unpack(self, step: _Step) -> None:
+        kind, key = self._actor.kind, self._key(step.name)
         try:
-            applied = self._applied(layer, key, parent, layers)
-            _compare(applied, layer, diff_id)
+            applied = self._applied(step, key)
+            _compare(applied, step.layer, step.diff_id)
             failpoints.hit(kind, "unpack", "applied")
-            self._actor.call(m.SnapshotsCommit(self._namespace, key, name), limit=COMMIT_LIMIT)
+            step.wait_below()
+            self._commit(step, key)
             failpoints.hit(kind, "unpack", "after")
         except Exception:
             with suppress(RemoteError):
-                self._actor.call(m.SnapshotsRemove(self._namespace, key))
+                self._remove(key)
             raise
 
-    def _applied(self, layer: Descriptor, key: str, parent: str, layers: Layers) -> Applied:
+    def _applied(self, step: _Step, key: str) -> Applied:
         """Apply a layer from where its bytes come; once more from the store, if they began anew meanwhile."""
+        layer, layers = step.layer, step.layers
         try:
-            applied = self._apply(layer, key, parent, layers)
+            applied = self._apply_ahead(step, key)
         except Exception as error:
             layers.settle(layer)  # a blob that did not arrive well is the reason for everything else
             if layers is self._stored or not isinstance(error, UnavailableError):
                 raise
-            return self._apply(layer, key, parent, self._stored)
+            return self._apply(step, key, self._stored, ahead=False)
         layers.settle(layer)
         return applied
 
-    def _apply(self, layer: Descriptor, key: str, parent: str, layers: Layers) -> Applied:
-        def progress(_: int) -> None:
-            self._check()
-            if taken := layers.taken(layer):
-                self._actor.moved(Progress(str(layer.digest), "extracting", taken, layer.size))
+    def _apply_ahead(self, step: _Step, key: str) -> Applied:
+        """Apply it before those below are there, if they are not; again after them, if that was too early."""
+        try:
+            ahead = self._ahead and step.below is not None and not step.below.done()
+            return self._apply(step, key, step.layers, ahead=ahead)
+        except WrongAssumptionError:
+            step.layers.settle(step.layer)
+            return self._apply(step, key, self._stored, ahead=False)
 
-        with layers.open(layer) as blob:
-            self._actor.call(m.SnapshotsRemove(self._namespace, key))  # what a crash left half done
-            place = self._actor.call(m.SnapshotsPrepare(self._namespace, key, parent))
-            failpoints.hit(self._actor.kind, "unpack", "before")
-            return apply_layer(
-                open_blob(blob),
-                Path(place["upper"]),
-                [Path(path) for path in place["lowers"]],
-                open_in_root=open_in_root,
-                sync=syncfs,
-                on_progress=progress,
+    def _apply(self, step: _Step, key: str, layers: Layers, *, ahead: bool) -> Applied:
+        """Prepare and fill the snapshot `key`, on nothing if it is made ahead of its parent."""
+
+        def look() -> None:
+            self._check()
+            if taken := layers.taken(step.layer):
+                self._moved(step.layer, "extracting", taken)
+
+        if not ahead:
+            step.wait_below()
+        with layers.open(step.layer) as blob:
+            self._remove(key)  # what a crash left half done
+            prepare = m.SnapshotsPrepare(
+                self._namespace, key, "" if ahead else step.parent, snapshotter=self._snapshotter
             )
+            place = self._actor.call(prepare, limit=PREPARE_LIMIT)
+            failpoints.hit(self._actor.kind, "unpack", "before")
+            below = None if ahead else tuple(map(Path, place["lowers"]))
+            into = Layer(Path(place["upper"]), self._limits, overlay=place["stacked"], lowers=below)
+            return apply_in_child(into, blob, lambda: self._lowers(step), look)
+
+    def _lowers(self, step: _Step) -> list[Path]:
+        """The directories below, once they are there."""
+        step.wait_below()
+        layers = m.SnapshotsLayers(self._namespace, step.parent, self._snapshotter)
+        return [Path(path) for path in self._actor.call(layers)["layers"]]
+
+    def _commit(self, step: _Step, key: str) -> None:
+        commit = m.SnapshotsCommit(
+            self._namespace, key, step.name, parent=step.parent, snapshotter=self._snapshotter
+        )
+        self._actor.call(commit, limit=COMMIT_LIMIT)
+
+    def _remove(self, key: str) -> None:
+        self._actor.call(m.SnapshotsRemove(self._namespace, key, self._snapshotter))
+
+    def _moved(self, layer: Descriptor, status: str, offset: int) -> None:
+        self._actor.moved(Progress(str(layer.digest), status, offset, layer.size))
 
     def _key(self, name: str) -> str:
         return f"extract {self._actor.birth.name} {name}"
@@ -158,14 +241,14 @@ class Unpacker:
     def clear(self) -> None:
         """Remove what an earlier incarnation of this transfer left half unpacked."""
         if self._actor.birth.inc > 1:
-            for one in self._actor.call(m.SnapshotsList(self._namespace))["snapshots"]:
+            for one in self._actor.call(m.SnapshotsList(self._namespace, self._snapshotter))["snapshots"]:
                 if one["key"].startswith(self._key("")):
-                    self._actor.call(m.SnapshotsRemove(self._namespace, one["key"]))
+                    self._remove(one["key"])
 
     def is_unpacked(self, name: str) -> bool:
         """Whether there is a committed snapshot of that name."""
         try:
-            found = self._actor.call(m.SnapshotsStat(self._namespace, name))
+            found = self._actor.call(m.SnapshotsStat(self._namespace, name, self._snapshotter))
         except RemoteError as error:
             if error.code == "not_found":
                 return False
@@ -177,7 +260,7 @@ class Unpacker:
         """Hold the lock of a snapshot to be: of several transfers one unpacks it, the others find it done."""
         directory = self._actor.settings.state / "unpacking"
         directory.mkdir(mode=0o700, exist_ok=True)
-        own = hashlib.sha256(f"{self._namespace} {name}".encode()).hexdigest()[:32]
+        own = hashlib.sha256(f"{self._namespace} {self._snapshotter} {name}".encode()).hexdigest()[:32]
         descriptor = self._locked(directory / own)
         try:
             yield

@@ -40,6 +40,7 @@ OPTIONS = (
     *MOUNTS,
     *PRIVILEGES,
     *SUPERVISION,
+    Option("--snapshotter", "what the root is made with: overlayfs or native", value="NAME"),
     Option("--platform", "of an image for several, for example linux/arm64", value="OS/ARCH"),
     Option(
         "--pull",
@@ -74,6 +75,7 @@ def request_body(session: Session, given: Given, wanted: str) -> dict[str, Any]:
         "runtime": given.text("runtime"),
         "wanted": wanted,
         "auto_remove": given.flag("rm"),
+        "snapshotter": given.text("snapshotter"),
     }
 
 
@@ -202,4 +204,4 @@ def _has_image(session: Session, name: str) -> bool:
 def _pull(session: Session, given: Given, image: str) -> None:
     from cli.pull import pull
 
-    pull(session, image, platform=given.text("platform"))
+    pull(session, image, platform=given.text("platform"), snapshotter=given.text("snapshotter"))

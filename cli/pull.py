@@ -20,7 +20,12 @@ def run(session: Session, given: Given) -> int:
     if everything and platform:
         raise UsageError("--platform and --all-platforms exclude each other")
     image = pull(
-        session, given.arguments[0], quiet=given.flag("quiet"), platform=platform, all_platforms=everything
+        session,
+        given.arguments[0],
+        quiet=given.flag("quiet"),
+        platform=platform,
+        snapshotter=given.text("snapshotter"),
+        all_platforms=everything,
     )
     if session.json:
         print_json(image)
@@ -35,10 +40,13 @@ def pull(
     *,
     quiet: bool = False,
     platform: str = "",
+    snapshotter: str = "",
     all_platforms: bool = False,
 ) -> dict[str, Any]:
     """Have the daemon pull; progress goes to standard error. Returns the image. Raises RefusedError."""
     wish: dict[str, Any] = {"reference": reference, "platform": platform}
+    if snapshotter:
+        wish["snapshotter"] = snapshotter
     if all_platforms:
         wish["all_platforms"] = True
 
@@ -68,6 +76,7 @@ COMMAND = Command(
     options=(
         Option("-q --quiet", "print the image's name only"),
         Option("--platform", "of an image for several, for example linux/arm64", value="OS/ARCH"),
+        Option("--snapshotter", "where to unpack it: overlayfs or native", value="NAME"),
         Option("-a --all-platforms", "fetch it for all platforms; unpack this machine's"),
     ),
 )

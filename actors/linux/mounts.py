@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from actors.linux import idmap
 from actors.linux.libc import checked, libc
 from actors.linux.threads import CLONE_FS, in_own_thread
 
@@ -188,20 +189,52 @@ def bind(source: str, target: str, *, recursive: bool = False, read_only: bool =
 def mount_one(value: Mount, target: str) -> None:
     """Mount one value: every step of it, or none.
 
+    With `uidmap=` and `gidmap=` among the options, owners are shifted (see idmap.py): what the mount is made
+    of is cloned, and the clone goes onto the target first, below an overlay whose lower directories it has.
+    The upper one is not mapped, as root, in whose name overlayfs works there, has no place in the map.
+
     Raises:
         OSError: as `mount`.
+        ValueError: there is a map for one of users and groups only.
     """
-    if value.base is None:
+    ids, options = idmap.split(value.options)
+    target = str(Path(target).absolute())  # relative to where the caller stands, not to the base
+    if ids is None:
+        _mount_from(value.base, value, target)
+        return
+    plain = Mount(value.type, value.source, _writable_outside(options, value.base))
+    with idmap.mapped_clone(value.base or value.source, ids) as tree:
+        idmap.attach(tree, target)
+        try:
+            if value.type == "bind":
+                _finish_bind(parse_options(options), target)
+            else:
+                _mount_from(f"/proc/self/fd/{tree}", plain, target)
+        except OSError:
+            with contextlib.suppress(OSError):
+                umount(target, detach=True)
+            raise
+
+
+def _writable_outside(options: tuple[str, ...], base: str | None) -> tuple[str, ...]:
+    """Upper and work directory by absolute paths, so that a clone of `base` does not lead to them."""
+    named = (word.partition("=") for word in options)
+    return tuple(
+        f"{name}={base}/{path}" if name in {"upperdir", "workdir"} else name + equals + path
+        for name, equals, path in named
+    )
+
+
+def _mount_from(base: str | None, value: Mount, target: str) -> None:
+    """Mount with relative paths starting at `base`."""
+    if base is None:
         _mount_here(value, target)
         return
-    base = value.base
 
     def work() -> None:
         os.chdir(base)
         _mount_here(value, target)
 
-    # Relative to where the caller stands, not to the base.
-    target = str(Path(target).absolute())
     in_own_thread(CLONE_FS, work)
 
 
@@ -211,10 +244,7 @@ def _mount_here(value: Mount, target: str) -> None:
     flags = options.flags | (MS_BIND if value.type == "bind" else 0)
     mount(value.source, target, fstype, flags, options.data)
     try:
-        if flags & MS_BIND and flags & _NEEDS_REMOUNT and not flags & MS_REMOUNT:
-            mount("", target, "", (flags & ~MS_REC) | MS_REMOUNT)
-        if options.propagation:
-            mount("", target, "", options.propagation)
+        _finish_bind(Options(flags, options.propagation, ""), target)
     except OSError:
         with contextlib.suppress(OSError):
             umount(target, detach=True)
@@ -230,6 +260,15 @@ def read_only(value: Mount) -> Mount:
     own = ("lowerdir", "upperdir", "workdir")
     kept = [option for option in value.options if option.partition("=")[0] not in own]
     return replace(value, options=(*kept, "ro", f"lowerdir={':'.join(lowers)}"))
+
+
+def _finish_bind(options: Options, target: str) -> None:
+    """What takes further calls: the flags of a bind mount, and propagation."""
+    flags = options.flags
+    if flags & MS_BIND and flags & _NEEDS_REMOUNT and not flags & MS_REMOUNT:
+        mount("", target, "", (flags & ~MS_REC) | MS_REMOUNT)
+    if options.propagation:
+        mount("", target, "", options.propagation)
 
 
 def mount_all(values: Sequence[Mount], target: str) -> None:

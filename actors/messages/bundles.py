@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from actors.messages.declare import Json, operation
+from actors.messages.declare import Json, SnapshotterName, operation
 
 
 @operation("bundles.make", "bundles", repeatable=True)
@@ -19,6 +19,7 @@ class BundlesMake:
     image_digest: str
     options: Json
     name: str = ""
+    snapshotter: SnapshotterName = ""
 
 
 @operation("bundles.spec", "bundles", repeatable=True)
@@ -35,3 +36,4 @@ class BundlesSpec:
     image: str
     image_digest: str
     options: Json
+    snapshotter: SnapshotterName = ""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from actors.messages.declare import Json, Labels, Number, TaskStatus, Wanted, operation
+from actors.messages.declare import Json, Labels, Number, SnapshotterName, TaskStatus, Wanted, operation
 
 
 @operation("containers.create", "metadata")
@@ -14,6 +14,7 @@ class ContainersCreate:
         options: how to run it; see `actors.runtime.wishes.Wishes`.
         wanted: `running` to start it at once, or `stopped`.
         auto_remove: remove it when it has exited.
+        snapshotter: `overlayfs`, `native`, or empty for the default; the image must be unpacked there.
     """
 
     namespace: str
@@ -25,6 +26,7 @@ class ContainersCreate:
     runtime: str = ""
     wanted: str = "stopped"
     auto_remove: bool = False
+    snapshotter: SnapshotterName = ""
 
 
 @operation("containers.get", "metadata", repeatable=True)

@@ -8,6 +8,7 @@ import msgspec
 
 Labels = dict[str, str]
 Json = dict[str, Any]
+SnapshotterName = Literal["", "overlayfs", "native"]  # empty: the daemon's default
 Wanted = Literal["running", "stopped", "removed"]
 TaskStatus = Literal["created", "running", "paused", "stopped", "unknown"]
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # what a database and a file's offset can hold

@@ -1,38 +1,70 @@
-"""Layers and the roots of containers: snapshots."""
+"""Layers and the roots of containers: snapshots.
+
+Each has a field `snapshotter`: `overlayfs`, `native`, or empty for the daemon's own choice.
+"""
 
 from dataclasses import dataclass, field
 
-from actors.messages.declare import Labels, operation
+from actors.messages.declare import Labels, SnapshotterName, operation
 
 
 @operation("snapshots.prepare", "snapshots", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class SnapshotsPrepare:
-    """Make a writable snapshot `key` on top of the committed `parent`. Answer: mounts, upper, lowers."""
+    """Make a writable snapshot `key` on top of the committed `parent`.
+
+    Answer: `mounts`; `upper`, where its files are, and `lowers`, the directories below; `stacked`, whether
+    the upper holds only what differs from them.
+
+    Attributes:
+        labels: `containerd.io/snapshot/uidmapping` and `.../gidmapping` shift owners: `0:100000:65536`.
+    """
 
     namespace: str
     key: str
     parent: str = ""
     labels: Labels = field(default_factory=dict)
+    snapshotter: SnapshotterName = ""
+
+
+@operation("snapshots.view", "snapshots", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class SnapshotsView:
+    """Make a read-only view `key` of the committed `parent`. Answer: mounts. Labels as in prepare."""
+
+    namespace: str
+    key: str
+    parent: str = ""
+    labels: Labels = field(default_factory=dict)
+    snapshotter: SnapshotterName = ""
 
 
 @operation("snapshots.mounts", "snapshots", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class SnapshotsMounts:
-    """Answer: mounts, upper and lowers of the active snapshot `key`."""
+    """Answer: mounts of the active snapshot or view `key`; for an active one also upper and lowers."""
 
     namespace: str
     key: str
+    snapshotter: SnapshotterName = ""
 
 
 @operation("snapshots.commit", "snapshots", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class SnapshotsCommit:
-    """Make the active snapshot `key` the committed one `name`; if `name` exists, `key` is dropped."""
+    """Make the active snapshot `key` the committed one `name`; if `name` exists, `key` is dropped.
+
+    Attributes:
+        labels: of the committed one, beside those named `containerd.io/snapshot/...` that it inherits.
+        parent: puts a snapshot that was prepared on none on this one; overlayfs only.
+    """
 
     namespace: str
     key: str
     name: str
+    labels: Labels = field(default_factory=dict)
+    parent: str = ""
+    snapshotter: SnapshotterName = ""
 
 
 @operation("snapshots.stat", "snapshots", repeatable=True)
@@ -42,14 +74,52 @@ class SnapshotsStat:
 
     namespace: str
     key: str
+    snapshotter: SnapshotterName = ""
+
+
+@operation("snapshots.update", "snapshots", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class SnapshotsUpdate:
+    """Change labels. Answer: as of `snapshots.stat`.
+
+    Attributes:
+        fields: `labels`, or `labels.KEY` for each label to set or, if it is not given, to remove; empty: all.
+    """
+
+    namespace: str
+    key: str
+    labels: Labels = field(default_factory=dict)
+    fields: list[str] = field(default_factory=list)
+    snapshotter: SnapshotterName = ""
 
 
 @operation("snapshots.list", "snapshots", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class SnapshotsList:
-    """Answer: `snapshots`, each as `snapshots.stat` gives it."""
+    """Answer: `snapshots`, each as `snapshots.stat` gives it, parents before children."""
 
     namespace: str
+    snapshotter: SnapshotterName = ""
+
+
+@operation("snapshots.usage", "snapshots", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class SnapshotsUsage:
+    """Answer: `inodes` and `size`, what the snapshot takes on the disk, its parents not counted."""
+
+    namespace: str
+    key: str
+    snapshotter: SnapshotterName = ""
+
+
+@operation("snapshots.layers", "snapshots", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class SnapshotsLayers:
+    """Answer: `layers`, the directories of the committed snapshot `key` and its parents, nearest first."""
+
+    namespace: str
+    key: str
+    snapshotter: SnapshotterName = ""
 
 
 @operation("snapshots.remove", "snapshots", repeatable=True)
@@ -59,3 +129,12 @@ class SnapshotsRemove:
 
     namespace: str
     key: str
+    snapshotter: SnapshotterName = ""
+
+
+@operation("snapshots.cleanup", "snapshots", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class SnapshotsCleanup:
+    """Answered when the files of every snapshot removed before are deleted; every removal begins that too."""
+
+    snapshotter: SnapshotterName = ""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from actors.messages.declare import Labels, Number, operation
+from actors.messages.declare import Labels, Number, SnapshotterName, operation
 
 Task = Literal["pull", "push", "copy", "tags", "catalogue", "describe", "referrers", "delete", "login"]
 
@@ -30,6 +30,7 @@ class TransfersStart:
     reference: str
     target: str = ""
     platform: str = ""
+    snapshotter: SnapshotterName = ""
     all_platforms: bool = False
     chunk: Number = 0
     brings_login: bool = False

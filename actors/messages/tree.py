@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from actors.messages.declare import Json, operation
+from actors.messages.declare import Json, SnapshotterName, operation
 
 
 @operation("introspection.version", "supervisor", repeatable=True)
@@ -41,5 +41,6 @@ class ImagesPull:
     namespace: str
     reference: str
     platform: str = ""
+    snapshotter: SnapshotterName = ""
     all_platforms: bool = False
     brings_login: bool = False

@@ -33,14 +33,22 @@ class Pull:
     """
 
     def __init__(
-        self, transfer: Transfer, reference: Reference, platform: str = "", *, all_platforms: bool = False
+        self,
+        transfer: Transfer,
+        reference: Reference,
+        platform: str = "",
+        snapshotter: m.SnapshotterName = "",
+        *,
+        all_platforms: bool = False,
     ) -> None:
         self._transfer = transfer
         self._reference = reference
         self._platform = parse_platform(platform) if platform else host_platform()
         self._all = all_platforms
         self._fetcher = Fetcher(transfer, reference)
-        self._unpacker = Unpacker(transfer.actor, transfer.namespace, transfer.store, transfer.check)
+        self._unpacker = Unpacker(
+            transfer.actor, transfer.namespace, transfer.store, transfer.check, snapshotter
+        )
 
     def run(self) -> Any:
         """The whole transfer; returns the image's record.

@@ -28,7 +28,9 @@ def task(transfer: Transfer, args: Mapping[str, Any]) -> Callable[[], Any]:
     target = Reference.parse(args["target"]) if args.get("target") else reference
     match name:
         case "pull":
-            return Pull(transfer, reference, platform, all_platforms=everything).run
+            return Pull(
+                transfer, reference, platform, args.get("snapshotter", ""), all_platforms=everything
+            ).run
         case "push":
             return Push(transfer, reference, target, platform, chunk=args.get("chunk", 0)).run
         case "copy":

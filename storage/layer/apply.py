@@ -45,7 +45,7 @@ class Applied:
 def apply_layer(
     stream: Readable,
     upper: Path,
-    lowers: Sequence[Path] = (),
+    lowers: Sequence[Path] | Callable[[], Sequence[Path]] = (),
     *,
     open_in_root: OpenInRoot,
     sync: Callable[[int], None],
@@ -59,7 +59,8 @@ def apply_layer(
     Args:
         stream: The uncompressed tar (see compression.open_blob); it is read to its very end.
         upper: An empty directory; in native form a full copy of the parent.
-        lowers: The layers below in overlay form, nearest first; none in native form.
+        lowers: The layers below in overlay form, nearest first; none in native form. Or what waits for
+            them: it is called when something depends on them, at the latest before the end.
         open_in_root: openat2 confined to the root it is given.
         sync: syncfs: makes the filesystem of a descriptor durable.
         limits: Caps on what the layer may hold.
@@ -70,6 +71,8 @@ def apply_layer(
     Raises:
         InvalidArgumentError: The layer is malformed, hostile or beyond a limit.
         FailedPreconditionError: The upper of an overlay is not empty.
+        WrongAssumptionError: What had to wait for `lowers` turned out otherwise than assumed: apply the layer
+            once more to a new upper, with the lowers that are there now.
         UnavailableError: Out of space, descriptors or memory.
         StorageError: The filesystem failed.
     """
@@ -77,19 +80,26 @@ def apply_layer(
         source = stack.enter_context(ChunkSource(stream, limits, on_progress))
         reader = TarReader(source.next_chunk, limits)
         root = stack.enter_context(inode.opened(os.open(upper, _OPEN_ROOT)))
-        roots = [stack.enter_context(inode.opened(os.open(lower, _OPEN_ROOT))) for lower in lowers]
         opaque = "user.overlay.opaque" if userxattr else "trusted.overlay.opaque"
-        below = Lowers(roots, open_in_root, opaque)
+
+        def below() -> Lowers:
+            paths = lowers() if callable(lowers) else lowers
+            roots = [stack.enter_context(inode.opened(os.open(path, _OPEN_ROOT))) for path in paths]
+            return Lowers(roots, open_in_root, opaque)
+
         tree = Tree(os.dup(root), below, open_in_root, limits, opaque, overlay=overlay)
         stack.callback(tree.close)
         applier = _Applier(tree, reader, limits)
         with _reported(f"layer upper {shown(os.fsencode(upper))}"):
             applier.begin()
+            if not callable(lowers):
+                tree.settle()
         for entry in reader:
             with _reported(f"layer entry {shown(entry.name)}"):
                 applier.apply(entry)
         diff_id = source.finish()
         with _reported(f"layer upper {shown(os.fsencode(upper))}"):
+            tree.settle()
             applier.whiteouts.finish()
             tree.set_times()
             sync(root)
@@ -129,10 +139,7 @@ class _Applier:
         with os.scandir(tree.root.fd) as children:
             if any(children):
                 raise FailedPreconditionError("layer upper is not empty: apply to a new snapshot")
-        tree.mtimes[b""] = 0
-        found = tree.lowers.find(b"", tree.lowers.all)
-        if found is not None:
-            self._set_root(tree.lowers.describe(found))
+        tree.begin()
 
     def apply(self, entry: Entry) -> None:
         """Do what one entry asks for."""
@@ -146,17 +153,11 @@ class _Applier:
                 raise InvalidArgumentError(
                     f"layer entry {shown(entry.name)}: the root cannot be a {entry.kind.value}"
                 )
-            self._set_root(entry)
+            self._tree.set_root(entry)
         elif target.meaning is Meaning.WHITEOUT:
             self.whiteouts.hide(target.directory, target.name)
         elif target.meaning is Meaning.OPAQUE:
             self.whiteouts.hide_all(target.directory)
-
-    def _set_root(self, entry: Entry) -> None:
-        root = self._tree.root
-        inode.undress(root.fd)
-        inode.dress(root.fd, entry)
-        self._tree.mtimes[b""] = entry.mtime_ns
 
     def _parent(self, path: bytes) -> Directory:
         directory = self._tree.resolve(path, create=True)

@@ -53,18 +53,25 @@ def make_file(dir_fd: int, name: bytes, entry: Entry, fill: Callable[[int], None
     Raises:
         FileExistsError: The name is taken; `fill` has not been called.
     """
-    with opened(os.open(name, _CREATE, 0o600, dir_fd=dir_fd)) as fd:
+    with opened(os.open(name, _CREATE, entry.mode & 0o777, dir_fd=dir_fd)) as fd:
         fill(fd)
-        dress(fd, entry)
+        dress(fd, entry, os.fstat(fd))
         os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
 
 
-def dress(fd: int, entry: Entry) -> None:
-    """Owner, extended attributes and mode of an open file or directory."""
-    os.fchown(fd, entry.uid, entry.gid)
+def dress(fd: int, entry: Entry, now: os.stat_result | None = None) -> None:
+    """Owner, extended attributes and mode of an open file or directory.
+
+    With what it has `now`, that of a file just made, only the difference is set: each of these calls is a
+    transaction of the filesystem's journal, and most files of most layers need none.
+    """
+    owned = now is not None and (now.st_uid, now.st_gid) == (entry.uid, entry.gid)
+    if not owned:
+        os.fchown(fd, entry.uid, entry.gid)
     if entry.xattrs:
         _set_xattrs(fd, entry)
-    os.fchmod(fd, entry.mode)
+    if not owned or entry.xattrs or now is None or stat.S_IMODE(now.st_mode) != entry.mode:
+        os.fchmod(fd, entry.mode)
 
 
 def undress(fd: int) -> None:

@@ -4,15 +4,18 @@ Names of a layer are resolved here, component by component, in the merged view: 
 layer counts, and leads to a place inside the root. Directories on the way that exist only below are made
 with the attributes that they have there. Every directory is held by descriptor and opened without following
 links, so nothing outside the root can be reached, whatever changes underneath.
+
+The layers below may still be in the making. Then a parent that the layer does not list is assumed to be a
+directory, and whatever else depends on them waits for them: `settle`.
 """
 
 import errno
 import os
 import stat
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
-from storage.errors import InvalidArgumentError
+from storage.errors import FailedPreconditionError, InvalidArgumentError
 from storage.layer.header import Entry, Kind, shown
 from storage.layer.inode import OPEN_DIRECTORY, dress, opened, undress
 from storage.layer.limits import Limits
@@ -22,6 +25,10 @@ _OPEN_DIRECTORIES = 256  # most entries share a parent with their neighbours
 _KNOWN_PATHS = 4096
 _MOST_LINKS = 40  # as many as the kernel follows in one path
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+
+
+class WrongAssumptionError(FailedPreconditionError):
+    """What was assumed of the layers below is not so: apply the layer again when they are there."""
 
 
 class Directory:
@@ -60,7 +67,7 @@ class Tree:
     def __init__(
         self,
         root: int,
-        lowers: Lowers,
+        lowers: Callable[[], Lowers],
         open_in_root: OpenInRoot,
         limits: Limits,
         opaque: str,
@@ -68,7 +75,9 @@ class Tree:
         overlay: bool,
     ) -> None:
         self.root = Directory(b"", root)
-        self.lowers = lowers
+        self._wait_for_lowers = lowers
+        self._lowers: Lowers | None = None
+        self._assumed: dict[bytes, bool] = {}  # directories, and whether they wait for their attributes
         self.overlay = overlay
         self.mtimes: dict[bytes, int] = {}
         self.own: set[bytes] = set()
@@ -81,6 +90,49 @@ class Tree:
         self._layers: dict[bytes, tuple[int, ...]] = {}
         self._opaque: set[bytes] = set()
         self._hidden: set[bytes] = set()  # names of the layers below that were taken away
+
+    @property
+    def lowers(self) -> Lowers:
+        """The layers below; waits for them."""
+        if self._lowers is None:
+            self._lowers = self._wait_for_lowers()
+            for path, waits in self._assumed.items():
+                self._check_assumed(path, self._lowers, waits=waits)
+            self._assumed.clear()
+        return self._lowers
+
+    def settle(self) -> None:
+        """Wait for the layers below, check what was assumed of them, and make good what was put off.
+
+        Raises:
+            WrongAssumptionError: the layer is to be applied again, from the beginning.
+        """
+        self.lowers  # noqa: B018  # a property that waits
+
+    def _check_assumed(self, path: bytes, lowers: Lowers, *, waits: bool) -> None:
+        parent, _, name = path.rpartition(b"/")
+        found = self.below(parent, name) if path else lowers.find(b"", lowers.all)
+        if found is None:
+            return
+        if not found.is_directory:
+            raise WrongAssumptionError(f"layer path {shown(path)}: is no directory in the layers below")
+        directory = self._at(path)
+        if waits and directory.is_upper:
+            entry = lowers.describe(found)
+            dress(directory.fd, entry)
+            self.mtimes[path] = entry.mtime_ns
+
+    def begin(self) -> None:
+        """The root has the attributes that it has below, until the layer says otherwise."""
+        self.mtimes[b""] = 0
+        self._assumed[b""] = True
+
+    def set_root(self, entry: Entry) -> None:
+        """Give the root the attributes of `entry`."""
+        undress(self.root.fd)
+        dress(self.root.fd, entry)
+        self.mtimes[b""] = entry.mtime_ns
+        self._assumed.pop(b"", None)
 
     def close(self) -> None:
         """Let go of all descriptors; the tree is of no use any more."""
@@ -166,6 +218,10 @@ class Tree:
                     return os.readlink(name, dir_fd=current.fd)
                 self._refuse_file(path, create=create)
                 return None
+        if create and self._lowers is None:
+            directory = self._make_unlisted(current, name)
+            self._assumed[path] = True
+            return directory
         return self._enter_below(current, name, self.below(current.path, name), create=create)
 
     def _enter_below(
@@ -217,6 +273,8 @@ class Tree:
             raise InvalidArgumentError(f"layer path {shown(path)}: too long or too deep")
         fresh = self._mkdir(parent, name)
         self.changed(path)
+        if path in self._assumed:
+            self._assumed[path] = False
         directory = Directory(path, os.open(name, OPEN_DIRECTORY, dir_fd=parent.fd))
         if not self.overlay:
             self.own.add(path)
@@ -285,12 +343,14 @@ class Tree:
 
     def set_opaque(self, directory: Directory) -> None:
         """Let nothing from the layers below show through `directory`, which is in the upper."""
+        self.settle()
         os.setxattr(directory.fd, self._opaque_name, b"y")
         self._opaque.add(directory.path)
         self._close_off(directory.path)
 
     def hide(self, path: bytes) -> None:
         """Let what the layers below have at the real path be gone; the upper has nothing there."""
+        self.settle()
         self._hidden.add(path)
         self._close_off(path)
 
@@ -314,6 +374,7 @@ class Tree:
         path = join(directory.path, name)
         status = os.lstat(name, dir_fd=directory.fd)
         if stat.S_ISDIR(status.st_mode):
+            self.settle()
             self.prune(path, keep)
         elif path not in keep:
             os.unlink(name, dir_fd=directory.fd)
@@ -345,7 +406,7 @@ class Tree:
         self.mtimes.pop(path, None)
 
     def _forget_below(self, path: bytes) -> None:
-        inside = path + b"/"
+        inside = path and path + b"/"  # below the root is everything
         for known in [known for known in self._open if known and (known == path or known.startswith(inside))]:
             del self._open[known]
         self._aliases.clear()

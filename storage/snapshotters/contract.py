@@ -15,7 +15,7 @@ writer, the snapshots actor. A crash at any point leaves each operation done or 
 the disk beside the records is deleted by `cleanup`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -93,6 +93,8 @@ class Snapshotter(Protocol):
     ) -> tuple[Mount, ...]:
         """Make an active snapshot on a committed parent, or an empty one; how to mount it.
 
+        Two labels ask for its owners to be shown shifted: see `ids`.
+
         Raises:
             AlreadyExistsError: the key is taken.
             NotFoundError: the parent does not exist.
@@ -121,16 +123,20 @@ class Snapshotter(Protocol):
         labels: Mapping[str, str] | None = None,
         *,
         usage: Usage | None = None,
+        parent: str = "",
     ) -> None:
         """Turn an active snapshot into the committed `name`; its files and record are durable on return.
 
         Labels `containerd.io/snapshot/*` and `containerd.io/snapshot.ref` of the active one stay unless
-        replaced; its other labels end with it. `usage` saves a scan when the caller knows it.
+        replaced; its other labels end with it. `usage` saves a scan when the caller knows it. With a
+        `parent`, a snapshot that was prepared on none is put on that one, if the snapshotter is `stacked`:
+        so layers are unpacked before those below them.
 
         Raises:
             NotFoundError: the key does not exist.
             AlreadyExistsError: the name is taken.
-            FailedPreconditionError: it is not active.
+            FailedPreconditionError: it is not active, its owners are shifted, or it is on another parent.
+            InvalidArgumentError: the parent is not committed.
         """
 
     def remove(self, namespace: str, key: str) -> None:
@@ -148,8 +154,16 @@ class Snapshotter(Protocol):
             NotFoundError: the key does not exist.
         """
 
-    def update(self, namespace: str, key: str, labels: Mapping[str, str]) -> Snapshot:
-        """Replace all labels; nothing else of a snapshot can be changed."""
+    def update(
+        self, namespace: str, key: str, labels: Mapping[str, str], fields: Sequence[str] = ()
+    ) -> Snapshot:
+        """Replace all labels, or those that the mask `fields` names (`labels.KEY`); nothing else can change.
+
+        Raises:
+            NotFoundError: the key does not exist.
+            InvalidArgumentError: the mask names something else.
+            FailedPreconditionError: it would change the map of owners.
+        """
 
     def list(self, namespace: str | None = None) -> tuple[Snapshot, ...]:
         """The snapshots of a namespace, or of all; parents before children."""
@@ -167,6 +181,14 @@ class Snapshotter(Protocol):
 
     def lowers(self, namespace: str, key: str) -> tuple[Path, ...]:
         """The directories below it, nearest first; none when the snapshotter is not `stacked`."""
+
+    def layers(self, namespace: str, key: str) -> tuple[Path, ...]:
+        """What a snapshot on the committed `key` has below it: its own directory first, then the parents'.
+
+        Raises:
+            NotFoundError: the key does not exist.
+            FailedPreconditionError: it is not committed.
+        """
 
     def discard(self) -> tuple[Path, ...]:
         """Set aside every directory that no record names, and list all that wait for deletion.

@@ -18,11 +18,12 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from storage.errors import FailedPreconditionError, UnavailableError
+from storage.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
 from storage.snapshotters.contract import Kind, Mount, Snapshot, Usage
+from storage.snapshotters.ids import GIDS, UIDS, Shift, shift_of
 from storage.snapshotters.records import Record, Records
 from storage.snapshotters.trees import delete_tree, measure
 
@@ -58,7 +59,7 @@ class DirectorySnapshotter(abc.ABC):
         self._repair()
 
     @abc.abstractmethod
-    def _fill(self, directory: Path, kind: Kind, parents: tuple[int, ...]) -> None:
+    def _fill(self, directory: Path, kind: Kind, parents: tuple[int, ...], shift: Shift) -> None:
         """Make what a new snapshot begins with inside its existing empty directory."""
 
     @abc.abstractmethod
@@ -89,16 +90,16 @@ class DirectorySnapshotter(abc.ABC):
             record = self._records.insert(namespace, key, parent, kind, labels)
             parents = self._records.chain(record.id)
             mounts = self._mounts(record, parents)
-            self._make_directory(record.id, kind, parents)
+            self._make_directory(record.id, kind, parents, shift_of(record.snapshot.labels))
         return mounts
 
-    def _make_directory(self, identity: int, kind: Kind, parents: tuple[int, ...]) -> None:
+    def _make_directory(self, identity: int, kind: Kind, parents: tuple[int, ...], shift: Shift) -> None:
         directory = self._directory(identity)
         # A rolled-back prepare gives its id free and may have left its directory.
         if os.path.lexists(directory):
             self._set_aside(directory)
         directory.mkdir(mode=0o700)
-        self._fill(directory, kind, parents)
+        self._fill(directory, kind, parents, shift)
 
     def mounts(self, namespace: str, key: str) -> tuple[Mount, ...]:
         """See `Snapshotter.mounts`."""
@@ -117,14 +118,31 @@ class DirectorySnapshotter(abc.ABC):
         labels: Mapping[str, str] | None = None,
         *,
         usage: Usage | None = None,
+        parent: str = "",
     ) -> None:
         """See `Snapshotter.commit`."""
         with self._records.database.transaction(), _disk_errors(key):
             record = self._active(namespace, key)
+            if shift_of(record.snapshot.labels):
+                raise FailedPreconditionError(
+                    f'snapshot "{key}" has shifted owners: it cannot be a layer, prepare one without a map'
+                )
+            if parent:
+                self._rebase(record, parent)
             files = self._directory(record.id) / "fs"
             kept = {**inherited(record.snapshot.labels), **(labels or {})}
             self._records.commit(record, name, kept, usage or measure(files))
             self._sync(files)
+
+    def _rebase(self, record: Record, parent: str) -> None:
+        """Put a snapshot that was prepared without a parent on one."""
+        known = record.snapshot.parent
+        if known != parent and (known or not self.stacked):
+            why = f'is on "{known}"' if known else "holds a whole tree"
+            raise FailedPreconditionError(
+                f'snapshot "{record.snapshot.key}" {why}: it cannot be put on "{parent}", prepare it there'
+            )
+        self._records.rebase(record, parent)
 
     def remove(self, namespace: str, key: str) -> None:
         """See `Snapshotter.remove`."""
@@ -135,10 +153,16 @@ class DirectorySnapshotter(abc.ABC):
         """See `Snapshotter.stat`."""
         return self._records.get(namespace, key).snapshot
 
-    def update(self, namespace: str, key: str, labels: Mapping[str, str]) -> Snapshot:
+    def update(
+        self, namespace: str, key: str, labels: Mapping[str, str], fields: Sequence[str] = ()
+    ) -> Snapshot:
         """See `Snapshotter.update`."""
         with self._records.database.transaction():
-            self._records.update(self._records.get(namespace, key), labels)
+            record = self._records.get(namespace, key)
+            new = masked(record.snapshot.labels, labels, fields)
+            if shift_of(new) != shift_of(record.snapshot.labels):
+                raise FailedPreconditionError(f'snapshot "{key}": its id map is fixed, prepare another one')
+            self._records.update(record, new)
         return self.stat(namespace, key)
 
     def list(self, namespace: str | None = None) -> tuple[Snapshot, ...]:
@@ -160,6 +184,13 @@ class DirectorySnapshotter(abc.ABC):
         record = self._records.get(namespace, key)
         parents = self._records.chain(record.id) if self.stacked else ()
         return tuple(self._directory(identity) / "fs" for identity in parents)
+
+    def layers(self, namespace: str, key: str) -> tuple[Path, ...]:
+        """See `Snapshotter.layers`."""
+        record = self._records.get(namespace, key)
+        if record.snapshot.kind != "committed":
+            raise FailedPreconditionError(f'snapshot "{key}" is {record.snapshot.kind}, not committed')
+        return (self._directory(record.id) / "fs", *self.lowers(namespace, key))
 
     def discard(self) -> tuple[Path, ...]:
         """See `Snapshotter.discard`."""
@@ -217,14 +248,39 @@ class DirectorySnapshotter(abc.ABC):
         for identity, kind in self._records.ids().items():
             directory = self._directory(identity)
             if kind != "committed" and not (directory / "fs").is_dir():
-                self._make_directory(identity, kind, self._records.chain(identity))
+                parents = self._records.chain(identity)
+                self._make_directory(identity, kind, parents, shift_of(self._records.labels(identity)))
 
 
 def inherited(labels: Mapping[str, str]) -> dict[str, str]:
     """The labels that an active snapshot leaves to the committed one (containerd's rule)."""
     return {
-        key: value for key, value in labels.items() if key == _INHERITED or key.startswith(_INHERITED_PREFIX)
+        key: value
+        for key, value in labels.items()
+        if key not in (UIDS, GIDS) and (key == _INHERITED or key.startswith(_INHERITED_PREFIX))
     }
+
+
+def masked(old: Mapping[str, str], new: Mapping[str, str], fields: Sequence[str]) -> dict[str, str]:
+    """`old` with what `fields` name taken from `new`: `labels`, or `labels.KEY`; without any, all of it.
+
+    A label that `new` lacks, or has empty, is removed.
+
+    Raises:
+        InvalidArgumentError: a field is none of these.
+    """
+    result = dict(old) if fields else dict(new)
+    for one in fields:
+        table, _, key = one.partition(".")
+        if table != "labels":
+            raise InvalidArgumentError(f'field "{one}" of a snapshot cannot be updated: only labels can')
+        if not key:
+            result = dict(new)
+        elif new.get(key):
+            result[key] = new[key]
+        else:
+            result.pop(key, None)
+    return result
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 from storage.errors import FailedPreconditionError, InvalidArgumentError
 from storage.snapshotters.contract import Kind, Mount
 from storage.snapshotters.directory import DirectorySnapshotter, sync_everything
+from storage.snapshotters.ids import Shift, shift_of
 from storage.snapshotters.records import Record
 from storage.snapshotters.trees import copy_attributes
 
@@ -44,7 +45,7 @@ class OverlaySnapshotter(DirectorySnapshotter):
         self._flags = ("index=off", "userxattr") if userxattr else ("index=off",)
         super().__init__(root.absolute(), sync=sync, clock=clock)
 
-    def _fill(self, directory: Path, kind: Kind, parents: tuple[int, ...]) -> None:
+    def _fill(self, directory: Path, kind: Kind, parents: tuple[int, ...], shift: Shift) -> None:
         files = directory / "fs"
         files.mkdir()
         files.chmod(0o755)  # whatever the umask
@@ -52,18 +53,24 @@ class OverlaySnapshotter(DirectorySnapshotter):
             (directory / "work").mkdir(mode=0o700)
         if parents:
             # The root directory of the merged tree has the attributes of the upper one.
-            copy_attributes(self._directory(parents[0]) / "fs", files)
+            copy_attributes(self._directory(parents[0]) / "fs", files, shift)
 
     def _mounts(self, record: Record, parents: tuple[int, ...]) -> tuple[Mount, ...]:
         active = record.snapshot.kind == "active"
+        shift = shift_of(record.snapshot.labels)
         if not parents:
-            return (_bind(self._directory(record.id) / "fs", "rw" if active else "ro"),)
+            return (_bind(self._directory(record.id) / "fs", "rw" if active else "ro", shift),)
         if len(parents) == 1 and not active:
-            return (_bind(self._directory(parents[0]) / "fs", "ro"),)
+            return (_bind(self._directory(parents[0]) / "fs", "ro", shift),)
         return (self._overlay(record, parents),)
 
     def _overlay(self, record: Record, parents: tuple[int, ...]) -> Mount:
-        options = (*self._flags, "lowerdir=" + ":".join(f"{identity}/fs" for identity in parents))
+        shift = shift_of(record.snapshot.labels)
+        options = (
+            *self._flags,
+            *shift.options,
+            "lowerdir=" + ":".join(f"{identity}/fs" for identity in parents),
+        )
         if record.snapshot.kind == "active":
             options += (f"upperdir={record.id}/fs", f"workdir={record.id}/work")
         if len(parents) > _LOWERS or len(",".join(options)) > _OPTIONS_BYTES:
@@ -74,5 +81,5 @@ class OverlaySnapshotter(DirectorySnapshotter):
         return Mount("overlay", "overlay", options, base=str(self._snapshots))
 
 
-def _bind(source: Path, access: str) -> Mount:
-    return Mount("bind", str(source), ("rbind", access))
+def _bind(source: Path, access: str, shift: Shift) -> Mount:
+    return Mount("bind", str(source), ("rbind", access, *shift.options))

@@ -39,6 +39,10 @@ _CHAIN = """WITH RECURSIVE chain(id, depth) AS (
     SELECT parent, 1 FROM snapshots WHERE id = ?
     UNION ALL SELECT s.parent, depth + 1 FROM snapshots s JOIN chain c ON s.id = c.id)
     SELECT id FROM chain WHERE id IS NOT NULL ORDER BY depth"""
+_DEPTH = """WITH RECURSIVE depths(id, depth) AS (
+    SELECT id, 0 FROM snapshots WHERE parent IS NULL
+    UNION ALL SELECT s.id, depth + 1 FROM snapshots s JOIN depths d ON s.parent = d.id)"""
+_IN_ORDER = "ORDER BY d.depth, s.id"
 _NAMED = 3
 
 
@@ -71,8 +75,9 @@ class Records:
         return _record(row)
 
     def list(self, namespace: str | None) -> tuple[Snapshot, ...]:
-        """The snapshots of a namespace or of all, in the order of their making."""
-        sql = f"{_SELECT} WHERE ?1 IS NULL OR s.namespace = ?1 ORDER BY s.id"
+        """The snapshots of a namespace or of all, parents first, then in the order of their making."""
+        where = "WHERE ?1 IS NULL OR s.namespace = ?1"
+        sql = f"{_DEPTH} {_SELECT} JOIN depths d ON d.id = s.id {where} {_IN_ORDER}"
         return tuple(_record(row).snapshot for row in self.database.rows(sql, (namespace,)))
 
     def ids(self) -> dict[int, Kind]:
@@ -114,6 +119,17 @@ class Records:
             "size = ? WHERE id = ?",
             (name, encoded, now, usage.inodes, usage.size, record.id),
         )
+
+    def rebase(self, record: Record, parent: str) -> None:
+        """Set the parent. Errors as for that of `insert`."""
+        parent_id = self._committed(record.snapshot.namespace, parent)
+        self.database.execute("UPDATE snapshots SET parent = ? WHERE id = ?", (parent_id, record.id))
+
+    def labels(self, identity: int) -> dict[str, str]:
+        """The labels of an id that exists."""
+        row = self.database.one("SELECT labels FROM snapshots WHERE id = ?", (identity,))
+        found: dict[str, str] = json.loads(row[0]) if row else {}
+        return found
 
     def update(self, record: Record, labels: Mapping[str, str]) -> None:
         """Replace the labels."""

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from storage.snapshotters.contract import Usage
+from storage.snapshotters.ids import Shift
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_DEPTH = 256
@@ -105,10 +106,13 @@ def _level(
     return directory, level.enter_context(os.scandir(directory)), level
 
 
-def copy_attributes(source: Path, target: Path) -> None:
-    """Give `target` the owner, mode, xattrs and times of `source`; neither is followed if it is a link."""
+_PLAIN = Shift()
+
+
+def copy_attributes(source: Path, target: Path, shift: Shift = _PLAIN) -> None:
+    """Give `target` owner (shifted), mode, xattrs and times of `source`; no link is followed."""
     found = os.lstat(source)
-    os.chown(target, found.st_uid, found.st_gid, follow_symlinks=False)
+    os.chown(target, *shift.owner(found.st_uid, found.st_gid), follow_symlinks=False)
     if not stat.S_ISLNK(found.st_mode):
         target.chmod(stat.S_IMODE(found.st_mode))  # after chown, which clears set-id bits
     for name in os.listxattr(source, follow_symlinks=False):
@@ -118,11 +122,11 @@ def copy_attributes(source: Path, target: Path) -> None:
     os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns), follow_symlinks=False)
 
 
-def copy_tree(source: Path, target: Path) -> None:
+def copy_tree(source: Path, target: Path, shift: Shift = _PLAIN) -> None:
     """Copy what is in `source`, and its attributes, into the existing empty `target`.
 
-    Everything is kept: owners, modes, times, xattrs, hard links, devices, holes. The source must not change
-    meanwhile. File contents share their blocks where the file system can do that.
+    Everything is kept but for the shift of owners: modes, times, xattrs, hard links, devices, holes. The
+    source must not change meanwhile. File contents share their blocks where the file system can do that.
 
     Raises:
         OSError: something could not be copied, for example for want of space.
@@ -137,12 +141,12 @@ def copy_tree(source: Path, target: Path) -> None:
                     to_path.mkdir(mode=0o700)
                     directories.append((from_path, to_path))
                 else:
-                    _copy_entry(from_path, to_path, links)
+                    _copy_entry(from_path, to_path, links, shift)
     for from_directory, to_directory in reversed(directories):  # last, since writing in it changes its time
-        copy_attributes(from_directory, to_directory)
+        copy_attributes(from_directory, to_directory, shift)
 
 
-def _copy_entry(source: Path, target: Path, links: dict[int, Path]) -> None:
+def _copy_entry(source: Path, target: Path, links: dict[int, Path], shift: Shift) -> None:
     found = os.lstat(source)
     if found.st_nlink > 1 and found.st_ino in links:
         os.link(links[found.st_ino], target, follow_symlinks=False)
@@ -153,7 +157,7 @@ def _copy_entry(source: Path, target: Path, links: dict[int, Path]) -> None:
         target.symlink_to(source.readlink())
     else:
         os.mknod(target, found.st_mode, found.st_rdev)
-    copy_attributes(source, target)
+    copy_attributes(source, target, shift)
     if found.st_nlink > 1:
         links[found.st_ino] = target
 

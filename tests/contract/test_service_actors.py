@@ -232,6 +232,56 @@ def test_two_who_unpack_the_same_layer(town):
     assert [one["key"] for one in snapshots(m.SnapshotsList("default"))["snapshots"]] == ["layer"]
 
 
+@pytest.mark.parametrize("name", ["overlayfs", "native"])
+def test_every_operation_of_a_snapshotter(town, name):
+    snapshots = Asker(town, SnapshotsActor)
+    work = snapshots(m.SnapshotsPrepare("default", "work", labels={"a": "1", "b": "2"}, snapshotter=name))
+    (Path(work["upper"]) / "file").write_text("x" * 5000)
+    changed = m.SnapshotsUpdate("default", "work", {"a": "3"}, ["labels.a", "labels.b"], name)
+    assert snapshots(changed)["labels"] == {"a": "3"}
+    refused = m.SnapshotsUpdate("default", "work", {}, ["parent"], name)
+    assert snapshots.refused(refused) == "invalid_argument"
+    kept = {"containerd.io/snapshot/k": "v"}
+    snapshots(m.SnapshotsUpdate("default", "work", {**kept, "gone": "at commit"}, snapshotter=name))
+    assert snapshots.refused(m.SnapshotsLayers("default", "work", name)) == "failed_precondition"
+    snapshots(m.SnapshotsCommit("default", "work", "base", {"own": "1"}, snapshotter=name))
+    assert snapshots(m.SnapshotsStat("default", "base", name))["labels"] == {**kept, "own": "1"}
+    usage = snapshots(m.SnapshotsUsage("default", "base", name))
+    assert usage["inodes"] == 2
+    assert usage["size"] >= 5000
+    assert len(snapshots(m.SnapshotsLayers("default", "base", name))["layers"]) == 1
+    view = snapshots(m.SnapshotsView("default", "view", "base", snapshotter=name))
+    assert view == snapshots(m.SnapshotsMounts("default", "view", name))
+    assert "ro" in view["mounts"][0]["options"]
+    other = {"overlayfs": "native", "native": "overlayfs"}[name]
+    assert snapshots.refused(m.SnapshotsStat("default", "base", other)) == "not_found"
+    snapshots.survives(m.SnapshotsList("default", name), m.SnapshotsUsage("default", "base", name))
+    for key in ("view", "base"):
+        snapshots(m.SnapshotsRemove("default", key, name))
+    snapshots(m.SnapshotsCleanup(name))
+    assert not Path(work["upper"]).exists()
+
+
+def test_a_snapshotter_that_does_not_exist(town):
+    snapshots = Asker(town, SnapshotsActor)
+    assert snapshots.refused(m.SnapshotsStat("default", "k", "zfs")) == "invalid_argument"
+
+
+def test_a_layer_is_put_on_its_parent_when_it_is_committed(town):
+    snapshots = Asker(town, SnapshotsActor)
+    for key in ("upper", "base"):  # the upper one is ready first
+        made = snapshots(m.SnapshotsPrepare("default", key))
+        (Path(made["upper"]) / key).write_text("x")
+    early = m.SnapshotsCommit("default", "upper", "top", parent="bottom")
+    assert snapshots.refused(early) == "not_found"
+    snapshots(m.SnapshotsCommit("default", "base", "bottom"))
+    snapshots(early)
+    listed = snapshots(m.SnapshotsList("default"))["snapshots"]
+    assert [(one["key"], one["parent"]) for one in listed] == [("bottom", ""), ("top", "bottom")]
+    layers = snapshots(m.SnapshotsLayers("default", "top"))["layers"]
+    assert [[path.name for path in Path(one).iterdir()] for one in layers] == [["upper"], ["base"]]
+
+
 # Network
 
 

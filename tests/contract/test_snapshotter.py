@@ -8,6 +8,8 @@ import subprocess
 
 import pytest
 
+from actors.linux.mounts import Mount as LinuxMount
+from actors.linux.mounts import mount_all, umount_below
 from storage.errors import (
     AlreadyExistsError,
     FailedPreconditionError,
@@ -366,3 +368,94 @@ def test_128_layers_mount(snapshotter, mounted):
     snapshotter.commit("ns", "top", "work")
     with mounted(snapshotter.view("ns", "view", "top")) as root:
         assert contents(root)["same"] == "written"
+
+
+MAP = {
+    "containerd.io/snapshot/uidmapping": "0:100000:65536",
+    "containerd.io/snapshot/gidmapping": "0:200000:65536",
+}
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.parametrize("layers", [0, 1, 3])
+def test_owners_are_shifted_for_a_user_namespace(snapshotter, tmp, layers):
+    """Seen through a real mount; what is written there has such owners too; the layers are as before."""
+    parent = ""
+    for number in range(layers):
+        commit(snapshotter, f"c{number}", parent, files=[f"f{number}"])
+        parent = f"c{number}"
+        os.chown(snapshotter.layers("ns", parent)[0] / f"f{number}", 5, 6)
+    snapshotter.prepare("ns", "k", parent, MAP)
+    target = tmp / "mapped"
+    target.mkdir()
+    mount_all([perform_as(one) for one in snapshotter.mounts("ns", "k")], str(target))
+    try:
+        assert owner(target) == (100000, 200000)
+        for number in range(layers):
+            assert owner(target / f"f{number}") in [(100005, 200006), (100000, 200000)]
+        as_root_inside = ["setpriv", "--reuid=100000", "--regid=200000", "--clear-groups"]
+        subprocess.run([*as_root_inside, "touch", "new"], check=True, cwd=target)
+        assert owner(target / "new") == (100000, 200000)
+        if layers:
+            os.chown(target / "f0", 100007, 200008)
+            assert owner(target / "f0") == (100007, 200008)
+    finally:
+        umount_below(str(target))
+    if layers:
+        assert owner(snapshotter.layers("ns", "c0")[0] / "f0") == (5, 6)
+        with pytest.raises(FailedPreconditionError, match="shifted owners"):
+            snapshotter.commit("ns", "no layer", "k")
+
+
+def owner(path):
+    status = path.stat()
+    return status.st_uid, status.st_gid
+
+
+def perform_as(mount):
+    return LinuxMount(mount.type, mount.source, mount.options, mount.base or None)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"containerd.io/snapshot/uidmapping": "0:1:1"},
+        dict.fromkeys(MAP, "0:1"),
+        dict.fromkeys(MAP, "0:0:4294967296"),
+        dict.fromkeys(MAP, "0:1:1,x"),
+    ],
+)
+def test_a_malformed_map_is_refused(snapshotter, labels):
+    with pytest.raises(InvalidArgumentError):
+        snapshotter.prepare("ns", "k", labels=labels)
+    assert kinds(snapshotter) == {}
+
+
+def test_a_mask_changes_what_it_names(snapshotter):
+    snapshotter.prepare("ns", "k", labels={"a": "1", "b": "2", "c": "3"})
+    new = {"a": "4", "d": "5", "e": "6"}
+    assert snapshotter.update("ns", "k", new, ["labels.a", "labels.b"]).labels == {"a": "4", "c": "3"}
+    assert snapshotter.update("ns", "k", new, ["labels.d"]).labels == {"a": "4", "c": "3", "d": "5"}
+    assert snapshotter.update("ns", "k", new, ["labels"]).labels == new
+    assert snapshotter.update("ns", "k", {}).labels == {}
+    for field in ("kind", "label.a", ""):
+        with pytest.raises(InvalidArgumentError, match="only labels"):
+            snapshotter.update("ns", "k", new, [field])
+
+
+def test_a_commit_can_name_the_parent(snapshotter):
+    commit(snapshotter, "base", files=["f"])
+    snapshotter.prepare("ns", "free")
+    snapshotter.prepare("ns", "bound", "base")
+    if snapshotter.stacked:
+        snapshotter.commit("ns", "top", "free", parent="base")
+        assert snapshotter.stat("ns", "top").parent == "base"
+        assert len(snapshotter.layers("ns", "top")) == 2
+    else:
+        with pytest.raises(FailedPreconditionError, match="holds a whole tree"):
+            snapshotter.commit("ns", "top", "free", parent="base")
+    snapshotter.commit("ns", "other", "bound", parent="base")
+    snapshotter.prepare("ns", "again", "base")
+    with pytest.raises(FailedPreconditionError, match='is on "base"'):
+        snapshotter.commit("ns", "third", "again", parent="other")

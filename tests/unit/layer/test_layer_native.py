@@ -115,3 +115,9 @@ def test_a_deep_tree_is_removed_without_recursion(native):
     native.apply(tar)
     native.apply(Tar().file(".wh.d"))
     assert names(native.root) == []
+
+
+def test_nothing_that_an_opaque_root_took_away_is_written_to(on_lower):
+    root = on_lower(Tar().file("d/.wh.old").file(".wh..wh..opq").file("d/new", b"n"))
+    assert names(root) == ["d"]
+    assert names(root / "d") == ["new"]
