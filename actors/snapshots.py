@@ -117,8 +117,10 @@ class SnapshotsActor(Actor):
         return {"layers": [str(path) for path in found]}
 
     def snapshots_remove(self, body: m.SnapshotsRemove, _: Call) -> None:
-        """Remove; doing it twice is fine."""
-        self._drop(self._named(body.snapshotter), body.namespace, body.key)
+        """Remove; doing it twice is fine. Nothing is opened to find that there is nothing."""
+        name = body.snapshotter or self.settings.snapshots_default
+        if name in self._stores or name not in _KINDS:
+            self._drop(self._named(body.snapshotter), body.namespace, body.key)
 
     def snapshots_cleanup(self, body: m.SnapshotsCleanup, call: Call) -> Later:
         """Wait for the deleting that is under way, or what is left to delete."""
