@@ -9,7 +9,7 @@ in threads, for each container in order. Restarted by the supervisor, always; tr
 import hashlib
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +17,26 @@ import msgspec
 
 from actors import failpoints
 from actors import messages as m
-from actors.actor import Actor
 from actors.call import LATER, Call, Later
 from actors.linux import links, netns, nft
 from actors.networking import names, publishing, wishes
+from actors.networking.cni import Cni
 from actors.networking.drift import Drift
 from actors.networking.plan import Wish as NewNetwork
 from actors.networking.plan import plan
 from actors.networking.rules import Bridge, ruleset
 from actors.networking.wiring import Wiring
+from actors.primitives import Primitives
 from storage.errors import FailedPreconditionError, StorageError
 from storage.names import check_identifier
 from storage.networks import Endpoint, Network, NetworkStore, Port
 from transport.errors import RemoteError
 
 Done = Callable[[Any], None]
+REMOVAL_PAUSE = 5.0  # seconds until a removal that failed is tried again
 
 
-class NetworkActor(Actor):
+class NetworkActor(Primitives):
     """One method an operation; see actors/messages/ for what each means."""
 
     kind = "network"
@@ -44,7 +46,7 @@ class NetworkActor(Actor):
         self._directory = self.settings.state / "netns"
         self._directory.mkdir(mode=0o700, exist_ok=True)
         scope = hashlib.sha256(str(self.settings.root).encode()).hexdigest()[:8]
-        self._wiring = Wiring(scope)
+        self._wiring = Wiring(scope, Cni(self.settings.network_cni_path, self.settings.root / "cni"))
         self._table = f"actord_{scope}"
         self._store = NetworkStore(self.settings.root / "networks.db")
         self._held = publishing.Held()
@@ -58,7 +60,7 @@ class NetworkActor(Actor):
             self._hold_again(port)
         for endpoint in self._store.endpoints():
             if endpoint.removing:
-                self._remove(endpoint, self._logged)
+                self._finish_removal(endpoint)
         if any(one.kind in ("bridge", "vxlan") for one in self._store.networks()):
             self._load_rules(self._logged)
 
@@ -87,35 +89,39 @@ class NetworkActor(Actor):
         new = {end.network for end in ends} - self._made
         pairs = [(self._store.get(end.network), end) for end in ends]
 
-        def work() -> None:
+        def work() -> list[tuple[str, ...]]:
             netns.create(path)
-            for network, endpoint in pairs:
-                self._make(network, endpoint, path)
-
-        def answer() -> dict[str, Any]:
-            return names.own_answer(path, body.name or body.id[:12], wish, pairs, ports)
+            return [self._make(network, endpoint, path, ports) for network, endpoint in pairs]
 
         def wired(result: Any) -> None:
             if isinstance(result, Exception):
                 call.settle(_refused(result))
                 return
+            known = [
+                (network, self._store.learned(endpoint, addresses) if network.kind == "cni" else endpoint)
+                for (network, endpoint), addresses in zip(pairs, result, strict=True)
+            ]
+            answer = names.own_answer(path, body.name or body.id[:12], wish, known, ports)
             self._made |= {network.name for network, _ in pairs}
             if ports or new:
-                self._load_rules(lambda result: call.settle(_refused(result) or answer()))
+                self._load_rules(lambda result: call.settle(_refused(result) or answer))
             else:
-                call.reply(answer())
+                call.reply(answer)
             self._changed()
 
         self._in_order(_key(body), work, wired)
         return LATER
 
-    def _make(self, network: Network, endpoint: Endpoint, path: Path) -> None:
-        """In a worker thread."""
+    def _make(
+        self, network: Network, endpoint: Endpoint, path: Path, ports: Sequence[Port] = ()
+    ) -> tuple[str, ...]:
+        """In a worker thread. Gives the addresses that it has."""
         if network.name not in self._made:
             self._wiring.ensure_network(network)
         failpoints.hit("network", "attach", "network")
-        self._wiring.ensure_endpoint(network, endpoint, path)
+        addresses = self._wiring.ensure_endpoint(network, endpoint, path, ports)
         failpoints.hit("network", "attach", "endpoint")
+        return addresses
 
     def _publish(self, namespace: str, container: str, wish: wishes.Wish) -> list[Port]:
         """Record the ports, and bind them; a port that was given at random before stays the same."""
@@ -157,10 +163,11 @@ class NetworkActor(Actor):
         for port in ports:
             self._held.free(port)
         failpoints.hit("network", "detach", "recorded")
+        pairs = [(self._store.get(end.network), end) for end in ends]
 
         def work() -> None:
-            for end in ends:
-                self._wiring.remove_endpoint(end, path)
+            for network, end in pairs:
+                self._wiring.remove_endpoint(network, end, path)
                 failpoints.hit("network", "detach", "endpoint")
             netns.remove(path)
 
@@ -197,7 +204,8 @@ class NetworkActor(Actor):
                 self._remove(endpoint, lambda _: call.settle(refusal))
                 return
             self._made.add(network.name)
-            described = msgspec.to_builtins(endpoint)
+            known = self._store.learned(endpoint, result) if network.kind == "cni" else endpoint
+            described = msgspec.to_builtins(known)
             self._load_rules(lambda result: call.settle(_refused(result) or described))
             self._changed()
 
@@ -235,7 +243,18 @@ class NetworkActor(Actor):
             then(result)
 
         key = f"{endpoint.namespace}/{endpoint.container}"
-        self._in_order(key, lambda: self._wiring.remove_endpoint(endpoint, path), gone)
+        network = self._store.get(endpoint.network)
+        self._in_order(key, lambda: self._wiring.remove_endpoint(network, endpoint, path), gone)
+
+    def _finish_removal(self, endpoint: Endpoint) -> None:
+        """What an earlier incarnation began; until it is done."""
+
+        def tried(result: Any) -> None:
+            self._logged(result)
+            if isinstance(result, Exception):
+                self.later(REMOVAL_PAUSE, lambda: self._finish_removal(endpoint))
+
+        self._remove(endpoint, tried)
 
     # Networks
 

@@ -35,6 +35,7 @@ class Settings:
         metrics_listen: `address:port` of the HTTP endpoint, loopback only; port 0 takes a free one.
         runtime_name: `runc` or `crun`, when a container does not say.
         runtime_binary: path of the runtime, empty for the one on PATH.
+        network_cni_path: directories with CNI plugins, `:` between them.
         registry_hosts: directory of hosts.toml files, empty for none.
         registry_docker_config: the docker config.json with the daemon's own logins.
         registry_plain_http: hosts (host:port) to speak plain HTTP to.
@@ -62,6 +63,7 @@ class Settings:
     metrics_listen: str = "127.0.0.1:9323"
     runtime_name: str = "runc"
     runtime_binary: str = ""
+    network_cni_path: str = "/usr/lib/cni:/opt/cni/bin"
     registry_hosts: str = ""
     registry_docker_config: str = "/root/.docker/config.json"
     registry_plain_http: tuple[str, ...] = ()
@@ -107,7 +109,17 @@ class Settings:
 
 _TABLES = {
     name: f"{name}_"
-    for name in ("metrics", "runtime", "registry", "snapshots", "layers", "events", "supervision", "memory")
+    for name in (
+        "metrics",
+        "network",
+        "runtime",
+        "registry",
+        "snapshots",
+        "layers",
+        "events",
+        "supervision",
+        "memory",
+    )
 }
 _LAYERS = ("layers_entries", "layers_header_bytes", "layers_total_bytes", "layers_ratio")
 _TYPES = {

@@ -12,7 +12,7 @@ import errno
 import hashlib
 import ipaddress
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -292,6 +292,96 @@ def _limit(route: Any, index: int, rate: int) -> None:
     if rate:
         burst = max(_TBF_BURST, rate // 50)
         route.tc("replace", "tbf", index, 0x10000, rate=rate, burst=burst, latency=_TBF_LATENCY)
+
+
+def create(
+    name: str,
+    kind: str,
+    namespace: Path | None,
+    *,
+    peer: str = "",
+    peer_namespace: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> None:
+    """One interface as it was asked for; of a veth both ends.
+
+    Raises:
+        OSError: as netlink has it; EINVAL for options that make no sense.
+    """
+    said = dict(options or {})
+
+    def work() -> None:
+        with _netlink() as route:
+            more = _made_of(route, kind, said)
+            if kind == "veth":
+                place = peer_namespace or Path(f"/proc/{os.getpid()}/ns/net")
+                more["peer"] = {"ifname": peer or f"{name}-p"[:15], "net_ns_fd": str(place)}
+            route.link("add", ifname=name, kind=kind, **more)
+
+    within(namespace, work)
+
+
+def _made_of(route: Any, kind: str, said: dict[str, Any]) -> dict[str, Any]:
+    """What netlink wants to know of an interface of this kind. Raises OSError."""
+    more: dict[str, Any] = {}
+    if kind in ("macvlan", "vlan"):
+        above = route.link_lookup(ifname=str(said.get("parent", "")))
+        if not above:
+            raise OSError(errno.ENODEV, f"interface {said.get('parent')} is not there")
+        more["link"] = above[0]
+    if kind == "macvlan":
+        more["macvlan_mode"] = said.get("mode", "bridge")
+    elif kind == "vlan":
+        more["vlan_id"] = int(said.get("id", 0))
+    elif kind == "vxlan":
+        more |= {"vxlan_id": int(said.get("vni", 0)), "vxlan_port": int(said.get("port", 4789))}
+        more |= {"vxlan_local": said["local"]} if said.get("local") else {}
+    return more
+
+
+def change(
+    name: str,
+    namespace: Path | None,
+    *,
+    up: bool | None = None,
+    addresses: Sequence[str] = (),
+    mtu: int = 0,
+    mac: str = "",
+    bridge: str = "",
+    gateway: str = "",
+    move_to: Path | None = None,
+) -> None:
+    """Change an interface, and move it last.
+
+    Raises:
+        OSError: it is not there, or as netlink has it.
+    """
+
+    def work() -> None:
+        with _netlink() as route:
+            index = _index(route, name)
+            settings: dict[str, Any] = {"mtu": mtu} if mtu else {}
+            settings |= {"address": mac} if mac else {}
+            settings |= {"master": _index(route, bridge)} if bridge else {}
+            settings |= {"state": "up" if up else "down"} if up is not None else {}
+            if settings:
+                route.link("set", index=index, **settings)
+            for address in addresses:
+                _add_address(route, index, address)
+            if gateway:
+                default = "::/0" if ":" in gateway else "0.0.0.0/0"
+                _unless_there(partial(route.route, "add", dst=default, gateway=gateway, oif=index))
+            if move_to is not None:
+                route.link("set", index=index, net_ns_fd=str(move_to))
+
+    within(namespace, work)
+
+
+def _index(route: Any, name: str) -> int:
+    found = route.link_lookup(ifname=name)
+    if not found:
+        raise OSError(errno.ENODEV, f"interface {name} is not there")
+    return int(found[0])
 
 
 def owned(alias: str) -> Iterable[Link]:

@@ -1,8 +1,6 @@
 """The packet filter, through nft(8): rules are loaded and listed as text."""
 
-import os
-
-from actors.linux.spawn import spawn
+from actors.linux.run import run
 
 PROGRAM = "nft"
 _MOST_SAID = 2000  # characters of a complaint
@@ -36,25 +34,13 @@ def table(name: str) -> str:
 
 
 def _nft(words: tuple[str, ...], text: str = "") -> str:
-    """In files of memory, not in pipes: neither side can be made to wait for the other."""
-    names = ("script", "said", "complaint")
-    files = [os.memfd_create(name, os.MFD_CLOEXEC) for name in names]
     try:
-        os.write(files[0], text.encode())
-        os.lseek(files[0], 0, os.SEEK_SET)
-        pid = spawn((PROGRAM, *words), stdin=files[0], stdout=files[1], stderr=files[2])
-        status = os.waitpid(pid, 0)[1]
-        said, complaint = (_content(one) for one in files[1:])
+        ended = run((PROGRAM, *words), text)
     except FileNotFoundError as error:
         raise FilterError("nft is missing: apt-get install nftables") from error
-    finally:
-        for one in files:
-            os.close(one)
-    if status:
-        raise FilterError(f"nft: {complaint.strip()[:_MOST_SAID] or f'ended with status {status}'}")
-    return said
-
-
-def _content(descriptor: int) -> str:
-    size = os.fstat(descriptor).st_size
-    return os.pread(descriptor, size, 0).decode(errors="replace")
+    except TimeoutError as error:
+        raise FilterError(str(error)) from error
+    if ended.code:
+        said = ended.complaint.strip()[:_MOST_SAID]
+        raise FilterError(f"nft: {said or f'ended with {ended.code}'}")
+    return ended.said

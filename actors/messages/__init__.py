@@ -19,6 +19,7 @@ from actors.messages.images import *  # noqa: F403
 from actors.messages.jobs import *  # noqa: F403
 from actors.messages.metrics import *  # noqa: F403
 from actors.messages.network import *  # noqa: F403
+from actors.messages.primitives import *  # noqa: F403
 from actors.messages.resolver import *  # noqa: F403
 from actors.messages.snapshots import *  # noqa: F403
 from actors.messages.tasks import *  # noqa: F403

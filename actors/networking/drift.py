@@ -9,6 +9,7 @@ from typing import Any
 
 from actors.linux import links, netns, nft
 from actors.linux.links import Link
+from actors.networking.cni import Attachment
 from actors.networking.wiring import Wiring, forwarding
 from storage.networks import Endpoint, Network
 
@@ -54,12 +55,16 @@ class Drift:
         problem = self._of_endpoint(network, endpoint, path)
         if not problem:
             return []
+        if network.kind == "cni":  # only its plugins know how to mend it: by DEL and ADD, at a new start
+            return [_finding(whose, f"{problem}; start it again", mended=False)]
         if mend:
             self._wiring.ensure_network(network)
             self._wiring.ensure_endpoint(network, endpoint, path)
         return [_finding(whose, problem, mend)]
 
     def _of_endpoint(self, network: Network, endpoint: Endpoint, path: Path) -> str:
+        if network.kind == "cni":
+            return self._wiring.cni.check(Attachment(endpoint, path))
         wanted = self._wiring.inside(network, endpoint)
         inside = links.find(wanted.name, path)
         if inside is None:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from actors.networking import cni
 from storage.errors import FailedPreconditionError, InvalidArgumentError
 from storage.names import check_identifier
 from storage.networks import Network
@@ -77,7 +78,8 @@ def plan(wish: Wish, scope: str, networks: Sequence[Network], routes: Collection
     ways = dict.fromkeys(routes, "a route of this host")
     subnets = [_subnet(text) for text in wish.subnets]
     if wish.kind == "cni":
-        return Network(wish.name, "cni", "", options=dict(wish.options), labels=dict(wish.labels))
+        config = {"config": cni.parse(str(wish.options.get("config", "")))}
+        return Network(wish.name, "cni", "", options=config, labels=dict(wish.labels))
     if not subnets:
         subnets = [_free(POOL, POOL_PREFIX, (*others, *ways))]
     if wish.ipv6 and not any(one.version == 6 for one in subnets):

@@ -4,12 +4,14 @@ An interface on the host is named after what it is for, so nobody has to remembe
 that begins with the daemon's scope, so what nobody wants any more can be found.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from actors.linux import links
 from actors.linux.links import Inside, Vxlan
+from actors.networking.cni import Attachment, Cni
 from actors.networking.plan import interface_name
-from storage.networks import Endpoint, Network
+from storage.networks import Endpoint, Network, Port
 
 _SYSCTL = Path("/proc/sys/net")
 
@@ -21,8 +23,9 @@ class Wiring:
         scope: tells its interfaces from those of another daemon on this host.
     """
 
-    def __init__(self, scope: str) -> None:
+    def __init__(self, scope: str, cni: Cni) -> None:
         self.scope = scope
+        self.cni = cni
         self.alias = f"actord {scope}"
 
     def host_interface(self, endpoint: Endpoint) -> str:
@@ -58,12 +61,17 @@ class Wiring:
             links.remove(f"x{network.interface[1:]}")
             links.remove(network.interface)
 
-    def ensure_endpoint(self, network: Network, endpoint: Endpoint, namespace: Path) -> None:
-        """Its interface in the container's namespace, furnished.
+    def ensure_endpoint(
+        self, network: Network, endpoint: Endpoint, namespace: Path, ports: Sequence[Port] = ()
+    ) -> tuple[str, ...]:
+        """Its interface in the container's namespace, furnished; gives its addresses.
 
         Raises:
             OSError: as netlink has it.
+            FailedPreconditionError: a plugin of a cni network refused.
         """
+        if network.kind == "cni":
+            return self.cni.add(network, Attachment(endpoint, namespace, ports))
         inside = self.inside(network, endpoint)
         if network.kind == "macvlan":
             mode = network.options.get("mode", "bridge")
@@ -71,6 +79,7 @@ class Wiring:
         else:
             alias = f"{self.alias} {network.name} {endpoint.namespace}/{endpoint.container}"
             links.ensure_pair(self.host_interface(endpoint), alias, network.interface, namespace, inside)
+        return endpoint.addresses
 
     @staticmethod
     def inside(network: Network, endpoint: Endpoint) -> Inside:
@@ -85,8 +94,16 @@ class Wiring:
             rate=endpoint.rate,
         )
 
-    def remove_endpoint(self, endpoint: Endpoint, namespace: Path) -> None:
-        """Its interface, wherever it is. What is gone is fine."""
+    def remove_endpoint(self, network: Network, endpoint: Endpoint, namespace: Path) -> None:
+        """Its interface, wherever it is. What is gone is fine.
+
+        Raises:
+            OSError: as netlink has it.
+            FailedPreconditionError: a plugin of a cni network refused; it has to be asked again.
+        """
+        if network.kind == "cni":
+            self.cni.delete(Attachment(endpoint, namespace))
+            return
         links.remove(self.host_interface(endpoint))
         if namespace.exists():
             links.remove(f"eth{endpoint.number}", namespace)

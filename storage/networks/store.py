@@ -4,7 +4,7 @@ import contextlib
 import ipaddress
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +203,16 @@ class NetworkStore:
             (network, namespace, container),
         )
         return tuple(map(_endpoint, rows))
+
+    def learned(self, endpoint: Endpoint, addresses: Sequence[str]) -> Endpoint:
+        """Record addresses that somebody else has chosen (a plugin); the endpoint with them."""
+        with self._database.transaction():
+            for address in map(ipaddress.ip_interface, addresses):
+                self._database.execute(
+                    "INSERT OR IGNORE INTO addresses VALUES (?, ?, ?, ?, ?)",
+                    (endpoint.network, str(address.ip), address.network.prefixlen, *endpoint.key[1:]),
+                )
+        return self.endpoint(*endpoint.key) or endpoint
 
     def removing(self, endpoint: Endpoint) -> None:
         """From now on it is to go; its addresses stay taken until `forget`."""
