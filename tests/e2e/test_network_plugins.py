@@ -75,7 +75,7 @@ def test_bridge_portmap_bandwidth_and_host_local(daemon: Daemon, busybox: str, b
 
 
 def test_check_asks_the_plugins(daemon: Daemon, busybox: str, bridged: Path):
-    """Of version 1.1, CHECK of portmap wants rules that ADD does not make, of bandwidth crashes without a rate."""
+    """Of version 1.1, CHECK of portmap wants rules that ADD does not make, bandwidth needs a rate."""
     del bridged
     daemon.actr("run", "-d", "--name", "a", "--net", "plugged,rate=10m", busybox, "sleep", "60")
     assert daemon.json("network", "check") == []
