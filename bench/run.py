@@ -1,8 +1,9 @@
 """Measures actord beside the distribution's containerd, with the same registry, image and runtime: bin/bench.
 
 start:  `ctr run --rm IMAGE NAME true`, `actr run --rm IMAGE true`, and `runc run` of the same root.
-pull:   a Debian image of 93 MB compressed (206 MB, 5,300 files), in 1 and in 10 layers, with unpacking. Each
-        is made by a new daemon on a new filesystem: nothing is cached. It is up before the clock starts.
+pull:   a Debian image of 93 MB compressed (206 MB, 5,300 files), in 1 and in 10 layers, with unpacking;
+        beside podman and skopeo with umoci, too. Each on a new filesystem: nothing is cached. Daemons are up
+        before the clock starts.
 memory: the proportional memory of a shim and of a container actor, with 20 containers each, with and without
         the kernel's merging of pages.
 """
@@ -16,15 +17,14 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bench import memory
-from bench.disk import new_filesystem
 from bench.pairs import Comparison, in_turn, timed
-from bench.peers import Actord, Containerd, Daemon, mounts_below
+from bench.peers import Actord, Containerd, mounts_below
+from bench.pulls import Pulls
 from tests.e2e import images
 from tests.e2e.registry import Registry
 
@@ -59,24 +59,7 @@ class Bench:
             return [Comparison("start of true", "ms", in_turn(cases, self._pairs))]
 
     def _pull(self) -> list[Comparison]:
-        layout = images.debian()
-        results = []
-        for layers in ("1", "10"):
-            image = f"{self._registry}/library/debian:{layers}"
-            images.push(layout, layers, image)
-            cases = {
-                "ctr images pull": partial(
-                    self._pull_once, Containerd, "images", "pull", "--plain-http", image
-                ),
-                "actr pull": partial(self._pull_once, Actord, "pull", image),
-            }
-            results.append(Comparison(f"pull, {layers} layer(s)", "s", in_turn(cases, self._pairs)))
-        return results
-
-    def _pull_once(self, daemon: type[Daemon], *arguments: str) -> float:
-        with new_filesystem(self._directory / "pull") as empty, daemon(empty / "daemon") as running:
-            os.sync()  # the writing back of what came before is not this pull's
-            return timed(running.client(*arguments))
+        return Pulls(self._directory, self._registry, self._pairs).comparisons()
 
     def _memory(self) -> list[Comparison]:
         image = self._push_busybox()
