@@ -8,7 +8,9 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from actors.linux.mounts import umount_below
@@ -21,6 +23,9 @@ from chaos.operations import OPERATIONS
 from chaos.runner import Run
 from chaos.sabotage import WAYS
 from chaos.scene import Scene
+from tests.e2e.interrupted import Interrupted
+
+RANGE = 32 << 20  # bytes in one request for a large blob, as by default
 
 
 def options() -> argparse.Namespace:
@@ -40,12 +45,16 @@ def options() -> argparse.Namespace:
         "--enumerate", dest="verb", choices=tuple(OPERATIONS), help="kill at each crash point"
     )
     parser.add_argument("--break", dest="sabotaged", choices=WAYS, default="", help="to see a check fail")
+    parser.add_argument("--pulls", type=int, metavar="N", help="instead, pull N times with interruptions")
+    parser.add_argument("--megabytes", type=int, default=300, help="size of the image pulled (default: 300)")
     return parser.parse_args()
 
 
 def main() -> int:
     """The exit code: 0 when everything held, 1 when not."""
     given = options()
+    if given.pulls:
+        return interrupted_pulls(given)
     directory = given.report or Path(tempfile.mkdtemp(prefix="actord-chaos-report-"))
     directory.mkdir(parents=True, exist_ok=True)
     seed, steps = schedule.read(given.replay) if given.replay else (given.seed, drawn(given))
@@ -78,6 +87,22 @@ def carried_out(
     with Control(scene.findings) as control:
         Run(scene, seed, control, given.sabotaged).perform(steps, given.seconds)
         return control.summary()
+
+
+def interrupted_pulls(given: argparse.Namespace) -> int:
+    """Pull again and again, each time with the connection cut or the puller killed at a random byte."""
+    place = Path(tempfile.mkdtemp(prefix="chaos-pulls-"))
+    try:
+        runner = Interrupted(place, given.megabytes << 20, RANGE, given.seed)
+        figures = runner.perform(given.pulls, time.monotonic() + given.seconds, partial(print, flush=True))
+    finally:
+        umount_below(str(place))
+        shutil.rmtree(place, ignore_errors=True)
+    print(f"in all:\n{figures.lines()}")
+    for failure in figures.failed:
+        print(failure)
+    held = not figures.failed and not figures.asked_again and not figures.bad
+    return 0 if held and figures.finished else 1
 
 
 def enumerated(scene: Scene, verb: str, seconds: float) -> dict[str, object]:

@@ -39,7 +39,7 @@ class Download:
         self._after = settings.registry_ranges_after
         window = settings.registry_range_bytes
         in_ranges = settings.registry_ranges_at_once > 1 and blob.size >= 2 * window
-        self._parts = Parts(writer.path.parent, blob.size, window) if in_ranges else None
+        self._parts = Parts(writer.path.parent, blob.size, window, writer.offset) if in_ranges else None
         self._more = settings.registry_ranges_at_once - 1
         self._threads: list[threading.Thread] = []
         self._began = time.monotonic()

@@ -27,14 +27,17 @@ class Parts:
         window: bytes in each window but the last.
     """
 
-    def __init__(self, directory: Path, size: int, window: int) -> None:
-        """Take up the parts that an earlier owner left in `directory`; those of other windows go."""
+    def __init__(self, directory: Path, size: int, window: int, offset: int) -> None:
+        """Take up the parts that an earlier owner left in `directory`; those of other windows go.
+
+        The writer is at `offset`: the window around it is the writer's own.
+        """
         self.window = window
         self._size = size
         self._directory = directory
         self._changed = threading.Condition()
         self._claimed: set[int] = set()
-        self._first_free = 0  # windows before it are the writer's
+        self._first_free = offset // window + 1  # windows before it are the writer's
         self._closed = False
         with reported(f"look for parts in {directory.name}"):
             self._lengths = self._left_over()

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from transport.registry import retry
 from transport.registry.errors import BadContentError, CutError, NotReachableError, UnavailableError
 from transport.registry.retry import (
     ATTEMPTS,
@@ -101,3 +102,18 @@ def test_persist_raises_the_last_error():
     with pytest.raises(NotReachableError, match="refused"):
         persist(operation, waits.append)
     assert len(waits) == 2
+
+
+def test_who_comes_further_each_time_is_not_given_up_but_at_last(monkeypatch):
+    """A registry that hangs up again and again is put up with while it sends something, yet not for ever."""
+    monkeypatch.setattr(retry, "MOST_CUTS", 50)
+    position, waits = [0], []
+
+    def operation():
+        position[0] += 1
+        raise UnavailableError("cut")
+
+    with pytest.raises(UnavailableError):
+        persist(operation, waits.append, lambda: position[0])
+    assert 50 <= position[0] <= 50 + retry.ATTEMPTS
+    assert max(waits[:48]) <= retry.FIRST_DELAY
