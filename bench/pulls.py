@@ -21,7 +21,7 @@ from storage.layer.compression import READ_BYTES, open_blob
 from tests.e2e import images
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 PIECE = 1 << 20
@@ -33,10 +33,11 @@ class Pulls:
     def __init__(self, directory: Path, registry: str, rounds: int) -> None:
         self._directory, self._registry, self._rounds = directory, registry, rounds
 
-    def comparisons(self) -> list[Comparison]:
+    def comparisons(self) -> Iterator[Comparison]:
         """One for each form of the image."""
         layout = images.debian()
-        return [self._comparison(layout, layers) for layers in ("1", "10")]
+        for layers in ("1", "10"):
+            yield self._comparison(layout, layers)
 
     def _comparison(self, layout: images.Layout, layers: str) -> Comparison:
         image = f"{self._registry}/library/debian:{layers}"

@@ -29,7 +29,7 @@ from tests.e2e import images
 from tests.e2e.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 GROUPS: Final = ("start", "pull", "memory")
 
@@ -40,7 +40,7 @@ class Bench:
     def __init__(self, directory: Path, registry: str, pairs: int) -> None:
         self._directory, self._registry, self._pairs = directory, registry, pairs
 
-    def group(self, name: str) -> list[Comparison]:
+    def group(self, name: str) -> Iterable[Comparison]:
         """Measure one of GROUPS."""
         return {"start": self._start, "pull": self._pull, "memory": self._memory}[name]()
 
@@ -58,7 +58,7 @@ class Bench:
             }
             return [Comparison("start of true", "ms", in_turn(cases, self._pairs))]
 
-    def _pull(self) -> list[Comparison]:
+    def _pull(self) -> Iterable[Comparison]:
         return Pulls(self._directory, self._registry, self._pairs).comparisons()
 
     def _memory(self) -> list[Comparison]:

@@ -11,12 +11,14 @@ import time
 
 from cli.progress import progress
 from cli.session import RefusedError
+from cli.table import print_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from cli.options import Given
     from cli.progress import Bars, Lines, Quiet
     from cli.session import Session
 
@@ -131,3 +133,13 @@ def ask(session: Session, task: str, reference: str, *, logins: Logins | None = 
     given = logins_for(reference) if logins is None else logins
     wish = {"task": task, "reference": reference, "id": os.urandom(8).hex()}
     return transfer(session, "transfers.start", wish, logins=given, quiet=True)
+
+
+def send(session: Session, given: Given, wish: dict[str, Any], logins: Logins) -> int:
+    """Have an image sent somewhere; print its name there and its digest, of `--quiet` only that."""
+    result = transfer(session, "transfers.start", wish, logins=logins, quiet=given.flag("quiet"))
+    if session.json:
+        print_json(result)
+    else:
+        print(result["digest"] if given.flag("quiet") else f"{result['name']}@{result['digest']}")
+    return 0
