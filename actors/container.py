@@ -22,11 +22,14 @@ from actors import lifecycle as life
 from actors import messages as m
 from actors.actor import Actor
 from actors.call import LATER, Call, Later
+from actors.control import DEFAULT_GRACE, Control
 from actors.execs import Execs
 from actors.freezing import Freezing
+from actors.health import Health
 from actors.lifecycle import Effect, Fact, State
 from actors.linux import descriptors
 from actors.linux.pidfd import Process
+from actors.oom import OomWatch
 from actors.processes import Processes, signal_process
 from actors.reports import Reports
 from actors.runtime import bundle as files
@@ -34,6 +37,7 @@ from actors.runtime.errors import ContainerError, RuntimeCommandError
 from actors.runtime.launch import Launcher, Running
 from actors.runtime.oci_runtime import recorded_init
 from actors.runtime.output import Output
+from actors.runtime.wishes import wishes
 from actors.streams import Streams
 from storage.errors import StorageError
 from transport.errors import RemoteError
@@ -63,6 +67,9 @@ class ContainerActor(Actor):
         self.streams = Streams(self)
         self.execs = Execs(self)
         self.freezing = Freezing(self)
+        self.control = Control(self)
+        self.health = Health(self)
+        self.oom = OomWatch(self)
         self._early: list[Call] = []
         self._wants_start: list[Call] = []
         self._wants_exit: list[Call] = []
@@ -90,7 +97,7 @@ class ContainerActor(Actor):
         """The daemon stops. A running container keeps its actor; any other comes back from the journal."""
         if self.state.phase == "exited" and not self.state.settled:
             self.streams.drain("", self.finish)  # the zygote lets go of the FIFOs when we end in order
-        elif self.state.phase not in ("starting", "running"):
+        elif self.state.phase != "running":
             self.finish()
 
     def on_receive(self, message: Any) -> None:
@@ -114,7 +121,7 @@ class ContainerActor(Actor):
         program = self.settings.runtime_binary or result["runtime"]
         self.launcher = Launcher(program, self._runtime_state(), self.id, self.bundle, self.lock)
         task = result["task"] or {}
-        self.state = life.remembered(replace(self.state, auto_remove=result["auto_remove"]), task)
+        self.state = life.remembered(self._with_record(result), task)
         self.happened(
             life.Loaded(
                 start=result["wanted"] == "running",
@@ -130,6 +137,19 @@ class ContainerActor(Actor):
             super().on_receive(call)
         self._early.clear()
 
+    def _with_record(self, record: dict[str, Any]) -> State:
+        """What the record says, and a journal does not or may not yet."""
+        restart = wishes(record["options"]).restart
+        fresh = self.state == State()  # without a journal, only the record knows that a person stopped it
+        halted = self.state.halted or (fresh and record["wanted"] == "stopped" and restart.policy != "no")
+        return replace(
+            self.state,
+            auto_remove=record["auto_remove"],
+            policy=restart.policy,
+            tries=restart.tries,
+            halted=halted,
+        )
+
     # Facts and effects
 
     def happened(self, fact: Fact) -> None:
@@ -142,7 +162,11 @@ class ContainerActor(Actor):
 
     def save(self) -> None:
         """Journal the state. It outlives every process of ours; a power cut ends the container too."""
-        document = {"state": asdict(self.state), "execs": self.execs.to_journal()}
+        document = {
+            "state": asdict(self.state),
+            "execs": self.execs.to_journal(),
+            "health": self.health.to_journal(),
+        }
         path = self.bundle / files.JOURNAL
         temporary = path.with_suffix(".new")
         temporary.write_text(json.dumps(document))
@@ -156,6 +180,7 @@ class ContainerActor(Actor):
             return
         self.state = State(**document["state"])
         self.execs.from_journal(document["execs"])
+        self.health.from_journal(document.get("health", {}))
 
     def _hold(self) -> None:
         """What is under way, before anybody is asked for anything.
@@ -236,7 +261,21 @@ class ContainerActor(Actor):
     def _watch(self) -> None:
         self.streams.follow("")
         target = Process(self.state.pid, self.state.start_time)
-        self.processes.when_exited(target, lambda code, at: self.happened(life.Exited(code, at)))
+        self.processes.when_exited(target, self._ended)
+        self.oom.begin()
+        self.health.begin()
+
+    def _ended(self, code: int | None, at: int) -> None:
+        """Whether memory was the reason can be read only as long as there is a cgroup."""
+        oom = self.oom.happened()
+        self.oom.end()
+        self.happened(life.Exited(code, at, oom))
+
+    def _restart(self) -> None:
+        """By the policy, after a while."""
+        run, pause = self.state.run, life.pause_before_restart(self.state)
+        self.reports.announce_restart(pause)
+        self.later(pause, lambda: self.happened(life.RestartDue(run)))
 
     def child_exited(self) -> None:
         """An orphan may have come to us, and ended."""
@@ -248,7 +287,7 @@ class ContainerActor(Actor):
         return own or self.execs.knows(pid)
 
     def _kill(self) -> None:
-        signal_process(Process(self.state.pid, self.state.start_time), signal.SIGKILL)
+        self.control.kill(Process(self.state.pid, self.state.start_time))
 
     def _release(self) -> None:
         self.streams.drain("", lambda: self.processes.run_runtime(self._clean_up_run, self._released))
@@ -369,8 +408,21 @@ class ContainerActor(Actor):
         if refusal:
             raise RemoteError("failed_precondition", f"container {self.record['name']} {refusal}")
         self._wants_start.append(call)
-        self.happened(life.Start(body.run))
+        self._want("running", lambda: self.happened(life.Start(body.run)))
         return LATER
+
+    def _want(self, wanted: m.Wanted, then: Callable[[], None]) -> None:
+        """First on record, where a restart policy asks for it after a reboot. Without one, nobody asks."""
+        if self.state.policy == "no":
+            then()
+            return
+
+        def recorded(result: Any) -> None:
+            if isinstance(result, Exception):
+                self.log.warning("what is wanted is not on record: %s", result)
+            then()
+
+        self.ask(m.ContainersWant(self.namespace, self.id, wanted), recorded)
 
     def tasks_state(self, _body: m.TasksState, _: Call) -> dict[str, Any]:
         """All that is known."""
@@ -381,15 +433,26 @@ class ContainerActor(Actor):
             "execs": self.execs.to_journal(),
         }
 
-    def tasks_kill(self, body: m.TasksKill, _: Call) -> None:
+    def tasks_kill(self, body: m.TasksKill, call: Call) -> Later | None:
         """Signal its process, or an exec's."""
         if body.signal not in signal.valid_signals():
             raise RemoteError("invalid_argument", f"there is no signal {body.signal}")
         if body.exec_id:
             signal_process(self.execs.running(body.exec_id), body.signal)
-            return
+            return None
         self._refuse_unless_running()
-        signal_process(Process(self.state.pid, self.state.start_time), body.signal)
+        target = Process(self.state.pid, self.state.start_time)
+        if body.signal != signal.SIGKILL or self.state.policy == "no":
+            signal_process(target, body.signal)
+            return None
+        self._want("stopped", lambda: self._kill_for_good(target, call))
+        return LATER
+
+    def _kill_for_good(self, target: Process, call: Call) -> None:
+        """Who kills it wants it to stay so."""
+        self.happened(life.Stop())
+        self.control.kill(target)
+        call.reply({})
 
     def _refuse_unless_running(self) -> None:
         if self.state.phase != "running":
@@ -398,11 +461,24 @@ class ContainerActor(Actor):
 
     def tasks_stop(self, body: m.TasksStop, call: Call) -> Later:
         """The stop signal; then, in time, the other one."""
-        if self.state.phase == "running":
-            target = Process(self.state.pid, self.state.start_time)
-            signal_process(target, _signal_number(self.state.stop_signal))
-            self.later(min(max(0.0, body.grace), MAX_GRACE), lambda: signal_process(target, signal.SIGKILL))
+        self._want("stopped", lambda: self._halt(body.grace, again=False))
         return self.tasks_wait(m.TasksWait(), call)
+
+    def _halt(self, grace: float | None, *, again: bool) -> None:
+        """The wish is journalled before the signal: no policy may start again what a person has stopped."""
+        self.happened(life.Stop(again=again))
+        if self.state.phase == "running":
+            if grace is None:
+                grace = self.record["options"].get("stop_timeout", DEFAULT_GRACE)
+            self.control.signal_to_stop(min(max(0.0, grace), MAX_GRACE))
+
+    def tasks_restart(self, body: m.TasksRestart, call: Call) -> Later:
+        """Stop it and start it anew; one that does not run is only started."""
+        if 0 < body.run <= self.state.run or self.state.phase not in ("starting", "running"):
+            return self.tasks_start(m.TasksStart(body.run), call)
+        self._wants_start.append(call)
+        self._want("running", lambda: self._halt(body.grace, again=True))
+        return LATER
 
     def tasks_wait(self, _body: m.TasksWait, call: Call) -> Later:
         """Answered when it has exited."""
@@ -445,6 +521,49 @@ class ContainerActor(Actor):
         """Let it go on."""
         self.freezing.thaw()
 
+    def tasks_pause(self, _body: m.TasksPause, call: Call) -> Later:
+        """Freeze it."""
+        self._refuse_unless_running()
+        self.control.pause(call, paused=True)
+        return LATER
+
+    def tasks_resume(self, _body: m.TasksResume, call: Call) -> Later:
+        """Let it go on."""
+        self._refuse_unless_running()
+        self.control.pause(call, paused=False)
+        return LATER
+
+    def tasks_update(self, body: m.TasksUpdate, call: Call) -> Later:
+        """Change its limits."""
+        self.control.update(body, call)
+        return LATER
+
+    def tasks_processes(self, _body: m.TasksProcesses, _: Call) -> dict[str, Any]:
+        """Those of its cgroup."""
+        self._refuse_unless_running()
+        return {"processes": self.control.processes()}
+
+    def tasks_stats(self, _body: m.TasksStats, _: Call) -> Any:
+        """From its cgroup and its network namespace."""
+        self._refuse_unless_running()
+        return self.control.statistics()
+
+    def tasks_checkpoint(self, body: m.TasksCheckpoint, call: Call) -> Later:
+        """With CRIU, where that works."""
+        self._refuse_unless_running()
+        self.control.checkpoint(body, call)
+        return LATER
+
+    def tasks_restore(self, body: m.TasksRestore, call: Call) -> Later:
+        """With CRIU, where that works."""
+        self.control.restore(body, call)
+        return LATER
+
+    def containers_rename(self, body: m.ContainersRename, call: Call) -> Later:
+        """Another name."""
+        self.control.rename(body.name, call)
+        return LATER
+
     def containers_remove(self, body: m.ContainersRemove, call: Call) -> Later:
         """Remove it with all that belongs to it."""
         refusal = life.refuse_remove(self.state, force=body.force)
@@ -453,15 +572,6 @@ class ContainerActor(Actor):
         self._wants_removal.append(call)
         self.happened(life.Remove())
         return LATER
-
-
-def _signal_number(name: str) -> int:
-    """The signal that an image calls its stop signal; SIGTERM for none, or for one that there is not."""
-    try:
-        number = int(name) if name.isdecimal() else signal.Signals["SIG" + name.upper().removeprefix("SIG")]
-    except KeyError:
-        return signal.SIGTERM
-    return number if number in signal.valid_signals() else signal.SIGTERM
 
 
 _PERFORM: dict[Effect, Callable[[ContainerActor], None]] = {
@@ -476,6 +586,7 @@ _PERFORM: dict[Effect, Callable[[ContainerActor], None]] = {
     Effect.ANNOUNCE_START: lambda actor: actor.reports.announce_start(),
     Effect.SETTLE: lambda actor: actor.reports.settle(),
     Effect.REMOVE: ContainerActor._remove,  # noqa: SLF001
+    Effect.RESTART: ContainerActor._restart,  # noqa: SLF001
     Effect.ANSWER_START: ContainerActor._answer_start,  # noqa: SLF001
     Effect.ANSWER_EXIT: ContainerActor._answer_exit,  # noqa: SLF001
     Effect.ANSWER_REMOVED: ContainerActor._answer_removed,  # noqa: SLF001

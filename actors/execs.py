@@ -6,15 +6,18 @@ id that its client chose: asking again for the same id starts nothing twice.
 
 import re
 import shutil
+import signal
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from actors import failpoints
 from actors.call import Call
+from actors.health import PREFIX
 from actors.linux import descriptors
 from actors.linux.pidfd import Process
 from actors.messages import TasksExec
+from actors.processes import signal_process
 from actors.runtime import bundle as files
 from actors.runtime.errors import ContainerError, RuntimeCommandError
 from actors.runtime.launch import Running
@@ -125,12 +128,13 @@ class Execs:
         details = {"exit_code": one.error_code}
         return RemoteError("failed_precondition", one.error, outcome="done", details=details)
 
-    def start(self, body: TasksExec, call: Call) -> None:
+    def start(self, body: TasksExec, call: Call | None) -> None:
         """Start one, unless it is known already."""
         if not _ID.match(body.exec_id):
             raise RemoteError("invalid_argument", f"exec id {body.exec_id[:80]!r} is not usable")
         if body.exec_id in self._known:
-            call.settle(self._started_answer(body.exec_id))
+            if call is not None:
+                call.settle(self._started_answer(body.exec_id))
             return
         wish = Wishes(args=tuple(body.args), env=tuple(body.env), cwd=body.cwd, user=body.user)
         self._known[body.exec_id] = Exec()
@@ -164,7 +168,7 @@ class Execs:
             one.phase, one.pid, one.start_time = "running", result.process.pid, result.process.start_time
             self._actor.save()
             self._watch(name, one)
-            self._actor.reports.announce("/tasks/exec-started", name, result.at, exec_id=name, pid=one.pid)
+            self._announce("/tasks/exec-started", name, result.at, exec_id=name, pid=one.pid)
         elif isinstance(result, ContainerError | OSError):
             code = result.exit_code if isinstance(result, RuntimeCommandError) else None
             one.error, one.error_code = str(result), code or CANNOT_EXEC
@@ -174,6 +178,17 @@ class Execs:
             raise result
         if call is not None:
             call.settle(self._started_answer(name))
+
+    def _announce(self, topic: str, name: str, at: int, **body: Any) -> None:
+        """What people have asked for is told; a health check every few seconds would fill the journal."""
+        if not name.startswith(PREFIX):
+            self._actor.reports.announce(topic, name, at, **body)
+
+    def kill_if_running(self, name: str) -> None:
+        """SIGKILL; one that has ended is fine."""
+        one = self._known.get(name)
+        if one is not None and one.phase == "running":
+            signal_process(Process(one.pid, one.start_time), signal.SIGKILL)
 
     def _watch(self, name: str, one: Exec) -> None:
         self._actor.streams.follow(name)
@@ -189,9 +204,7 @@ class Execs:
     def _ended(self, name: str) -> None:
         one = self._known[name]
         at = one.exited_at
-        self._actor.reports.announce(
-            "/tasks/exit", name, at, id=name, pid=one.pid, exit_status=one.exit_code, exited_at=at
-        )
+        self._announce("/tasks/exit", name, at, id=name, pid=one.pid, exit_status=one.exit_code, exited_at=at)
         self._actor.streams.drain(name, lambda: self._finished(name, one.exit_code))
 
     def _finished(self, name: str, code: int | None) -> None:
@@ -202,6 +215,8 @@ class Execs:
         self._actor.save()
         self._actor.streams.serve(name)
         self._expire(name)
+        if name.startswith(PREFIX):
+            self._actor.health.ended(name, code)
 
     def _expire(self, name: str) -> None:
         self._actor.later(KEEP, lambda: self._forget(name))

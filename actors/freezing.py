@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from actors import failpoints
 from actors.call import LATER, Call, Later
 from actors.linux import cgroups
-from actors.runtime.bundle import cgroups_path
+from actors.runtime.bundle import actual_cgroups_path
 from storage.errors import UnavailableError
 from transport.errors import RemoteError
 
@@ -44,9 +44,22 @@ class Freezing:
         call.settle(result)
 
     def thaw(self) -> None:
-        """Let it go on; one that is not frozen does."""
+        """Let it go on, unless a person has paused it; one that is not frozen does."""
         self._until = 0.0
-        self._set(frozen=False)
+        self._set(frozen=self._actor.state.paused)
+
+    def follow(self, call: Call) -> None:
+        """Bring about what a person wants, which has been journalled: paused or not."""
+        if not self._until or self._actor.state.paused:
+            frozen = self._actor.state.paused
+            self._actor.work(lambda: self._set(frozen=frozen), lambda result: self._followed(call, result))
+        else:
+            call.reply({})  # who wants it to stand still for a while lets it go on
+
+    def _followed(self, call: Call, result: Any) -> None:
+        if isinstance(result, FileNotFoundError):
+            result = RemoteError("failed_precondition", "pause needs the freezer controller: mount it")
+        call.settle(result)
 
     def _expire(self) -> None:
         if self._until and time.monotonic() >= self._until:
@@ -54,7 +67,7 @@ class Freezing:
             self.thaw()
 
     def _set(self, *, frozen: bool) -> None:
-        path = cgroups_path(self._actor.namespace, self._actor.id)
+        path = actual_cgroups_path(self._actor.bundle)
         failpoints.hit("container", "freeze" if frozen else "thaw", "before")
         if not cgroups.freeze(cgroups.detect(), path, frozen=frozen, wait=WAIT):
             raise UnavailableError("the container's processes do not stand still")

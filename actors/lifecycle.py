@@ -13,6 +13,10 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any, Literal
 
+PAUSE_FIRST, PAUSE_MOST = 0.1, 30.0  # seconds between an exit and the next start by the policy
+HEALTHY_RUN = 10 * 10**9  # nanoseconds after which the pauses begin anew
+OOM_EXIT = 137  # 128 and SIGKILL
+
 Phase = Literal["created", "preparing", "starting", "running", "exited", "removing", "gone"]
 
 
@@ -27,6 +31,14 @@ class State:
         settled: the run is over, that is durable and announced, and everything it held has been released.
         auto_remove: it is removed when it has exited, or could not be started.
         remove: somebody wants it gone as soon as it has exited.
+        policy: when it starts again by itself (`on-failure`, `always`, `unless-stopped`, else never).
+        tries: bound of `on-failure`, 0 for none.
+        halted: a person has stopped it; no policy undoes that.
+        again: a person wants it started anew when it has exited.
+        restarts: how often in a row the policy has started it.
+        paused: a person wants its processes to stand still.
+        oom: the kernel has killed one of its processes for want of memory.
+        cause: why we ended it ourselves; empty if we did not.
     """
 
     phase: Phase = "created"
@@ -43,6 +55,14 @@ class State:
     settled: bool = False
     auto_remove: bool = False
     remove: bool = False
+    policy: str = "no"
+    tries: int = 0
+    halted: bool = False
+    again: bool = False
+    restarts: int = 0
+    paused: bool = False
+    oom: bool = False
+    cause: str = ""
 
 
 class Effect(Enum):
@@ -59,6 +79,7 @@ class Effect(Enum):
     ANNOUNCE_START = auto()
     SETTLE = auto()  # the task to metadata, then the exit event -> Settled
     REMOVE = auto()  # everything that is left, durable -> Removed
+    RESTART = auto()  # after a pause -> RestartDue
     ANSWER_START = auto()  # those who wait for the start
     ANSWER_EXIT = auto()  # those who wait for the exit
     ANSWER_REMOVED = auto()
@@ -128,6 +149,7 @@ class Exited:
 
     code: int | None
     at: int
+    oom: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +160,42 @@ class Released:
 @dataclass(frozen=True, slots=True)
 class Settled:
     """The exit is durable and announced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Somebody stops it: it stays stopped, or is started anew if `again`. Signals are for the actor."""
+
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Somebody has changed when it starts again by itself."""
+
+    policy: str
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Somebody wants its processes to stand still, or to go on."""
+
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """We end it ourselves, for this reason; the policy may start it again."""
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestartDue:
+    """The pause after the exit of this run is over."""
+
+    run: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +218,11 @@ Fact = (
     | Exited
     | Released
     | Settled
+    | Stop
+    | Policy
+    | Pause
+    | Ended
+    | RestartDue
     | Remove
     | Removed
 )
@@ -172,7 +235,8 @@ def remembered(state: State, task: Mapping[str, Any]) -> State:
 
     Without it, what had run to its end would run again, and its exit code would be forgotten.
     """
-    if state != State(auto_remove=state.auto_remove) or not task:
+    blank = State(auto_remove=state.auto_remove, policy=state.policy, tries=state.tries, halted=state.halted)
+    if state != blank or not task:
         return state
     times = replace(state, started_at=task["started_at"], exited_at=task["exited_at"])
     settled = not state.auto_remove  # else the removal is still to be done
@@ -229,11 +293,33 @@ def decide(state: State, fact: Fact) -> Decision:
             return (state, (E.SETTLE,)) if state.phase == "exited" else _settled(state)
         case Settled() if state.phase == "exited" and not state.settled:
             return _settled(state)
-        case Remove():
-            return _remove(state)
+        case Stop() | Policy() | Pause() | Ended() | RestartDue() | Remove():
+            return _wished(state, fact)
         case Removed() if state.phase == "removing":
             effects = (E.ANSWER_START, E.ANSWER_EXIT, E.ANSWER_REMOVED, E.FINISH)
             return replace(state, phase="gone"), effects
+        case _:
+            return state, ()
+
+
+def _wished(state: State, fact: Stop | Policy | Pause | Ended | RestartDue | Remove) -> Decision:
+    """What is wanted of one that exists already; journalled before anything is done about it."""
+    match fact:
+        case Stop() if state.phase in ("preparing", "starting", "running"):
+            return replace(state, halted=not fact.again, again=fact.again), (E.SAVE,)
+        case Stop() if _is_over(state):
+            again = fact.again and not state.settled
+            return replace(state, halted=not fact.again, again=again), (E.SAVE,)
+        case Policy() if (fact.policy, fact.tries) != (state.policy, state.tries):
+            return replace(state, policy=fact.policy, tries=fact.tries), (E.SAVE,)
+        case Pause() if state.phase == "running" and fact.paused != state.paused:
+            return replace(state, paused=fact.paused), (E.SAVE,)
+        case Ended() if state.phase == "running":
+            return replace(state, cause=fact.cause), (E.SAVE,)
+        case Remove():
+            return _remove(state)
+        case RestartDue() if fact.run == state.run and starts_again(state):
+            return _begin(state, state.run + 1, restarts=state.restarts + 1)
         case _:
             return state, ()
 
@@ -251,7 +337,39 @@ def _loaded(state: State, fact: Loaded) -> Decision:
     return _resume(state)
 
 
+def starts_again(state: State) -> bool:
+    """Whether the policy wants a run that is over and settled to be followed by another."""
+    if not _is_over(state) or not state.settled or state.halted or state.remove or state.auto_remove:
+        return False
+    if state.error and not state.restarts:
+        return False  # it has never worked: whoever asked for the start has been told
+    if state.policy == "on-failure":
+        failed = bool(state.error) or not state.known or state.exit_code != 0 or bool(state.cause)
+        return failed and (not state.tries or state.restarts < state.tries)
+    return state.policy in ("always", "unless-stopped")
+
+
+def pause_before_restart(state: State) -> float:
+    """Seconds: 0.1, and twice as much each time, up to half a minute."""
+    return min(PAUSE_FIRST * 2.0 ** min(state.restarts, 16), PAUSE_MOST)
+
+
+def exit_reason(state: State) -> str:
+    """Why its last run is over, for people; empty while it runs or has not run."""
+    if state.phase != "exited":
+        return ""
+    if state.oom and state.exit_code == OOM_EXIT:
+        return "out of memory"
+    if state.cause:
+        return state.cause
+    if not state.known:
+        return "nothing watched when it ended"
+    return "stopped" if state.halted or state.again else "exited"
+
+
 def _resume(state: State) -> Decision:
+    if starts_again(state):
+        return state, (E.RESTART,)
     release = (E.RELEASE,) if _is_over(state) and not state.settled else ()
     effects: dict[Phase, tuple[Effect, ...]] = {
         "created": (E.REPORT, *release) if release else (),
@@ -272,7 +390,19 @@ def _start(state: State, run: int = 0) -> Decision:
         return state, (E.ANSWER_START,)
     if 0 < run <= state.run:
         return state, (E.ANSWER_START,) if state.settled else ()
-    fresh = State(phase="preparing", run=max(run, state.run + 1), auto_remove=state.auto_remove)
+    return _begin(state, max(run, state.run + 1), restarts=0)
+
+
+def _begin(state: State, run: int, restarts: int) -> Decision:
+    """A new run, of which nothing is known yet."""
+    fresh = State(
+        phase="preparing",
+        run=run,
+        auto_remove=state.auto_remove,
+        policy=state.policy,
+        tries=state.tries,
+        restarts=restarts,
+    )
     return fresh, (E.SAVE, E.PREPARE)
 
 
@@ -288,7 +418,7 @@ def _started(state: State, fact: Started) -> Decision:
         state, phase="running", pid=fact.pid, start_time=fact.start_time, started_at=fact.at, error=""
     )
     effects = (E.SAVE, E.WATCH, E.REPORT, E.ANNOUNCE_START, E.ANSWER_START)
-    return running, (*effects, E.KILL) if state.remove else effects
+    return running, (*effects, E.KILL) if state.remove or state.halted else effects
 
 
 def _failed(state: State, fact: Failed) -> Decision:
@@ -306,6 +436,9 @@ def _exited(state: State, fact: Exited) -> Decision:
         exit_code=fact.code if fact.code is not None else 0,
         known=fact.code is not None,
         settled=False,
+        paused=False,
+        oom=fact.oom,
+        restarts=0 if fact.at - state.started_at >= HEALTHY_RUN else state.restarts,
     )
     return exited, (E.SAVE, E.RELEASE)
 
@@ -314,7 +447,11 @@ def _settled(state: State) -> Decision:
     settled = replace(state, settled=True)
     if settled.remove or settled.auto_remove:
         return _remove(settled)
-    return settled, (E.SAVE, E.ANSWER_START, E.ANSWER_EXIT)
+    if settled.again:
+        begun, effects = _begin(settled, settled.run + 1, restarts=0)
+        return begun, (E.ANSWER_EXIT, *effects)
+    ends = (E.SAVE, E.ANSWER_START, E.ANSWER_EXIT)
+    return settled, (*ends, E.RESTART) if starts_again(settled) else ends
 
 
 def _remove(state: State) -> Decision:

@@ -113,6 +113,14 @@ class MetadataActor(Actor):
         """Record the desired state."""
         return self._store.containers.update(body.namespace, body.id, wanted=body.wanted)
 
+    def containers_update(self, body: m.ContainersUpdate, _: Call) -> Container:
+        """Another name, other options."""
+        if body.options is not None:
+            _checked(body.options)
+        return self._store.containers.update(
+            body.namespace, body.id, name=body.name or None, options=body.options
+        )
+
     def containers_forget(self, body: m.ContainersForget, _: Call) -> None:
         """The end of a removal; saying it twice is fine."""
         if any(one.id == body.id for one in self._store.containers.list(body.namespace)):

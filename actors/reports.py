@@ -32,7 +32,8 @@ class Reports:
 
     def _task(self) -> m.TasksRecord:
         state = self._actor.state
-        statuses: dict[str, m.TaskStatus] = {"running": "running", "exited": "stopped"}
+        running: m.TaskStatus = "paused" if self._actor.state.paused else "running"
+        statuses: dict[str, m.TaskStatus] = {"running": running, "exited": "stopped"}
         return m.TasksRecord(
             namespace=self._actor.namespace,
             id=self._actor.id,
@@ -42,7 +43,11 @@ class Reports:
             started_at=state.started_at,
             exited_at=state.exited_at,
             exit_code=state.exit_code if state.phase == "exited" and state.known else None,
+            exit_reason=life.exit_reason(state),
+            oom=state.oom,
             error=state.error,
+            health=self._actor.health.status if state.phase == "running" else "",
+            restarts=state.restarts,
         )
 
     def _next_revision(self) -> int:
@@ -86,6 +91,35 @@ class Reports:
     def _announce_exit(self, result: Any) -> None:
         if self._again(result):
             return
+        state = self._actor.state
+        if state.oom:  # told already, as a rule: then this is not told again, but waited for
+            self.announce_oom(state.exited_at, self._announced_oom)
+        else:
+            self._announce_end()
+
+    def _announced_oom(self, result: Any) -> None:
+        if not self._again(result):
+            self._announce_end()
+
+    def announce_oom(self, at: int, then: Callable[[Any], None] | None = None) -> None:
+        """The event of a process that was killed for want of memory, once for each run."""
+        self.announce("/tasks/oom", self._run_key(), at, then, id=self._actor.id)
+
+    def announce_restart(self, pause: float) -> None:
+        """The event of a start that the policy will make."""
+        state = self._actor.state
+        status = state.exit_code if state.known else None
+        self.announce(
+            "/tasks/restart",
+            f"{self._run_key()}:{state.run}",
+            time.time_ns(),
+            id=self._actor.id,
+            exit_status=status,
+            restarts=state.restarts + 1,
+            pause=pause,
+        )
+
+    def _announce_end(self) -> None:
         state = self._actor.state
         status = state.exit_code if state.known else None
         body = {"id": self._actor.id, "pid": state.pid, "exit_status": status, "exited_at": state.exited_at}

@@ -68,10 +68,12 @@ def describe_status(container: dict[str, Any], now: int) -> str:
     if container.get("wanted") == "removed":
         return "removing"
     if status == "running":
-        return f"up {span(now - int(task['started_at']))}"
+        health = f" ({task['health']})" if task.get("health") else ""
+        return f"up {span(now - int(task['started_at']))}{health}"
     if status == "stopped":
         code = task.get("exit_code")
-        oom = ", out of memory" if task.get("oom") else ""
+        reason = task.get("exit_reason") or ""
+        oom = f", {reason}" if reason in ("out of memory", "unhealthy") else ""
         known = "unknown" if code is None else str(code)
         return f"exited ({known}{oom}) {ago(int(task.get('exited_at', 0)), now)}".rstrip()
     if status == "created":

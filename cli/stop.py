@@ -7,6 +7,8 @@ from cli.options import Command, Given, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cli.session import Session
 
 GRACE = 10.0  # seconds
@@ -15,14 +17,22 @@ MARGIN = 30.0  # seconds beyond the grace: for SIGKILL, and for an actor that di
 
 def run(session: Session, given: Given) -> int:
     """Stop each, print its name once it has exited."""
-    grace = given.number("time", GRACE)
 
     def stop(name: str) -> str:
-        actor = session.container(name)["actor"]
-        session.ask(actor, "tasks.stop", {"grace": grace}, limit=grace + MARGIN)
+        record = session.container(name)
+        body, limit = grace_of(given, record)
+        session.ask(record["actor"], "tasks.stop", body, limit=limit)
         return name
 
     return for_each(given.arguments, stop)
+
+
+def grace_of(given: Given, record: dict[str, Any]) -> tuple[dict[str, Any], float]:
+    """The body that says how long to wait before SIGKILL, and how long the answer may take."""
+    if given.flag("time"):
+        grace = given.number("time", GRACE)
+        return {"grace": grace}, grace + MARGIN
+    return {}, float(record.get("options", {}).get("stop_timeout") or GRACE) + MARGIN
 
 
 COMMAND = Command(
@@ -30,5 +40,5 @@ COMMAND = Command(
     "Stop containers: SIGTERM, and SIGKILL when that does not help",
     run,
     arguments=("CONTAINER...",),
-    options=(Option("-t --time", "seconds before SIGKILL (10)", value="SECONDS"),),
+    options=(Option("-t --time", "seconds before SIGKILL (its own, or 10)", value="SECONDS"),),
 )

@@ -9,14 +9,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+RESTART = Option(
+    "--restart",
+    "start it again: no, on-failure[:N], always, unless-stopped",
+    value="POLICY",
+)
 SUPERVISION = (
     Option("--stop-signal", "signal that `actr stop` sends (the image's, or TERM)", value="SIGNAL"),
     Option("--stop-timeout", "seconds that `actr stop` waits before SIGKILL (10)", value="SECONDS"),
-    Option(
-        "--restart",
-        "start it again: no, on-failure[:N], always, unless-stopped",
-        value="POLICY",
-    ),
+    RESTART,
     Option("--health-cmd", "command, run by its shell, that says whether it is well", value="COMMAND"),
     Option("--health-interval", "time between two of them (30s)", value="TIME"),
     Option("--health-timeout", "time that one may take (30s)", value="TIME"),

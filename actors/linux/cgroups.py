@@ -24,6 +24,7 @@ MOUNT_ROOT = Path("/sys/fs/cgroup")
 _KNOWN = Path("/proc/cgroups")
 _NO_LIMIT_FROM = 1 << 62  # version 1 has no word for "no limit", only the largest multiple of a page
 _MOST_ROUNDS = 100
+_FREEZE_WAIT = 0.5  # seconds that killing waits for all to stand still
 _MOST_BYTES = 1 << 20
 
 _Result = TypeVar("_Result")
@@ -152,6 +153,19 @@ def kill(layout: Layout, cgroups_path: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             (directories(layout, cgroups_path)[0] / "cgroup.kill").write_text("1")
             return
+    if not processes(layout, cgroups_path):
+        return
+    with contextlib.suppress(FileNotFoundError):  # no freezer, or no cgroup: it goes without
+        freeze(layout, cgroups_path, frozen=True, wait=_FREEZE_WAIT)
+    try:
+        _kill_all(layout, cgroups_path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            freeze(layout, cgroups_path, frozen=False, wait=0.0)
+
+
+def _kill_all(layout: Layout, cgroups_path: str) -> None:
+    """Signal each. Frozen ones cannot fork meanwhile, and die when they are let go on."""
     signalled: set[int] = set()
     for _ in range(_MOST_ROUNDS):
         fresh = processes(layout, cgroups_path) - signalled
@@ -174,6 +188,23 @@ def _kill_each(layout: Layout, cgroups_path: str, pids: set[int]) -> None:
     finally:
         for descriptor in held.values():
             os.close(descriptor)
+
+
+def oom_notifier(layout: Layout, cgroups_path: str) -> int:
+    """A descriptor that becomes readable when the kernel is out of memory for this cgroup (version 1).
+
+    Raises:
+        OSError: there is no memory controller, or no such cgroup.
+    """
+    directory = layout.controllers.get("memory", Path("/nonexistent")) / cgroups_path.lstrip("/")
+    with (directory / "memory.oom_control").open() as control:
+        descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        try:
+            (directory / "cgroup.event_control").write_text(f"{descriptor} {control.fileno()}")
+        except OSError:
+            os.close(descriptor)
+            raise
+    return descriptor
 
 
 def remove(layout: Layout, cgroups_path: str) -> None:
@@ -241,6 +272,23 @@ def _field(path: Path, name: str) -> int | None:
             if key == name:
                 return int(value)
     return None
+
+
+def block_io(layout: Layout, cgroups_path: str) -> tuple[int | None, int | None]:
+    """Bytes read from and written to block devices; None where the kernel does not tell."""
+    relative = cgroups_path.lstrip("/")
+    try:
+        if layout.kind is Kind.V2:
+            text, reads, writes = _read(layout.root / relative / "io.stat"), "rbytes", "wbytes"
+            pairs = [word.split("=") for word in text.split() if "=" in word]
+        else:
+            name, reads, writes = "blkio.throttle.io_service_bytes_recursive", "Read", "Write"
+            text = _read(layout.controllers["blkio"] / relative / name)
+            pairs = [line.split()[1:] for line in text.splitlines() if len(line.split()) == 3]
+    except (OSError, KeyError):
+        return None, None
+    totals = {name: sum(int(value) for key, value in pairs if key == name) for name in (reads, writes)}
+    return totals[reads], totals[writes]
 
 
 def needs_private_view(layout: Layout) -> bool:

@@ -56,6 +56,22 @@ class ContainersWant:
     wanted: Wanted
 
 
+@operation("containers.update", "metadata", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class ContainersUpdate:
+    """Replace name or options: said by the container's actor. Durable when answered. Answer: the record.
+
+    Attributes:
+        name: empty to leave it.
+        options: null to leave them.
+    """
+
+    namespace: str
+    id: str
+    name: str = ""
+    options: Json | None = None
+
+
 @operation("containers.forget", "metadata", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class ContainersForget:
@@ -85,3 +101,5 @@ class TasksRecord:
     exit_reason: str = ""
     oom: bool = False
     error: str = ""
+    health: str = ""
+    restarts: Number = 0

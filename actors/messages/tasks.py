@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from actors.messages.declare import Number, operation
+from actors.messages.declare import Json, Number, operation
 
 
 @operation("tasks.start", "container", repeatable=True)
@@ -36,9 +36,87 @@ class TasksKill:
 @operation("tasks.stop", "container", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class TasksStop:
-    """Send the stop signal and, after `grace` seconds, SIGKILL. Answered when it has exited."""
+    """Send the stop signal and, after `grace` seconds, SIGKILL. Answered when it has exited.
 
-    grace: float = 10.0
+    No restart policy starts it again. Without `grace`, as the container's options say, else 10.
+    """
+
+    grace: float | None = None
+
+
+@operation("tasks.restart", "container", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class TasksRestart:
+    """Stop it as `tasks.stop` does and start it anew. Answered as `tasks.start`.
+
+    Attributes:
+        run: the number of the run that is to begin, as in `tasks.start`: then asking again is no second one.
+    """
+
+    grace: float | None = None
+    run: Number = 0
+
+
+@operation("tasks.pause", "container", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class TasksPause:
+    """Freeze its processes, until `tasks.resume`. A stop lets them go on."""
+
+
+@operation("tasks.resume", "container", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class TasksResume:
+    """Let its processes go on."""
+
+
+@operation("tasks.update", "container", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class TasksUpdate:
+    """Change limits and the restart policy: on record, and at once if it runs.
+
+    Attributes:
+        options: those of `containers.create` that are limits of memory, processors, processes and disks, and
+            `restart`. What is absent stays.
+    """
+
+    options: Json
+
+
+@operation("tasks.processes", "container", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class TasksProcesses:
+    """Answer: `processes`: pid, pid_inside, ppid, uid, state, memory_bytes, cpu_seconds, command of each."""
+
+
+@operation("tasks.stats", "container", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class TasksStats:
+    """What it uses now: memory, processor time, processes, bytes of disks and network; null if unknown."""
+
+
+@operation("tasks.checkpoint", "container", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class TasksCheckpoint:
+    """Write the state of its processes to the directory `path`, with CRIU. Refused where it cannot."""
+
+    path: str
+    leave_running: bool = False
+
+
+@operation("tasks.restore", "container", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class TasksRestore:
+    """Start it from a checkpoint. Answered as `tasks.start`."""
+
+    path: str
+
+
+@operation("containers.rename", "container", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class ContainersRename:
+    """Give it another name. Answer: `name`."""
+
+    name: str
 
 
 @operation("tasks.wait", "container", repeatable=True)

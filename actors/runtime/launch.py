@@ -5,6 +5,7 @@ that died during a call waits for its end, by waiting for the lock.
 """
 
 import contextlib
+import json
 import os
 import shutil
 import tempfile
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from actors.linux import cgroups, mounts
 from actors.linux.pidfd import Process
@@ -45,6 +46,8 @@ class Launcher:
         self._bundle = bundle
         self._lock = lock
         self._private = "crun" in program
+        self.program = program
+        self.restore_from: Path | None = None  # a checkpoint that the next start is made from
 
     def run(self, ends: Mapping[int, int]) -> Running:
         """Create and start the container; `ends` are its standard output and error.
@@ -55,10 +58,33 @@ class Launcher:
         pid_file = self._bundle / files.PID_FILE
         pid_file.unlink(missing_ok=True)
         log = self._fresh_log()
+        images, self.restore_from = self.restore_from, None
+        if images is not None:
+            command = self._runtime.restore(self._id, self._bundle, pid_file, images, log)
+            self._do("restore", command, log, ends)
+            return _running(pid_file)
         self._do("run", self._runtime.run(self._id, self._bundle, pid_file, log), log, ends)
         running = _running(pid_file)
         _wait_for_program(running.process.pid, self._runtime.program)
         return running
+
+    def update(self, limits: Mapping[str, Any]) -> None:
+        """Change limits while it runs."""
+        path, log = self._bundle / "update.json", self._own_log("update")
+        path.write_text(json.dumps(limits))
+        self._do("update", self._runtime.update(self._id, path, log), log, {})
+
+    def checkpoint(self, images: Path, *, leave_running: bool) -> None:
+        """Write the state of its processes."""
+        log = self._own_log("checkpoint")
+        command = self._runtime.checkpoint(self._id, images, log, leave_running=leave_running)
+        self._do("checkpoint", command, log, {})
+
+    def _own_log(self, verb: str) -> Path:
+        """Not the one of a start or stop, which may be under way at the same time."""
+        log = self._bundle / f"{verb}.log"
+        log.unlink(missing_ok=True)
+        return log
 
     def exec(self, directory: Path, process: Path, ends: Mapping[int, int]) -> Running:
         """Start one more process in the container."""

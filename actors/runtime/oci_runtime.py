@@ -87,6 +87,20 @@ class OciRuntime:
         """Thaw every process."""
         return self._command(log, "resume", _checked(container_id))
 
+    def update(self, container_id: str, resources: Path, log: Path) -> list[str]:
+        """Change limits; `resources` is a file with a `linux.resources` object."""
+        return self._command(log, "update", "--resources", resources, _checked(container_id))
+
+    def checkpoint(self, container_id: str, images: Path, log: Path, *, leave_running: bool) -> list[str]:
+        """Write the state of its processes below `images`, with CRIU. crun 1.8.1 cannot."""
+        words = ["--image-path", str(images), *(["--leave-running"] if leave_running else [])]
+        return self._command(log, "checkpoint", *words, _checked(container_id))
+
+    def restore(self, container_id: str, bundle: Path, pid_file: Path, images: Path, log: Path) -> list[str]:
+        """Create it from a checkpoint and let it run, in the background."""
+        words = ["--detach", "--image-path", str(images), *_creation(bundle, pid_file)]
+        return self._command(log, "restore", *words, _checked(container_id))
+
 
 def _checked(container_id: str) -> str:
     """An id that cannot be taken for an option or a path."""

@@ -23,7 +23,8 @@ _COLUMNS = 14
 _INSERT = "INSERT INTO containers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _UPDATE = """UPDATE containers SET updated_at = :now, wanted = coalesce(:wanted, wanted),
     labels = coalesce(:labels, labels), options = coalesce(:options, options),
-    image = coalesce(:image, image), image_digest = coalesce(:image_digest, image_digest),
+    name = coalesce(:name, name), image = coalesce(:image, image),
+    image_digest = coalesce(:image_digest, image_digest),
     snapshot_key = coalesce(:snapshot_key, snapshot_key)
     WHERE namespace = :namespace AND id = :id"""
 _JOINED = """SELECT c.*, t.* FROM containers c
@@ -68,6 +69,14 @@ class Containers:
                     f"name {taken.name}): remove it or choose another {kind}"
                 )
 
+    def _refuse_name_of_another(self, namespace: str, own: Container, name: str) -> None:
+        taken = self._exact(namespace, name)
+        if taken is not None and taken.id != own.id:
+            raise AlreadyExistsError(
+                f'container "{name}" already exists in namespace "{namespace}" (id {taken.id}): '
+                "remove it or choose another name"
+            )
+
     def get(self, namespace: str, reference: str) -> Container:
         """The container of that id, of that name, or of the one id that begins so (3 characters at least).
 
@@ -101,6 +110,7 @@ class Containers:
         namespace: str,
         reference: str,
         *,
+        name: str | None = None,
         wanted: Wanted | None = None,
         labels: Labels | None = None,
         options: Json | None = None,
@@ -111,15 +121,20 @@ class Containers:
         """Replace the fields given; None leaves one as it is. Runtime and snapshotter never change."""
         if wanted is not None:
             _check_wanted(wanted)
+        if name is not None:
+            check_identifier("container name", name)
         for kind, text in (("image", image), ("image digest", image_digest), ("snapshot key", snapshot_key)):
             check_text(kind, text or "", empty=True)
         fields = {
-            "now": self._clock(), "wanted": wanted, "image": image, "image_digest": image_digest,
+            "now": self._clock(), "name": name, "wanted": wanted,
+            "image": image, "image_digest": image_digest,
             "snapshot_key": snapshot_key, "labels": None if labels is None else encode_labels(labels),
             "options": None if options is None else encode(dict(options)), "namespace": namespace,
         }  # fmt: skip
         with self._database.transaction():
             found = self.get(namespace, reference)
+            if name is not None:
+                self._refuse_name_of_another(namespace, found, name)
             self._database.execute(_UPDATE, {**fields, "id": found.id})
         return self.get(namespace, found.id)
 

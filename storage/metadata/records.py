@@ -90,6 +90,8 @@ class Task:
     exit_reason: str = ""
     oom: bool = False
     error: str = ""
+    health: str = ""
+    restarts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,14 @@ from storage.errors import InvalidArgumentError, NotFoundError
 from storage.metadata.records import Task
 from storage.names import storable
 
+_OOM = 9  # its column
 _STATUSES = frozenset({"created", "running", "paused", "stopped", "unknown"})
-_UPSERT = """INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+_UPSERT = """INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (namespace, container) DO UPDATE SET revision = excluded.revision,
     status = excluded.status, pid = excluded.pid, started_at = excluded.started_at,
     exited_at = excluded.exited_at, exit_code = excluded.exit_code, exit_reason = excluded.exit_reason,
-    oom = excluded.oom, error = excluded.error WHERE excluded.revision >= tasks.revision"""
+    oom = excluded.oom, error = excluded.error,
+    health = excluded.health, restarts = excluded.restarts WHERE excluded.revision >= tasks.revision"""
 
 
 class Tasks:
@@ -76,5 +78,5 @@ class Tasks:
 def task_from_row(row: tuple[Any, ...]) -> Task:
     """A task from its columns in the order of the table."""
     values = list(row)
-    values[-2] = bool(row[-2])
+    values[_OOM] = bool(row[_OOM])
     return Task(*values)

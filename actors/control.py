@@ -1,0 +1,222 @@
+"""What people do to a running container beside starting and signalling it: pause, update, look, checkpoint.
+
+Whether it is paused is not noted anywhere: its cgroup says so, whoever has died meanwhile.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from actors import lifecycle as life
+from actors import messages as m
+from actors.call import Call
+from actors.linux import cgroups, proc_table
+from actors.linux.pidfd import Process
+from actors.processes import signal_process
+from actors.runtime import bundle as files
+from actors.runtime import composing, resources
+from actors.runtime.errors import ContainerError
+from actors.runtime.wishes import wishes
+from transport.errors import RemoteError
+
+if TYPE_CHECKING:
+    from actors.container import ContainerActor
+
+DEFAULT_GRACE = 10.0  # seconds between the stop signal and SIGKILL
+CHECK_LIMIT = 20.0  # seconds that criu may take to say whether it works
+
+
+class Control:
+    """Used in the actor's thread."""
+
+    def __init__(self, actor: "ContainerActor") -> None:
+        self._actor = actor
+
+    def _cgroup(self) -> str:
+        return files.actual_cgroups_path(self._actor.bundle)
+
+    # Pausing
+
+    def pause(self, call: Call, *, paused: bool) -> None:
+        """Have it stand still, or go on; what is so already is done once more."""
+        actor = self._actor
+        changed = actor.state.paused != paused
+        actor.happened(life.Pause(paused))
+        if changed:
+            at = time.time_ns()
+            actor.reports.announce("/tasks/paused" if paused else "/tasks/resumed", str(at), at)
+            actor.reports.report()
+        actor.freezing.follow(call)
+
+    # Limits
+
+    def update(self, body: m.TasksUpdate, call: Call) -> None:
+        """Change limits and policy: first on record, then in the kernel, so that the next start agrees.
+
+        Raises:
+            RemoteError: an option is none of those that can change, or cannot be enforced.
+        """
+        actor = self._actor
+        unknown = sorted(set(body.options) - resources.UPDATABLE - {"restart"})
+        if unknown:
+            known = ", ".join(sorted(resources.UPDATABLE | {"restart"}))
+            raise RemoteError("invalid_argument", f"{unknown[0][:64]!r} cannot be updated; {known} can")
+        options = {**actor.record["options"], **body.options}
+        try:
+            wish = wishes(options)
+            composing.refuse_unenforceable(wish)
+        except ContainerError as error:
+            raise RemoteError(error.code, str(error)) from error
+        changed = {name: options[name] for name in body.options if name != "restart"}
+
+        def recorded(result: Any) -> None:
+            if isinstance(result, Exception):
+                call.fail(result)
+                return
+            actor.record["options"] = options
+            actor.happened(life.Policy(wish.restart.policy, wish.restart.tries))
+            if actor.state.phase != "running" or not changed:
+                call.reply({})
+                return
+            limits = resources.resources(wishes(changed))
+            actor.processes.run_runtime(
+                lambda: actor.launcher.update(limits), lambda result: call.settle(_remote(result))
+            )
+
+        actor.ask(m.ContainersUpdate(actor.namespace, actor.id, options=options), recorded)
+
+    def rename(self, name: str, call: Call) -> None:
+        """Give it another name."""
+        actor = self._actor
+
+        def recorded(result: Any) -> None:
+            if not isinstance(result, Exception):
+                actor.record["name"] = name
+            call.settle(result if isinstance(result, Exception) else {"name": name})
+
+        actor.ask(m.ContainersUpdate(actor.namespace, actor.id, name=name), recorded)
+
+    # Ending
+
+    def end(self, cause: str) -> None:
+        """End it ourselves, as a stop would, but let the policy start it again."""
+        self._actor.happened(life.Ended(cause))
+        self.signal_to_stop(DEFAULT_GRACE)
+
+    def signal_to_stop(self, grace: float) -> None:
+        """The stop signal; then, in time, the other one."""
+        state = self._actor.state
+        target = Process(state.pid, state.start_time)
+        signal_process(target, signal_number(state.stop_signal))
+        self.let_go()
+        self._actor.later(grace, lambda: self.kill(target))
+
+    def kill(self, target: Process) -> None:
+        """SIGKILL, which a process that stands still takes only when it may go on."""
+        signal_process(target, signal.SIGKILL)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """A paused one goes on, so that a signal reaches it."""
+        if self._actor.state.paused:
+            self._actor.happened(life.Pause(paused=False))
+            self._actor.freezing.thaw()
+
+    # Looking
+
+    def processes(self) -> list[dict[str, Any]]:
+        """Its processes, execs and what they have forked included."""
+        pids = cgroups.processes(cgroups.detect(), self._cgroup())
+        return proc_table.rows(pids)
+
+    def statistics(self) -> Mapping[str, Any]:
+        """What it uses now; None where the kernel does not tell."""
+        layout, pid = cgroups.detect(), self._actor.state.pid
+        found = cgroups.statistics(layout, self._cgroup())
+        read, written = cgroups.block_io(layout, self._cgroup())
+        received, sent = proc_table.network_bytes(pid)
+        return {
+            **(asdict(found) if found else {}),
+            "block_read_bytes": read,
+            "block_written_bytes": written,
+            "network_received_bytes": received,
+            "network_sent_bytes": sent,
+            "cpus": os.cpu_count() or 1,
+            "at": time.time_ns(),
+        }
+
+    # Checkpoints
+
+    def checkpoint(self, body: m.TasksCheckpoint, call: Call) -> None:
+        """Write the state of its processes to a directory, with CRIU.
+
+        Raises:
+            RemoteError: this host or this runtime cannot, and what to do.
+        """
+        actor = self._actor
+        directory = _checkpoint_directory(body.path)
+
+        def work() -> None:
+            self._refuse_without_criu()
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            actor.launcher.checkpoint(directory, leave_running=body.leave_running)
+
+        actor.processes.run_runtime(work, lambda result: call.settle(_remote(result)))
+
+    def restore(self, body: m.TasksRestore, call: Call) -> None:
+        """Refuse what cannot be; else the next start is made from the checkpoint."""
+        actor = self._actor
+        directory = _checkpoint_directory(body.path)
+
+        def checked(result: Any) -> None:
+            if isinstance(result, Exception):
+                call.fail(_remote(result))
+                return
+            actor.launcher.restore_from = directory
+            actor.tasks_start(m.TasksStart(), call)
+
+        actor.work(self._refuse_without_criu, checked)
+
+    def _refuse_without_criu(self) -> None:
+        """In a worker thread."""
+        runtime = self._actor.launcher.program
+        if "runc" not in runtime:
+            text = f"runtime {runtime} cannot checkpoint; create the container with --runtime runc"
+            raise RemoteError("failed_precondition", text)
+        criu = shutil.which("criu")
+        if criu is None:
+            raise RemoteError(
+                "failed_precondition", "checkpoints need criu, which is not installed: install it"
+            )
+        done = subprocess.run([criu, "check"], capture_output=True, timeout=CHECK_LIMIT, check=False)
+        if done.returncode:
+            reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it does not say why"]
+            text = f"criu does not work on this kernel: {reason[0][:200]}; see: criu check"
+            raise RemoteError("failed_precondition", text)
+
+
+def _checkpoint_directory(path: str) -> Path:
+    if not path.startswith("/") or ".." in path.split("/"):
+        raise RemoteError("invalid_argument", f"checkpoint {path[:256]!r} is not an absolute path free of ..")
+    return Path(path)
+
+
+def _remote(result: Any) -> Any:
+    if isinstance(result, ContainerError):
+        return RemoteError(result.code, str(result), outcome="done")
+    return result if isinstance(result, Exception) else {}
+
+
+def signal_number(name: str) -> int:
+    """The signal that an image calls its stop signal; SIGTERM for none, or for one that there is not."""
+    try:
+        number = int(name) if name.isdecimal() else signal.Signals["SIG" + name.upper().removeprefix("SIG")]
+    except KeyError:
+        return signal.SIGTERM
+    return number if number in signal.valid_signals() else signal.SIGTERM

@@ -1,0 +1,98 @@
+"""actr stats: what containers use, again and again."""
+
+from __future__ import annotations
+
+import time
+
+from cli.options import Command, Given, Option
+from cli.session import RefusedError
+from cli.table import print_json, print_table, short, size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cli.session import Session
+
+HEADS = ("CONTAINER", "NAME", "CPU", "MEMORY", "LIMIT", "PROCESSES", "DISK IN/OUT", "NET IN/OUT")
+EVERY = 1.0  # seconds
+CLEAR = "\x1b[H\x1b[J"
+_GONE = ("not_found", "failed_precondition", "unavailable")
+
+Sample = dict[str, dict[str, "Any"]]  # by the container's id
+
+
+def run(session: Session, given: Given) -> int:
+    """Of those named, or of all that run; once or until interrupted."""
+    before = sample(session, given)
+    time.sleep(EVERY if not given.flag("no-stream") else min(EVERY, 0.2))
+    while True:
+        now = sample(session, given)
+        show(session, before, now, live=not given.flag("no-stream"))
+        if given.flag("no-stream"):
+            return 0
+        before = now
+        time.sleep(EVERY)
+
+
+def sample(session: Session, given: Given) -> Sample:
+    """One reading of each. Raises RefusedError for one that was named and does not run."""
+    if given.arguments:
+        records = [session.container(name) for name in given.arguments]
+    else:
+        listed = session.ask("metadata", "containers.list", {"namespace": session.namespace})["containers"]
+        records = [one for one in listed if (one.get("task") or {}).get("status") in ("running", "paused")]
+    found: Sample = {}
+    for record in records:
+        try:
+            found[record["id"]] = {**session.ask(record["actor"], "tasks.stats", {}), "name": record["name"]}
+        except RefusedError as error:
+            if given.arguments or error.code not in _GONE:
+                raise
+    return found
+
+
+def show(session: Session, before: Sample, now: Sample, *, live: bool) -> None:
+    """Print one reading; processor time is that since the last one."""
+    shown = [{"id": key, **one, "cpu_percent": percent(before.get(key), one)} for key, one in now.items()]
+    if session.json:
+        print_json(shown)
+        return
+    if live:
+        print(CLEAR, end="")
+    print_table(HEADS, [_row(one) for one in shown], (1,))
+
+
+def percent(before: dict[str, Any] | None, now: dict[str, Any]) -> float | None:
+    """How much of one processor it has used between two readings, in percent; None if nobody knows."""
+    if before is None or now.get("cpu_nanoseconds") is None or before.get("cpu_nanoseconds") is None:
+        return None
+    span = now["at"] - before["at"]
+    return round(100.0 * (now["cpu_nanoseconds"] - before["cpu_nanoseconds"]) / span, 2) if span > 0 else None
+
+
+def _row(one: dict[str, Any]) -> tuple[str, ...]:
+    used = one["cpu_percent"]
+    return (
+        short(one["id"]),
+        short(one["name"]) if one["name"] == one["id"] else one["name"],
+        "" if used is None else f"{used:.1f} %",
+        _size(one.get("memory_bytes")),
+        _size(one.get("memory_limit_bytes")),
+        str(one.get("pids") or ""),
+        f"{_size(one['block_read_bytes'])} / {_size(one['block_written_bytes'])}",
+        f"{_size(one['network_received_bytes'])} / {_size(one['network_sent_bytes'])}",
+    )
+
+
+def _size(value: int | None) -> str:
+    return "-" if value is None else size(value)
+
+
+COMMAND = Command(
+    "stats",
+    "Show what containers use",
+    run,
+    arguments=("[CONTAINER...]",),
+    options=(Option("--no-stream", "print one reading only"),),
+)
