@@ -73,6 +73,7 @@ def describe_status(container: dict[str, Any], now: int) -> str:
     if status == "stopped":
         code = task.get("exit_code")
         reason = task.get("exit_reason") or ""
+        reason = "out of memory" if task.get("oom") and not reason else reason
         oom = f", {reason}" if reason in ("out of memory", "unhealthy") else ""
         known = "unknown" if code is None else str(code)
         return f"exited ({known}{oom}) {ago(int(task.get('exited_at', 0)), now)}".rstrip()

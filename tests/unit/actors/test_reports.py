@@ -21,7 +21,8 @@ class _Actor(SimpleNamespace):
 
 def _reports(recorded: dict[str, Any] | None) -> tuple[Reports, list[Any]]:
     asked: list[Any] = []
-    actor = _Actor(namespace="n", id="c", record={"task": recorded}, state=State("running"), asked=asked)
+    actor = _Actor(namespace="n", id="c", record={"task": recorded}, state=State("running"), asked=asked,
+        health=SimpleNamespace(status=""))  # fmt: skip
     return Reports(actor), asked  # type: ignore[arg-type]
 
 
