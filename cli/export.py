@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from cli.archives import archive
 from cli.jobs import do, lend
 from cli.options import Command, Given, Option
-from cli.outgoing import archive
 from cli.table import print_json
 
 TYPE_CHECKING = False

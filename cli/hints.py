@@ -33,6 +33,7 @@ _OF_OPERATION = {
     ("not_found", "containers.create"): "pull it first: actr pull {image}",
     ("not_found", "images.delete"): "list what there is: actr images",
     ("not_found", "containers.get"): "list what there is: actr ps -a",
+    ("not_found", "jobs.attach"): "list what there is: actr images, actr ps -a",
     ("not_found", "transfers.attach"): "check the name, and that the registry has it",
     ("not_found", "tasks.exec"): "list what runs: actr ps",
     ("already_exists", "containers.create"): "for example: actr rm -f {name}",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
-from cli.jobs import STDIN, do, lend
+from cli.archives import incoming
+from cli.jobs import do, lend
 from cli.options import Command, Given, Option
 from cli.table import print_json
 
@@ -16,15 +15,14 @@ if TYPE_CHECKING:
 def run(session: Session, given: Given) -> int:
     """Print the image's name."""
     path, target = given.arguments
-    fd = STDIN if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     wish = {
-        "source": lend(fd),
         "target": target,
         "message": given.text("message"),
         "changes": given.many("change"),
         "platform": given.text("platform"),
     }
-    image = do(session, "import", wish, quiet=given.flag("quiet"))
+    with incoming(path) as fd:
+        image = do(session, "import", {**wish, "source": lend(fd)}, quiet=given.flag("quiet"))
     if session.json:
         print_json(image)
     else:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
-from cli.jobs import STDIN, do, lend
-from cli.options import Command, Given, Option, UsageError
+from cli.archives import incoming
+from cli.jobs import do, lend
+from cli.options import Command, Given, Option
 from cli.table import print_json
 
 TYPE_CHECKING = False
@@ -17,18 +16,11 @@ if TYPE_CHECKING:
 
 def run(session: Session, given: Given) -> int:
     """Print the name of each image that came."""
-    path = given.text("input", "-")
-    if path == "-" and os.isatty(STDIN):
-        raise UsageError("load wants an archive: name a file with -i, or redirect the input")
-    fd = STDIN if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    wish: dict[str, Any] = {
-        "source": lend(fd),
-        "platform": given.text("platform"),
-        "unpack": not given.flag("no-unpack"),
-    }
+    wish: dict[str, Any] = {"platform": given.text("platform"), "unpack": not given.flag("no-unpack")}
     if given.text("base-name"):
         wish["base"] = given.text("base-name")
-    result = do(session, "load", wish, quiet=given.flag("quiet"))
+    with incoming(given.text("input", "-")) as fd:
+        result = do(session, "load", {**wish, "source": lend(fd)}, quiet=given.flag("quiet"))
     if session.json:
         print_json(result)
     else:

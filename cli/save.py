@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
+from cli.archives import archive, directory
 from cli.jobs import do, lend
 from cli.options import Command, Given, Option, UsageError
-from cli.outgoing import archive, directory
 from cli.table import print_json
 
 TYPE_CHECKING = False

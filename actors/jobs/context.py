@@ -113,10 +113,8 @@ class Context:
     def chosen(self, root: Descriptor, platform: str = "") -> Part:
         """The image below a root for a platform, the host's unless one is named. Raises NotFoundError."""
         wanted = self.platform(platform)
-        contents = self.contents(root)
-        for part in contents.suiting(wanted):
-            if part.descriptor == root or part.platform is not None or len(contents.parts) == 1:
-                return part
+        for part in self.contents(root).suiting(wanted):
+            return part
         raise NotFoundError(f"image {root.digest} has nothing for {wanted} here")
 
     @staticmethod

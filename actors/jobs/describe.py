@@ -42,7 +42,9 @@ class MountWish:
 def inspect(context: Context, wish: ImageWish) -> dict[str, Any]:
     """Name, root, manifest and config as they stand, and the layers with their snapshots."""
     name, root = context.image(wish.image)
-    part = context.chosen(root, wish.platform)
+    contents = context.contents(root)
+    images = any(part.manifest.is_image for part in contents.parts)
+    part = context.chosen(root, wish.platform) if images or not contents.parts else contents.parts[0]
     manifest = json.loads(context.store.read(part.descriptor.digest, MAX_DOCUMENT_SIZE))
     found = {
         "name": name,

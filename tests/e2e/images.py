@@ -19,6 +19,7 @@ import subprocess
 import tarfile
 import tempfile
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -243,7 +244,9 @@ def debian_in(layout: Layout, count: int, work: Path) -> None:
     [layer] = json.loads(source.path(entry["digest"]).read_bytes())["layers"]
     work.mkdir()
     subprocess.run(["tar", "-C", work, "-xzf", source.path(layer["digest"])], check=True, timeout=120)
-    parts = _split(list(_walk(work, skip=work / "dev")), count)
+    paths = list(_walk(work, skip=work / "dev"))
+    cuts = [len(paths) * number // count for number in range(count + 1)]
+    parts = [paths[start:end] for start, end in pairwise(cuts)]
     stored = [layout.add_layer(partial(_write_tree, work, part)) for part in parts]
     layout.tag(str(count), layout.add_image(stored, {"Cmd": ["bash"], "Env": [PATH]}))
     shutil.rmtree(work)

@@ -204,3 +204,25 @@ def test_a_private_view_has_every_controller_and_is_seen_by_nobody_else():
     assert set(layout.hierarchies) < set(inside.hierarchies)
     assert [point.target for point in mounts.mount_points()] == before
     assert cgroups.detect().hierarchies == layout.hierarchies
+
+
+def test_freezing_on_version_1(tmp_path):
+    place = f"freezer{PATH}/freezer.state"
+    root = write(tmp_path, {**V1, "freezer/cgroup.procs": "", place: "THAWED\n"})
+    layout = cgroups.detect(root)
+    assert cgroups.freeze(layout, PATH, frozen=True, wait=0)
+    assert (root / place).read_text() == "FROZEN"
+    assert cgroups.freeze(layout, PATH, frozen=False, wait=0)
+    assert (root / place).read_text() == "THAWED"
+    assert cgroups.freeze(layout, "/actord/default/gone", frozen=True, wait=0)
+    with pytest.raises(FileNotFoundError, match="no freezer"):
+        cgroups.freeze(cgroups.detect(write(tmp_path / "without", V1)), PATH, frozen=True, wait=0)
+
+
+def test_freezing_on_version_2(tmp_path):
+    events = f"{PATH[1:]}/cgroup.events"
+    root = write(tmp_path, {**V2, f"{PATH[1:]}/cgroup.freeze": "0", events: "populated 1\nfrozen 1\n"})
+    layout = cgroups.detect(root)
+    assert cgroups.freeze(layout, PATH, frozen=True, wait=0)
+    assert (root / PATH[1:] / "cgroup.freeze").read_text() == "1"
+    assert not cgroups.freeze(layout, PATH, frozen=False, wait=0)  # the kernel has not got there yet

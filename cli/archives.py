@@ -1,4 +1,4 @@
-"""Where an archive goes: a file that appears whole or not at all, standard output, or a directory."""
+"""Where an archive comes from, and where it goes: a file that appears whole, a pipe, or a directory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-from cli.jobs import STDOUT
+from cli.jobs import STDIN, STDOUT
 from cli.options import UsageError
 
 TYPE_CHECKING = False
@@ -41,6 +41,21 @@ def archive(path: str) -> Iterator[tuple[int, bool]]:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def incoming(path: str) -> Iterator[int]:
+    """A descriptor to read from; `path` is `-` for standard input. Raises UsageError, OSError."""
+    if path == "-":
+        if os.isatty(STDIN):
+            raise UsageError("an archive does not come from a terminal: name a file, or redirect the input")
+        yield STDIN
+        return
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield fd
     finally:
         os.close(fd)
 
