@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from actors import messages as m
+from actors.jobs.container import changes_of
 from actors.jobs.context import Context
 from actors.jobs.layers import make_layer
 from actors.linux.openat2 import open_in_root
@@ -56,7 +57,7 @@ def commit(context: Context, wish: CommitWish) -> dict[str, Any]:
     apply_changes({}, wish.changes)
     record = context.call(m.ContainersGet(context.namespace, wish.container))
     part = context.chosen(image_root(context, record), str(record["options"].get("platform") or ""))
-    place = context.call(m.SnapshotsMounts(context.namespace, record["snapshot_key"]))
+    place = changes_of(context, record)
     with standing_still(context, record, wish.pause) as renew:
 
         def produce(put: Any) -> None:

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from actors import messages as m
+from actors.jobs.container import changes_of, files_of
 from actors.jobs.context import Context
 from actors.jobs.layers import TYPES, copy_plain
 from actors.jobs.lent import LentStream, is_file
@@ -61,7 +62,7 @@ class ImportWish:
 def diff(context: Context, wish: DiffWish) -> dict[str, Any]:
     """List the changes; gives how many there are."""
     record = context.call(m.ContainersGet(context.namespace, wish.container))
-    place = context.call(m.SnapshotsMounts(context.namespace, record["snapshot_key"]))
+    place = changes_of(context, record)
     lowers = [Path(path) for path in place["lowers"]]
     fd = context.borrow(wish.target, fresh=True)
     count = 0
@@ -78,7 +79,7 @@ def diff(context: Context, wish: DiffWish) -> dict[str, Any]:
 def export(context: Context, wish: ExportWish) -> dict[str, Any]:
     """Write the merged root as a tar; gives its digest, size and entries."""
     record = context.call(m.ContainersGet(context.namespace, wish.container))
-    place = context.call(m.SnapshotsMounts(context.namespace, record["snapshot_key"]))
+    place = files_of(context, record)
     fd = context.borrow(wish.target, fresh=wish.fresh)
     sent = 0
 

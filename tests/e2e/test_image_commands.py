@@ -193,3 +193,14 @@ def test_a_damaged_blob_is_found_and_not_saved(own_daemon: Daemon, busybox: str,
     refused = own_daemon.actr("save", "-q", "-o", tmp / "saved", busybox, check=1)
     assert "damaged" in refused.stderr
     assert not list(tmp.glob("*saved*"))
+
+
+def test_a_root_without_layers_is_exported_and_not_committed(daemon: Daemon, busybox: str, tmp: Path):
+    daemon.actr("run", "--name", "flat", "--snapshotter", "native", busybox, "touch", "/made")
+    try:
+        assert "cannot tell what has changed" in daemon.actr("commit", "-q", "flat", "flat:1", check=1).stderr
+        daemon.actr("export", "-q", "-o", tmp / "root.tar", "flat")
+        with tarfile.open(tmp / "root.tar") as tar:
+            assert {"made", "bin/busybox"} <= set(tar.getnames())
+    finally:
+        daemon.actr("rm", "-f", "flat")
