@@ -95,7 +95,7 @@ class InFlight(Actor):
             self.attach_late(call, self._result)
             return LATER
         self._attached.append(call)
-        for progress in self._progress.values():
+        for progress in list(self._progress.values()):  # the worker adds to it meanwhile
             call.part(progress.to_dict())
         return LATER
 

@@ -196,6 +196,7 @@ def test_a_damaged_blob_is_found_and_not_saved(own_daemon: Daemon, busybox: str,
 
 
 def test_a_root_without_layers_is_exported_and_not_committed(daemon: Daemon, busybox: str, tmp: Path):
+    daemon.actr("pull", "-q", "--snapshotter", "native", busybox)
     daemon.actr("run", "--name", "flat", "--snapshotter", "native", busybox, "touch", "/made")
     try:
         assert "cannot tell what has changed" in daemon.actr("commit", "-q", "flat", "flat:1", check=1).stderr
