@@ -34,6 +34,7 @@ from transport.registry.errors import RegistryError
 
 EARLY_CANCELS = 256  # remembered, each of a request that still waits in the mailbox
 ASK_LIMIT = 30.0  # seconds, unless said otherwise
+WATCH_LIMIT = 86400.0  # seconds after which a watch is asked for again
 RETRY_AFTER = 0.02  # seconds
 Answered = Callable[[Any], None]
 
@@ -46,6 +47,10 @@ class _Question:
     operation: Operation
     then: Answered
     until: float
+
+
+class LinkError(Exception):
+    """An actor that this one was linked to has ended, and not in order."""
 
 
 class Actor(pykka.ThreadingActor):
@@ -156,6 +161,29 @@ class Actor(pykka.ThreadingActor):
     def tell(self, to: str, op: str, body: Any) -> None:
         """Send a note: no answer, no promise."""
         self.host.pump.send(note(to, op, body))
+
+    def watch(self, name: str, incarnation: int, then: Answered) -> None:
+        """`then` gets one notice, with the reason, when that incarnation has ended, in the actor's thread."""
+
+        def heard(result: Any) -> None:
+            if isinstance(result, RemoteError) and (result.retryable or result.code == "deadline_exceeded"):
+                self.watch(name, incarnation, then)
+            else:
+                then(result)
+
+        self.ask(m.ActorsWatch(name, incarnation), heard, limit=WATCH_LIMIT)
+
+    def link(self, name: str, incarnation: int) -> None:
+        """End with that incarnation, unless it ends in order: a watch that kills."""
+
+        def ended(result: Any) -> None:
+            kind = result["reason"]["kind"] if isinstance(result, dict) else ""
+            if kind not in ("normal", "shutdown"):
+                self.host.crash(
+                    LinkError(f"{name}/{incarnation}, to which this actor is linked, ended: {result}")
+                )
+
+        self.watch(name, incarnation, ended)
 
     def work(self, function: Callable[[], Any], then: Answered) -> None:
         """Run `function` in a thread of its own; `then` gets what it returned or raised."""

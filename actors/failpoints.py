@@ -6,7 +6,7 @@ does nothing. With it, the place counts who comes by, and does what was set for 
     off                     nothing
     error, error(CODE)      raise: a code of the protocol (`unavailable`), or of errno (`ENOSPC`)
     delay(MILLISECONDS)     wait
-    hang                    an endless loop
+    hang, hang(GIL)         an endless loop, or one that no other thread of the process gets past
     kill                    SIGKILL this process
     drop-reply              the answer that was about to be sent is not
     double-reply            it is sent twice
@@ -39,6 +39,7 @@ VARIABLE: Final = "ACTORD_FAILPOINTS"
 MAX_POINTS: Final = 1000
 Kind = Literal["off", "error", "delay", "hang", "kill", "drop-reply", "double-reply", "clock"]
 MAX_JUMP: Final = 3e9  # seconds, about a century: every time of it fits the nanoseconds of a message
+_ENDLESS = re.compile(r"(x+x+)+y")  # on many x: the interpreter's lock is held all the while
 _NAME = re.compile(r"[a-z0-9_.]{1,100}\Z")
 _ACTION = re.compile(r"([a-z-]+)(?:\(([^()]{0,200})\))?\Z")
 
@@ -96,6 +97,8 @@ def _check_argument(kind: Kind, argument: str) -> None:
         known = not argument or argument in CODES or argument in errno.errorcode.values()
     elif kind == "delay":
         known = argument.replace(".", "", 1).isdecimal() and float(argument) <= 3_600_000
+    elif kind == "hang":
+        known = argument in ("", "GIL")
     elif kind == "clock":
         known = argument.removeprefix("-").isdecimal() and abs(int(argument)) <= MAX_JUMP
     else:
@@ -226,7 +229,7 @@ def _act(name: str, action: Action) -> int:
             time.sleep(float(action.argument) / 1000)
         case "hang":
             while True:
-                pass
+                _hold_the_lock(bool(action.argument))
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         case "clock":
@@ -250,6 +253,11 @@ def _set_clock(ahead: int) -> None:
         "time_ns": lambda: _true_time_ns() + ahead * 1_000_000_000,
     }
     vars(time).update(shifted)
+
+
+def _hold_the_lock(wanted: bool) -> None:  # noqa: FBT001  # the one caller has it in hand
+    if wanted:
+        _ENDLESS.match("x" * 1000)
 
 
 def _error(name: str, code: str) -> Exception:

@@ -88,18 +88,24 @@ class _Tree(Collector):
             "Proportional set size of the actor's process.",
             labels=["actor"],
         )
-        for one in self._actors():
+        reports = CounterMetricFamily(
+            "actord_supervision_reports", "What the supervision tree has reported.", labels=["kind"]
+        )
+        found = self._tree()
+        for kind, number in found["reports"].items():
+            reports.add_metric([kind], number)
+        for one in found["actors"]:
             up.add_metric([one["name"], one["kind"]], 1.0 if one["state"] == "running" else 0.0)
             restarts.add_metric([one["name"]], one["restarts"])
             memory.add_metric([one["name"]], one["memory"])
-        yield from (up, restarts, memory)
+        yield from (up, restarts, memory, reports)
 
-    def _actors(self) -> list[dict[str, Any]]:
+    def _tree(self) -> dict[str, Any]:
         try:
-            found: list[dict[str, Any]] = self._actor.call(m.Actors(), limit=SCRAPE_LIMIT)["actors"]
+            found: dict[str, Any] = self._actor.call(m.Actors(), limit=SCRAPE_LIMIT)
         except RemoteError as error:
             self._actor.log.warning("the tree cannot be shown: %s", error)
-            return []
+            return {"actors": [], "reports": {}}
         return found
 
 

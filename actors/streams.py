@@ -5,6 +5,7 @@ follower, as far as its credit goes. A follower that dies or stalls therefore bl
 comes back says how far it had come.
 """
 
+import errno
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 PART = 1 << 16  # bytes in one partial answer
 FIRST_CREDIT = 1 << 20  # bytes, for a client that names none
+FULL = (errno.ENOSPC, errno.EDQUOT)
+ROOM_AGAIN = 0.5  # seconds until a full disk is tried again
 
 
 @dataclass(slots=True)
@@ -40,6 +43,8 @@ class Streams:
         self._outputs: dict[str, Output] = {}
         self._followers: list[_Follower] = []
         self._due: set[str] = set()
+        self._cramped: set[str] = set()  # whose output has no room
+        self._ending: set[str] = set()  # whose last bytes are being copied
         self.followed = False  # whether anybody ever was
 
     def pipes(self, name: str) -> Path:
@@ -78,29 +83,65 @@ class Streams:
         output = self.open(name)
 
         def watch() -> None:
-            for stream, descriptor in output.descriptors.items():
-                self._actor.host.pump.watch(descriptor, partial(self._copy, name, output, stream))
+            for stream in output.descriptors:
+                self._watch(name, output, stream)
 
         self._actor.host.pump.call(watch)
 
+    def _watch(self, name: str, output: Output, stream: int) -> None:
+        if name not in self._ending and self._outputs.get(name) is output:
+            self._actor.host.pump.watch(output.descriptors[stream], partial(self._copy, name, output, stream))
+
     def _copy(self, name: str, output: Output, stream: int) -> None:
         """In the pump's thread."""
-        if output.copy(stream) and name not in self._due:
+        try:
+            copied = output.copy(stream)
+        except OSError as error:
+            self._actor.host.pump.unwatch(output.descriptors[stream])
+            self._wait_for_room(name, error, lambda: self._watch(name, output, stream))
+            copied = 1  # some of it may have been
+        else:
+            self._found_room(name)
+        if copied and name not in self._due:
             self._due.add(name)
             self._actor.soon(lambda: self._served_soon(name))
+
+    def _wait_for_room(self, name: str, error: OSError, then: "Callable[[], None]") -> None:
+        """Say so once. What the disk refuses for another reason is a crash."""
+        if error.errno not in FULL:
+            raise error
+        if name not in self._cramped:
+            self._cramped.add(name)
+            self._actor.log.error("no room for the output, which waits: %s", error.strerror)
+        self._actor.host.pump.call_later(ROOM_AGAIN, then)
+
+    def _found_room(self, name: str) -> None:
+        if name in self._cramped:
+            self._cramped.discard(name)
+            self._actor.log.warning("there is room for the output again")
 
     def _served_soon(self, name: str) -> None:
         self._due.discard(name)
         self.serve(name)
 
     def drain(self, name: str, then: "Callable[[], None]") -> None:
-        """Copy what is left, stop copying; `then` runs in the actor's thread."""
+        """Copy what is left, stop copying; `then` runs in the actor's thread.
+
+        Waits for room on a full disk, unless all of it is to be removed: that may be what makes room.
+        """
         output = self.open(name)
 
         def last() -> None:
+            self._ending.add(name)
             for descriptor in output.descriptors.values():
                 self._actor.host.pump.unwatch(descriptor)
-            output.drain()
+            try:
+                output.drain()
+            except OSError as error:
+                if not self._actor.state.remove:
+                    self._wait_for_room(name, error, last)
+                    return
+            self._found_room(name)
             self._actor.soon(lambda: self._drained(name, then))
 
         self._actor.host.pump.call(last)
@@ -113,6 +154,7 @@ class Streams:
     def discard(self, name: str) -> None:
         """Close the FIFOs, whatever is in them."""
         output = self._outputs.pop(name, None)
+        self._ending.discard(name)
         if output is not None:
             output.close()
             self._actor.host.say(op="drop", key=name)

@@ -12,6 +12,7 @@ import platform
 import random
 import signal
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from actors import supervision as s
 from actors.actor import Actor
 from actors.call import LATER, Call, Later
 from actors.linux import cgroups, process
+from actors.watching import Watches
 from actors.zygote.control import Message
 from actors.zygote.place import PROTOCOL
 from storage.names import check_identifier
@@ -30,6 +32,7 @@ from transport.registry.endpoint import check_host
 
 CONTAINERS, PULLERS, JOBS = "containers", "pullers", "jobs"
 RESTORE_AGAIN = 0.2  # seconds
+REMEMBERED = 4096  # names not used any more, whose incarnation is still known
 _HOMES = {"container": CONTAINERS, "puller": PULLERS, "job": JOBS}
 _SIGNALS = {s.Terminate: signal.SIGTERM, s.Kill: signal.SIGKILL, s.Dump: signal.SIGUSR1}
 
@@ -64,6 +67,9 @@ class SupervisorActor(Actor):
         self._up = False
         self._since = time.time()
         self._incarnations: dict[str, int] = {}
+        self._retired: dict[str, None] = {}
+        self._watches = Watches(self._running)
+        self._reports: Counter[str] = Counter()
         self.host.say(op="children")
 
     def stopping(self) -> None:
@@ -106,6 +112,9 @@ class SupervisorActor(Actor):
 
     def _boot(self) -> None:
         self._decide(s.Boot(self._incarnations))
+        for name in self._incarnations:
+            self._retire(name)
+        self._incarnations.clear()
         if "router" in self._processes:
             self._introduce("router")
         self._say_up()
@@ -127,12 +136,33 @@ class SupervisorActor(Actor):
             del self._processes[name]
         self.tell("router", "router.down", {"name": name, "inc": inc})
         reason = _reason(event)
+        self._watches.ended(name, inc, reason)
         if event["pid"]:
             self._decide(s.Exited(name, event["pid"], inc, reason))
         else:
             self._decide(s.StartFailed(name, inc, reason))
         if name not in self._tree.nodes and not self._stopping:  # a container's actor will be back
             self.tell("router", "router.forget", {"name": name})
+            self._retire(name)
+
+    def _retire(self, name: str) -> None:
+        """Its number is forgotten when many others have ended since: no message to it is under way by then.
+
+        The zygote hears of it on the way that a later fork of the same name takes: both begin to count anew.
+        """
+        self._retired.pop(name, None)
+        self._retired[name] = None
+        while len(self._retired) > REMEMBERED:
+            oldest = next(iter(self._retired))
+            del self._retired[oldest]
+            if s.retire(self._tree, oldest):
+                self.host.say(op="forget", name=oldest)
+
+    def _running(self, name: str) -> int:
+        if name == self.kind:
+            return self.birth.inc
+        known = self._processes.get(name)
+        return known.incarnation if known else 0
 
     def _shutdown(self) -> None:
         self._stopping = True
@@ -216,6 +246,7 @@ class SupervisorActor(Actor):
         return {(path.parent.name, path.name) for path in found}
 
     def _report(self, effect: s.Report) -> None:
+        self._reports[effect.kind] += 1
         if effect.kind == "progress":
             self.log.debug("%s: %s is up (%s)", effect.supervisor, effect.child, effect.context)
             return
@@ -276,6 +307,18 @@ class SupervisorActor(Actor):
         wish = {"namespace": body.namespace, "work": body.work, "args": body.args}
         return self.children_start(m.ChildrenStart("job", f"job/{body.namespace}/{body.id}", wish), call)
 
+    def actors_watch(self, body: m.ActorsWatch, call: Call) -> Later:
+        """Tell of its end, once."""
+        self._watches.add(body, call)
+        return LATER
+
+    def supervision_call(self, body: m.SupervisionCall, call: Call) -> Later:
+        """As the tree answers it."""
+        self._serial += 1
+        self._asked[self._serial] = (call, "")
+        self._decide(s.Call(self._serial, body.operation, {**body.args, "supervisor": body.supervisor}))
+        return LATER
+
     def failpoints_set(self, body: m.FailpointsSet, call: Call) -> None:
         """One of ours; any other goes for the zygote and whoever it forks from now on."""
         if body.name.startswith("supervisor."):
@@ -290,8 +333,12 @@ class SupervisorActor(Actor):
             if isinstance(effect, s.ReplyError) and effect.code == "start_failed":
                 self.later(RESTORE_AGAIN, lambda: self.ask(m.ContainersList(), self._restore, limit=60))
             return
-        if isinstance(effect, s.Reply) or effect.code == "already_started":
+        if isinstance(effect, s.Reply) and not name:
+            call.reply({"result": effect.result})
+        elif isinstance(effect, s.Reply) or effect.code == "already_started":
             call.reply({"actor": name})
+        elif effect.code in ("not_found", "invalid_argument"):
+            call.fail(RemoteError(effect.code, effect.text))
         else:
             passing = effect.code in ("unavailable", "restarting", "start_failed")
             code = "unavailable" if passing else "failed_precondition"
@@ -335,7 +382,8 @@ class SupervisorActor(Actor):
             known = self._processes.get(name)
             pid, since = (known.pid, known.since) if known else (0, 0.0)
             rows.append(self._row(name, child.spec.kind, pid, child.incarnation, since, child.phase.value))
-        self.work(lambda: _with_memory(rows), call.settle)
+        reports = dict(self._reports)
+        self.work(lambda: {"actors": _with_memory(rows), "reports": reports}, call.settle)
         return LATER
 
     def _row(self, name: str, kind: str, pid: int, inc: int, since: float, state: str) -> dict[str, Any]:
@@ -359,13 +407,13 @@ def _reason(event: Message) -> s.ExitReason:
     return s.ExitReason("abnormal", words, exit_code=reason.exit_code) if words and not number else reason
 
 
-def _with_memory(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _with_memory(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for row in rows:
         try:
             row["memory"] = process.proportional_memory(row["pid"]) if row["pid"] else 0
         except OSError:  # it ended meanwhile
             row["memory"] = 0
-    return {"actors": rows}
+    return rows
 
 
 def _ignore(_result: Any) -> None:

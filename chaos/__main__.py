@@ -23,6 +23,7 @@ from chaos.operations import OPERATIONS
 from chaos.runner import Run
 from chaos.sabotage import WAYS
 from chaos.scene import Scene
+from chaos.siege import Siege
 from tests.e2e.interrupted import Interrupted
 
 RANGE = 32 << 20  # bytes in one request for a large blob, as by default
@@ -44,6 +45,10 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "--enumerate", dest="verb", choices=tuple(OPERATIONS), help="kill at each crash point"
     )
+    parser.add_argument(
+        "--siege", type=int, default=0, metavar="N", help="kill the zygote and all actors, N times in a row"
+    )
+    parser.add_argument("--containers", type=int, default=50, help="how many run in a siege (default: 50)")
     parser.add_argument("--break", dest="sabotaged", choices=WAYS, default="", help="to see a check fail")
     parser.add_argument("--pulls", type=int, metavar="N", help="instead, pull N times with interruptions")
     parser.add_argument("--megabytes", type=int, default=300, help="size of the image pulled (default: 300)")
@@ -63,13 +68,17 @@ def main() -> int:
     place = Path(tempfile.mkdtemp(prefix="chaos-"))
     findings = Findings()
     again = f"--enumerate {given.verb}" if given.verb else f"--replay {path}"
+    if given.siege:
+        again = f"--siege {given.siege} --containers {given.containers}"
     how: dict[str, object] = {"seed": seed, "replay": f"bin/chaos {again}"}
     try:
-        full = any(fault.kind == "full" for step in steps for fault in step.faults)
+        full = not given.siege and any(fault.kind == "full" for step in steps for fault in step.faults)
         with Scene(place, findings, seed, own_disk=full and not given.verb) as scene:
             findings.restart()
             if given.verb:
                 how["points"] = enumerated(scene, given.verb, given.seconds)
+            elif given.siege:
+                how["siege"] = besieged(scene, given.siege, given.containers)
             else:
                 how["slowness"] = carried_out(scene, seed, steps, given)
     finally:
@@ -112,6 +121,14 @@ def enumerated(scene: Scene, verb: str, seconds: float) -> dict[str, object]:
     print(f"{verb}: {found.points.total()} crash points ({points}), {found.killed} of them killed somebody;")
     print(f"corrupt states: {found.corrupt}, leaks: {found.leaks}")
     return {**asdict(found), "points": dict(found.points)}
+
+
+def besieged(scene: Scene, rounds: int, containers: int) -> dict[str, float]:
+    """A siege; prints and returns the figures."""
+    found = Siege(scene).perform(rounds, containers)
+    print(f"siege: {containers} containers, everything killed {rounds} times: ready again after", end=" ")
+    print(f"{found['median']:.2f} s (median), {found['max']:.2f} s at most; {found['late']} later than 5 s")
+    return found
 
 
 def drawn(given: argparse.Namespace) -> list[schedule.Step]:

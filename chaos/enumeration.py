@@ -6,6 +6,7 @@ A crash point is a failpoint that the operation passes, or a durable system call
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections import Counter
@@ -54,7 +55,8 @@ class Enumeration:
 
     def __init__(self, scene: Scene, nemesis: Nemesis, verb: str) -> None:
         self._scene, self._findings, self._nemesis, self._verb = scene, scene.findings, nemesis, verb
-        self._worker = Worker(scene, 1, 1, threading.Event())
+        # Two runs at once must not give a container the same id: it names a cgroup of the whole machine.
+        self._worker = Worker(scene, 1, int.from_bytes(os.urandom(6)), threading.Event())
         self._session = scene.session()
         self.outcome = Outcome()
         self._before: dict[str, Any] = {}

@@ -15,7 +15,7 @@ class FailpointsSet:
 
     Attributes:
         name: the place, for example `metadata.containers.create.after`.
-        action: off, error(CODE), delay(MS), hang, kill, drop-reply, double-reply or
+        action: off, error(CODE), delay(MS), hang, hang(GIL), kill, drop-reply, double-reply or
             clock(SECONDS); see actors/failpoints.py.
     """
 

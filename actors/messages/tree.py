@@ -1,8 +1,9 @@
 """The tree and the daemon as a whole: the supervisor."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
-from actors.messages.declare import Json, SnapshotterName, operation
+from actors.messages.declare import Json, Number, SnapshotterName, operation
 
 
 @operation("introspection.version", "supervisor", repeatable=True)
@@ -20,7 +21,45 @@ class Info:
 @operation("introspection.actors", "supervisor", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class Actors:
-    """Answer: `actors`, a list of name, kind, state, pid, incarnation, restarts, memory, started_at."""
+    """Answer: `actors`, a list of name, kind, state, pid, incarnation, restarts, memory, started_at.
+
+    And `reports`: how many the supervision tree has made since this supervisor began, by kind.
+    """
+
+
+@operation("actors.watch", "supervisor", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class ActorsWatch:
+    """Wait for the end of one incarnation of an actor. Answer: name, incarnation, reason, once.
+
+    `reason` has the kind (normal, shutdown, killed, abnormal) and more where it is known: text, exit_code,
+    signal. Of an incarnation that is not there any more the answer comes at once.
+
+    Attributes:
+        incarnation: 0: answered at once with the one that runs (0 for none) and an empty reason.
+    """
+
+    name: str
+    incarnation: Number = 0
+
+
+@operation("supervision.call", "supervisor")
+@dataclass(frozen=True, slots=True)
+class SupervisionCall:
+    """Ask a supervisor of the tree. Answer: `result`.
+
+    Attributes:
+        supervisor: root, containers, pullers or jobs.
+        operation: which_children, count_children, get_child_spec, terminate_child, restart_child,
+            or change: flags and specifications, live, as docs/supervision.md has them.
+        args: `id` of the child; `spec` for change.
+    """
+
+    supervisor: str
+    operation: Literal[
+        "which_children", "count_children", "get_child_spec", "terminate_child", "restart_child", "change"
+    ]
+    args: Json = field(default_factory=dict)
 
 
 @operation("children.start", "supervisor", repeatable=True)

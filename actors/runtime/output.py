@@ -7,9 +7,11 @@ What makes it crash-proof:
   FIFO or in the file, in one of them, once.
 - The index says when the bytes came and in which order both streams grew. It is written after the bytes;
   what a crash left out of it is entered at the next start.
+- On a full disk nothing moves: the bytes wait in the FIFO, and then the process, until there is room.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import struct
@@ -48,6 +50,7 @@ class Output:
         self._files = {stream: os.open(files / name, flags, 0o600) for stream, name in NAMES.items()}
         self._index = os.open(files / INDEX, flags | os.O_APPEND, 0o600)
         self._sizes = {stream: os.fstat(file).st_size for stream, file in self._files.items()}
+        self._entered = dict.fromkeys(NAMES, 0)
         self._complete_index()
 
     @property
@@ -60,21 +63,27 @@ class Output:
         return {stream: os.open(pipes / name, os.O_RDWR | os.O_CLOEXEC) for stream, name in NAMES.items()}
 
     def copy(self, stream: int) -> int:
-        """Move what waits in the FIFO to the file; returns the bytes moved, 0 when it was empty."""
-        moved = 0
-        while moved < ONE_COPY:
-            size = self._sizes[stream]
+        """Move what waits in the FIFO to the file; returns the bytes that came into the index, 0 for none.
+
+        Raises:
+            OSError: the disk is full, say: what could not be moved or entered is so by a later call.
+        """
+        try:
+            self._move(stream)
+        finally:
+            entered = self._enter(stream)
+        return entered
+
+    def _move(self, stream: int) -> None:
+        until = self._sizes[stream] + ONE_COPY
+        while (size := self._sizes[stream]) < until:
             try:
                 count = os.splice(self._pipes[stream], self._files[stream], ONE_COPY, offset_dst=size)
             except BlockingIOError:
-                break
+                return
             if count == 0:
-                break
+                return
             self._sizes[stream] = size + count
-            moved += count
-        if moved:
-            self._enter(stream)
-        return moved
 
     def drain(self) -> None:
         """Move everything that is left; for when nobody writes any more."""
@@ -87,18 +96,34 @@ class Output:
         for descriptor in (*self._pipes.values(), *self._files.values(), self._index):
             os.close(descriptor)
 
-    def _enter(self, stream: int) -> None:
-        os.write(self._index, _RECORD.pack(time.time_ns(), self._sizes[stream], stream, 0))
+    def _enter(self, stream: int) -> int:
+        """What has been moved and is not in the index: how much that was."""
+        size = self._sizes[stream]
+        fresh = size - self._entered[stream]
+        if fresh:
+            self._append(_RECORD.pack(time.time_ns(), size, stream, 0))
+            self._entered[stream] = size
+        return fresh
+
+    def _append(self, record: bytes) -> None:
+        """Whole or not at all: half a record would put all that follow out of step."""
+        written = os.write(self._index, record)
+        if written < len(record):
+            os.ftruncate(self._index, os.fstat(self._index).st_size - written)
+            raise OSError(errno.ENOSPC, "no room for the index of the output")
 
     def _complete_index(self) -> None:
-        """A crash between bytes and index leaves a tail without an entry, or half of one."""
+        """A crash between bytes and index leaves a tail without an entry, or half of one.
+
+        On a full disk the tail is entered with what comes next.
+        """
         whole = os.fstat(self._index).st_size // _RECORD.size * _RECORD.size
         os.ftruncate(self._index, whole)
-        covered = dict.fromkeys(NAMES, 0)
         for record in _records(self._index, 0):
-            covered[record[2]] = record[1]
-        for stream, size in self._sizes.items():
-            if covered[stream] < size:
+            if record[2] in self._entered:  # a power cut leaves zeros where a record was on its way
+                self._entered[record[2]] = record[1]
+        for stream in self._sizes:
+            with contextlib.suppress(OSError):
                 self._enter(stream)
 
 

@@ -33,7 +33,7 @@ from actors.supervision.events import (
     StartFailed,
     TimerFired,
 )
-from actors.supervision.growth import new_tree
+from actors.supervision.growth import new_tree, retire
 from actors.supervision.invariants import InvariantError, validate_state
 from actors.supervision.nodes import Tree
 from actors.supervision.reason import NORMAL, SHUTDOWN, ExitReason
@@ -76,5 +76,6 @@ __all__ = [
     "Tree",
     "decide",
     "new_tree",
+    "retire",
     "validate_state",
 ]

@@ -10,6 +10,14 @@ from actors.supervision.nodes import Child, Phase, Supervisor, Tree
 from actors.supervision.spec import ChildSpec, InvalidSpecError
 
 
+def retire(tree: Tree, name: str) -> bool:
+    """Forget which incarnations a name has had, unless it is in use or declared; returns whether."""
+    if name in tree.nodes or name in tree.adopted or name in tree.reserved:
+        return False
+    tree.owners.pop(name, None)
+    return tree.incarnations.pop(name, None) is not None
+
+
 def new_tree(spec: ChildSpec, jitter: Callable[[], float]) -> Tree:
     """A tree that has not booted. `jitter` gives numbers from 0 to 1.
 

@@ -16,6 +16,7 @@ The supervisor also says:
     spawn       name kind args survives  answered by an event
     kill        name inc signal
     children                             answered by the event `children`
+    forget      name                     its incarnations will not be asked for any more
     up                                   the whole tree has started
     failpoint   name action              for the zygote and whoever it forks from now on
 The zygote says to each child (key `op`):

@@ -287,6 +287,8 @@ class Zygote:
             case "children":
                 self._heartbeats.listens(child.process.pid)  # ready only once there is a router
                 self._tell_children(child)
+            case "forget" if message["name"] not in self._children.by_name:
+                self._children.incarnations.pop(message["name"], None)
             case "failpoint" if failpoints.active is not None:
                 action = failpoints.parse_action(message["action"])
                 failpoints.active.set(message["name"], action, shared=True)

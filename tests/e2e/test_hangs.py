@@ -87,14 +87,15 @@ def test_an_endless_loop_leaves_its_stacks_in_the_log(strict: Daemon, busybox: s
     daemon = strict
     container = _printer(daemon, busybox)
     (one,) = daemon.json("ps")
-    for victim, op in (
-        ("metadata", "namespaces.list"),
-        (container, "tasks.state"),
-        ("supervisor", "introspection.version"),
+    for victim, op, hang in (
+        ("metadata", "namespaces.list", "hang"),
+        ("content", "content.usage", "hang(GIL)"),
+        (container, "tasks.state", "hang"),
+        ("supervisor", "introspection.version", "hang"),
     ):
         pid, seen = daemon.pid(victim), daemon.log.stat().st_size
         place = f"{victim.partition('/')[0]}.{op}.after"
-        daemon.actr("chaos", "set", place, "hang", "--actor", victim)
+        daemon.actr("chaos", "set", place, hang, "--actor", victim)
         client = daemon.client()
         with contextlib.closing(client), pytest.raises(RemoteError):
             client.request(op, {}, to=victim, limit=30.0, repeatable=False)

@@ -154,6 +154,20 @@ def test_keeping_under_the_same_key_replaces(stage, tmp):
     assert not holds(zygote, tmp / "f")
 
 
+def test_a_number_is_forgotten_on_the_supervisors_word_unless_it_is_in_use(stage):
+    _, supervisor = stage.opening()
+    ended, lives = (stage.spawn(supervisor, name, "container") for name in ("container/a", "container/b"))
+    ended.order("exit", code=0)
+    supervisor.hears("exited")
+    for name in ("container/a", "container/b"):
+        supervisor.say("forget", name=name)
+    again = stage.spawn(supervisor, "container/a", "container")
+    os.kill(lives.pid, signal.SIGKILL)
+    supervisor.hears("exited")
+    assert again.inc == 1
+    assert stage.spawn(supervisor, "container/b", "container").inc == 2
+
+
 def test_a_supervisor_that_dies_is_followed_by_one_that_is_told_everything(stage):
     _, first = stage.opening()
     worker = stage.spawn(first, "w", "worker")

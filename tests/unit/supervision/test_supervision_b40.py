@@ -2,7 +2,7 @@
 
 from simulated_world import CRASH, KILLED, adopt, dynamic, supervisor, worker, world
 
-from actors.supervision import SHUTDOWN, Adopt, Boot, Exited, Kill, Shutdown, new_tree
+from actors.supervision import SHUTDOWN, Adopt, Boot, Exited, Kill, Shutdown, new_tree, retire
 
 
 def test_b40_a_killed_supervisor_takes_its_name_again():
@@ -84,3 +84,15 @@ def test_b40_a_dynamic_supervisor_asks_for_its_children_whenever_it_starts():
     assert w.states("pool") == {}
     assert w.names() == []
     assert w.result("start_child", "pool", id="c1")
+
+
+def test_the_number_of_a_name_is_forgotten_only_when_nobody_has_it():
+    w = world(worker("a"), dynamic()).boot()
+    w.result("start_child", "pool", id="c1")
+    w.send(Adopt("pool", worker("c2", restart="transient"), 77, 5))
+    assert not any(retire(w.tree, name) for name in ("a", "pool", "c1"))
+    w.result("terminate_child", "pool", id="c1")
+    assert retire(w.tree, "c1")
+    assert not retire(w.tree, "c1")
+    w.result("start_child", "pool", id="c1")
+    assert w.process("c1").incarnation == 1

@@ -1,0 +1,54 @@
+"""Who watches whom: death watch, kept by the supervisor, which hears first of every end.
+
+A watch names one incarnation. It is answered once, with the reason: when that incarnation ends, or at once
+if it has ended already. Nothing of it is durable: who is cut off from the supervisor asks again, for the
+same incarnation, and is told `gone` if the end came meanwhile.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+from actors import messages as m
+from actors.call import Call
+from actors.supervision import ExitReason
+from transport.errors import RemoteError
+
+MOST = 10_000  # watches at once
+GONE = ExitReason("abnormal", "ended before it was watched, nobody knows why")
+
+
+class Watches:
+    """Calls that wait for the end of an incarnation."""
+
+    def __init__(self, running: Callable[[str], int]) -> None:
+        """`running` gives the incarnation that runs under a name, 0 for none."""
+        self._running = running
+        self._calls: dict[tuple[str, int], list[Call]] = defaultdict(list)
+
+    def add(self, body: m.ActorsWatch, call: Call) -> None:
+        """Answer it, or keep it until there is an answer. Raises RemoteError."""
+        runs = self._running(body.name)
+        if not body.incarnation:
+            call.reply({"name": body.name, "incarnation": runs, "reason": {}})
+        elif body.incarnation != runs:
+            call.reply(_notice(body.name, body.incarnation, GONE))
+        else:
+            self._keep((body.name, runs), call)
+
+    def _keep(self, one: tuple[str, int], call: Call) -> None:
+        self._calls = defaultdict(
+            list, {key: left for key, calls in self._calls.items() if (left := [c for c in calls if c.open])}
+        )
+        if sum(map(len, self._calls.values())) >= MOST:
+            raise RemoteError("overloaded", f"{MOST} watches wait already: end some of them")
+        self._calls[one].append(call)
+
+    def ended(self, name: str, incarnation: int, reason: ExitReason) -> None:
+        """Tell everybody who watches it."""
+        for call in self._calls.pop((name, incarnation), ()):
+            call.reply(_notice(name, incarnation, reason))
+
+
+def _notice(name: str, incarnation: int, reason: ExitReason) -> dict[str, Any]:
+    return {"name": name, "incarnation": incarnation, "reason": reason.to_dict()}
