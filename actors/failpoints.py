@@ -255,7 +255,7 @@ def _set_clock(ahead: int) -> None:
     vars(time).update(shifted)
 
 
-def _hold_the_lock(wanted: bool) -> None:  # noqa: FBT001  # the one caller has it in hand
+def _hold_the_lock(wanted: bool) -> None:  # the one caller has it in hand
     if wanted:
         _ENDLESS.match("x" * 1000)
 

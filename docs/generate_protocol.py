@@ -77,6 +77,8 @@ def _field(field: "dataclasses.Field[Any]", hint: Any, meaning: str) -> str:
 def _type(hint: Any) -> str:
     if hint in _PLAIN:
         return _PLAIN[hint]
+    if typing.get_origin(hint) is typing.Literal:
+        return "one of " + ", ".join(f"`{word}`" for word in typing.get_args(hint))
     parts = [_type(inner) for inner in typing.get_args(hint)]
     match typing.get_origin(hint) or hint:
         case kind if kind is list:

@@ -89,7 +89,7 @@ def test_an_endless_loop_leaves_its_stacks_in_the_log(strict: Daemon, busybox: s
     (one,) = daemon.json("ps")
     for victim, op, hang in (
         ("metadata", "namespaces.list", "hang"),
-        ("content", "content.usage", "hang(GIL)"),
+        ("content", "content.list", "hang(GIL)"),
         (container, "tasks.state", "hang"),
         ("supervisor", "introspection.version", "hang"),
     ):

@@ -55,6 +55,7 @@ def _times(points: Failpoints, tries: int) -> list[bool]:
         ("delay(50,p=0.3,seed=7)", Action("delay", "50", 0, 0.3, 7)),
         ("delay(0.5)", Action("delay", "0.5")),
         ("hang", Action("hang")),
+        ("hang(GIL)", Action("hang", "GIL")),
         ("kill(count=1)", Action("kill", "", 1)),
         (" drop-reply( count = 3 ) ", Action("drop-reply", "", 3)),
         ("double-reply(count=1)", Action("double-reply", "", 1)),
