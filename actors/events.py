@@ -11,6 +11,7 @@ from typing import Any
 from actors import messages as m
 from actors.actor import Actor
 from actors.call import LATER, Call, Later
+from storage.backup import backup_path
 from storage.journal import Event, Journal
 from transport.errors import RemoteError
 
@@ -65,6 +66,14 @@ class EventsActor(Actor):
             self._followers.append(follower)
         self._serve(follower)
         return LATER
+
+    def events_check(self, _body: m.EventsCheck, _: Call) -> dict[str, Any]:
+        """The journal's file."""
+        return {"problems": self._journal.check()}
+
+    def events_backup(self, body: m.EventsBackup, _: Call) -> None:
+        """A copy of the journal."""
+        self._journal.backup(backup_path(body.path))
 
     def credited(self, call: Call) -> None:
         """A follower takes more."""

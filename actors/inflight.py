@@ -4,11 +4,15 @@ Base of the actors that have one thing to do (a pull, a job) and end a moment af
 supervisor unless it ends by itself; the next incarnation begins again and finds what is durable done.
 """
 
+import hashlib
 import os
+import threading
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from actors import failpoints
+from actors import messages as m
 from actors.actor import Actor
 from actors.call import LATER, Call, Later
 from storage.errors import StorageError
@@ -46,7 +50,29 @@ class InFlight(Actor):
     """One piece of work. Subclasses say what it is in `perform`, and call `begin_work` when they start."""
 
     about = ""
+    _lease = ""
     """What it is about, for the log."""
+
+    @property
+    def namespace(self) -> str:
+        """Where it works."""
+        return str(self.birth.args["namespace"])
+
+    @property
+    def lease(self) -> str:
+        """The lease that holds what the work needs: taken when it is first asked for, in a worker thread.
+
+        It goes with the work. Should we be killed, our next incarnation takes it over; if there is none, the
+        supervisor has it released. Raises RemoteError.
+        """
+        with self._taking:
+            if not self._lease:
+                name, birth = self.birth.name, self.birth
+                lease = f"{self.kind}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+                self.call(m.LeasesTake(self.namespace, lease, name, birth.instance, birth.inc))
+                self._lease = lease
+                failpoints.hit(self.kind, "lease", "taken")
+            return self._lease
 
     def perform(self) -> Any:
         """Do it, in a worker thread; what it returns or raises is every client's answer."""
@@ -62,13 +88,36 @@ class InFlight(Actor):
         self._attached: list[Call] = []
         self._result: Any = None
         self._told_at: dict[str, float] = {}
+        self._taking = threading.Lock()
+        self._lease = ""
         self._progress: dict[str, Progress] = {}
 
     def set_to_work(self) -> None:
         """Begin, or begin anew, for those who are attached."""
         self._result = None
         self.answered = False  # whether the result was given to anybody
-        self.work(self.perform, self._done)
+        self.work(self._perform_held, self._done)
+
+    def _perform_held(self) -> Any:
+        """What it held is released however it ends."""
+        finished = False
+        try:
+            result = self.perform()
+            finished = True
+            return result
+        finally:
+            self._release(finished=finished)
+
+    def _release(self, *, finished: bool) -> None:
+        if not self._lease and self.birth.inc == 1:
+            return
+        failpoints.hit(self.kind, "lease", "release")
+        mine = m.LeasesRelease(self.birth.name, self.birth.instance, self.birth.inc, finished)
+        try:
+            self.call(mine)
+        except RemoteError as error:  # then the supervisor does it
+            self.log.warning("%s: its lease could not be released: %s", self.about, error)
+        self._lease = ""
 
     def work_again(self, call: Call) -> None:
         """Begin anew for a client that came when all was over, and found it undone since."""

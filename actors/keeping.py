@@ -23,12 +23,36 @@ class Asking(Protocol):
         """Send a request and wait. Raises RemoteError."""
 
 
+class Keeping(Asking, Protocol):
+    """One that works in a namespace, under a lease."""
+
+    @property
+    def namespace(self) -> str:
+        """Where it works."""
+
+    @property
+    def lease(self) -> str:
+        """What holds the blobs that it opens."""
+
+
 def ref_of(descriptor: Descriptor) -> str:
     """The ref of the ingest that becomes a blob."""
     return f"blob-{descriptor.digest}"
 
 
-def keep(actor: Asking, descriptor: Descriptor, fill: Callable[[IngestWriter], object]) -> None:
+def is_kept(actor: Keeping, descriptor: Descriptor) -> bool:
+    """Whether a blob is in the store and stays there for us: first held, then looked for. RemoteError."""
+    digest = str(descriptor.digest)
+    try:
+        actor.call(m.ContentsMerge(actor.namespace, {digest: {}}, actor.lease))
+    except RemoteError as error:
+        if error.code == "not_found":  # others have it, and do not share it
+            return False
+        raise
+    return not actor.call(m.ContentMissing([digest]))["missing"]
+
+
+def keep(actor: Keeping, descriptor: Descriptor, fill: Callable[[IngestWriter], object]) -> None:
     """Have `fill` write what is missing of a blob, and commit it; a blob that is there already is fine.
 
     Raises:
@@ -39,7 +63,7 @@ def keep(actor: Asking, descriptor: Descriptor, fill: Callable[[IngestWriter], o
     digest = str(descriptor.digest)
     ref = ref_of(descriptor)
     try:
-        found = actor.call(m.ContentOpen(ref, digest, descriptor.size))
+        found = actor.call(m.ContentOpen(ref, digest, descriptor.size, actor.namespace, actor.lease))
     except RemoteError as error:
         if error.code == "already_exists":
             return
@@ -53,5 +77,6 @@ def keep(actor: Asking, descriptor: Descriptor, fill: Callable[[IngestWriter], o
         fill(writer)
         writer.finish()
     failpoints.hit(actor.kind, "commit", "before")
-    actor.call(m.ContentCommit(ref, digest, descriptor.size), limit=COMMIT_LIMIT)
+    commit = m.ContentCommit(ref, digest, descriptor.size, actor.namespace, {}, actor.lease)
+    actor.call(commit, limit=COMMIT_LIMIT)
     failpoints.hit(actor.kind, "commit", "after")

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from actors import messages as m
-from actors.actor import Actor
 from actors.call import LATER, Call, Later
+from actors.leasing import LeasingActor
 from actors.runtime import mount_plan
 from actors.runtime.errors import InvalidSpecError
 from actors.runtime.wishes import Wishes, wishes
@@ -23,7 +23,7 @@ from storage.metadata import Container, Image, Metadata, NewContainer, Task
 from storage.reference import Reference
 
 
-class MetadataActor(Actor):
+class MetadataActor(LeasingActor):
     """One method an operation; see actors/messages/ for what each means."""
 
     kind = "metadata"
@@ -52,11 +52,12 @@ class MetadataActor(Actor):
         Descriptor.from_dict(body.target)  # what is on record can be relied upon
         name = str(Reference.parse(body.name))
         image, created = self._store.images.put(body.namespace, name, body.target, body.labels)
+        self.changed(deleted=not created)  # a name that moves lets go of what it named
         topic = "/images/create" if created else "/images/update"
-        self._announce(body.namespace, topic, f"{name}:{image.updated_at}", {"name": name})
+        self.announce(body.namespace, topic, f"{name}:{image.updated_at}", {"name": name})
         return image
 
-    def images_delete(self, body: m.ImagesDelete, _: Call) -> Image:
+    def images_delete(self, body: m.ImagesDelete, call: Call) -> Image | Later:
         """Forget a name that no container uses."""
         name = str(Reference.parse(body.name))
         users = [one.name for one in self._store.containers.list(body.namespace) if one.image == name]
@@ -64,7 +65,11 @@ class MetadataActor(Actor):
             text = f"image {name} is used by container {', '.join(users[:3])}; remove that or use --force"
             raise FailedPreconditionError(text)
         image = self._store.images.delete(body.namespace, name)
-        self._announce(body.namespace, "/images/delete", f"{name}:{time.time_ns()}", {"name": name})
+        self.announce(body.namespace, "/images/delete", f"{name}:{time.time_ns()}", {"name": name})
+        self.changed(deleted=True)
+        if body.sync:
+            self.collect_before(call, image)
+            return LATER
         return image
 
     # Containers
@@ -88,7 +93,7 @@ class MetadataActor(Actor):
         )
         container = self._store.containers.create(body.namespace, new)
         event = {"id": container.id, "image": container.image, "runtime": container.runtime}
-        self._announce(body.namespace, "/containers/create", f"{container.id}:{container.created_at}", event)
+        self.announce(body.namespace, "/containers/create", f"{container.id}:{container.created_at}", event)
         actor = f"container/{body.namespace}/{container.id}"
         answer = {"id": container.id, "name": container.name, "actor": actor}
         start = m.ChildrenStart("container", actor, {"namespace": body.namespace, "id": container.id})
@@ -125,6 +130,7 @@ class MetadataActor(Actor):
         """The end of a removal; saying it twice is fine."""
         if any(one.id == body.id for one in self._store.containers.list(body.namespace)):
             self._store.containers.delete(body.namespace, body.id)
+            self.changed(deleted=True)
 
     def tasks_record(self, body: m.TasksRecord, _: Call) -> None:
         """What a container's actor reports; of a container that is gone, nothing is kept."""
@@ -142,7 +148,8 @@ class MetadataActor(Actor):
         except NotFoundError:  # nothing has been reported yet
             return None
 
-    def _announce(self, namespace: str, topic: str, key: str, body: dict[str, Any]) -> None:
+    def announce(self, namespace: str, topic: str, key: str, body: dict[str, Any]) -> None:
+        """Have `events` journal it, once for each key."""
         event = m.EventsPublish(namespace, topic, f"{topic}:{namespace}:{key}", body, time.time_ns())
         self.ask(event, self._announced)
 

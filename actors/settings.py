@@ -54,6 +54,11 @@ class Settings:
         layers_ratio: uncompressed bytes for each compressed one, beyond the first 256 MiB.
         memory_merge: whether actors offer their memory to the kernel's same-page merging.
         failpoints: whether faults may be injected (actors/failpoints.py).
+        content_sharing: `shared`: a namespace that names a blob that another has need not bring its bytes;
+            `isolated`: it must, unless a namespace that has it is labelled as shareable.
+        collection_mutations: changes without a deletion after which garbage is collected.
+        collection_pause: the part of the time that collecting may take, 0 to 1.
+        collection_startup_delay: seconds from the start to the first collection.
     """
 
     root: Path
@@ -82,6 +87,10 @@ class Settings:
     layers_ratio: int = 250
     memory_merge: bool = True
     failpoints: bool = False
+    content_sharing: str = "shared"
+    collection_mutations: int = 100
+    collection_pause: float = 0.02
+    collection_startup_delay: float = 0.1
 
     @property
     def router_socket(self) -> Path:
@@ -119,6 +128,8 @@ _TABLES = {
         "events",
         "supervision",
         "memory",
+        "content",
+        "collection",
     )
 }
 _LAYERS = ("layers_entries", "layers_header_bytes", "layers_total_bytes", "layers_ratio")
@@ -135,6 +146,9 @@ _TYPES = {
     "registry_range_bytes": int,
     "registry_ranges_after": float,
     "registry_bandwidth": int,
+    "collection_mutations": int,
+    "collection_pause": float,
+    "collection_startup_delay": float,
 }  # all others: str
 _NAMES = {item.name for item in fields(Settings)}
 
@@ -208,6 +222,7 @@ def _check(settings: Settings) -> None:
     _check_registry(settings)
     if not MIN_HANG_AFTER <= settings.supervision_hang_after <= 3600:
         raise SettingsError(f"supervision hang_after is not between {MIN_HANG_AFTER} and 3600 seconds")
+    _check_collection(settings)
     if len(str(settings.router_socket)) > MAX_SOCKET_PATH:
         raise SettingsError(
             f"state directory {settings.state} is too long for a Unix socket; use a shorter one"
@@ -223,6 +238,17 @@ def _check_registry(settings: Settings) -> None:
         raise SettingsError(f"registry range_bytes is not between {MIN_RANGE} and {1 << 30}")
     if settings.registry_ranges_after < 0 or settings.registry_bandwidth < 0:
         raise SettingsError("registry ranges_after and bandwidth must not be negative")
+
+
+def _check_collection(settings: Settings) -> None:
+    if settings.content_sharing not in ("shared", "isolated"):
+        raise SettingsError(f"content sharing {settings.content_sharing!r} is neither shared nor isolated")
+    if settings.collection_mutations < 1:
+        raise SettingsError(f"collection mutations is {settings.collection_mutations}; use at least 1")
+    if not 0.001 <= settings.collection_pause <= 1:
+        raise SettingsError(f"collection pause {settings.collection_pause} is not between 0.001 and 1")
+    if not 0 <= settings.collection_startup_delay <= 3600:
+        raise SettingsError("collection startup_delay is not between 0 and 3600 seconds")
 
 
 def metrics_address(settings: Settings) -> tuple[str, int]:

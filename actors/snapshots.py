@@ -15,9 +15,9 @@ import msgspec
 
 from actors import failpoints
 from actors import messages as m
-from actors.actor import Actor
 from actors.call import LATER, Call, Later
 from actors.linux.syncfs import syncfs
+from actors.snapshot_sweeping import SnapshotSweepingActor
 from storage.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError
 from storage.snapshotters import NativeSnapshotter, OverlaySnapshotter, Snapshotter
 from storage.snapshotters.trees import delete_tree
@@ -32,42 +32,44 @@ _KINDS: dict[str, tuple[str, Callable[..., Snapshotter]]] = {
 _Waiting = Callable[[Exception | None], None]
 
 
-class SnapshotsActor(Actor):
+class SnapshotsActor(SnapshotSweepingActor):
     """One method an operation; see actors/messages/ for what each means."""
 
     kind = "snapshots"
 
     def started(self) -> None:
         """Open the records that there are, then delete in the background what a crash left."""
-        self._stores: dict[str, Snapshotter] = {}
+        self.stores: dict[str, Snapshotter] = {}
         self._deleting: set[str] = set()
         self._waiting: dict[str, list[_Waiting]] = {}
         for name, (directory, _) in _KINDS.items():
             if name == self.settings.snapshots_default or (self.settings.root / directory).exists():
-                self._delete_discarded(self._named(name))
+                self.delete_discarded(self.named(name))
 
-    def _named(self, name: str) -> Snapshotter:
+    def named(self, name: str) -> Snapshotter:
         """The snapshotter of a request, opened when it is the first. Raises InvalidArgumentError."""
         name = name or self.settings.snapshots_default
         if name not in _KINDS:
             raise InvalidArgumentError(f'snapshotter "{name}" is none of {", ".join(_KINDS)}')
-        if name not in self._stores:
+        if name not in self.stores:
             directory, make = _KINDS[name]
-            self._stores[name] = make(self.settings.root / directory, sync=_sync)
-        return self._stores[name]
+            self.stores[name] = make(self.settings.root / directory, sync=_sync)
+        return self.stores[name]
 
-    def snapshots_prepare(self, body: m.SnapshotsPrepare, _: Call) -> dict[str, Any]:
+    def snapshots_prepare(self, body: m.SnapshotsPrepare, call: Call) -> dict[str, Any] | Later:
         """A writable snapshot. Asked again for the same key on the same parent, it answers the same."""
-        return self._made(body, "active", self._named(body.snapshotter).prepare)
+        make = self.named(body.snapshotter).prepare
+        return self.held(call, body.key, lambda: self._made(body, "active", make))
 
-    def snapshots_view(self, body: m.SnapshotsView, _: Call) -> dict[str, Any]:
+    def snapshots_view(self, body: m.SnapshotsView, call: Call) -> dict[str, Any] | Later:
         """A read-only one; repeated as `prepare`."""
-        return self._made(body, "view", self._named(body.snapshotter).view)
+        make = self.named(body.snapshotter).view
+        return self.held(call, body.key, lambda: self._made(body, "view", make))
 
     def _made(
         self, body: m.SnapshotsPrepare | m.SnapshotsView, kind: str, make: Callable[..., Any]
     ) -> dict[str, Any]:
-        store = self._named(body.snapshotter)
+        store = self.named(body.snapshotter)
         try:
             with self.busy(COPY_LIMIT):
                 make(body.namespace, body.key, body.parent, body.labels)
@@ -79,11 +81,14 @@ class SnapshotsActor(Actor):
 
     def snapshots_mounts(self, body: m.SnapshotsMounts, _: Call) -> dict[str, Any]:
         """How to mount an active snapshot or a view."""
-        return _how_to_use(self._named(body.snapshotter), body.namespace, body.key)
+        return _how_to_use(self.named(body.snapshotter), body.namespace, body.key)
 
-    def snapshots_commit(self, body: m.SnapshotsCommit, _: Call) -> None:
+    def snapshots_commit(self, body: m.SnapshotsCommit, call: Call) -> dict[str, Any] | Later:
         """Commit. Where the name is taken, somebody unpacked the same layer: the key is dropped."""
-        store = self._named(body.snapshotter)
+        return self.held(call, body.name, lambda: self._commit(body))
+
+    def _commit(self, body: m.SnapshotsCommit) -> dict[str, Any]:
+        store = self.named(body.snapshotter)
         try:
             with self.busy(SYNC_LIMIT):
                 store.commit(body.namespace, body.name, body.key, body.labels, parent=body.parent)
@@ -91,42 +96,43 @@ class SnapshotsActor(Actor):
             self._drop(store, body.namespace, body.key)
         except NotFoundError:  # repeated after an answer that was lost
             store.stat(body.namespace, body.name)
+        return {}
 
     def snapshots_stat(self, body: m.SnapshotsStat, _: Call) -> dict[str, Any]:
         """One snapshot."""
-        return _described(self._named(body.snapshotter).stat(body.namespace, body.key))
+        return _described(self.named(body.snapshotter).stat(body.namespace, body.key))
 
     def snapshots_update(self, body: m.SnapshotsUpdate, _: Call) -> dict[str, Any]:
         """Labels."""
-        store = self._named(body.snapshotter)
+        store = self.named(body.snapshotter)
         return _described(store.update(body.namespace, body.key, body.labels, body.fields))
 
     def snapshots_list(self, body: m.SnapshotsList, _: Call) -> dict[str, Any]:
         """All snapshots of a namespace."""
-        found = self._named(body.snapshotter).list(body.namespace)
+        found = self.named(body.snapshotter).list(body.namespace)
         return {"snapshots": [_described(one) for one in found]}
 
     def snapshots_usage(self, body: m.SnapshotsUsage, _: Call) -> dict[str, Any]:
         """Inodes and bytes."""
         with self.busy(COPY_LIMIT):
-            return _described(self._named(body.snapshotter).usage(body.namespace, body.key))
+            return _described(self.named(body.snapshotter).usage(body.namespace, body.key))
 
     def snapshots_layers(self, body: m.SnapshotsLayers, _: Call) -> dict[str, Any]:
         """What a snapshot on it would be stacked on."""
-        found = self._named(body.snapshotter).layers(body.namespace, body.key)
+        found = self.named(body.snapshotter).layers(body.namespace, body.key)
         return {"layers": [str(path) for path in found]}
 
     def snapshots_remove(self, body: m.SnapshotsRemove, _: Call) -> None:
         """Remove; doing it twice is fine. Nothing is opened to find that there is nothing."""
         name = body.snapshotter or self.settings.snapshots_default
-        if name in self._stores or name not in _KINDS:
-            self._drop(self._named(body.snapshotter), body.namespace, body.key)
+        if name in self.stores or name not in _KINDS:
+            self._drop(self.named(body.snapshotter), body.namespace, body.key)
 
     def snapshots_cleanup(self, body: m.SnapshotsCleanup, call: Call) -> Later:
         """Wait for the deleting that is under way, or what is left to delete."""
-        store = self._named(body.snapshotter)
+        store = self.named(body.snapshotter)
         self._waiting.setdefault(store.name, []).append(call.settle)
-        self._delete_discarded(store)
+        self.delete_discarded(store)
         return LATER
 
     def _drop(self, store: Snapshotter, namespace: str, key: str) -> None:
@@ -134,9 +140,9 @@ class SnapshotsActor(Actor):
             store.remove(namespace, key)
         except NotFoundError:
             return
-        self._delete_discarded(store)
+        self.delete_discarded(store)
 
-    def _delete_discarded(self, store: Snapshotter) -> None:
+    def delete_discarded(self, store: Snapshotter) -> None:
         """Delete in a thread, one at a time; what is discarded meanwhile has its turn afterwards."""
         if store.name in self._deleting:
             return
@@ -152,7 +158,7 @@ class SnapshotsActor(Actor):
             self.log.warning("a discarded snapshot could not be deleted: %s", result)
             self._tell_waiting(store, RemoteError("unavailable", f"removed snapshots remain: {result}"))
         else:
-            self._delete_discarded(store)
+            self.delete_discarded(store)
 
     def _tell_waiting(self, store: Snapshotter, result: Exception | None) -> None:
         for settle in self._waiting.pop(store.name, []):

@@ -33,6 +33,8 @@ from transport.registry.endpoint import check_host
 CONTAINERS, PULLERS, JOBS = "containers", "pullers", "jobs"
 RESTORE_AGAIN = 0.2  # seconds
 REMEMBERED = 4096  # names not used any more, whose incarnation is still known
+RELEASE_LIMIT = 600.0  # seconds for metadata to be there
+_LEASED = frozenset({"puller", "job"})
 _HOMES = {"container": CONTAINERS, "puller": PULLERS, "job": JOBS}
 _SIGNALS = {s.Terminate: signal.SIGTERM, s.Kill: signal.SIGKILL, s.Dump: signal.SIGUSR1}
 
@@ -118,6 +120,7 @@ class SupervisorActor(Actor):
         if "router" in self._processes:
             self._introduce("router")
         self._say_up()
+        self.ask(m.LeasesList(), self._release_left, limit=RELEASE_LIMIT)
 
     def _note_process(self, event: Message, *, ready: bool) -> None:
         known = self._processes.get(event["name"])
@@ -144,6 +147,7 @@ class SupervisorActor(Actor):
         if name not in self._tree.nodes and not self._stopping:  # a container's actor will be back
             self.tell("router", "router.forget", {"name": name})
             self._retire(name)
+            self._release(name, self.birth.instance, inc)
 
     def _retire(self, name: str) -> None:
         """Its number is forgotten when many others have ended since: no message to it is under way by then.
@@ -163,6 +167,21 @@ class SupervisorActor(Actor):
             return self.birth.inc
         known = self._processes.get(name)
         return known.incarnation if known else 0
+
+    def _release(self, name: str, instance: str, inc: int) -> None:
+        """Whatever it held goes with an actor that will not be back; at once, not when a lease expires."""
+        if self._kind(name) in _LEASED:
+            self.ask(m.LeasesRelease(name, instance, inc), _ignore, limit=RELEASE_LIMIT)
+
+    def _release_left(self, result: Any) -> None:
+        """Leases of actors that ended while there was no supervisor to see it."""
+        if isinstance(result, Exception):
+            self.log.warning("leases of actors that are gone are not released: %s", result)
+            return
+        for one in result["leases"]:
+            alive = one["instance"] == self.birth.instance and one["holder"] in self._tree.nodes
+            if one["holder"] and not alive:
+                self._release(one["holder"], one["instance"], one["incarnation"])
 
     def _shutdown(self) -> None:
         self._stopping = True

@@ -12,6 +12,7 @@
        +- network                 networks, namespaces, addresses, ports
        +- resolver                names of containers, for containers
        +- bundles                 what a runtime is given: mounts and config.json
+       +- collector               garbage: what nothing refers to any more
        +- metrics                 HTTP /metrics
        +- containers, dynamic     container/<namespace>/<id>, lives on when the daemon stops
        +- pullers, dynamic        puller/<namespace>/<transfer>, one per transfer in flight
@@ -26,6 +27,7 @@ from typing import Final
 
 from actors.actor import program
 from actors.bundles import BundlesActor
+from actors.collector import CollectorActor
 from actors.container import ContainerActor
 from actors.content import ContentActor
 from actors.events import EventsActor
@@ -72,6 +74,7 @@ TREE: Final = ChildSpec(
         _worker("volumes"),
         _worker("resolver"),
         _worker("bundles"),
+        _worker("collector"),
         _worker("metrics"),
         ChildSpec(
             id=CONTAINERS,
@@ -105,6 +108,7 @@ PROGRAMS: Final[Mapping[str, Program]] = {
     "volumes": program(VolumesActor),
     "resolver": program(ResolverActor),
     "bundles": program(BundlesActor),
+    "collector": program(CollectorActor),
     "metrics": program(MetricsActor),
     "puller": program(PullerActor),
     "job": program(JobActor),

@@ -23,6 +23,7 @@ from actors import failpoints
 from actors import messages as m
 from actors.applying import Layer, apply_in_child
 from actors.inflight import InFlight, Progress
+from actors.relating import hold
 from storage.content import ContentStore
 from storage.descriptor import Descriptor
 from storage.digest import Digest
@@ -134,7 +135,7 @@ class Unpacker:
         Raises:
             StorageError, RegistryError, RemoteError: a layer is missing, hostile, or not what the image says.
         """
-        check_counts(manifest, diff_ids)
+        self.hold(manifest, diff_ids)
         self.clear()
         parent, below = "", None
         # Begun in order, so that the lowest one that is not done is at work, and others may wait for it.
@@ -151,6 +152,14 @@ class Unpacker:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return parent
+
+    def hold(self, manifest: Manifest, diff_ids: tuple[Digest, ...]) -> None:
+        """Have our lease hold blobs, snapshots to be and the way there, all before any is looked for."""
+        check_counts(manifest, diff_ids)
+        kind = f"snapshots/{self._snapshotter or self._actor.settings.snapshots_default}"
+        names = [str(name) for name in chain_ids(diff_ids)]
+        blobs = [("content", str(one.digest)) for one in manifest.children()]
+        hold(self._actor, *blobs, *((kind, key) for name in names for key in (name, self._key(name))))
 
     def _take(self, step: _Step) -> None:
         with self._alone(step.name):

@@ -80,6 +80,11 @@ class Database:
         """Whether a `transaction()` block is open."""
         return self._depth > 0
 
+    @property
+    def changes(self) -> int:
+        """How many rows were changed since the file was opened."""
+        return self._connection.total_changes
+
     def execute(self, sql: str, parameters: Parameters = ()) -> sqlite3.Cursor:
         """Run one statement.
 

@@ -140,6 +140,10 @@ class Journal:
         """What is wrong with the file, one line per problem; empty when it is sound."""
         return self._database.check()
 
+    def backup(self, target: Path) -> None:
+        """Write a consistent, durable copy to `target` while in use."""
+        self._database.backup(target)
+
     def close(self) -> None:
         """Close the file."""
         self._database.close()

@@ -13,6 +13,7 @@ from actors.inflight import InFlight, Progress
 from actors.jobs.lent import begin_file, is_directory, is_file
 from actors.keeping import keep
 from actors.linux.borrow import Lent, borrow
+from actors.relating import hold, relate
 from actors.unpacking import Unpacker
 from storage.content import ContentStore, IngestWriter
 from storage.descriptor import Descriptor
@@ -71,10 +72,13 @@ class Context:
     def image(self, name: str) -> tuple[str, Descriptor]:
         """Canonical name and root of an image. Raises RemoteError."""
         found = self.call(m.ImagesGet(self.namespace, name))
-        return found["name"], Descriptor.from_dict(found["target"])
+        target = Descriptor.from_dict(found["target"])
+        hold(self._actor, ("content", str(target.digest)))  # should the name go while we read
+        return found["name"], target
 
     def name(self, name: str, target: Descriptor, labels: dict[str, str] | None = None) -> dict[str, Any]:
         """Give an image its name, the last step of all."""
+        relate(self._actor, self.store, target)
         self.at("name", "before")
         image: dict[str, Any] = self.call(m.ImagesPut(self.namespace, name, target.to_dict(), labels or {}))
         self.at("name", "after")
@@ -161,7 +165,7 @@ class Context:
     ) -> Descriptor:
         """Store a blob that `produce` writes and whose digest nobody knows beforehand."""
         ref = f"{self.job} {what}"
-        found = self.call(m.ContentOpen(ref))
+        found = self.call(m.ContentOpen(ref, namespace=self.namespace, lease=self._actor.lease))
         with IngestWriter(Path(found["path"]), limit=limit) as writer:
             writer.start_at(0)
 
@@ -173,7 +177,7 @@ class Context:
             produce(write)
             digest, size = writer.finish(), writer.offset
         self.at("commit", "before")
-        self.call(m.ContentCommit(ref, str(digest), size))
+        self.call(m.ContentCommit(ref, str(digest), size, self.namespace, {}, self._actor.lease))
         self.at("commit", "after")
         return Descriptor(media_type, digest, size)
 

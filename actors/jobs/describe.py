@@ -6,6 +6,7 @@ from typing import Any
 
 from actors import messages as m
 from actors.jobs.context import Context
+from storage.collection.labels import ROOT
 from storage.descriptor import Descriptor
 from storage.errors import StorageError
 from storage.image.chain import chain_ids
@@ -135,5 +136,6 @@ def prepare_mount(context: Context, wish: MountWish) -> dict[str, Any]:
     _, root = context.image(wish.image)
     chain = context.unpack(context.chosen(root, wish.platform))
     key = f"mount {wish.place}"
-    place = context.call(m.SnapshotsPrepare(context.namespace, key, chain))
+    stays = {ROOT: "mounted"}  # nothing but the mount refers to it
+    place = context.call(m.SnapshotsPrepare(context.namespace, key, chain, stays))
     return {"mounts": place["mounts"], "key": key}

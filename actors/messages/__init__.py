@@ -10,6 +10,7 @@ to the actor of that name.
 """
 
 from actors.messages.bundles import *  # noqa: F403
+from actors.messages.collection import *  # noqa: F403
 from actors.messages.containers import *  # noqa: F403
 from actors.messages.content import *  # noqa: F403
 from actors.messages.declare import *  # noqa: F403
@@ -17,6 +18,7 @@ from actors.messages.events import *  # noqa: F403
 from actors.messages.every import *  # noqa: F403
 from actors.messages.images import *  # noqa: F403
 from actors.messages.jobs import *  # noqa: F403
+from actors.messages.leases import *  # noqa: F403
 from actors.messages.metrics import *  # noqa: F403
 from actors.messages.network import *  # noqa: F403
 from actors.messages.primitives import *  # noqa: F403

@@ -31,3 +31,17 @@ class EventsSubscribe:
     topic: str = ""
     container_id: str = ""
     follow: bool = False
+
+
+@operation("events.check", "events", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class EventsCheck:
+    """Answer: `problems` of the journal."""
+
+
+@operation("events.backup", "events", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class EventsBackup:
+    """Write a consistent copy of the journal to an absolute path."""
+
+    path: str

@@ -36,11 +36,15 @@ class ImagesPut:
 @operation("images.delete", "metadata")
 @dataclass(frozen=True, slots=True)
 class ImagesDelete:
-    """Forget a name. Refused while a container uses the image, unless forced. Answer: the image."""
+    """Forget a name. Refused while a container uses the image, unless forced. Answer: the image.
+
+    What nothing else refers to is collected soon afterwards; with `sync`, before the answer.
+    """
 
     namespace: str
     name: str
     force: bool = False
+    sync: bool = False
 
 
 @operation("namespaces.list", "metadata", repeatable=True)

@@ -6,6 +6,7 @@ Each has a field `snapshotter`: `overlayfs`, `native`, or empty for the daemon's
 from dataclasses import dataclass, field
 
 from actors.messages.declare import Labels, SnapshotterName, operation
+from actors.messages.leases import SnapshotNode
 
 
 @operation("snapshots.prepare", "snapshots", repeatable=True)
@@ -25,6 +26,7 @@ class SnapshotsPrepare:
     parent: str = ""
     labels: Labels = field(default_factory=dict)
     snapshotter: SnapshotterName = ""
+    lease: str = ""
 
 
 @operation("snapshots.view", "snapshots", repeatable=True)
@@ -37,6 +39,7 @@ class SnapshotsView:
     parent: str = ""
     labels: Labels = field(default_factory=dict)
     snapshotter: SnapshotterName = ""
+    lease: str = ""
 
 
 @operation("snapshots.mounts", "snapshots", repeatable=True)
@@ -65,6 +68,7 @@ class SnapshotsCommit:
     labels: Labels = field(default_factory=dict)
     parent: str = ""
     snapshotter: SnapshotterName = ""
+    lease: str = ""
 
 
 @operation("snapshots.stat", "snapshots", repeatable=True)
@@ -138,3 +142,43 @@ class SnapshotsCleanup:
     """Answered when the files of every snapshot removed before are deleted; every removal begins that too."""
 
     snapshotter: SnapshotterName = ""
+
+
+@operation("snapshots.graph", "snapshots", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class SnapshotsGraph:
+    """Said by the collector. Answer: all `snapshots`, with namespace, snapshotter, key, parent, labels."""
+
+
+@operation("snapshots.sweep", "snapshots", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class SnapshotsSweep:
+    """Said by the collector: remove those that nothing leads to even now. Answer: how many `snapshots`."""
+
+    snapshots: list[SnapshotNode]
+
+
+@operation("snapshots.usages", "snapshots", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class SnapshotsUsages:
+    """Answer: `usages` of all, each with snapshotter, namespace, key, kind, inodes, size."""
+
+
+@operation("snapshots.check", "snapshots", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class SnapshotsCheck:
+    """Compare records and directories. Answer: `problems`, and `orphans`: directories without a record."""
+
+
+@operation("snapshots.repair", "snapshots", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class SnapshotsRepair:
+    """Delete orphans, and the records of snapshots whose files are lost. Answer: `removed` records."""
+
+
+@operation("snapshots.backup", "snapshots", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class SnapshotsBackup:
+    """Write a consistent copy of the records to an absolute path."""
+
+    path: str

@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Callable
 from functools import partial
 
-from actors.keeping import keep, ref_of
+from actors.keeping import is_kept, keep, ref_of
 from actors.transfers.arrival import Arrival
 from actors.transfers.download import Download
 from actors.transfers.transfer import Transfer
@@ -43,7 +43,7 @@ class Fetcher:
         root = Descriptor(found.media_type, Digest.parse(found.digest), found.size)
         if found.body is not None:
             self._keep(root, lambda writer: writer.write(found.body))
-        elif store.has(root.digest):  # then nobody has compared the registry's type with the document's
+        elif self._is_here(root):  # then nobody has compared the registry's type with the document's
             body = store.read(root.digest, MAX_DOCUMENT_SIZE)
             verified(body, found.media_type, found.digest, None, f"manifest {found.digest}")
         else:
@@ -52,7 +52,7 @@ class Fetcher:
 
     def document(self, descriptor: Descriptor) -> bytes:
         """A manifest or index: from the store, or fetched into it."""
-        if not self._transfer.store.has(descriptor.digest):
+        if not self._is_here(descriptor):
             self._fetch_document(descriptor, descriptor.media_type)
         return self._transfer.store.read(descriptor.digest, MAX_DOCUMENT_SIZE)
 
@@ -80,13 +80,18 @@ class Fetcher:
 
     def _fetch(self, blob: Descriptor, arrival: Arrival) -> None:
         transfer = self._transfer
-        while not transfer.store.has(blob.digest):
+        while not self._is_here(blob):
             transfer.check()
             if transfer.store.is_being_written(ref_of(blob)):
                 self._watch(blob)
                 continue
             with contextlib.suppress(BusyError, NotFoundError):  # somebody was faster, this very moment
                 self._keep(blob, lambda writer: self._fill(blob, writer, arrival))
+                return
+
+    def _is_here(self, blob: Descriptor) -> bool:
+        """A look at the disk, and if that finds it the word of its owner, that it will stay."""
+        return self._transfer.store.has(blob.digest) and is_kept(self._transfer.actor, blob)
 
     def _watch(self, blob: Descriptor) -> None:
         """Somebody else is fetching it: their progress is ours."""

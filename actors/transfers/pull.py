@@ -8,6 +8,7 @@ from typing import Any
 
 from actors import failpoints
 from actors import messages as m
+from actors.relating import relate
 from actors.transfers.arrival import Arrival, ArrivingLayers
 from actors.transfers.fetch import Fetcher
 from actors.transfers.transfer import Transfer
@@ -66,6 +67,8 @@ class Pull:
             self._take(chosen)
         if self._all:
             self._fetch_the_others(root, chosen)
+        source = (self._reference.domain, self._reference.path)
+        relate(self._transfer.actor, self._transfer.store, root, source)
         failpoints.hit("puller", "name", "before")
         image = self._transfer.call(m.ImagesPut(self._transfer.namespace, name, root.to_dict()))
         failpoints.hit("puller", "name", "after")
@@ -108,6 +111,7 @@ class Pull:
         """Fetch several at once; unpack each as it arrives, as soon as all below it are there."""
         for layer in manifest.layers:
             self._transfer.moved(str(layer.digest), "waiting", 0, layer.size)
+        self._unpacker.hold(manifest, diff_ids)
         with self._transfer.several() as pool:
             distinct = {layer.digest: layer for layer in manifest.layers}  # one may occur twice
             arrivals = {digest: self._begin(pool, layer) for digest, layer in distinct.items()}

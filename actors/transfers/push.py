@@ -11,6 +11,7 @@ from typing import Any
 
 from actors import failpoints
 from actors import messages as m
+from actors.relating import hold
 from actors.transfers.fetch import Fetcher
 from actors.transfers.transfer import Transfer
 from storage.descriptor import Descriptor
@@ -64,7 +65,9 @@ class Push:
 
     def _root(self) -> Descriptor:
         image = self._transfer.call(m.ImagesGet(self._transfer.namespace, str(self._source)))
-        return Descriptor.from_dict(image["target"])
+        root = Descriptor.from_dict(image["target"])
+        hold(self._transfer.actor, ("content", str(root.digest)))  # should the name go while we read
+        return root
 
     def _read(self, descriptor: Descriptor) -> bytes:
         return self._transfer.store.read(descriptor.digest, MAX_DOCUMENT_SIZE)

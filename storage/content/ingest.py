@@ -4,6 +4,7 @@
     startedat   when it began, nanoseconds since the epoch
     total       how many bytes there will be, if known
     expected    the digest they will have, if known
+    leased      there when it was opened under a lease: it goes with that, and does not wait for its expiry
     data        the bytes; its size is the offset to resume at, its mtime the last activity, and the
                 lock of this file makes its holder the one writer
     part-N      window N of the bytes, up to where it has come, when it came before its turn (parts.py)
@@ -30,6 +31,7 @@ from storage.errors import InvalidArgumentError, NotFoundError, StorageError
 MAX_REF_LENGTH: Final = 1024
 DATA: Final = "data"
 SEAL: Final = "sealed"
+LEASED: Final = "leased"
 
 # Enough for everything this module writes beside the data.
 _NOTE_LIMIT: Final = 4096
@@ -54,6 +56,7 @@ class IngestStatus:
     expected: Digest | None
     started: float
     updated: float
+    leased: bool = False
 
     def suits(self, expected: Digest | None, total: int | None) -> bool:
         """Whether what is there can become a blob of that digest and size, as far as either is known."""
@@ -114,11 +117,18 @@ def status(directory: Path) -> IngestStatus:
             expected=Digest.parse(expected) if expected else None,
             started=int(_note(directory, "startedat")) / 1e9,
             updated=stat.st_mtime,
+            leased=(directory / LEASED).exists(),
         )
     except (FileNotFoundError, NotADirectoryError):
         raise NotFoundError(f"ingest {directory.name} does not exist: open it first") from None
     except (ValueError, InvalidArgumentError) as error:
         raise StorageError(f"ingest {directory.name} is damaged: abort it and begin again") from error
+
+
+def mark_leased(directory: Path) -> None:
+    """Note that a lease decides how long it is kept; twice is the same as once."""
+    if not (directory / LEASED).exists():
+        write_file(directory / LEASED, "")
 
 
 @contextmanager

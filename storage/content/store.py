@@ -65,11 +65,14 @@ class ContentStore:
 
     # Ingests
 
-    def open_ingest(self, ref: str, *, expected: Digest | None = None, total: int | None = None) -> Ingest:
+    def open_ingest(
+        self, ref: str, *, expected: Digest | None = None, total: int | None = None, leased: bool = False
+    ) -> Ingest:
         """Begin the ingest `ref`, or go on with it: its `offset` says how much is there.
 
         An ingest that was begun for another digest or size is begun again. Calling this twice is the same
-        as once; nothing is locked until an `IngestWriter` is opened on the ingest's path.
+        as once; nothing is locked until an `IngestWriter` is opened on the ingest's path. One that is
+        `leased` is no longer left to its expiry: the caller aborts it when no lease holds it.
 
         Raises:
             AlreadyExistsError: The blob `expected` is here.
@@ -85,6 +88,8 @@ class ContentStore:
             current = self._resumable(ref, directory, expected, total)
             if current is None:
                 ingests.create(directory, ref, expected, total)
+            if leased:
+                ingests.mark_leased(directory)
         return Ingest(ref, directory / ingests.DATA, current.offset if current else 0)
 
     def status(self, ref: str) -> IngestStatus:
@@ -124,9 +129,9 @@ class ContentStore:
     def expired(self, now: float, idle: float = IDLE_SECONDS) -> list[str]:
         """Refs of the ingests that nobody has open and nobody wrote to in the `idle` seconds before `now`.
 
-        They stay until `abort`: the caller knows which of them a lease holds.
+        They stay until `abort`. Those under a lease do not expire.
         """
-        silent = [status.ref for status in self.statuses() if status.updated < now - idle]
+        silent = [one.ref for one in self.statuses() if not one.leased and one.updated < now - idle]
         return [ref for ref in silent if not _is_locked(self._ingest(ref), ref)]
 
     # From ingest to blob

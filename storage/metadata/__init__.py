@@ -1,4 +1,4 @@
-"""The metadata store: namespaces, images, containers, tasks, idempotency keys, leases, content labels.
+"""The metadata store: namespaces, images, containers, tasks, idempotency keys, leases, known content.
 
 One SQLite file with one writer, the metadata actor. Every method is synchronous and durable when it
 returns, unless it runs inside `transaction()`: then everything in the block becomes durable together.
@@ -10,14 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from storage.database import Database
+from storage.metadata.collecting import Collecting
 from storage.metadata.containers import Containers
+from storage.metadata.contents import Contents
 from storage.metadata.idempotency import Idempotency
 from storage.metadata.images import Images
-from storage.metadata.leases import ContentLabelTable, Leases
+from storage.metadata.leases import Leases
 from storage.metadata.namespaces import Namespaces
 from storage.metadata.records import (
     Container,
-    ContentLabels,
+    Content,
     Image,
     Lease,
     Namespace,
@@ -31,7 +33,7 @@ from storage.metadata.tasks import Tasks
 
 __all__ = [
     "Container",
-    "ContentLabels",
+    "Content",
     "Image",
     "Lease",
     "Metadata",
@@ -60,11 +62,17 @@ class Metadata:
         self.tasks = Tasks(self._database)
         self.idempotency = Idempotency(self._database, clock)
         self.leases = Leases(self._database, self.namespaces, clock)
-        self.content_labels = ContentLabelTable(self._database, self.namespaces)
+        self.contents = Contents(self._database, self.namespaces, clock)
+        self.collecting = Collecting(self._database, self.leases, clock)
 
     def transaction(self) -> contextlib.AbstractContextManager[None]:
         """Group writes in one commit; see `Database.transaction` for how blocks nest."""
         return self._database.transaction()
+
+    @property
+    def changes(self) -> int:
+        """How many rows were changed since the file was opened."""
+        return self._database.changes
 
     def check(self) -> tuple[str, ...]:
         """What is wrong with the file, one line per problem; empty when it is sound."""

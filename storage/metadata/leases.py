@@ -1,14 +1,18 @@
-"""Leases and content labels: what the garbage collector starts from."""
+"""Leases: what keeps resources that no name refers to yet.
+
+A lease may have a holder, an actor: it is that actor's for one of its incarnations (`take`), and goes when
+the actor has ended, however it ended. All others go when they are deleted or have expired.
+"""
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from storage.database import Database
 from storage.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError
 from storage.metadata.namespaces import Namespaces
-from storage.metadata.records import ContentLabels, Labels, Lease, Resource
+from storage.metadata.records import Labels, Lease, Resource
 from storage.names import check_identifier, check_text, encode_labels
 
 _RESOURCE_TYPE = re.compile(r"content|ingests|images|snapshots/[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")
@@ -38,7 +42,7 @@ class Leases:
             if self._find(namespace, identity) is not None:
                 raise AlreadyExistsError(f'lease "{identity}" already exists in namespace "{namespace}"')
             self._database.execute(
-                "INSERT INTO leases VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO leases (namespace, id, labels, created_at, expires_at) VALUES (?, ?, ?, ?, ?)",
                 (namespace, identity, encoded, self._clock(), expires_at),
             )
         return self.get(namespace, identity)
@@ -67,25 +71,40 @@ class Leases:
             self.get(namespace, identity)
             self._database.execute("DELETE FROM leases WHERE namespace = ? AND id = ?", (namespace, identity))
 
-    def add(self, namespace: str, identity: str, resource: Resource) -> None:
-        """Let the lease hold a resource; again is no error.
+    def take(self, namespace: str, identity: str, holder: str, instance: str, incarnation: int) -> Lease:
+        """Make the lease of an actor, or hand it on to that actor's next incarnation with all it holds."""
+        with self._database.transaction():
+            if self._find(namespace, identity) is None:
+                self.create(namespace, identity)
+            self._database.execute(
+                "UPDATE leases SET holder = ?, instance = ?, incarnation = ? WHERE namespace = ? AND id = ?",
+                (holder, instance, incarnation, namespace, identity),
+            )
+        return self.get(namespace, identity)
+
+    def release(self, holder: str, instance: str, incarnation: int) -> int:
+        """Delete the leases of an actor up to that incarnation; a later one's stay. How many there were."""
+        sql = "DELETE FROM leases WHERE holder = ? AND holder != '' AND instance = ? AND incarnation <= ?"
+        return self._database.execute(sql, (holder, instance, incarnation)).rowcount
+
+    def add(self, namespace: str, identity: str, *resources: Resource) -> bool:
+        """Let the lease hold resources; again is no error. Whether it held any of them not yet.
 
         Raises:
             NotFoundError: the lease does not exist.
             InvalidArgumentError: the type is none of content, ingests, images, snapshots/NAME.
         """
-        if not _RESOURCE_TYPE.fullmatch(resource.type):
-            raise InvalidArgumentError(
-                f"lease resource type {resource.type[:80]!a} is not valid: "
-                "use content, ingests, images or snapshots/NAME"
-            )
-        check_text("lease resource", resource.id)
+        for resource in resources:
+            _check_resource(resource)
+        before = self._database.changes
         with self._database.transaction():
             self.get(namespace, identity)
-            self._database.execute(
-                "INSERT OR IGNORE INTO lease_resources VALUES (?, ?, ?, ?)",
-                (namespace, identity, resource.type, resource.id),
-            )
+            for resource in resources:
+                self._database.execute(
+                    "INSERT OR IGNORE INTO lease_resources VALUES (?, ?, ?, ?)",
+                    (namespace, identity, resource.type, resource.id),
+                )
+        return self._database.changes > before
 
     def remove(self, namespace: str, identity: str, resource: Resource) -> None:
         """Let the lease hold a resource no longer; one that it does not hold is no error."""
@@ -105,61 +124,35 @@ class Leases:
         )
         return tuple(Resource(*row) for row in rows)
 
+    def holding(self, kind: str, identities: Collection[str]) -> set[str]:
+        """Those of the ids of one type that some lease holds, whatever its namespace."""
+        given = "SELECT value FROM json_each(?)"
+        sql = f"SELECT DISTINCT id FROM lease_resources WHERE type = ? AND id IN ({given})"  # noqa: S608
+        return {row[0] for row in self._database.rows(sql, (kind, json.dumps(list(identities))))}
+
+    def expire(self, now: int) -> int:
+        """Delete the leases whose time has come. How many."""
+        return self._database.execute("DELETE FROM leases WHERE expires_at <= ?", (now,)).rowcount
+
+    def next_expiry(self) -> int | None:
+        """When the next lease expires; None when none will."""
+        row = self._database.one("SELECT min(expires_at) FROM leases")
+        return None if row is None else row[0]
+
     def _find(self, namespace: str, identity: str) -> Lease | None:
         row = self._database.one("SELECT * FROM leases WHERE namespace = ? AND id = ?", (namespace, identity))
         return None if row is None else _lease(row)
 
 
-class ContentLabelTable:
-    """The labels that each namespace has put on blobs; a row also says that the namespace knows the blob."""
-
-    def __init__(self, database: Database, namespaces: Namespaces) -> None:
-        self._database = database
-        self._namespaces = namespaces
-
-    def get(self, namespace: str, digest: str) -> ContentLabels:
-        """The labels of a blob.
-
-        Raises:
-            NotFoundError: this namespace does not know the blob.
-        """
-        row = self._database.one(
-            "SELECT * FROM content_labels WHERE namespace = ? AND digest = ?", (namespace, digest)
+def _check_resource(resource: Resource) -> None:
+    if not _RESOURCE_TYPE.fullmatch(resource.type):
+        raise InvalidArgumentError(
+            f"lease resource type {resource.type[:80]!a} is not valid: "
+            "use content, ingests, images or snapshots/NAME"
         )
-        if row is None:
-            raise NotFoundError(f'content "{digest}" not found in namespace "{namespace}"')
-        return _content_labels(row)
-
-    def put(self, namespace: str, digest: str, labels: Labels) -> None:
-        """Replace the labels of a blob."""
-        check_text("digest", digest, limit=256)
-        encoded = encode_labels(labels)
-        with self._database.transaction():
-            self._namespaces.ensure(namespace)
-            self._database.execute(
-                "INSERT OR REPLACE INTO content_labels VALUES (?, ?, ?)", (namespace, digest, encoded)
-            )
-
-    def list(self, namespace: str | None = None) -> tuple[ContentLabels, ...]:
-        """Every labelled blob of a namespace, or of all."""
-        rows = self._database.rows(
-            "SELECT * FROM content_labels WHERE ?1 IS NULL OR namespace = ?1 ORDER BY namespace, digest",
-            (namespace,),
-        )
-        return tuple(_content_labels(row) for row in rows)
-
-    def delete(self, namespace: str, digest: str) -> None:
-        """Drop the labels of a blob; none is no error."""
-        self._database.execute(
-            "DELETE FROM content_labels WHERE namespace = ? AND digest = ?", (namespace, digest)
-        )
+    check_text("lease resource", resource.id)
 
 
 def _lease(row: tuple[Any, ...]) -> Lease:
-    namespace, identity, labels, created_at, expires_at = row
-    return Lease(namespace, identity, json.loads(labels), created_at, expires_at)
-
-
-def _content_labels(row: tuple[Any, ...]) -> ContentLabels:
-    namespace, digest, labels = row
-    return ContentLabels(namespace, digest, json.loads(labels))
+    namespace, identity, labels, *rest = row
+    return Lease(namespace, identity, json.loads(labels), *rest)

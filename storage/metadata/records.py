@@ -106,13 +106,20 @@ class Remembered:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Keeps resources from the garbage collector until deleted or expired (None: never)."""
+    """Keeps resources from the garbage collector until deleted or expired (None: never).
+
+    `holder` is the actor whose it is, in that incarnation under that instance of the daemon; empty for
+    anybody else's.
+    """
 
     namespace: str
     id: str
     labels: Labels
     created_at: int
     expires_at: int | None
+    holder: str = ""
+    instance: str = ""
+    incarnation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +131,11 @@ class Resource:
 
 
 @dataclass(frozen=True, slots=True)
-class ContentLabels:
-    """The labels that one namespace has put on a blob."""
+class Content:
+    """That a namespace knows a blob, and the labels that it has put on it."""
 
     namespace: str
     digest: str
     labels: Labels
+    created_at: int
+    updated_at: int

@@ -97,4 +97,15 @@ ALTER TABLE tasks ADD COLUMN health TEXT NOT NULL DEFAULT '';
 ALTER TABLE tasks ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0;
 """
 
-MIGRATIONS = (_FIRST, _HEALTH)
+# Leases that go with their actor; when a namespace came to know a blob.
+_COLLECTION = """
+ALTER TABLE leases ADD COLUMN holder TEXT NOT NULL DEFAULT '';
+ALTER TABLE leases ADD COLUMN instance TEXT NOT NULL DEFAULT '';
+ALTER TABLE leases ADD COLUMN incarnation INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX lease_resources_by_id ON lease_resources(type, id);
+ALTER TABLE content_labels ADD COLUMN created_at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE content_labels ADD COLUMN updated_at INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX content_labels_by_digest ON content_labels(digest);
+"""
+
+MIGRATIONS = (_FIRST, _HEALTH, _COLLECTION)

@@ -204,5 +204,20 @@ class Snapshotter(Protocol):
             UnavailableError: one could not be deleted (still mounted?); the others were.
         """
 
+    def check(self) -> tuple[str, ...]:
+        """What is wrong with the records, one line per problem; empty when they are sound."""
+
+    def orphans(self) -> tuple[Path, ...]:
+        """Directories that no record names: `cleanup` deletes them."""
+
+    def forget_lost(self) -> tuple[tuple[str, str], ...]:
+        """Delete the records of layers whose files are lost, and of layers on top; these are unpacked again.
+
+        Namespace and key of each. Where a container writes on top, the records stay.
+        """
+
+    def backup(self, target: Path) -> None:
+        """Write a consistent, durable copy of the records while in use."""
+
     def close(self) -> None:
         """Close the records."""

@@ -20,6 +20,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from storage.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
 from storage.snapshotters.contract import Kind, Mount, Snapshot, Usage
@@ -57,6 +58,8 @@ class DirectorySnapshotter(abc.ABC):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._records = Records(root / "metadata.db", clock)
         self._repair()
+
+    name: ClassVar[str]
 
     @abc.abstractmethod
     def _fill(self, directory: Path, kind: Kind, parents: tuple[int, ...], shift: Shift) -> None:
@@ -226,6 +229,26 @@ class DirectorySnapshotter(abc.ABC):
             if not (self._directory(identity) / "fs").is_dir()
         ]
         return (*self._records.database.check(), *missing)
+
+    def orphans(self) -> tuple[Path, ...]:
+        """See `Snapshotter.orphans`."""
+        named = {str(identity) for identity in self._records.ids()}
+        left = [one for one in self._snapshots.iterdir() if one.name not in named]
+        return tuple(sorted([*left, *self._trash.iterdir()]))
+
+    def forget_lost(self) -> tuple[tuple[str, str], ...]:
+        """See `Snapshotter.forget_lost`."""
+        with self._records.database.transaction():
+            lost = [
+                identity
+                for identity in self._records.ids()
+                if not (self._directory(identity) / "fs").is_dir()
+            ]
+            return self._records.delete_with_children(lost)
+
+    def backup(self, target: Path) -> None:
+        """See `Snapshotter.backup`."""
+        self._records.database.backup(target)
 
     def close(self) -> None:
         """See `Snapshotter.close`."""

@@ -1,7 +1,7 @@
 """The records of a snapshotter: one SQLite file beside its directories, `metadata.db`."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,11 @@ _DEPTH = """WITH RECURSIVE depths(id, depth) AS (
     SELECT id, 0 FROM snapshots WHERE parent IS NULL
     UNION ALL SELECT s.id, depth + 1 FROM snapshots s JOIN depths d ON s.parent = d.id)"""
 _IN_ORDER = "ORDER BY d.depth, s.id"
+_DESCENDANTS = """WITH RECURSIVE tree(id, depth) AS (
+    SELECT id, 0 FROM snapshots WHERE id = ?
+    UNION ALL SELECT s.id, depth + 1 FROM snapshots s JOIN tree t ON s.parent = t.id)
+    SELECT s.id, s.namespace, s.key, s.kind FROM tree t JOIN snapshots s ON s.id = t.id
+    ORDER BY t.depth DESC"""
 _NAMED = 3
 
 
@@ -154,6 +159,22 @@ class Records:
                 f'snapshot "{record.snapshot.key}" has children: remove {names}{more} first'
             )
         self.database.execute("DELETE FROM snapshots WHERE id = ?", (record.id,))
+
+    def delete_with_children(self, identities: Iterable[int]) -> tuple[tuple[str, str], ...]:
+        """Delete committed records and all committed ones that descend from them; children come first.
+
+        A tree in which somebody writes is left alone: what was written there exists nowhere else. Gives
+        namespace and key of each that is gone.
+        """
+        gone: list[tuple[str, str]] = []
+        for identity in identities:
+            tree = self.database.rows(_DESCENDANTS, (identity,))
+            if any(kind != "committed" for *_, kind in tree):
+                continue
+            for row, namespace, key, _ in tree:
+                self.database.execute("DELETE FROM snapshots WHERE id = ?", (row,))
+                gone.append((namespace, key))
+        return tuple(gone)
 
     def _committed(self, namespace: str, parent: str) -> int:
         record = self.get(namespace, parent)

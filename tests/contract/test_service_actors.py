@@ -163,7 +163,7 @@ def test_tasks(metadata):
 
 
 def test_content(town):
-    content = Asker(town, ContentActor)
+    content = Asker(town, MetadataActor, ContentActor)
     data = b"some bytes"
     digest = "sha256:" + hashlib.sha256(data).hexdigest()
     opened = content(m.ContentOpen("ref", digest, len(data)))
@@ -174,8 +174,8 @@ def test_content(town):
         writer.finish()
     blob = content(m.ContentCommit("ref", digest, len(data)))
     assert Path(blob["path"]).read_bytes() == data
-    assert content(m.ContentInfo(digest)) == blob
-    assert content(m.ContentList()) == {"blobs": [blob]}
+    assert content(m.ContentInfo(digest, "default")) == blob
+    assert content(m.ContentList("default")) == {"blobs": [blob]}
     assert content.refused(m.ContentOpen("again", digest, len(data))) == "already_exists"
     assert content.refused(m.ContentInfo(DIGEST)) == "not_found"
     assert content.refused(m.ContentInfo("sha256:xyz")) == "invalid_argument"
@@ -186,7 +186,7 @@ def test_content(town):
 
 
 def test_an_ingest_goes_on_where_it_was_after_a_crash(town):
-    content = Asker(town, ContentActor)
+    content = Asker(town, MetadataActor, ContentActor)
     opened = content(m.ContentOpen("ref", DIGEST, 10))
     with IngestWriter(Path(opened["path"]), limit=10) as writer:
         writer.start_at(0)

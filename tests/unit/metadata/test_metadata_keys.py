@@ -3,7 +3,7 @@
 import pytest
 
 from storage.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError
-from storage.metadata import ContentLabels, Lease, Metadata, Remembered, Resource
+from storage.metadata import Content, Lease, Metadata, Remembered, Resource
 from storage.metadata.idempotency import LIFETIME
 
 
@@ -93,14 +93,63 @@ def test_lease_resource_types(metadata, kind):
 
 def test_content_labels(metadata):
     with pytest.raises(NotFoundError, match='content "sha256:0" not found in namespace "ns"'):
-        metadata.content_labels.get("ns", "sha256:0")
-    metadata.content_labels.put("ns", "sha256:0", {"a": "b"})
-    metadata.content_labels.put("ns", "sha256:0", {"c": "d"})
-    metadata.content_labels.put("other", "sha256:0", {})
-    expected = ContentLabels("ns", "sha256:0", {"c": "d"})
-    assert metadata.content_labels.get("ns", "sha256:0") == expected
-    assert metadata.content_labels.list("ns") == (expected,)
-    assert len(metadata.content_labels.list()) == 2
-    metadata.content_labels.delete("ns", "sha256:0")
-    metadata.content_labels.delete("ns", "sha256:0")
-    assert metadata.content_labels.list("ns") == ()
+        metadata.contents.get("ns", "sha256:0")
+    metadata.contents.put("ns", "sha256:0", {"a": "b"})
+    metadata.contents.put("ns", "sha256:0", {"c": "d"})
+    metadata.contents.put("other", "sha256:0", {})
+    expected = Content("ns", "sha256:0", {"c": "d"}, 1000, 1001)
+    assert metadata.contents.get("ns", "sha256:0") == expected
+    assert metadata.contents.list("ns") == (expected,)
+    assert len(metadata.contents.list()) == 2
+    assert metadata.contents.known(["sha256:0", "sha256:1"]) == {"sha256:0"}
+    assert metadata.contents.delete("ns", "sha256:0")
+    assert not metadata.contents.delete("ns", "sha256:0")
+    assert metadata.contents.list("ns") == ()
+    assert metadata.contents.known(["sha256:0"]) == {"sha256:0"}
+    assert metadata.contents.delete(None, "sha256:0")
+    assert metadata.contents.known(["sha256:0"]) == set()
+
+
+def test_merged_labels(metadata):
+    metadata.contents.put("ns", "sha256:0", {"a": "1", "b": "2"})
+    metadata.contents.merge("ns", {"sha256:0": {"b": "", "c": "3"}})
+    assert metadata.contents.get("ns", "sha256:0").labels == {"a": "1", "c": "3"}
+    with pytest.raises(NotFoundError, match="sha256:1"):
+        metadata.contents.merge("ns", {"sha256:0": {"a": "9"}, "sha256:1": {}})
+    assert metadata.contents.get("ns", "sha256:0").labels == {"a": "1", "c": "3"}, "all or none"
+
+
+def test_who_may_share(metadata):
+    may = metadata.contents.may_share
+    assert not may("ns", "sha256:0", isolated=False)
+    metadata.contents.put("other", "sha256:0", {})
+    assert may("ns", "sha256:0", isolated=False)
+    assert not may("ns", "sha256:0", isolated=True)
+    metadata.namespaces.update("other", {"containerd.io/namespace.shareable": "true"})
+    assert may("ns", "sha256:0", isolated=True)
+
+
+def test_a_lease_of_an_actor_goes_with_its_incarnation(metadata):
+    leases, blob = metadata.leases, Resource("content", "sha256:0")
+    leases.take("ns", "l", "puller/x", "daemon", 1)
+    assert leases.add("ns", "l", blob)
+    assert not leases.add("ns", "l", blob)
+    leases.take("ns", "l", "puller/x", "daemon", 2)
+    assert leases.resources("ns", "l") == (blob,)
+    assert leases.release("puller/x", "daemon", 1) == 0, "a later incarnation has it"
+    assert leases.release("puller/x", "another daemon", 2) == 0
+    assert leases.release("puller/x", "daemon", 3) == 1
+    assert leases.list() == ()
+    leases.create("ns", "of-a-client")
+    assert leases.release("", "", 0) == 0
+
+
+def test_leases_expire(metadata):
+    metadata.leases.create("ns", "a", expires_at=10)
+    metadata.leases.create("ns", "b", expires_at=20)
+    metadata.leases.create("ns", "c")
+    assert metadata.leases.next_expiry() == 10
+    assert metadata.leases.expire(15) == 1
+    assert [one.id for one in metadata.leases.list()] == ["b", "c"]
+    assert metadata.leases.expire(20) == 1
+    assert metadata.leases.next_expiry() is None

@@ -37,7 +37,7 @@ WRITES = {
     "images": lambda m: m.images.put("made", "n", {}),
     "containers": lambda m: m.containers.create("made", NewContainer("c")),
     "leases": lambda m: m.leases.create("made", "l"),
-    "content labels": lambda m: m.content_labels.put("made", "sha256:0", {}),
+    "content labels": lambda m: m.contents.put("made", "sha256:0", {}),
     "labels": lambda m: m.namespaces.update("made", {}),
 }
 
@@ -61,7 +61,7 @@ def test_delete_of_a_filled_one_names_what_is_left(metadata):
         metadata.containers.create("ns", NewContainer(name))
     metadata.images.put("ns", "busybox", {})
     metadata.leases.create("ns", "lease")
-    metadata.content_labels.put("ns", "sha256:0", {})
+    metadata.contents.put("ns", "sha256:0", {})
     with pytest.raises(FailedPreconditionError) as caught:
         metadata.namespaces.delete("ns")
     assert str(caught.value) == (

@@ -1,0 +1,132 @@
+"""How snapshots are collected, checked and backed up. Part of the snapshots actor."""
+
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any
+
+from actors import failpoints
+from actors import messages as m
+from actors.call import LATER, Call, Later
+from actors.sweeping import SweepingActor
+from storage.backup import backup_path
+from storage.collection.labels import concern_collection
+from storage.errors import FailedPreconditionError, NotFoundError
+from storage.snapshotters import Snapshotter
+
+Name = tuple[str, str, str]
+"""Snapshotter, namespace, key."""
+
+
+class SnapshotSweepingActor(SweepingActor):
+    """One method an operation; see actors/messages/snapshots.py for what each means."""
+
+    stores: dict[str, Snapshotter]
+
+    def named(self, name: str) -> Snapshotter:
+        """The snapshotter of that name."""
+        raise NotImplementedError
+
+    def delete_discarded(self, store: Snapshotter) -> None:
+        """Delete what was removed, in the background."""
+        raise NotImplementedError
+
+    def concerns(self, body: Any) -> Iterable[Hashable]:
+        """Keys, names and parents."""
+        snapshotter = getattr(body, "snapshotter", "") or self.settings.snapshots_default
+        namespace = getattr(body, "namespace", "")
+        values = [getattr(body, name, "") for name in ("key", "name", "parent")]
+        return [(snapshotter, namespace, value) for value in values if value]
+
+    def held(self, call: Call, key: str, then: Callable[[], dict[str, Any]]) -> dict[str, Any] | Later:
+        """What `then` answers; if the request names a lease, only once that holds the key."""
+        body = call.body
+        if not body.lease:
+            return then()
+        resource = m.LeaseResource(f"snapshots/{self.named(body.snapshotter).name}", key)
+        hold = m.LeasesAddResource(body.namespace, body.lease, [resource])
+        self.ask_about(self.concerns(body), hold, call, lambda _: then())
+        return LATER
+
+    def snapshots_graph(self, _body: m.SnapshotsGraph, _: Call) -> dict[str, Any]:
+        """All of them, as nodes."""
+        return {"snapshots": self._nodes()}
+
+    def _nodes(self) -> list[m.SnapshotNode]:
+        return [
+            m.SnapshotNode(one.namespace, name, one.key, one.parent, concern_collection(one.labels))
+            for name, store in self.stores.items()
+            for one in store.list()
+        ]
+
+    def snapshots_sweep(self, body: m.SnapshotsSweep, call: Call) -> Later:
+        """Remove those of the candidates that nothing leads to even now, children before parents."""
+        wanted = [(one.snapshotter, one.namespace, one.key) for one in body.snapshots]
+        names = set(self.sweepable(wanted))
+        if not names:
+            call.reply({"snapshots": 0})
+            return LATER
+
+        def decided(result: Any) -> None:
+            if isinstance(result, Exception):
+                call.fail(result)
+                return
+            unreached = {(one["snapshotter"], one["namespace"], one["key"]) for one in result["snapshots"]}
+            failpoints.hit("snapshots", "sweep", "before")
+            removed = sum(self._remove_all(store, unreached & names) for store in self.stores.values())
+            call.reply({"snapshots": removed})
+            failpoints.hit("snapshots", "sweep", "after")
+
+        self.sweep(names, m.CollectionUnreached(self._nodes()), decided)
+        return LATER
+
+    def _remove_all(self, store: Snapshotter, names: set[Name]) -> int:
+        removed = 0
+        for one in reversed(store.list()):
+            if (store.name, one.namespace, one.key) not in names:
+                continue
+            try:
+                store.remove(one.namespace, one.key)
+            except (NotFoundError, FailedPreconditionError):  # a child was made meanwhile: another time
+                continue
+            removed += 1
+            failpoints.hit("snapshots", "sweep", "each")
+        if removed:
+            self.delete_discarded(store)
+        return removed
+
+    def snapshots_usages(self, _body: m.SnapshotsUsages, _: Call) -> dict[str, Any]:
+        """A committed one's is on record, that of others is measured."""
+        with self.busy(60):
+            found = [_usage(store, one) for store in self.stores.values() for one in store.list()]
+        return {"usages": found}
+
+    def snapshots_check(self, _body: m.SnapshotsCheck, _: Call) -> dict[str, Any]:
+        """Records against directories."""
+        stores = list(self.stores.values())
+        return {
+            "problems": [line for store in stores for line in store.check()],
+            "orphans": [str(path) for store in stores for path in store.orphans()],
+        }
+
+    def snapshots_repair(self, _body: m.SnapshotsRepair, _: Call) -> dict[str, Any]:
+        """Committed snapshots without files cannot be had again but from their layers: their records go."""
+        removed = []
+        for store in self.stores.values():
+            removed += [{"namespace": space, "key": key} for space, key in store.forget_lost()]
+            self.delete_discarded(store)
+        return {"removed": removed}
+
+    def snapshots_backup(self, body: m.SnapshotsBackup, _: Call) -> None:
+        """A copy of the records of the snapshotter that is used by default."""
+        self.named("").backup(backup_path(body.path))
+
+
+def _usage(store: Snapshotter, one: Any) -> dict[str, Any]:
+    usage = store.usage(one.namespace, one.key)
+    return {
+        "snapshotter": store.name,
+        "namespace": one.namespace,
+        "key": one.key,
+        "kind": one.kind,
+        "inodes": usage.inodes,
+        "size": usage.size,
+    }

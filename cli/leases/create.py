@@ -1,0 +1,45 @@
+"""actr leases create: a lease of one's own."""
+
+from __future__ import annotations
+
+import time
+
+from cli.options import Command, Given, Option
+from cli.table import print_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cli.session import Session
+
+DAY = 86400.0
+EXPIRE, FLAT = "containerd.io/gc.expire", "containerd.io/gc.flat"
+
+
+def run(session: Session, given: Given) -> int:
+    """Make it and print its id."""
+    labels = given.pairs("label")
+    seconds = given.number("ttl", DAY)
+    if seconds:
+        labels[EXPIRE] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds))
+    if given.flag("flat"):
+        labels[FLAT] = "yes"
+    wish = {"namespace": session.namespace, "id": "".join(given.arguments), "labels": labels}
+    lease = session.ask_once("metadata", "leases.create", wish)
+    if session.json:
+        print_json(lease)
+    else:
+        print(lease["id"])
+    return 0
+
+
+COMMAND = Command(
+    "leases create",
+    "Make a lease; print its id",
+    run,
+    arguments=("[ID]",),
+    options=(
+        Option("--ttl", "seconds until it expires, a day if not given, 0 for never", value="SECONDS"),
+        Option("-l --label", "a label", value="K=V", many=True),
+        Option("--flat", "hold only what is named, not what that refers to"),
+    ),
+)

@@ -1,0 +1,40 @@
+"""actr system prune: remove what is not used."""
+
+from __future__ import annotations
+
+from cli.options import Command, Given, Option
+from cli.system.gc import SLOW, summary
+from cli.table import print_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cli.session import Session
+
+
+def run(session: Session, given: Given) -> int:
+    """Print each thing that went, and what that has freed."""
+    wish = {
+        "namespace": "" if given.flag("all-namespaces") else session.namespace,
+        "images": given.flag("all"),
+        "containers": given.flag("all") or given.flag("containers"),
+    }
+    gone = session.ask("collector", "system.prune", wish, limit=SLOW)
+    if session.json:
+        print_json(gone)
+        return 0
+    for one in gone["removed"]:
+        print(f"{one['kind']} {one['name']}")
+    print(summary(gone))
+    return 0
+
+
+COMMAND = Command(
+    "system prune",
+    "Remove what is not used, and collect",
+    run,
+    options=(
+        Option("--containers", "containers that have exited, too"),
+        Option("-a --all", "those, and images that no container uses"),
+        Option("-A --all-namespaces", "in every namespace"),
+    ),
+)

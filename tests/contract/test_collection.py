@@ -1,0 +1,157 @@
+"""Collection beside everything else: nothing that is held is lost, nothing that is not is left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import threading
+
+import pytest
+from actor_town import Town
+from collection_load import NAMESPACE, Collecting, Tally, Worker
+
+from actors import messages as m
+from actors.collector import CollectorActor
+from actors.content import ContentActor
+from actors.events import EventsActor
+from actors.metadata import MetadataActor
+from actors.snapshots import SnapshotsActor
+
+pytestmark = pytest.mark.root  # overlayfs's own attributes
+
+SERVICES = (EventsActor, MetadataActor, SnapshotsActor, ContentActor, CollectorActor)
+THREADS = 8
+TOTAL = int(os.environ.get("ACTORD_TEST_TRANSFERS", "120"))  # CONTRIBUTING.md has the long one
+TRANSFERS, KILLS = TOTAL // THREADS, 6
+
+
+@pytest.fixture
+def town(tmp):
+    with Town(tmp, collection_pause=1.0) as one:
+        for service in SERVICES:
+            one.actor(service)
+        yield one
+
+
+def left(town):
+    """Every blob, ingest and snapshot, on disk and on record."""
+    root = town.settings.root
+    worker = Worker(town, Tally(), 0)
+    return {
+        "blobs": sorted(path.name for path in (root / "content/blobs").glob("*/*")),
+        "ingests": sorted(path.name for path in (root / "content/ingest").iterdir()),
+        "snapshots": sorted(path.name for path in (root / "snapshots/snapshots").iterdir()),
+        "records": worker.ask(m.ContentsList())["contents"],
+        "leases": worker.ask(m.LeasesList())["leases"],
+        "graph": worker.ask(m.SnapshotsGraph())["snapshots"],
+    }
+
+
+def finish(town):
+    """Take every name away, collect, and see that nothing is left."""
+    worker = Worker(town, Tally(), 0)
+    for image in worker.ask(m.ImagesList(NAMESPACE))["images"]:
+        with contextlib.suppress(Exception):
+            worker.ask(m.ImagesDelete(NAMESPACE, image["name"]))
+    worker.ask(m.GcRun())
+    assert left(town) == {
+        kind: [] for kind in ("blobs", "ingests", "snapshots", "records", "leases", "graph")
+    }
+
+
+@pytest.mark.timeout(900)
+def test_transfers_beside_a_collector_that_never_rests(town):
+    tally = Tally()
+    workers = [Worker(town, tally, seed) for seed in range(1, THREADS + 1)]
+    threads = [threading.Thread(target=one.run, args=(TRANSFERS,)) for one in workers]
+    with Collecting(town, tally):
+        for thread in threads:
+            thread.start()
+        kill_now_and_then(town, tally, threads)
+        for thread in threads:
+            thread.join()
+    print(f"{THREADS * TRANSFERS} transfers: {dict(tally.counts)}")  # noqa: T201  # with -s: the figures
+    assert tally.lost == []
+    assert tally.failures == []
+    assert tally.counts["pulled"] + tally.counts["cut off"] == THREADS * TRANSFERS
+    assert tally.counts["blobs collected"] > 0, "the collector had nothing to do: this shows nothing"
+    finish(town)
+
+
+def kill_now_and_then(town, tally, threads):
+    """SIGKILL of one actor of the five after the other, spread over the run by what it has done."""
+    chance = random.Random(7)  # noqa: S311
+    step = THREADS * TRANSFERS // (KILLS + 1)
+    done = 0
+    while any(thread.is_alive() for thread in threads):
+        threads[0].join(0.05)
+        if tally.counts["pulled"] + tally.counts["cut off"] >= step * (done + 1) and done < KILLS:
+            service = chance.choice(SERVICES)
+            town.killed(service.kind)
+            town.actor(service)
+            tally.add(f"kills of {service.kind}")
+            done += 1
+
+
+def test_what_was_interrupted_goes_with_the_next_run(town):
+    worker = Worker(town, Tally(), 3)
+    worker.maybe_cut = lambda: None
+    content = b"never finished"
+    digest = "sha256:" + "1" * 64
+    worker.ask(m.LeasesTake(NAMESPACE, "l", "puller/load/x", "daemon", 1))
+    worker.ask(m.ContentOpen(f"blob-{digest}", digest, 99, NAMESPACE, "l"))
+    worker.keep("l", content)
+    worker.ask(m.GcRun())
+    assert len(left(town)["blobs"]) == len(left(town)["ingests"]) == 1, "a lease holds them"
+    worker.ask(m.LeasesRelease("puller/load/x", "daemon", 1))
+    finish(town)
+
+
+def test_a_container_holds_its_image_and_its_snapshot(town):
+    worker = Worker(town, Tally(), 3)
+    worker.maybe_cut = lambda: None
+    worker.chance.random = lambda: 0.9  # it does not remove its image
+    worker.transfer("puller/load/x")
+    image = worker.ask(m.ImagesList(NAMESPACE))["images"][0]
+    before = left(town)
+    create = m.ContainersCreate(NAMESPACE, image["name"], id="c1")
+    with contextlib.suppress(Exception):  # there is no supervisor here to start its actor
+        worker.client.request(
+            "containers.create",
+            {"namespace": NAMESPACE, "image": image["name"], "id": "c1"},
+            to="metadata",
+            limit=2.0,
+        )
+    assert create.id == "c1"
+    chain = worker.ask(m.SnapshotsGraph())["snapshots"][0]["key"]
+    worker.ask(m.SnapshotsPrepare(NAMESPACE, "c1", chain))
+    worker.ask(m.ImagesDelete(NAMESPACE, image["name"], force=True))
+    worker.ask(m.GcRun())
+    assert left(town)["blobs"] == before["blobs"]
+    assert [one["key"] for one in left(town)["graph"]] == [chain, "c1"]
+    worker.ask(m.ContainersForget(NAMESPACE, "c1"))
+    finish(town)
+
+
+def test_a_flat_lease_holds_only_what_it_names(town):
+    worker = Worker(town, Tally(), 3)
+    worker.maybe_cut = lambda: None
+    worker.ask(m.LeasesTake(NAMESPACE, "own", "puller/load/x", "daemon", 1))
+    worker.keep("own", b"parent")
+    worker.keep("own", b"child")
+    blobs = worker.ask(m.ContentList(NAMESPACE))["blobs"]
+    parent, child = (next(one["digest"] for one in blobs if one["size"] == size) for size in (6, 5))
+    worker.ask(m.ContentsMerge(NAMESPACE, {parent: {"containerd.io/gc.ref.content": child}}))
+    for name, labels in (("flat", {"containerd.io/gc.flat": "yes"}), ("deep", {})):
+        worker.client.request(
+            "leases.create", {"namespace": NAMESPACE, "id": name, "labels": labels}, to="metadata"
+        )
+        worker.ask(m.LeasesAddResource(NAMESPACE, name, [m.LeaseResource("content", parent)]))
+    worker.ask(m.LeasesRelease("puller/load/x", "daemon", 1))
+    worker.ask(m.GcRun())
+    assert len(left(town)["blobs"]) == 2
+    worker.ask(m.LeasesDelete(NAMESPACE, "deep", sync=True))
+    assert left(town)["blobs"] == [parent.removeprefix("sha256:")]
+    worker.ask(m.LeasesDelete(NAMESPACE, "flat", sync=True))
+    finish(town)

@@ -1,0 +1,108 @@
+"""containerd's filters: what they let pass, what is refused, and that nothing makes them hang or crash."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.errors import InvalidArgumentError
+from storage.filters import parse_filters
+
+THING = {
+    ("name",): "docker.io/library/x:latest",
+    ("size",): "10",
+    ("labels", "a.b/c"): "v,w",
+    ("labels", "plain"): "yes",
+    ("empty",): "",
+}
+
+
+def passes(*texts):
+    return parse_filters(texts).match(lambda path: THING.get(tuple(path)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name",
+        "name==docker.io/library/x:latest",
+        "size==10,name",
+        'labels."a.b/c"=="v,w"',
+        'labels."a.b/c"==|v,w|',
+        "labels.plain==yes",
+        "name!=other",
+        "nothing!=x",
+        "name~=|^docker.io/|",
+        "name~=x:.*t$",
+        'name~="library/."',
+    ],
+)
+def test_passes(text):
+    assert passes(text)
+    assert passes("nothing", text), "one of a list is enough"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nothing",
+        "empty",
+        "size==11",
+        "name,nothing",
+        "name!=docker.io/library/x:latest",
+        "nothing~=x",
+        "name~=^x",
+    ],
+)
+def test_does_not_pass(text):
+    assert not passes(text)
+    assert not passes(f"name,{text}"), "all conditions of one filter must hold"
+
+
+def test_no_filter_lets_everything_pass():
+    assert passes()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ",",
+        "name,",
+        "name==",
+        "==x",
+        "name==|x",
+        'name=="x',
+        "name=x",
+        "a b",
+        "name~=(",
+        "labels.==x",
+        "name==x y",
+    ],
+)
+def test_malformed(text):
+    with pytest.raises(InvalidArgumentError):
+        parse_filters([text])
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+$", "(a|aa)*b", "(x){9}{9}", "a*b*c*d*", "a" * 257, "(?:a*){2,}"])
+def test_an_expression_that_could_take_for_ever(pattern):
+    with pytest.raises(InvalidArgumentError, match=r"too long|longer"):
+        parse_filters([f'name~="{pattern}"'])
+
+
+def test_bounds():
+    with pytest.raises(InvalidArgumentError, match="too many"):
+        parse_filters(["name"] * 65)
+    with pytest.raises(InvalidArgumentError, match="longer than 4096"):
+        parse_filters(["x" * 4097])
+
+
+@given(st.text(alphabet='ab.,="~!|\\ ()*+[]{}', max_size=40))
+def test_anything_is_parsed_or_refused(text):
+    try:
+        found = parse_filters([text])
+    except InvalidArgumentError:
+        return
+    found.match(lambda _: "a" * 2000)
