@@ -91,7 +91,7 @@ class Commit(Operation):
     def act(self) -> None:
         """As a puller does it."""
         session = self.worker.session
-        body = {"ref": "enumerated", "digest": self.digest, "size": len(BLOB)}
+        body = {"ref": "enumerated", "digest": self.digest, "size": len(BLOB), "namespace": "c"}
         try:
             found = persist(lambda: session.ask("content", "content.open", body))
         except RefusedError as error:
@@ -102,7 +102,8 @@ class Commit(Operation):
             writer.start_at(0)
             writer.write(BLOB)
             writer.finish()
-        persist(lambda: session.ask("content", "content.commit", body))
+        stays = {"labels": {"containerd.io/gc.root": "enumerated"}}  # nothing else refers to it
+        persist(lambda: session.ask("content", "content.commit", {**body, **stays}))
 
     def settle(self) -> None:
         """Byte for byte; then it goes."""
@@ -197,9 +198,39 @@ class Remove(Operation):
             self.worker.findings.check(KEPT, holds=False, text=f"{self.made.name} was removed and is there")
 
 
+class Collect(Operation):
+    """Collect an image that has lost its name."""
+
+    def prepare(self) -> None:
+        """Pull it, and take the name away; the daemon may begin to collect by itself."""
+        image, session = self.worker.scene.images[0], self.worker.session
+        persist(lambda: pull(session, image.name, quiet=True))
+        wish = {"namespace": "c", "name": image.name}
+        persist(lambda: session.ask("metadata", "images.delete", wish))
+
+    def act(self) -> None:
+        """As actr system gc does it."""
+        persist(lambda: self.worker.session.ask("collector", "gc.run", {}))
+
+    def settle(self) -> None:
+        """Blobs and layers are gone, and the stores are sound."""
+        worker, image = self.worker, self.worker.scene.images[0]
+        session, check = worker.session, worker.findings.check
+        self.act()
+        blobs = persist(lambda: session.ask("content", "content.list", {}))["blobs"]
+        left = {one["digest"] for one in blobs}.intersection(image.blobs)
+        check(KEPT, not left, f"blobs were not collected: {sorted(left)}")
+        listed = persist(lambda: session.ask("snapshots", "snapshots.list", {"namespace": "c"}))["snapshots"]
+        layers = {one["key"] for one in listed}.intersection(image.chains)
+        check(KEPT, not layers, f"layers were not collected: {sorted(layers)}")
+        problems = persist(lambda: session.ask("collector", "system.check", {}))["problems"]
+        check(KEPT, not problems, f"the stores are not sound: {problems}")
+
+
 OPERATIONS: Final[dict[str, type[Operation]]] = {
     "pull": Pull,
     "commit": Commit,
+    "gc": Collect,
     "create": Create,
     "start": Start,
     "exec": Exec,

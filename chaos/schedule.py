@@ -23,6 +23,7 @@ STATIC: Final = (
     "snapshots",
     "network",
     "bundles",
+    "collector",
     "metrics",
     "supervisor",
 )
