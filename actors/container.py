@@ -23,6 +23,7 @@ from actors import messages as m
 from actors.actor import Actor
 from actors.call import LATER, Call, Later
 from actors.control import DEFAULT_GRACE, Control
+from actors.copying import Copying
 from actors.execs import Execs
 from actors.freezing import Freezing
 from actors.health import Health
@@ -70,6 +71,7 @@ class ContainerActor(Actor):
         self.control = Control(self)
         self.health = Health(self)
         self.oom = OomWatch(self)
+        self.copying = Copying(self)
         self._early: list[Call] = []
         self._wants_start: list[Call] = []
         self._wants_exit: list[Call] = []
@@ -342,6 +344,7 @@ class ContainerActor(Actor):
         files.unmount_rootfs(self.bundle)
         shutil.rmtree(self.settings.logs(self.namespace, self.id), ignore_errors=True)
         shutil.rmtree(self.bundle, ignore_errors=True)
+        self.copying.clear()
 
     def _answer_start(self) -> None:
         self.streams.serve("")
@@ -405,6 +408,8 @@ class ContainerActor(Actor):
     def tasks_start(self, body: m.TasksStart, call: Call) -> Later:
         """Start it."""
         refusal = life.refuse_start(self.state, body.run)
+        if self.copying.mounted:
+            refusal = "has files copied in or out; try again"
         if refusal:
             raise RemoteError("failed_precondition", f"container {self.record['name']} {refusal}")
         self._wants_start.append(call)
@@ -501,6 +506,7 @@ class ContainerActor(Actor):
     def credited(self, call: Call) -> None:
         """A follower takes more."""
         self.streams.credited(call)
+        self.copying.serve(call)
 
     def tasks_exec(self, body: m.TasksExec, call: Call) -> Later:
         """One more process."""
@@ -557,6 +563,16 @@ class ContainerActor(Actor):
     def tasks_restore(self, body: m.TasksRestore, call: Call) -> Later:
         """With CRIU, where that works."""
         self.control.restore(body, call)
+        return LATER
+
+    def files_get(self, body: m.FilesGet, call: Call) -> Later:
+        """Out of it."""
+        self.copying.get(body.path, call)
+        return LATER
+
+    def files_put(self, body: m.FilesPut, call: Call) -> Later:
+        """Into it."""
+        self.copying.put(body, call)
         return LATER
 
     def containers_rename(self, body: m.ContainersRename, call: Call) -> Later:

@@ -41,6 +41,7 @@ COMMANDS = {
     "rename": "give a container another name",
     "top": "list the processes of a container",
     "stats": "show what containers use",
+    "cp": "copy files into or out of a container",
     "checkpoint": "write the state of a container's processes to a directory",
     "restore": "start a container from a checkpoint",
     "kill": "send a signal to containers",

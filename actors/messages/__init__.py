@@ -16,6 +16,7 @@ from actors.messages.content import *  # noqa: F403
 from actors.messages.declare import *  # noqa: F403
 from actors.messages.events import *  # noqa: F403
 from actors.messages.every import *  # noqa: F403
+from actors.messages.files import *  # noqa: F403
 from actors.messages.images import *  # noqa: F403
 from actors.messages.jobs import *  # noqa: F403
 from actors.messages.leases import *  # noqa: F403

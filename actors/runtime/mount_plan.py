@@ -34,12 +34,9 @@ def default_mounts(wish: Wishes) -> list[Mount]:
         _mount("/sys", "sysfs", "sysfs", sys_options),
         _mount("/run", "tmpfs", "tmpfs", "nosuid,strictatime,mode=755,size=65536k"),
     ]
-    if wish.ipc == "host":
-        return [_of_host(mount) if mount["destination"] in _OF_IPC else mount for mount in mounts]
+    if wish.ipc == "host":  # a new mqueue in the host's namespace is the host's; memory has to be bound
+        return [_of_host(mount) if mount["source"] == "shm" else mount for mount in mounts]
     return mounts
-
-
-_OF_IPC = frozenset({"/dev/shm", "/dev/mqueue"})  # noqa: S108  (its place)
 
 
 def _of_host(mount: Mount) -> Mount:

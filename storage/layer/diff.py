@@ -59,6 +59,22 @@ def write_layer(
         return writer.finish()
 
 
+def write_tree(
+    directory: int, name: bytes, write: Callable[[bytes], object], *, open_in_root: OpenInRoot
+) -> Written:
+    """Pass a tar of what is called `name` in an open directory to `write`; links are kept, not followed.
+
+    Raises:
+        FileNotFoundError: There is no such name.
+        InvalidArgumentError, UnavailableError, OSError: As `write_layer`.
+    """
+    writer = _Writer(directory, write, open_in_root, b"trusted.overlay.")
+    pending = [name]
+    while pending:
+        pending += writer.put(pending.pop())
+    return writer.finish()
+
+
 class _Writer:
     def __init__(
         self, root: int, write: Callable[[bytes], object], open_in_root: OpenInRoot, books: bytes

@@ -200,7 +200,7 @@ def marked(mark: str) -> list[int]:
     return found
 
 
-def test_a_checkpoint_is_refused_by_name_where_it_cannot_be(
+def test_a_checkpoint_is_refused_where_it_cannot_be(
     daemon: Daemon, busybox: str, runtime: str, name: str, tmp: Path
 ):
     daemon.actr("run", "-d", "--runtime", runtime, "--name", name, busybox, "sleep", "60")

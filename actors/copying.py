@@ -1,0 +1,176 @@
+"""Files in and out of a container, running or not: as a tar, through a file of our own.
+
+A running one is entered by the root of its first process, so that its mounts are seen; of any other, the
+root is mounted for the while. Names are resolved inside that root whatever happens in it meanwhile. The
+archive goes through an unlinked or private file, so neither a slow client nor a large directory costs memory.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from actors import messages as m
+from actors.call import Call
+from actors.linux.openat2 import open_in_root
+from actors.linux.pidfd import Process
+from actors.runtime import bundle as files
+from storage.errors import StorageError
+from storage.layer.diff import write_tree
+from storage.layer.transplant import Landing, unpack
+from transport.errors import RemoteError
+
+if TYPE_CHECKING:
+    from actors.container import ContainerActor
+
+PART = 1 << 18  # bytes in one partial answer
+_UPLOAD = re.compile(r"[0-9a-f]{16,64}\Z", re.ASCII)
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class Copying:
+    """Used in the actor's thread, but for what says otherwise."""
+
+    def __init__(self, actor: "ContainerActor") -> None:
+        self._actor = actor
+        self._spool = actor.settings.root / "spool" / actor.namespace / actor.id
+        self._reading: dict[Call, IO[bytes]] = {}
+        self.mounted = 0  # copies that have the root of a container mounted that does not run
+
+    def clear(self) -> None:
+        """Nothing of what was on its way stays."""
+        shutil.rmtree(self._spool, ignore_errors=True)
+
+    def get(self, path: str, call: Call) -> None:
+        """Pack, then send as the client takes it."""
+        self._begin()
+
+        def packed(result: Any) -> None:
+            self._end()
+            if isinstance(result, Exception):
+                call.fail(_explained(result, path))
+                return
+            self._reading[call] = result
+            call.credit = call.credit or PART
+            self.serve(call)
+
+        self._actor.work(lambda: self._pack(path), packed)
+
+    def _pack(self, path: str) -> IO[bytes]:
+        """In a worker thread."""
+        parent, _, name = os.fsencode("/" + path.strip("/")).rpartition(b"/")
+        with self._root() as root, _opened(open_in_root(root, parent or b"/", _DIRECTORY)) as directory:
+            self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = tempfile.TemporaryFile(dir=self._spool)  # noqa: SIM115  # closed when it has been sent
+            try:
+                write_tree(directory, name, file.write, open_in_root=open_in_root)
+                file.seek(0)
+            except BaseException:
+                file.close()
+                raise
+        return file
+
+    def serve(self, call: Call) -> None:
+        """Send as much as the client takes."""
+        file = self._reading.get(call)
+        while file is not None and call.open and call.credit > 0:
+            offset = file.tell()
+            content = file.read(min(PART, call.credit))
+            if not content:
+                call.reply({})
+            else:
+                call.part({"offset": offset}, content)
+        if file is not None and not call.open:
+            self._reading.pop(call).close()
+
+    def put(self, body: m.FilesPut, call: Call) -> None:
+        """Keep a piece; unpack after the last. Raises RemoteError."""
+        if not _UPLOAD.match(body.upload):
+            raise RemoteError("invalid_argument", "upload is not 16 to 64 hexadecimal digits")
+        self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place = self._spool / body.upload
+        with place.open("ab") as file:
+            if body.offset > file.tell():
+                raise RemoteError("failed_precondition", f"upload has come to {file.tell()} bytes only")
+            os.truncate(place, body.offset)  # a piece that came twice
+            file.write(body.data)
+        if not body.last:
+            call.reply({"offset": body.offset + len(body.data)})
+            return
+        self._begin()
+
+        def unpacked(result: Any) -> None:
+            self._end()
+            place.unlink(missing_ok=True)
+            call.settle(
+                _explained(result, body.path) if isinstance(result, Exception) else {"entries": result}
+            )
+
+        self._actor.work(lambda: self._unpack(place, body), unpacked)
+
+    def _unpack(self, place: Path, body: m.FilesPut) -> int:
+        """In a worker thread."""
+        path = os.fsencode("/" + body.path.strip("/"))
+        with self._root() as root, place.open("rb") as file:
+            try:
+                os.close(open_in_root(root, path, _DIRECTORY))
+                landing = Landing(root, path, contents=body.contents)
+            except (FileNotFoundError, NotADirectoryError):
+                parent, _, name = path.rpartition(b"/")
+                landing = Landing(root, parent or b"/", top=name)
+            return unpack(lambda: file.read(PART), landing, open_in_root=open_in_root)
+
+    # The root
+
+    def _begin(self) -> None:
+        phase = self._actor.state.phase
+        if phase not in ("created", "running", "exited"):
+            name = self._actor.record["name"]
+            raise RemoteError("failed_precondition", f"container {name} is {phase}; try again in a moment")
+        self.mounted += phase != "running"
+
+    def _end(self) -> None:
+        self.mounted = max(0, self.mounted - 1)
+
+    @contextlib.contextmanager
+    def _root(self) -> Iterator[int]:
+        """A descriptor of the container's root."""
+        state = self._actor.state
+        if state.phase == "running":
+            with _opened(os.open(f"/proc/{state.pid}/root", _DIRECTORY)) as root:
+                if not Process(state.pid, state.start_time).is_running():
+                    raise RemoteError("unavailable", "the container has just ended; try again")
+                yield root
+            return
+        actor, record = self._actor, self._actor.record
+        fields = (record["image"], record["image_digest"], record["options"], record["name"])
+        actor.call(m.BundlesMake(actor.namespace, actor.id, *fields))
+        try:
+            with _opened(os.open(actor.bundle / files.ROOTFS, _DIRECTORY)) as root:
+                yield root
+        finally:
+            files.unmount_rootfs(actor.bundle)
+            actor.call(m.NetworkDetach(actor.namespace, actor.id))
+
+
+@contextlib.contextmanager
+def _opened(descriptor: int) -> Iterator[int]:
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _explained(error: Exception, path: str) -> Exception:
+    if isinstance(error, RemoteError | StorageError):
+        return error
+    if isinstance(error, FileNotFoundError):
+        return RemoteError("not_found", f"{path[:256]} is not in the container", outcome="done")
+    if isinstance(error, OSError):
+        reason = (error.strerror or str(error)).lower()
+        return RemoteError("failed_precondition", f"{path[:256]}: {reason}", outcome="done")
+    return error

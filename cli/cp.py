@@ -1,0 +1,119 @@
+"""actr cp: copy files into or out of a container, running or not."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from cli.options import Command, Given, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO
+
+    from cli.session import Session
+
+PIECE = 1 << 18  # bytes
+CREDIT = 4 << 20  # bytes under way at once
+LIMIT = 600.0  # seconds
+
+
+def run(session: Session, given: Given) -> int:
+    """One of the two is CONTAINER:PATH; the other is a path here, or `-` for a tar on our own streams."""
+    source, target = given.arguments
+    if _is_inside(source) == _is_inside(target):
+        raise UsageError("cp wants one CONTAINER:PATH and one path here, or - for a tar")
+    if _is_inside(source):
+        name, _, path = source.partition(":")
+        return copy_out(session, name, path, target)
+    name, _, path = target.partition(":")
+    return copy_in(session, source, name, path)
+
+
+def _is_inside(word: str) -> bool:
+    return ":" in word and not word.startswith((".", "/"))
+
+
+def copy_out(session: Session, name: str, path: str, target: str) -> int:
+    """From the container. What it sends is unpacked like any stranger's archive."""
+    from tempfile import TemporaryFile
+
+    actor = session.container(name)["actor"]
+    with TemporaryFile() as file:
+        destination: IO[bytes] = sys.stdout.buffer if target == "-" else file
+        for message in session.stream(actor, "files.get", {"path": path}, credit=CREDIT):
+            for piece in message.buffers:
+                destination.write(piece)
+        if target != "-":
+            file.seek(0)
+            _unpack_here(file, target, contents=path.endswith("/."))
+    return 0
+
+
+def _unpack_here(file: IO[bytes], target: str, *, contents: bool) -> None:
+    """As ours: without the owners, set-id bits and devices that the container chose."""
+    from actors.linux.openat2 import open_in_root
+    from storage.layer.transplant import Landing, unpack
+
+    there = os.path.isdir(target)  # noqa: PTH112  # pathlib is 4 ms
+    path = os.path.abspath(target)  # noqa: PTH100
+    directory, top = (path, "") if there else os.path.split(path)
+    root = os.open(directory, os.O_PATH | os.O_DIRECTORY)
+    try:
+        owner = (os.geteuid(), os.getegid())
+        landing = Landing(root, b"/", os.fsencode(top), contents and there, owner)
+        unpack(lambda: file.read(PIECE), landing, open_in_root=open_in_root)
+    finally:
+        os.close(root)
+
+
+def copy_in(session: Session, source: str, name: str, path: str) -> int:
+    """Into the container, as root's."""
+    from tempfile import TemporaryFile
+
+    actor = session.container(name)["actor"]
+    with TemporaryFile() as file:
+        archive: IO[bytes] = file
+        if source == "-":
+            archive = sys.stdin.buffer
+        else:
+            _pack_here(source, file)
+            file.seek(0)
+        _upload(session, actor, path, archive, contents=source.endswith("/."))
+    return 0
+
+
+def _pack_here(source: str, file: IO[bytes]) -> None:
+    import tarfile
+
+    def as_root(info: tarfile.TarInfo) -> tarfile.TarInfo:
+        info.uid = info.gid = 0
+        info.uname = info.gname = ""
+        return info
+
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        name = os.path.basename(os.path.abspath(source))  # noqa: PTH100, PTH119
+        archive.add(source, arcname=name or "root", filter=as_root)
+
+
+def _upload(session: Session, actor: str, path: str, archive: IO[bytes], *, contents: bool) -> None:
+    """Piece by piece; each may be sent again."""
+    upload, offset = os.urandom(16).hex(), 0
+    piece = archive.read(PIECE)
+    while True:
+        following = archive.read(PIECE) if piece else b""
+        body = {"upload": upload, "path": path, "offset": offset, "data": piece}
+        body |= {"last": not following, "contents": contents}
+        session.ask(actor, "files.put", body, limit=LIMIT)
+        if not following:
+            return
+        offset += len(piece)
+        piece = following
+
+
+COMMAND = Command(
+    "cp",
+    "Copy files into or out of a container",
+    run,
+    arguments=("SOURCE", "TARGET"),
+)
