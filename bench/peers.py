@@ -6,6 +6,7 @@ import json
 import subprocess
 import time
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -161,6 +162,15 @@ class Actord(Daemon):
             return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
         except (OSError, subprocess.CalledProcessError):
             return "unknown"
+
+    def processes(self) -> list[int]:
+        """The process ids of all that descends from the daemon, itself among them."""
+        found = [self._process.pid] if self._process else []
+        for pid in found:  # grows while it is walked
+            for children in Path(f"/proc/{pid}/task").glob("*/children"):
+                with suppress(OSError):
+                    found += map(int, children.read_text().split())
+        return found
 
     def container_actors(self) -> list[int]:
         """The process ids of its container actors."""

@@ -5,9 +5,12 @@ A target also checks what must hold of what it accepts. Whatever else it raises 
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 from typing import TYPE_CHECKING, Any, Final
+
+import zstandard
 
 from storage.archive.docker import build_manifest, parse_manifest_file
 from storage.archive.layout import build_index, check_header, parse_index
@@ -22,8 +25,12 @@ from storage.image.media_types import DOCKER_INDEX, OCI_CONFIG, OCI_INDEX, OCI_L
 from storage.image.platform import parse_platform
 from storage.image.selection import candidates
 from storage.layer import tar_writer
-from storage.layer.header import Entry, Kind
+from storage.layer.compression import open_blob
+from storage.layer.header import Entry, Kind, check_ranges
 from storage.layer.limits import Limits
+from storage.layer.names import target
+from storage.layer.pax import Extension
+from storage.layer.tar import TarReader
 from storage.reference import Reference
 
 if TYPE_CHECKING:
@@ -111,6 +118,36 @@ def archive(data: bytes) -> None:
         assert ".." not in member.link.split("/")
 
 
+def tar(data: bytes) -> None:
+    """A layer's tar: every byte of it is read once, and what comes out can be the name of a file."""
+    pieces = iter([data[start : start + 700] for start in range(0, len(data), 700)])
+    reader = TarReader(lambda: next(pieces, b""), SMALL)
+    for entry in reader:
+        assert b"\0" not in entry.name + entry.link
+        assert sum(map(len, reader.body())) == entry.stored <= len(data)
+
+
+def pax_records(data: bytes) -> None:
+    """A PAX header by itself, and what it makes of an entry."""
+    entry = Entry(b"f", Kind.REGULAR, 0o644, 0, 0, 0, 0, b"")
+    Extension(data).amend(entry)
+    check_ranges(entry, SMALL.path_bytes)
+
+
+def stream(data: bytes) -> None:
+    """A compressed blob, whatever it says it is: never more than the caps allow."""
+    blob = open_blob(io.BytesIO(data), SMALL)
+    while piece := blob.read(1 << 14):
+        assert len(piece) <= 1 << 14
+
+
+def layer_name(data: bytes) -> None:
+    """What the name of an entry means never leads out."""
+    found = target(data, SMALL)
+    for part in (*found.directory.split(b"/"), found.name):
+        assert part != b".."
+
+
 def _text(data: bytes) -> str:
     return data.decode("utf-8", "replace")
 
@@ -165,6 +202,9 @@ _IMAGE: Final = {
 _DOCKER: Final = [{"Config": "a.json", "RepoTags": ["a:1"], "Layers": ["b/layer.tar"]}]
 
 
+_PAX: Final = b"9 size=7\n20 mtime=1234567.89\n30 SCHILY.xattr.user.key=value\n22 GNU.sparse.map=0,1\n"
+
+
 def _json(value: Any) -> bytes:
     return json.dumps(value).encode()
 
@@ -180,6 +220,10 @@ TARGETS: Final[dict[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]]] = {
     "layout_header": (layout_header, (b'{"imageLayoutVersion":"1.0.0"}',)),
     "docker_manifest": (docker_manifest, (_json(_DOCKER),)),
     "archive": (archive, (_seed_archive(),)),
+    "tar": (tar, (_seed_archive(),)),
+    "pax_records": (pax_records, (_PAX,)),
+    "stream": (stream, (gzip.compress(_seed_archive(), mtime=0), zstandard.compress(_seed_archive()), b"x")),
+    "layer_name": (layer_name, (b"a/../.wh.b", b"./c/.wh..wh..opq", b"/.wh..wh.plnk/1")),
 }
 """Each target by name, with inputs to begin from."""
 

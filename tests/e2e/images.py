@@ -191,6 +191,13 @@ def symlink_entry(name: str, target: str) -> tarfile.TarInfo:
     return entry
 
 
+def file_entry(name: str, size: int) -> tarfile.TarInfo:
+    """The tar entry of a regular file of SIZE bytes."""
+    entry = _entry(name, tarfile.REGTYPE, 0o644)
+    entry.size = size
+    return entry
+
+
 def add_file(tar: tarfile.TarFile, name: str, data: bytes, mode: int = 0o644) -> None:
     """Add a regular file that holds DATA."""
     entry = _entry(name, tarfile.REGTYPE, mode)

@@ -1,0 +1,143 @@
+"""Unpacking alone: an image whose blobs are in the store already, mounted for the first time.
+
+`ctr images mount` and `actr images mount` unpack what is not unpacked and mount a view of it. What an actor
+and its writers take at most is read from the kernel (VmHWM) by a thread, while they are there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from bench.disk import new_filesystem
+from bench.pairs import Comparison, in_turn, timed
+from bench.peers import Actord, Containerd, Daemon
+from tests.e2e import images
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ZEROS: Final = 1 << 30  # bytes in each half of the large layer
+FILES: Final = 20_000  # in the layer of small files
+_LOOK_SECONDS: Final = 0.02
+
+
+def measure(directory: Path, pairs: int) -> list[Comparison]:
+    """The Debian layer, the same in ten, and what actord makes of extreme ones."""
+    layout = images.debian()
+    results = []
+    for tag in ("1", "10"):
+        archive = _archive(layout, tag, directory)
+        cases = {
+            "ctr images mount": lambda path=archive: _once(directory, Containerd, _by_containerd, path),
+            "actr images mount": lambda path=archive: _once(directory, Actord, _by_actord, path),
+        }
+        results.append(Comparison(f"unpack, {tag} layer(s)", "s", in_turn(cases, pairs)))
+        archive.unlink()
+    return results + _extremes(directory)
+
+
+def _archive(layout: images.Layout, tag: str, directory: Path) -> Path:
+    """One image as an OCI archive."""
+    path = directory / f"{tag}.tar"
+    source = f"oci:{layout.directory}:{tag}"
+    command = ["skopeo", "--insecure-policy", "copy", "--quiet", source, f"oci-archive:{path}:bench:{tag}"]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    return path
+
+
+def _once(
+    directory: Path, daemon: type[Daemon], unpack: Callable[[Any, Path, Path], float], archive: Path
+) -> float:
+    target = directory / "mounted"
+    target.mkdir(exist_ok=True)
+    with new_filesystem(directory / "unpack") as empty, daemon(empty / "daemon") as running:
+        return unpack(running, archive, target)
+
+
+def _by_containerd(peer: Containerd, archive: Path, target: Path) -> float:
+    peer.run("images", "import", "--no-unpack", "--base-name", "bench", str(archive))
+    (name,) = peer.run("images", "ls", "--quiet").split()
+    os.sync()  # the writing back of the import is not part of it
+    seconds = timed(peer.client("images", "mount", name, str(target)))
+    peer.run("images", "unmount", str(target))
+    return seconds
+
+
+def _by_actord(actord: Actord, archive: Path, target: Path) -> float:
+    name = actord.run("load", "--no-unpack", "--base-name", "bench", "-i", str(archive)).split()[-1]
+    os.sync()
+    seconds = timed(actord.client("images", "mount", name, str(target)))
+    actord.run("images", "umount", str(target))
+    return seconds
+
+
+def _extremes(directory: Path) -> list[Comparison]:
+    """Bytes and files per second, and the most memory, of a layer of 2 GiB and one of many small files."""
+    layout = images.Layout(directory / "extremes")
+
+    def large(tar: Any) -> None:
+        for name, source in (("zeros", "/dev/zero"), ("noise", "/dev/urandom")):
+            entry = images.file_entry(name, ZEROS)
+            with Path(source).open("rb") as file:
+                tar.addfile(entry, file)
+
+    def small(tar: Any) -> None:
+        for number in range(FILES):
+            images.add_file(tar, f"{number % 100}/{number}", b"x" * 1000)
+
+    samples: dict[str, list[float]] = {}
+    memory: dict[str, list[float]] = {}
+    for tag, write, amount in (("2 GiB: MiB/s", large, 2048), ("20,000 files: files/s", small, FILES)):
+        name = tag.split(":", maxsplit=1)[0].replace(" ", "").replace(",", "")
+        layout.tag(name, layout.add_image([layout.add_layer(write)], {}))
+        archive = _archive(layout, name, directory)
+        peak: list[float] = []
+        seconds = _once(directory, Actord, _watched(peak), archive)
+        samples[tag] = [amount / seconds]
+        memory[tag.split(":", maxsplit=1)[0]] = [max(peak)]
+        archive.unlink()
+    return [
+        Comparison("apply throughput", "per s", samples),
+        Comparison("most memory of a process (VmHWM)", "MiB", memory),
+    ]
+
+
+def _watched(peak: list[float]) -> Callable[[Actord, Path, Path], float]:
+    def unpack(actord: Actord, archive: Path, target: Path) -> float:
+        with _watching(actord, peak):
+            return _by_actord(actord, archive, target)
+
+    return unpack
+
+
+@contextmanager
+def _watching(actord: Actord, peak: list[float]) -> Iterator[None]:
+    """Note the highest VmHWM of every process below the daemon."""
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(_LOOK_SECONDS):
+            peak.extend(_high_water(pid) for pid in actord.processes())
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _high_water(pid: int) -> float:
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except OSError:  # it has ended
+        return 0.0
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", text, re.MULTILINE)
+    return 1024.0 * int(found[1]) if found else 0.0
