@@ -79,12 +79,12 @@ def apply_layer(
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(ChunkSource(stream, limits, on_progress))
         reader = TarReader(source.next_chunk, limits)
-        root = stack.enter_context(inode.opened(os.open(upper, _OPEN_ROOT)))
+        root = stack.enter_context(_directory(upper))
         opaque = "user.overlay.opaque" if userxattr else "trusted.overlay.opaque"
 
         def below() -> Lowers:
             paths = lowers() if callable(lowers) else lowers
-            roots = [stack.enter_context(inode.opened(os.open(path, _OPEN_ROOT))) for path in paths]
+            roots = [stack.enter_context(_directory(path)) for path in paths]
             return Lowers(roots, open_in_root, opaque)
 
         tree = Tree(os.dup(root), below, open_in_root, limits, opaque, overlay=overlay)
@@ -104,6 +104,15 @@ def apply_layer(
             tree.set_times()
             sync(root)
     return Applied(diff_id, source.size, applier.entries)
+
+
+@contextlib.contextmanager
+def _directory(path: Path) -> Iterator[int]:
+    """A descriptor of the top of a layer."""
+    with _reported(f"layer directory {shown(os.fsencode(path))}"):
+        fd = os.open(path, _OPEN_ROOT)
+    with inode.opened(fd):
+        yield fd
 
 
 @contextlib.contextmanager
