@@ -202,7 +202,7 @@ _IMAGE: Final = {
 _DOCKER: Final = [{"Config": "a.json", "RepoTags": ["a:1"], "Layers": ["b/layer.tar"]}]
 
 
-_PAX: Final = b"9 size=7\n20 mtime=1234567.89\n30 SCHILY.xattr.user.key=value\n22 GNU.sparse.map=0,1\n"
+_PAX: Final = b"9 size=7\n20 mtime=1234567.89\n31 SCHILY.xattr.user.key=value\n22 GNU.sparse.map=0,1\n"
 
 
 def _json(value: Any) -> bytes:
