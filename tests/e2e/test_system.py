@@ -1,0 +1,63 @@
+"""actr system, content and leases, on a daemon with a real image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from daemon import Daemon
+
+pytestmark = pytest.mark.root
+
+
+def test_what_an_image_leaves_is_collected(own_daemon: Daemon, busybox: str):
+    daemon = own_daemon
+    daemon.actr("run", "--name", "one", busybox, "true")
+    before = {one["digest"] for one in daemon.json("content", "ls")}
+    assert before
+    assert daemon.json("leases", "ls") == [], "the pull has released what it held"
+    assert daemon.json("system", "check") == []
+    daemon.actr("rmi", "-f", busybox)
+    daemon.actr("system", "gc")
+    assert {one["digest"] for one in daemon.json("content", "ls")} <= before
+    daemon.actr("start", "one")  # its image's config and layers are held by it
+    assert daemon.actr("wait", "one").stdout.strip() == "0"
+    daemon.actr("rm", "one")
+    daemon.actr("system", "gc")
+    assert daemon.json("content", "ls") == []
+    assert {row["kind"]: row["count"] for row in daemon.json("system", "df")} == dict.fromkeys(
+        ("images", "containers", "blobs", "layers", "writable", "ingests"), 0
+    )
+    assert daemon.json("system", "check") == []
+
+
+def test_a_damaged_blob_is_found_and_repaired(own_daemon: Daemon, busybox: str):
+    daemon = own_daemon
+    largest = max(daemon.json("content", "ls"), key=lambda one: one["size"])
+    with open(largest["path"], "r+b") as file:  # noqa: PTH123
+        file.write(b"damage")
+    problems = daemon.actr("system", "check", check=1).stdout
+    assert largest["digest"] in problems
+    assert "deleted:" in daemon.actr("system", "repair", check=None).stdout
+    assert largest["digest"] not in {one["digest"] for one in daemon.json("content", "ls")}
+    daemon.actr("pull", busybox)
+    assert daemon.json("system", "check") == []
+
+
+def test_leases_and_backups(own_daemon: Daemon, busybox: str):
+    daemon = own_daemon
+    root = daemon.json("inspect", "--type", "image", busybox)["target"]["digest"]
+    lease = daemon.actr("leases", "create", "--ttl", "0").stdout.strip()
+    daemon.actr("leases", "add", lease, "content", root)
+    daemon.actr("rmi", busybox)
+    daemon.actr("system", "gc")
+    assert root in {one["digest"] for one in daemon.json("content", "ls")}
+    daemon.actr("leases", "rm", "--sync", lease)
+    assert daemon.json("content", "ls") == []
+    target = daemon.state.parent / "backup"
+    files = daemon.json("system", "backup", target)["files"]
+    assert sorted(one["name"] for one in files) == ["events.db", "metadata.db", "snapshots.db"]
+    assert all((target / one["name"]).stat().st_size == one["size"] for one in files)
+    daemon.actr("system", "backup", target, check=1)
