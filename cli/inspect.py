@@ -17,9 +17,7 @@ def run(session: Session, given: Given) -> int:
     """Print the container of that name, else the image."""
     name, kind = given.arguments[0], given.text("type")
     if given.flag("remote") or given.flag("referrers"):
-        from cli.transfer import ask
-
-        print_json(ask(session, "referrers" if given.flag("referrers") else "describe", name))
+        print_json(_at_registry(session, name, "referrers" if given.flag("referrers") else "describe"))
         return 0
     if kind == "image":
         print_json(_image(session, name))
@@ -31,6 +29,18 @@ def run(session: Session, given: Given) -> int:
             raise
         print_json(_image_instead(session, name, error))
     return 0
+
+
+def _at_registry(session: Session, name: str, question: str) -> dict[str, Any]:
+    """What the registry says; documents come as the text that they are."""
+    import json
+
+    from cli.transfer import ask
+
+    found = ask(session, question, name)
+    return {
+        key: json.loads(value) if key in ("document", "config") else value for key, value in found.items()
+    }
 
 
 def _image(session: Session, name: str) -> dict[str, Any]:

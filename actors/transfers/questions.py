@@ -1,10 +1,13 @@
 """What is asked of a registry without moving an image: tags, repositories, referrers, a login, a removal."""
 
-import json
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from actors.transfers.transfer import Transfer
+from storage.descriptor import Descriptor
 from storage.digest import Digest
+from storage.errors import StorageError
 from storage.image.config import parse_config
 from storage.image.manifest import Manifest, parse_manifest
 from storage.reference import Reference
@@ -13,6 +16,7 @@ from transport.registry.errors import BadContentError, InvalidArgumentError
 LARGEST_CONFIG = 8 << 20
 MOST_REPOSITORIES = 20_000
 MOST_TAGS = 100_000
+LARGEST_ANSWER = 16 << 20  # bytes, about
 
 
 class Questions:
@@ -51,7 +55,10 @@ class Questions:
         return {"name": self._asked.name, "tags": found[:MOST_TAGS], **self._warnings()}
 
     def describe(self) -> dict[str, Any]:
-        """Digest, type, document, and of an image its configuration: what `inspect --remote` prints."""
+        """Digest, type, document, and of an image its configuration: what `inspect --remote` prints.
+
+        Both documents are given as the text that they are: a stranger's JSON may be deeper than a message.
+        """
         path = self._asked.path
         found = self._transfer.persist(lambda: self._client.fetch_manifest(self._host, path, self._wanted))
         answer: dict[str, Any] = {
@@ -59,12 +66,12 @@ class Questions:
             "digest": found.digest,
             "media_type": found.media_type,
             "size": found.size,
-            "document": json.loads(found.body),
+            "document": found.body.decode(),
             **self._warnings(),
         }
         document = parse_manifest(found.body, found.media_type)
         if isinstance(document, Manifest) and document.is_image:
-            answer["config"] = json.loads(self._config(document))
+            answer["config"] = self._config(document).decode()
         return answer
 
     def _config(self, manifest: Manifest) -> bytes:
@@ -89,7 +96,8 @@ class Questions:
         path = self._asked.path
         found = self._transfer.persist(lambda: self._client.resolve(self._host, path, self._wanted))
         entries = self._transfer.persist(lambda: self._client.referrers(self._host, path, found.digest))
-        return {"name": str(self._asked), "digest": found.digest, "referrers": entries, **self._warnings()}
+        known = list(_descriptors(entries))
+        return {"name": str(self._asked), "digest": found.digest, "referrers": known, **self._warnings()}
 
     def delete(self) -> dict[str, Any]:
         """Remove the manifest, or only the tag where the registry can, from the registry.
@@ -106,3 +114,15 @@ class Questions:
 
     def _warnings(self) -> dict[str, Any]:
         return {"warnings": self._client.warnings}
+
+
+def _descriptors(entries: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Those entries that are descriptors, without what else they say, as many as a message may hold."""
+    size = 0
+    for entry in entries:
+        with contextlib.suppress(StorageError):
+            known = Descriptor.from_dict(entry).to_dict()
+            size += len(repr(known))
+            if size > LARGEST_ANSWER:
+                return
+            yield known
