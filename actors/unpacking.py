@@ -54,6 +54,9 @@ class Layers(Protocol):
     def taken(self, layer: Descriptor) -> int:
         """How many bytes of it were read, once it has arrived; 0 before."""
 
+    def renewed(self, layer: Descriptor) -> bool:
+        """Whether what was read first turned out wrong, and the blob that is in the store came after it."""
+
 
 class StoredLayers:
     """Layers whose blobs are in the store."""
@@ -72,6 +75,11 @@ class StoredLayers:
         """Nobody counts."""
         del layer
         return 0
+
+    def renewed(self, layer: Descriptor) -> bool:
+        """What is in the store is right."""
+        del layer
+        return False
 
 
 def check_counts(manifest: Manifest, diff_ids: tuple[Digest, ...]) -> None:
@@ -190,11 +198,12 @@ class Unpacker:
             applied = self._apply_ahead(step, key)
         except Exception as error:
             layers.settle(layer)  # a blob that did not arrive well is the reason for everything else
-            if layers is self._stored or not isinstance(error, UnavailableError):
+            again = isinstance(error, UnavailableError) or layers.renewed(layer)
+            if layers is self._stored or not again:
                 raise
             return self._apply(step, key, self._stored, ahead=False)
         layers.settle(layer)
-        return applied
+        return self._apply(step, key, self._stored, ahead=False) if layers.renewed(layer) else applied
 
     def _apply_ahead(self, step: _Step, key: str) -> Applied:
         """Apply it before those below are there, if they are not; again after them, if that was too early."""

@@ -26,6 +26,7 @@ class Arrival:
 
     Attributes:
         taken: bytes that a reader has taken so far.
+        is_renewed: it was begun anew, since what came first was wrong: who has read that has to read again.
     """
 
     def __init__(self, store: ContentStore, digest: Digest, size: int, check: Callable[[], None]) -> None:
@@ -39,12 +40,14 @@ class Arrival:
         self._over = False
         self._error: Exception | None = None
         self.taken = 0
+        self.is_renewed = False
 
     # The one who brings it
 
     def began(self, path: Path) -> None:
         """The bytes come in the file `path`."""
         with self._changed:
+            self.is_renewed = self._path is not None
             self._path = path
             self._changed.notify_all()
 
@@ -155,3 +158,7 @@ class ArrivingLayers:
         """While it arrives, that is what counts."""
         arrival = self._arrivals[layer.digest]
         return arrival.taken if arrival.is_over else 0
+
+    def renewed(self, layer: Descriptor) -> bool:
+        """Whether it was begun anew."""
+        return self._arrivals[layer.digest].is_renewed

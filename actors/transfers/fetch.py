@@ -19,7 +19,9 @@ from storage.errors import BusyError, InvalidArgumentError, NotFoundError
 from storage.image.document import MAX_DOCUMENT_SIZE
 from storage.image.media_types import FOREIGN_LAYERS
 from storage.reference import Reference
+from transport.errors import RemoteError
 from transport.registry.blob import BlobStream
+from transport.registry.endpoint import canonical_host
 from transport.registry.errors import NotFoundError as NotAtRegistryError
 from transport.registry.manifest import verified
 
@@ -34,6 +36,8 @@ class Fetcher:
         self._transfer = transfer
         self._reference = reference
         self._host, self._path = reference.domain, reference.path
+        self._sources: dict[Digest, set[str]] = {}
+        self._avoided: set[str] = set()  # endpoints that have sent wrong bytes
 
     def root(self) -> Descriptor:
         """What the reference stands for right now; its document is in the store."""
@@ -85,9 +89,24 @@ class Fetcher:
             if transfer.store.is_being_written(ref_of(blob)):
                 self._watch(blob)
                 continue
-            with contextlib.suppress(BusyError, NotFoundError):  # somebody was faster, this very moment
+            try:
                 self._keep(blob, lambda writer: self._fill(blob, writer, arrival))
+            except (BusyError, NotFoundError):
+                continue  # somebody was faster, this very moment
+            except (InvalidArgumentError, RemoteError) as error:
+                if error.code != InvalidArgumentError.code or not self._avoid_sources(blob):
+                    raise
+            else:
                 return
+
+    def _avoid_sources(self, blob: Descriptor) -> bool:
+        """Whoever has sent a wrong blob is asked last from now on; whether that leaves anybody to ask first.
+
+        A mirror that is damaged must not keep an image from everybody whose registry has it.
+        """
+        suspects = self._sources.pop(blob.digest, set()) - self._avoided
+        self._avoided |= suspects
+        return any(canonical_host(one) != canonical_host(self._host) for one in suspects)
 
     def _is_here(self, blob: Descriptor) -> bool:
         """A look at the disk, and if that finds it the word of its owner, that it will stay."""
@@ -116,8 +135,11 @@ class Fetcher:
             self._fill_from_urls(blob, download, writer)
 
     def _open(self, blob: Descriptor, start: int, end: int) -> BlobStream:
-        client = self._transfer.client
-        return client.fetch_blob(self._host, self._path, str(blob.digest), blob.size, start, end=end)
+        stream = self._transfer.client.fetch_blob(
+            self._host, self._path, str(blob.digest), blob.size, start, end=end, avoid=self._avoided
+        )
+        self._sources.setdefault(blob.digest, set()).add(stream.source)
+        return stream
 
     def _fill_from_urls(self, blob: Descriptor, download: Download, writer: IngestWriter) -> None:
         """A layer that may not be distributed names where it is; no login goes there."""

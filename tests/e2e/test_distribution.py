@@ -425,3 +425,21 @@ def test_patience_warnings_and_redirects(daemon: Daemon, tmp: Path):
         assert "this tag is old" in done.stderr
         assert len(elsewhere.requests("GET", path)) == 1
         assert "authorization" not in elsewhere.asked[0].headers
+
+
+def test_a_mirror_with_wrong_bytes_is_passed_over(registry: Registry, image: Image, tmp: Path):
+    """Nothing of what it sent is believed, and the registry itself has the blob."""
+    push_with_skopeo(image, registry.host, "mirrored/app")
+    digest, layer = max(image.blobs.items(), key=lambda item: len(item[1]))
+    hosts = tmp / "hosts" / registry.host
+    hosts.mkdir(parents=True)
+    with ScriptedRegistry() as mirror:
+        path = f"/v2/mirrored/app/blobs/{digest}"
+        mirror.on("GET", path, Answer(200, bytes(len(layer))))
+        (hosts / "hosts.toml").write_text(f'server = "{registry.url}"\n[host."{mirror.url}"]\n')
+        settings = f'[registry]\nhosts = "{hosts.parent}"\ndocker_config = "/nowhere"\n'
+        with running(tmp, settings=settings) as daemon:
+            daemon.actr("pull", f"{registry.host}/mirrored/app:v1")
+            blob = daemon.root / "content" / "blobs" / "sha256" / digest.partition(":")[2]
+            assert blob.read_bytes() == layer
+        assert len(mirror.requests("GET", path)) == 1

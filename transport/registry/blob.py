@@ -57,9 +57,16 @@ class Pace:
 
 
 class BlobStream:
-    """An iterator of chunks. Close it, or use it in `with`, unless it was read to the end."""
+    """An iterator of chunks. Close it, or use it in `with`, unless it was read to the end.
 
-    def __init__(self, answer: Answer | None, span: Span, skip: int, what: str, pace: Pace) -> None:
+    Attributes:
+        source: host:port of the endpoint that was asked, to `avoid` should its bytes turn out wrong.
+    """
+
+    def __init__(
+        self, answer: Answer | None, span: Span, skip: int, what: str, pace: Pace, source: str
+    ) -> None:
+        self.source = source
         self.offset = span.start  # of the next byte to be delivered
         # False: the server ignored the range, and what lies outside is transferred and thrown away.
         self.ranged = span.is_whole or answer is None or answer.status == 206
@@ -151,14 +158,14 @@ def open_blob(
         RegistryError: as `Exchange.ask`.
     """
     if span.start == span.end:
-        return BlobStream(None, span, 0, question.what, pace)
+        return BlobStream(None, span, 0, question.what, pace, endpoint.authority)
     answer = _ask(exchange, endpoint, question, span)
     try:
         skip = _place(answer, span, question.what)
     except BadContentError:
         answer.close()
         raise
-    return BlobStream(answer, span, skip, question.what, pace)
+    return BlobStream(answer, span, skip, question.what, pace, endpoint.authority)
 
 
 def _ask(exchange: Exchange, endpoint: Endpoint, question: Question, span: Span) -> Answer:
