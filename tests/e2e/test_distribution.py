@@ -304,6 +304,7 @@ def test_interrupted_pulls_fetch_nothing_twice(tmp: Path):
     figures = Interrupted(tmp, 12 << 20, 1 << 20, seed=5).perform(3)
     assert figures.failed == []
     assert (figures.finished, figures.asked_again, figures.bad) == (3, 0, 0)
+    assert figures.sent >= figures.size  # each pull has begun with nothing
     assert figures.killed
     assert figures.cut
 
