@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 import stat
 import tempfile
 import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +18,7 @@ from registry import Registry, make_image, push_with_skopeo, skopeo
 from token_server import TokenServer
 
 from tests.certificates import make_certificates
+from tests.scripted_registry import Answer, Asked, ScriptedRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,6 +174,32 @@ def test_a_credential_helper_keeps_it(
     assert not (tmp / "drawer").exists()
 
 
+def test_another_host_gets_no_login(daemon: Daemon, tmp: Path, config: Path):
+    """The registry asks for a login, gets it, and then sends us elsewhere for its blobs."""
+    image = make_image(tmp / "layout", "v1", os.urandom(50_000), os.urandom(90_000))
+    auth = base64.b64encode(LOGIN.encode()).decode()
+    config.parent.mkdir()
+    with ScriptedRegistry() as scripted, ScriptedRegistry("127.0.0.2") as elsewhere:
+        config.write_text(json.dumps({"auths": {scripted.host: {"auth": auth}}}))
+        scripted.add_manifest("team/app", image.manifest, "v1")
+        for digest, content in image.blobs.items():
+            elsewhere.add_blob("team/app", content)
+            path = f"/v2/team/app/blobs/{digest}"
+            scripted.on("GET", path, Answer(307, b"", {"Location": f"{elsewhere.url}{path}"}))
+        for route, (answer,) in scripted.routes.items():
+            scripted.on(*route, partial(_guarded, answer))
+        daemon.actr("pull", f"{scripted.host}/team/app:v1")
+        assert {asked.headers.get("authorization", "") for asked in scripted.asked} == {"", f"Basic {auth}"}
+        assert len(elsewhere.requests("GET")) == len(image.blobs)
+        assert not any("authorization" in asked.headers for asked in elsewhere.asked)
+
+
+def _guarded(answer: Answer, asked: Asked) -> Answer:
+    if "authorization" in asked.headers:
+        return answer
+    return Answer(401, b"", {"WWW-Authenticate": 'Basic realm="tests"'})
+
+
 def test_a_login_is_seen_nowhere(daemon: Daemon, guarded: Registry, config: Path):
     """Not in a log, an event, an argument or environment of a process, an error, or a file of the daemon."""
     seen: list[str] = []
@@ -199,8 +229,6 @@ def test_a_login_is_seen_nowhere(daemon: Daemon, guarded: Registry, config: Path
 
 
 def _spellings() -> list[str]:
-    import base64  # noqa: PLC0415
-
     return [PASSWORD, base64.b64encode(LOGIN.encode()).decode()]
 
 
