@@ -30,7 +30,9 @@ PINGS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "collector": ("collector.note", {}),
     "metrics": ("metrics.address", {}),
 }
-"""What each static actor is asked: an answer, be it an error, is a sign of life and changes nothing."""
+"""What an actor is asked: an answer, be it an error, is a sign of life and changes nothing."""
+ANYBODY: Final[tuple[str, dict[str, Any]]] = ("failpoints.list", {})
+"""What every other one is asked, but a container's."""
 EVERY: Final = 0.25  # seconds between two probes
 DEADLINE: Final = 2.0  # seconds for an answer
 BACK_LIMIT: Final = 20.0  # seconds after which nobody waits for an actor any more
@@ -42,7 +44,8 @@ class GoneError(Exception):
 
 def answers(client: Client, actor: str, limit: float) -> bool:
     """Whether the actor itself answers in time. Raises GoneError, NotRunningError, ProtocolError."""
-    op, body = PINGS.get(actor, ("tasks.state", {}))
+    known = ("tasks.state", {}) if actor.startswith("container/") else ANYBODY
+    op, body = PINGS.get(actor, known)
     try:
         client.request(op, body, to=actor, limit=limit, repeatable=True)
     except RemoteError as error:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 from chaos import processes, residue, sabotage
 from chaos.faults import Nemesis
 from chaos.following import Follower
-from chaos.probing import PINGS, Prober
+from chaos.probing import Prober
 from chaos.scenarios import Worker
-from chaos.schedule import WHOLE, Step
+from chaos.schedule import STATIC, WHOLE, Step
 
 if TYPE_CHECKING:
     from chaos.control import Control
@@ -44,7 +44,7 @@ class Run:
         self._nemesis = Nemesis(scene)
         self._follower = Follower(scene, self._stop_probes)
         self._probers = [
-            Prober(scene.socket, self._findings, actor, self._stop_probes) for actor in sorted(PINGS)
+            Prober(scene.socket, self._findings, actor, self._stop_probes) for actor in sorted(STATIC)
         ]
         self._workers = [Worker(scene, number, seed, self._stop_load) for number in range(WORKERS)]
         self._keeper = Worker(scene, WORKERS, seed, self._stop_load)
@@ -116,7 +116,7 @@ class Run:
 
     def _ill(self) -> set[str]:
         actors = self._scene.actors(self._session)
-        missing = {name for name in PINGS if name not in actors and name != "router"}
+        missing = {name for name in STATIC if name not in actors and name != "router"}
         return missing | {name for name, one in actors.items() if one["state"] != "running" or not one["pid"]}
 
     def _look(self) -> None:

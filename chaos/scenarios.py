@@ -69,7 +69,7 @@ class Worker(threading.Thread):
         except (RefusedError, NotRunningError) as error:
             op = error.op if isinstance(error, RefusedError) else "connecting"
             code = error.code if isinstance(error, RefusedError) else "not running"
-            excused = self.findings.excuses(code, began, self.findings.now())
+            excused = self.findings.excuses(_cause(code, str(error)), began, self.findings.now())
             if excused:
                 self.findings.note(f"failed while a resource or an answer was missing: {op}: {code}")
             self.findings.check(EXPECTED, excused, f"{_name(scenario)}: {op}: {code}: {error}")
@@ -172,11 +172,13 @@ class Worker(threading.Thread):
             if state["phase"] == "running":
                 run.init = pid_and_start(state["pid"])
             elif state["phase"] in ("exited", "created") and (state["error"] or state["phase"] == "exited"):
-                code = "deadline_exceeded" if LATE in state["error"] else ""
-                excused = self.findings.excuses(code, run.began, self.findings.now())
+                excused = self.findings.excuses(_cause("", state["error"]), run.began, self.findings.now())
                 text = f"{run.name} did not come to run: {state['phase']} {state['error']}"
                 self.findings.check(EXPECTED, excused, text)
                 return
+            elif self.findings.was_unheard(self.findings.now(), self.findings.now()):
+                until = max(until, time.monotonic() + EXIT_LIMIT)
+                time.sleep(0.02)
             elif time.monotonic() > until:
                 self.findings.check(EXPECTED, holds=False, text=f"{run.name} is still {state['phase']}")
                 return
@@ -336,6 +338,11 @@ class Worker(threading.Thread):
 
 def _name(scenario: Callable[[], None]) -> str:
     return getattr(scenario, "__name__", "a standing container")
+
+
+def _cause(code: str, text: str) -> str:
+    """The code of an error, or of the one that it passes on."""
+    return "deadline_exceeded" if LATE in text else code
 
 
 def _wrong(wanted: int, printed: bytes) -> str:

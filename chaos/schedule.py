@@ -13,32 +13,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from actors.tree import TREE
+
 VERSION: Final = 2
 PAUSE_LIMIT: Final = 1.2  # seconds: well below what counts as a hang
-STATIC: Final = (
-    "router",
-    "events",
-    "metadata",
-    "content",
-    "snapshots",
-    "network",
-    "bundles",
-    "collector",
-    "metrics",
-    "supervisor",
-)
-WEIGHTS: Final[Mapping[str, int]] = {
-    "container": 24,
-    "puller": 12,
+STATIC: Final = (*(child.id for child in TREE.children if child.type == "worker"), "supervisor")
+OFTEN: Final[Mapping[str, int]] = {
     "metadata": 12,
     "content": 7,
     "snapshots": 7,
     "events": 8,
-    "network": 6,
-    "bundles": 6,
     "metrics": 4,
     "router": 8,
     "supervisor": 8,
+}
+WEIGHTS: Final[Mapping[str, int]] = {
+    "container": 24,
+    "puller": 12,
+    **{name: OFTEN.get(name, 6) for name in STATIC},
 }
 KINDS: Final[Mapping[str, int]] = {
     "kill": 68,
