@@ -389,7 +389,7 @@ class SupervisorActor(Actor):
             "containers": sum(known.kind == "container" for known in self._processes.values()),
         }
 
-    def introspection_actors(self, _body: m.Actors, call: Call) -> Later:
+    def introspection_actors(self, body: m.Actors, call: Call) -> Later:
         """The tree with what the kernel says of each process; reading that takes a thread's time."""
         rows = [self._row("zygote", "zygote", os.getppid(), 1, self.birth.args["zygote_since"], "running")]
         rows.append(
@@ -402,7 +402,8 @@ class SupervisorActor(Actor):
             pid, since = (known.pid, known.since) if known else (0, 0.0)
             rows.append(self._row(name, child.spec.kind, pid, child.incarnation, since, child.phase.value))
         reports = dict(self._reports)
-        self.work(lambda: {"actors": _with_memory(rows), "reports": reports}, call.settle)
+        measured = _with_memory if body.memory else list
+        self.work(lambda: {"actors": measured(rows), "reports": reports}, call.settle)
         return LATER
 
     def _row(self, name: str, kind: str, pid: int, inc: int, since: float, state: str) -> dict[str, Any]:

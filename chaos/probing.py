@@ -33,7 +33,7 @@ PINGS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
 """What an actor is asked: an answer, be it an error, is a sign of life and changes nothing."""
 ANYBODY: Final[tuple[str, dict[str, Any]]] = ("failpoints.list", {})
 """What every other one is asked, but a container's."""
-EVERY: Final = 0.25  # seconds between two probes
+EVERY: Final = 0.5  # seconds between two probes
 DEADLINE: Final = 2.0  # seconds for an answer
 BACK_LIMIT: Final = 20.0  # seconds after which nobody waits for an actor any more
 
@@ -76,7 +76,7 @@ class Prober(threading.Thread):
             if not answered:
                 silent = silent or began
                 continue
-            if not silent and self._findings.now() - began > 4 * EVERY:  # slow, but it came
+            if not silent and self._findings.now() - began > 2 * EVERY:  # slow, but it came
                 silent = began
             if silent:
                 self._findings.outages.append(Outage(self._actor, silent, self._findings.now()))

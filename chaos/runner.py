@@ -17,6 +17,7 @@ from chaos.schedule import STATIC, WHOLE, Step
 
 if TYPE_CHECKING:
     from chaos.control import Control
+    from chaos.findings import Struck
     from chaos.scene import Scene
 
 SINGLE: Final = "one live incarnation per name"
@@ -28,6 +29,7 @@ PROGRESS: Final = 100  # steps between two lines that say how far we are
 WORKERS: Final = 4
 STANDING: Final = 4
 CONVERGE_LIMIT: Final = 5.0  # seconds, on a machine that is not slow (chaos/control.py); so is SILENCE
+START_LIMIT: Final = 10.0  # seconds, on such a machine, until the whole daemon is up again
 STUCK: Final = 150.0  # seconds after which a request counts as never answered
 SILENCE: Final = 4.0  # seconds without an answer that nothing explains
 NEAR: Final = 6.0  # seconds around a fault that explain a silence
@@ -56,8 +58,9 @@ class Run:
         self._begin()
         try:
             self._go_through(steps, time.monotonic() + seconds)
-        except AssertionError as error:  # the daemon did not start or did not end: nothing can follow
+        except AssertionError as error:  # the daemon did not start or did not end: no step can follow
             self._findings.check(CONVERGED, holds=False, text=str(error))
+            self._scene.restart()
         finally:
             self._stop_load.set()
         self._wait_until_well()
@@ -96,10 +99,17 @@ class Run:
         if any(fault.kind in WHOLE for fault in step.faults):
             self._nemesis.settle()
         for fault in step.faults:
-            self._nemesis.strike(step.number, fault)
+            struck = self._nemesis.strike(step.number, fault)
+            if struck is not None and fault.kind in WHOLE:
+                self._check_start(struck)
         if step.settle:
             self._wait_until_well()
         self._look()
+
+    def _check_start(self, struck: Struck) -> None:
+        took = struck.recovered or 0.0
+        bound = START_LIMIT * self._control.slowness(struck.at, struck.at + took)
+        self._findings.check(CONVERGED, took < bound, f"the daemon was up again after {took:.1f} s")
 
     def _wait_until_well(self) -> None:
         """What lasts is over, who was killed has answered, and every actor runs."""

@@ -30,7 +30,7 @@ STOP = "/dev/shm/stop"  # noqa: S108  # in a container, where a full disk does n
 
 def ticking(code: int) -> str:
     """A shell command that counts lines until STOP is there."""
-    return f"i=1; while [ ! -e {STOP} ]; do echo $i; i=$((i+1)); sleep 0.1; done; exit {code}"
+    return f"i=1; while [ ! -e {STOP} ]; do echo $i; i=$((i+1)); sleep 0.2; done; exit {code}"
 
 
 @dataclass(slots=True)

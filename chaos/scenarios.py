@@ -25,6 +25,7 @@ OUTPUT: Final = "output is complete and in order"
 EXPECTED: Final = "operations end as they should"
 KEYED: Final = "each key has at most one effect"
 KEPT: Final = "what was answered is on record"
+BREATH: Final = 0.2  # seconds at most between two scenarios of a client
 EXIT_LIMIT: Final = 20.0  # seconds of one question after an exit; it is asked again
 KILLED: Final = 137
 ENDED: Final = ("is not running", "in a stopped container")  # what the actor says, and the runtime
@@ -59,6 +60,7 @@ class Worker(threading.Thread):
             scenarios, weights = [self.pulled, self.short], [4, 1]
         while not self.stop.is_set():
             self.attempt(self.chance.choices(scenarios, weights)[0])
+            self.stop.wait(self.chance.uniform(0, BREATH))
         self.session.close()
 
     def attempt(self, scenario: Callable[[], None]) -> None:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 IMAGES = 6
-LAYER_BYTES = 3 << 20
+START_PATIENCE = 120.0  # seconds until a start of the daemon counts as failed; the runner has its own bound
+LAYER_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Scene:
         self.directory = directory
         self.findings = findings
         self.runs = Runs()
-        self.daemon = Daemon(directory, ("--failpoints",))
+        self.daemon = Daemon(directory, ("--failpoints",), ready_seconds=START_PATIENCE)
         self.busybox = ""
         self.images: list[Image] = []
         self.marks: list[str] = []
@@ -103,7 +104,9 @@ class Scene:
 
     def actors(self, session: RecordingSession) -> dict[str, dict[str, Any]]:
         """What the supervisor says of each."""
-        found = persist(lambda: session.ask("supervisor", "introspection.actors", {}, limit=10))
+        found = persist(
+            lambda: session.ask("supervisor", "introspection.actors", {"memory": False}, limit=10)
+        )
         return {one["name"]: one for one in found["actors"]}
 
     def restart(self) -> float:

@@ -24,7 +24,12 @@ class Actors:
     """Answer: `actors`, a list of name, kind, state, pid, incarnation, restarts, memory, started_at.
 
     And `reports`: how many the supervision tree has made since this supervisor began, by kind.
+
+    Attributes:
+        memory: whether to measure it, which takes a few milliseconds for each process.
     """
+
+    memory: bool = True
 
 
 @operation("actors.watch", "supervisor", repeatable=True)

@@ -97,6 +97,8 @@ class Launcher:
         """What became of a start that was cut off: running, the process that has ended, or nothing."""
         recorded = recorded_init(self._state, self._id)
         if recorded is None:
+            if (self._state / self._id).exists():  # killed before it had written anything down
+                self.delete()
             return None
         process = Process(*recorded)
         log = self._fresh_log()

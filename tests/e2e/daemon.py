@@ -40,6 +40,7 @@ class Daemon:
     settings: str = ""  # more of the configuration file, in TOML
     process: subprocess.Popen[bytes] | None = None
     containers: list[str] = field(default_factory=list)
+    ready_seconds: float = READY_SECONDS
 
     @property
     def root(self) -> Path:
@@ -64,7 +65,7 @@ class Daemon:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         try:
-            wait_until(f"the daemon is up, see {self.log}", self._up, READY_SECONDS)
+            wait_until(f"the daemon is up, see {self.log}", self._up, self.ready_seconds)
         except AssertionError:
             self.kill_everything()
             raise

@@ -6,7 +6,7 @@ import subprocess
 import threading
 from pathlib import Path
 
-from actors.runtime.launch import PROGRAM_LIMIT, _is_runtime, _wait_for_program
+from actors.runtime.launch import PROGRAM_LIMIT, Launcher, _is_runtime, _wait_for_program
 
 
 def test_the_runtime_is_waited_for_until_it_has_become_the_program():
@@ -27,3 +27,13 @@ def test_a_process_that_has_ended_is_not_waited_for():
     with subprocess.Popen(["true"]) as process:
         process.wait()
     _wait_for_program(process.pid, "true")
+
+
+def test_a_start_that_was_killed_before_it_wrote_anything_down_leaves_nothing(tmp_path: Path):
+    """Else the next start would be told that the container exists."""
+    left, bundle = tmp_path / "state/c1", tmp_path / "bundles/n/c1"
+    left.mkdir(parents=True)
+    bundle.mkdir(parents=True)
+    with (bundle / "lock").open("w") as lock:
+        assert Launcher("true", tmp_path / "state", "c1", bundle, lock.fileno()).inspect() is None
+    assert not left.exists()
