@@ -65,7 +65,7 @@ class SupervisorActor(Actor):
         self._static = {name for name, node in self._tree.nodes.items() if node.spec.type == "worker"}
         self._asked: dict[int, tuple[Call, str]] = {}
         self._serial = 0
-        self._stopping = False
+        self._stopping = self._restored = False
         self._up = False
         self._since = time.time()
         self._incarnations: dict[str, int] = {}
@@ -234,7 +234,8 @@ class SupervisorActor(Actor):
     def _introduce(self, name: str) -> None:
         """A new router learns which names are only on their way."""
         if name == "router":
-            self.tell("router", "router.expect", {"names": list(self._tree.nodes)})
+            expected = {"names": list(self._tree.nodes), "all": self._restored}
+            self.tell("router", "router.expect", expected)
 
     def _say_up(self) -> None:
         """Once everything of the static tree is ready."""
@@ -258,6 +259,8 @@ class SupervisorActor(Actor):
             self._serial += 1
             start = {"supervisor": CONTAINERS, "id": f"container/{namespace}/{identity}", "args": args}
             self._decide(s.Call(self._serial, "start_child", start))
+        self._restored = True
+        self._introduce("router")  # now it can be told of everybody
 
     def _left(self) -> set[tuple[str, str]]:
         """Directories whose container may be gone from the record: its actor, cut off, has to remove them."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from chaos.asking import RecordingSession, persist
+from chaos.asking import PERSIST, RecordingSession, persist
 from chaos.runs import STOP, Run, counted, counting, kept_output, pid_and_start, sha256, ticking
 from cli.following import STDOUT, Output
 from cli.pull import pull
@@ -168,7 +168,7 @@ class Worker(threading.Thread):
 
     def learn_init(self, run: Run) -> None:
         """Ask until it runs."""
-        until = time.monotonic() + EXIT_LIMIT
+        until = time.monotonic() + PERSIST
         while not run.init[0]:
             state = persist(lambda: self.session.ask(run.actor, "tasks.state", {}))
             if state["phase"] == "running":
@@ -179,7 +179,7 @@ class Worker(threading.Thread):
                 self.findings.check(EXPECTED, excused, text)
                 return
             elif self.findings.was_unheard(self.findings.now(), self.findings.now()):
-                until = max(until, time.monotonic() + EXIT_LIMIT)
+                until = max(until, time.monotonic() + PERSIST)
                 time.sleep(0.02)
             elif time.monotonic() > until:
                 self.findings.check(EXPECTED, holds=False, text=f"{run.name} is still {state['phase']}")

@@ -16,7 +16,9 @@ from transport.errors import ProtocolError, RemoteError
 ROUTER = "router"
 MAX_OUTSTANDING_PER_PEER = 4096
 MAX_DEADLINE = 7 * 24 * 3600 * 1000  # milliseconds; a poller cannot wait for what a header can carry
-GRACE_AFTER_START = 3.0  # seconds in which an unknown name may still be about to announce itself
+GRACE_AFTER_START = (
+    30.0  # seconds in which an unknown name may still be expected, unless all are known before
+)
 GRACE_AFTER_DEADLINE = 0.25  # seconds: the one who was asked should be the first to say that it is late
 
 Send = tuple[str, Envelope]  # address, message
@@ -37,6 +39,7 @@ class Switch:
         welcome: what a HELLO is answered with.
         names: incarnation that is connected under each name.
         expected: names that the supervisor keeps alive: unknown for a moment is not the same as unknown.
+        told: whether the supervisor has named all that it keeps alive; until then, any name may be one.
         counters: what came by, for the metrics.
     """
 
@@ -44,6 +47,7 @@ class Switch:
     welcome: dict[str, object]
     names: dict[str, int] = field(default_factory=dict)
     expected: set[str] = field(default_factory=set)
+    told: bool = False
     counters: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     _waiting: dict[tuple[str, bytes], _Waiting] = field(default_factory=dict)
     _by_target: dict[str, set[tuple[str, bytes]]] = field(default_factory=lambda: defaultdict(set))
@@ -95,7 +99,8 @@ class Switch:
             return RemoteError("overloaded", f"more than {MAX_OUTSTANDING_PER_PEER} requests wait already")
         inc = self.names.get(message.to)
         if inc is None:
-            starting = message.to in self.expected or now - self.started < GRACE_AFTER_START
+            guessing = not self.told and now - self.started < GRACE_AFTER_START
+            starting = message.to in self.expected or guessing
             code = "unavailable" if starting else "not_found"
             text = f"actor {message.to} is starting" if starting else f"no actor is named {message.to}"
             return RemoteError(code, text, actor=message.to)
@@ -138,6 +143,7 @@ class Switch:
                 return self.down(str(fields["name"]), int(fields["inc"]))
             case "router.expect":
                 self.expected.update(map(str, fields["names"]))
+                self.told |= bool(fields.get("all"))
             case "router.forget":
                 self.expected.discard(str(fields["name"]))
         return []

@@ -114,6 +114,14 @@ def test_an_unknown_name_may_still_be_starting(switch):
         assert error.outcome == "not_started"
 
 
+def test_once_all_names_are_known_an_unknown_one_is_nobodys(switch):
+    expected = {"names": ["content"], "all": True}
+    switch.receive("supervisor/1", note("router", "router.expect", expected), 0.1)
+    for name, code in (("content", "unavailable"), ("nobody", "not_found")):
+        _, error = refused(switch.receive(CLIENT, request(name, "x", {}), 0.2))
+        assert error.code == code
+
+
 def test_a_name_that_the_supervisor_expects_is_never_unknown(switch):
     switch.receive("supervisor/1", note("router", "router.expect", {"names": ["content"]}), LATER)
     _, error = refused(switch.receive(CLIENT, request("content", "x", {}), LATER))
