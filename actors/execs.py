@@ -52,6 +52,7 @@ class Execs:
     def __init__(self, actor: "ContainerActor") -> None:
         self._actor = actor
         self._known: dict[str, Exec] = {}
+        self._wants_start: dict[str, list[Call]] = {}
 
     def to_journal(self) -> dict[str, Any]:
         """Plain form."""
@@ -89,7 +90,7 @@ class Execs:
             one.error, one.error_code = "the start was cut off by a crash", CANNOT_EXEC
             self._finished(name, None)
         else:
-            self._launched(name, running, None)
+            self._launched(name, running)
 
     def knows(self, pid: int) -> bool:
         """Whether this is a process that we watch."""
@@ -132,21 +133,26 @@ class Execs:
         """Start one, unless it is known already."""
         if not _ID.match(body.exec_id):
             raise RemoteError("invalid_argument", f"exec id {body.exec_id[:80]!r} is not usable")
+        if call is not None:
+            self._wants_start.setdefault(body.exec_id, []).append(call)
         if body.exec_id in self._known:
-            if call is not None:
-                call.settle(self._started_answer(body.exec_id))
+            self._answer_start(body.exec_id)
             return
         wish = Wishes(args=tuple(body.args), env=tuple(body.env), cwd=body.cwd, user=body.user)
         self._known[body.exec_id] = Exec()
         self._actor.save()
         self._actor.processes.run_runtime(
             lambda: self._launch(body.exec_id, wish),
-            lambda result: self._launched(body.exec_id, result, call),
+            lambda result: self._launched(body.exec_id, result),
         )
 
-    def _started_answer(self, name: str) -> Any:
+    def _answer_start(self, name: str) -> None:
+        """Everybody who has asked for it, once it has started or failed to."""
         one = self._known[name]
-        return self._error(one) if one.error else {"pid": one.pid}
+        if one.phase == "starting":
+            return
+        for call in self._wants_start.pop(name, ()):
+            call.settle(self._error(one) if one.error else {"pid": one.pid})
 
     def _launch(self, name: str, wish: Wishes) -> Running:
         """In a worker thread."""
@@ -162,7 +168,7 @@ class Execs:
         finally:
             descriptors.close_all(ends.values())
 
-    def _launched(self, name: str, result: Any, call: Call | None) -> None:
+    def _launched(self, name: str, result: Any) -> None:
         one = self._known[name]
         if isinstance(result, Running):
             one.phase, one.pid, one.start_time = "running", result.process.pid, result.process.start_time
@@ -176,8 +182,7 @@ class Execs:
             self._finished(name, None)
         else:
             raise result
-        if call is not None:
-            call.settle(self._started_answer(name))
+        self._answer_start(name)
 
     def _announce(self, topic: str, name: str, at: int, **body: Any) -> None:
         """What people have asked for is told; a health check every few seconds would fill the journal."""

@@ -141,6 +141,21 @@ def test_an_answer_that_is_dropped_is_an_unknown_outcome(fragile: Daemon):
         assert client.request("namespaces.list", {}, to="metadata", limit=10.0, repeatable=False)
 
 
+def test_an_exec_that_is_asked_for_again_while_it_starts_is_answered_once_it_has(
+    fragile: Daemon, busybox: str
+):
+    fragile.actr("run", "-d", "--name", "one", busybox, "sleep", "600")
+    actor = fragile.json("ps")[0]["actor"]
+    wish = {"exec_id": "again", "args": ["true"]}
+    with contextlib.closing(fragile.client()) as client:
+        slow = {"name": "container.exec.before", "action": "delay(2000,count=1)"}
+        client.request("failpoints.set", slow, to=actor, limit=10.0)
+        with pytest.raises(RemoteError, match="no answer"):
+            client.request("tasks.exec", wish, to=actor, limit=0.1)
+        assert client.request("tasks.exec", wish, to=actor, limit=60.0)["pid"] > 0
+    fragile.actr("rm", "-f", "one")
+
+
 def test_an_error_is_answered_and_kills_nobody(fragile: Daemon):
     daemon = fragile
     pid = daemon.pid("metadata")
