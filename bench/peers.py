@@ -155,6 +155,11 @@ class Actord(Daemon):
         """The actr command that does ARGUMENTS."""
         return [str(ROOT / "bin" / "actr"), "--address", str(self._state / "actord.sock"), *arguments]
 
+    @property
+    def address(self) -> str:
+        """The daemon's socket."""
+        return str(self._state / "actord.sock")
+
     def version(self) -> str:
         """The commit of the checkout, if it is one."""
         command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]

@@ -1,6 +1,7 @@
 """Measures actord beside the distribution's containerd, with the same registry, image and runtime: bin/bench.
 
-start:  `ctr run --rm IMAGE NAME true`, `actr run --rm IMAGE true`, and `runc run` of the same root.
+start:  `ctr run --rm IMAGE NAME true`, `actr run --rm IMAGE true`, `runc run` of the same root; the phases
+        of one start; a hundred containers started at once.
 pull:   a Debian image of 93 MB compressed (206 MB, 5,300 files), in 1 and in 10 layers, with unpacking;
         beside podman and skopeo with umoci, too. Each on a new filesystem: nothing is cached. Daemons are up
         before the clock starts.
@@ -23,7 +24,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bench import memory, unpack
+from bench import crowd, memory, unpack
 from bench.pairs import Comparison, in_turn, timed
 from bench.peers import Actord, Containerd, mounts_below
 from bench.pulls import Pulls
@@ -60,7 +61,11 @@ class Bench:
                 "actr run --rm": lambda: timed(actord.client("run", "--rm", image, "true")),
                 "runc run": lambda: timed([*bundle, f"r{next(numbers)}"]),
             }
-            return [Comparison("start of true", "ms", in_turn(cases, self._pairs))]
+            return [
+                Comparison("start of true", "ms", in_turn(cases, self._pairs)),
+                crowd.phases(actord, image, self._pairs),
+                crowd.at_once(peer, actord, image),
+            ]
 
     def _pull(self) -> Iterable[Comparison]:
         return Pulls(self._directory, self._registry, self._pairs).comparisons()

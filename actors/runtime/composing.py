@@ -18,6 +18,7 @@ from actors.runtime import (
     devices,
     mount_plan,
     name_files,
+    namespaces,
     resources,
     rootfs_check,
     seccomp,
@@ -64,6 +65,10 @@ def compose(
         ContainerError: the root would lead the runtime astray, or options or image make no sense, or this
             host cannot do what is asked for.
     """
+    if namespaces.mapping(wish.userns):
+        raise InvalidSpecError(
+            "userns is not supported yet: its root could not enter the bundle; leave it out"
+        )
     refuse_unenforceable(wish)
     chosen = capabilities.chosen(
         wish.cap_add, wish.cap_drop, privileged=wish.privileged, ours=_own_capabilities()
