@@ -64,7 +64,8 @@ def _tidy_up(session: Session, error: RefusedError, made: dict[str, Any], body: 
     try:
         session.ask(made["actor"], "containers.remove", {"force": True})
     except RefusedError as left:
-        complain(f"{made['id'][:12]} is left behind: {left}")
+        if left.code != "not_found":  # it went, and only the answer was lost
+            complain(f"{made['id'][:12]} is left behind: {left}")
 
 
 COMMAND = Command(
