@@ -1,0 +1,47 @@
+"""grpc: containerd's API on a Unix socket, translated to messages of ours.
+
+States: none. grpcio's threads ask other actors; this one's own thread only starts and stops the server. What
+is killed breaks its clients' connections, and no more: what they spoke of is elsewhere.
+Restarted by the supervisor, always.
+"""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from actors.actor import Actor
+
+
+class GrpcActor(Actor):
+    """No operations of its own, but where it listens."""
+
+    kind = "grpc"
+
+    def started(self) -> None:
+        """Begin to listen, unless the configuration says not to; nobody waits for grpcio to be loaded."""
+        self._server: Any = None
+        if self.settings.grpc_listen:
+            self.work(self._serve, self._served)
+
+    def _serve(self) -> Any:
+        """In a worker thread. grpcio is loaded here: only this process pays for it."""
+        services = importlib.import_module("actors.gateway.services")
+        server = importlib.import_module("transport.grpc.server")
+        return server.serve(self.address(), services.all_of(self), self.log)
+
+    def _served(self, result: Any) -> None:
+        if isinstance(result, Exception):
+            raise result
+        self._server = result
+
+    def address(self) -> Path:
+        """The socket."""
+        said = self.settings.grpc_listen
+        return self.settings.state / "containerd.sock" if said == "default" else Path(said)
+
+    def stopping(self) -> None:
+        """Let calls under way end, for a moment."""
+        if self._server is not None:
+            self._server.stop(1.0).wait(2.0)
+            self.address().unlink(missing_ok=True)
+        self.finish()

@@ -1,0 +1,184 @@
+"""Content: blobs are read from the store's files, and written to an ingest's file; the content actor commits."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from actors import messages as m
+from actors.gateway.translation import Asking, pages, put_time
+from storage.content import ContentStore, IngestWriter
+from storage.digest import Digest
+from storage.errors import StorageError
+from transport.errors import RemoteError
+from transport.grpc.interface import message
+from transport.grpc.server import Call, Service
+
+_PACKAGE: Final = "containerd.services.content.v1"
+_EMPTY: Final = "google.protobuf.Empty"
+PIECE: Final = 1 << 20  # bytes of a blob in one message
+PAGE: Final = 100
+STAT, WRITE, COMMIT = 0, 1, 2
+
+
+class Content(Asking, Service):
+    """containerd.services.content.v1.Content."""
+
+    name = f"{_PACKAGE}.Content"
+
+    def info(self, request: Any, call: Call) -> Any:
+        """One blob, as the namespace knows it."""
+        found = self.ask(call, m.ContentInfo(request.digest, call.namespace))
+        return message(f"{_PACKAGE}.InfoResponse")(info=_info(found))
+
+    def update(self, request: Any, call: Call) -> Any:
+        """Labels."""
+        given = request.info
+        body = m.ContentUpdate(
+            call.namespace, given.digest, dict(given.labels), list(request.update_mask.paths)
+        )
+        return message(f"{_PACKAGE}.UpdateResponse")(info=_info(self.ask(call, body)))
+
+    def list(self, request: Any, call: Call) -> Iterator[Any]:
+        """Those that pass a filter."""
+        found = self.ask(call, m.ContentList(call.namespace, list(request.filters)))["blobs"]
+        make = message(f"{_PACKAGE}.ListContentResponse")
+        yield from pages([_info(one) for one in found], PAGE, lambda page: make(info=page))
+
+    def delete(self, request: Any, call: Call) -> Any:
+        """Forgotten here; one that is not known here is an error."""
+        self.ask(call, m.ContentInfo(request.digest, call.namespace))
+        self.ask(call, m.ContentDelete(request.digest, call.namespace))
+        return message(_EMPTY)()
+
+    def read(self, request: Any, call: Call) -> Iterator[Any]:
+        """Bytes from an offset on; size 0 means: to the end."""
+        found = self.ask(call, m.ContentInfo(request.digest, call.namespace))
+        end = found["size"] if not request.size else request.offset + request.size
+        if request.offset < 0 or request.size < 0 or end > found["size"]:
+            raise RemoteError("out_of_range", f"blob {request.digest} has {found['size']} bytes, not {end}")
+        make = message(f"{_PACKAGE}.ReadContentResponse")
+        store = ContentStore(self.actor.settings.content)
+        with store.open(Digest.parse(request.digest)) as file:
+            file.seek(request.offset)
+            at = request.offset
+            while at < end and (data := file.read(min(PIECE, end - at))):
+                yield make(offset=at, data=data)
+                at += len(data)
+
+    def status(self, request: Any, call: Call) -> Any:
+        """How far an ingest is."""
+        found = self.ask(call, m.ContentStatus(request.ref, call.namespace))
+        return message(f"{_PACKAGE}.StatusResponse")(status=_status(found, call.namespace))
+
+    def list_statuses(self, request: Any, call: Call) -> Any:
+        """Ingests of the namespace."""
+        found = self.ask(call, m.ContentStatuses(call.namespace, list(request.filters)))["ingests"]
+        return message(f"{_PACKAGE}.ListStatusesResponse")(
+            statuses=[_status(one, call.namespace) for one in found]
+        )
+
+    def abort(self, request: Any, call: Call) -> Any:
+        """Drop one; one that is not there is an error."""
+        self.ask(call, m.ContentStatus(request.ref, call.namespace))
+        self.ask(call, m.ContentAbort(request.ref, call.namespace))
+        return message(_EMPTY)()
+
+    def write(self, requests: Iterator[Any], call: Call) -> Iterator[Any]:
+        """One ingest, message after message; the first one names it. What came stays when the client goes."""
+        writing: _Writing | None = None
+        try:
+            for request in requests:
+                if writing is None:
+                    writing = _Writing(self, call, request)
+                yield writing.take(request)
+                if writing.committed:
+                    return
+        except StorageError as error:
+            raise RemoteError(getattr(error, "code", "internal"), str(error)) from error
+        finally:
+            if writing is not None:
+                writing.close()
+
+
+class _Writing:
+    """One ingest in one stream."""
+
+    def __init__(self, service: Content, call: Call, first: Any) -> None:
+        if not first.ref:
+            raise RemoteError("invalid_argument", "first message of a write must have a ref")
+        self._service, self._call = service, call
+        self.ref, self.total, self.expected = first.ref, first.total, first.expected
+        body = m.ContentOpen(first.ref, first.expected, max(0, first.total), call.namespace, call.lease)
+        found = service.ask(call, body)
+        self._writer = IngestWriter(Path(found["path"]), limit=first.total or None)
+        self.committed = False
+
+    def take(self, request: Any) -> Any:
+        """Do what a message asks, and answer it."""
+        answer = message(f"{_PACKAGE}.WriteContentResponse")(action=request.action)
+        if request.total:
+            self.total = request.total
+        if request.expected:
+            self.expected = request.expected
+        if request.action != STAT and request.data:
+            self._place(request.offset)
+            self._writer.write(request.data)
+        if request.action == COMMIT:
+            self._commit(request, answer)
+        answer.offset, answer.total = self._writer.offset, self.total
+        if request.action == STAT:
+            found = self._service.ask(self._call, m.ContentStatus(self.ref, self._call.namespace))
+            put_time(answer.started_at, found["started_at"])
+            put_time(answer.updated_at, found["updated_at"])
+        return answer
+
+    def _place(self, offset: int) -> None:
+        """Offset 0 begins anew; any other must be where the ingest ends."""
+        if offset == self._writer.offset:
+            return
+        if offset:
+            text = f"offset {offset} of ingest {self.ref!r}: expected {self._writer.offset}"
+            raise RemoteError("out_of_range", text)
+        self._writer.start_at(0)
+
+    def _commit(self, request: Any, answer: Any) -> None:
+        size = self._writer.offset
+        if self.total and self.total != size:
+            raise RemoteError(
+                "failed_precondition", f"ingest {self.ref!r} has {size} bytes, not {self.total}"
+            )
+        digest = str(self._writer.finish())
+        if self.expected and self.expected != digest:
+            text = f"ingest {self.ref!r} has digest {digest}, not {self.expected}"
+            raise RemoteError("failed_precondition", text)
+        self._service.ask(
+            self._call,
+            m.ContentCommit(
+                self.ref, digest, size, self._call.namespace, dict(request.labels), self._call.lease
+            ),
+        )
+        self.committed = True
+        answer.digest = digest
+
+    def close(self) -> None:
+        """Let go of the ingest."""
+        self._writer.close()
+
+
+def _info(found: dict[str, Any]) -> Any:
+    info = message(f"{_PACKAGE}.Info")(digest=found["digest"], size=found["size"], labels=found["labels"])
+    put_time(info.created_at, found["created_at"])
+    put_time(info.updated_at, found["updated_at"])
+    return info
+
+
+def _status(found: dict[str, Any], namespace: str) -> Any:
+    status = message(f"{_PACKAGE}.Status")(
+        ref=found["ref"].removeprefix(f"{namespace}/"),
+        offset=found["offset"],
+        total=found["total"] or 0,
+        expected=found["expected"] or "",
+    )
+    put_time(status.started_at, found["started_at"])
+    put_time(status.updated_at, found["updated_at"])
+    return status

@@ -1,0 +1,86 @@
+"""Version, health, introspection: which daemon this is and what it is made of."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from actors import messages as m
+from actors.gateway.translation import Asking
+from storage.filters import parse_filters
+from storage.image.platform import host_platform
+from transport.grpc.interface import message
+from transport.grpc.server import Call, Service
+
+SERVING = 1
+PLUGINS = (
+    ("io.containerd.content.v1", "content"),
+    ("io.containerd.snapshotter.v1", "overlayfs"),
+    ("io.containerd.snapshotter.v1", "native"),
+    ("io.containerd.metadata.v1", "bolt"),
+    ("io.containerd.differ.v1", "walking"),
+    ("io.containerd.gc.v1", "scheduler"),
+    ("io.containerd.runtime.v2", "task"),
+    *(
+        ("io.containerd.grpc.v1", name)
+        for name in ("containers", "content", "diff", "events", "healthcheck", "images", "introspection",
+                     "leases", "namespaces", "snapshots", "version")
+    ),
+)  # fmt: skip
+"""What clients look for, by type and id: most see by these names what the daemon can do."""
+
+
+class Version(Asking, Service):
+    """containerd.services.version.v1.Version."""
+
+    name = "containerd.services.version.v1.Version"
+
+    def version(self, _: Any, call: Call) -> Any:
+        """Ours, not one of containerd's."""
+        found = self.ask(call, m.Version())
+        return message("containerd.services.version.v1.VersionResponse")(
+            version=f"actord {found['version']}", revision=found["instance"]
+        )
+
+
+class Health(Service):
+    """grpc.health.v1.Health."""
+
+    name = "grpc.health.v1.Health"
+
+    def check(self, _request: Any, _: Call) -> Any:
+        """Whoever gets an answer at all is served."""
+        return message("grpc.health.v1.HealthCheckResponse")(status=SERVING)
+
+    def watch(self, _request: Any, call: Call) -> Iterator[Any]:
+        """Serving, for as long as this process lives."""
+        yield self.check(None, call)
+
+
+class Introspection(Asking, Service):
+    """containerd.services.introspection.v1.Introspection."""
+
+    name = "containerd.services.introspection.v1.Introspection"
+
+    def plugins(self, request: Any, _: Call) -> Any:
+        """Those of PLUGINS that pass a filter; each is there and well."""
+        filters = parse_filters(list(request.filters))
+        host = host_platform()
+        platform = message("containerd.types.Platform")(
+            os=host.os, architecture=host.architecture, variant=host.variant or ""
+        )
+        make = message("containerd.services.introspection.v1.Plugin")
+        found = [
+            make(type=kind, id=name, platforms=[platform])
+            for kind, name in PLUGINS
+            if filters.match(lambda path, kind=kind, name=name: {"type": kind, "id": name}.get(path[0]))
+        ]
+        return message("containerd.services.introspection.v1.PluginsResponse")(plugins=found)
+
+    def server(self, _: Any, call: Call) -> Any:
+        """An identity, which stays until the daemon starts anew."""
+        found = self.ask(call, m.Version())
+        answer = message("containerd.services.introspection.v1.ServerResponse")
+        known = {field.name for field in answer.DESCRIPTOR.fields}
+        more = {"pid": os.getppid(), "pidns": Path("/proc/self/ns/pid").stat().st_ino}
+        return answer(uuid=found["instance"], **{key: value for key, value in more.items() if key in known})

@@ -1,0 +1,125 @@
+"""Events: ours as theirs, with the types that their clients know."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any, Final
+
+from actors import messages as m
+from actors.gateway.translation import Asking, put_time
+from storage.filters import parse_filters
+from transport.client import Client, Message
+from transport.grpc.interface import message
+from transport.grpc.server import Call, Service
+
+_PACKAGE: Final = "containerd.services.events.v1"
+PATIENCE: Final = 3600.0  # seconds that a journal may be away before a stream ends
+TYPES: Final = {
+    "/tasks/create": "containerd.events.TaskCreate",
+    "/tasks/start": "containerd.events.TaskStart",
+    "/tasks/exit": "containerd.events.TaskExit",
+    "/tasks/delete": "containerd.events.TaskDelete",
+    "/tasks/oom": "containerd.events.TaskOOM",
+    "/tasks/paused": "containerd.events.TaskPaused",
+    "/tasks/resumed": "containerd.events.TaskResumed",
+    "/tasks/exec-added": "containerd.events.TaskExecAdded",
+    "/tasks/exec-started": "containerd.events.TaskExecStarted",
+    "/containers/create": "containerd.events.ContainerCreate",
+    "/containers/update": "containerd.events.ContainerUpdate",
+    "/containers/delete": "containerd.events.ContainerDelete",
+    "/images/create": "containerd.events.ImageCreate",
+    "/images/update": "containerd.events.ImageUpdate",
+    "/images/delete": "containerd.events.ImageDelete",
+    "/namespaces/create": "containerd.events.NamespaceCreate",
+    "/namespaces/update": "containerd.events.NamespaceUpdate",
+    "/namespaces/delete": "containerd.events.NamespaceDelete",
+}
+"""By topic. What is not here is ours alone and not shown to these clients."""
+IMAGE_TYPES: Final = "containerd.services.images.v1"
+UNKNOWN_STATUS: Final = 255  # of a process of which nobody can know how it ended
+
+
+class Events(Asking, Service):
+    """containerd.services.events.v1.Events."""
+
+    name = f"{_PACKAGE}.Events"
+
+    def subscribe(self, request: Any, call: Call) -> Iterator[Any]:
+        """What happens from now on and passes a filter, until the client goes."""
+        filters = parse_filters(list(request.filters))
+        with contextlib.closing(Client(str(self.actor.settings.router_socket))) as client:
+            call.when_over(client.close)
+            for found in self._follow(client, call):
+                if found["topic"] in TYPES and filters.match(partial(_field, found)):
+                    yield _envelope(found)
+
+    def _follow(self, client: Client, call: Call) -> Iterator[dict[str, Any]]:
+        """Events of the journal as they come; a crash of it or of the router is waited out."""
+        last = {"after": self.ask(call, m.EventsSubscribe(after=2**62))["last"]}
+
+        def body() -> dict[str, Any]:
+            return {"after": last["after"], "follow": True}
+
+        with contextlib.suppress(OSError):
+            for said in client.stream(
+                "events.subscribe", body(), to="events", resume=body, patience=PATIENCE
+            ):
+                event = _event(said)
+                if event is not None:
+                    last["after"] = said.seq
+                    yield event
+
+    def publish(self, request: Any, call: Call) -> Any:
+        """An event of the client's own."""
+        now = time.time_ns()
+        body = {"type_url": request.event.type_url, "value": request.event.value.hex()}
+        key = f"{request.topic}:{call.namespace}:{now}"
+        self.ask(call, m.EventsPublish(call.namespace, request.topic, key, body, now))
+        return message("google.protobuf.Empty")()
+
+
+def _event(said: Message) -> dict[str, Any] | None:
+    body = said.body if isinstance(said.body, dict) else {}
+    return body if said.kind == "event" and "topic" in body else None
+
+
+def _envelope(found: Mapping[str, Any]) -> Any:
+    envelope = message(f"{_PACKAGE}.Envelope")(namespace=found["namespace"], topic=found["topic"])
+    put_time(envelope.timestamp, found["at"])
+    name = TYPES[found["topic"]]
+    envelope.event.value = filled(name, found["body"]).SerializeToString()
+    own = name.rpartition(".")[2]
+    envelope.event.type_url = f"{IMAGE_TYPES}.{own}" if own.startswith("Image") else name
+    return envelope
+
+
+def filled(name: str, body: Mapping[str, Any]) -> Any:
+    """A message with those of its fields that `body` has."""
+    found = message(name)()
+    for field in found.DESCRIPTOR.fields:
+        value = body.get(field.name)
+        if field.name == "exit_status":
+            found.exit_status = UNKNOWN_STATUS if value is None else value
+        elif value is None:
+            continue
+        elif field.message_type is not None and field.message_type.full_name == "google.protobuf.Timestamp":
+            put_time(getattr(found, field.name), value)
+        elif field.name == "runtime" and isinstance(value, str):
+            found.runtime.name = value
+        elif isinstance(value, dict):
+            getattr(found, field.name).update({str(key): str(one) for key, one in value.items()})
+        elif isinstance(value, str | int | bool):
+            setattr(found, field.name, value)
+    return found
+
+
+def _field(event: Mapping[str, Any], path: Any) -> str | None:
+    """Fields that a filter may name: topic, namespace, event.FIELD."""
+    match tuple(path):
+        case ("topic",) | ("namespace",):
+            return str(event[path[0]])
+        case ("event", name):
+            value = event["body"].get(name)
+            return None if value is None else str(value)
+    return None

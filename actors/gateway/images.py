@@ -1,0 +1,86 @@
+"""Images: names, exactly as clients write them, and what they point at."""
+
+from functools import partial
+from typing import Any
+
+from actors import messages as m
+from actors.gateway.translation import Asking, descriptor, descriptor_map, put_time
+from storage.filters import parse_filters
+from transport.grpc.interface import message
+from transport.grpc.server import Call, Service
+
+_PACKAGE = "containerd.services.images.v1"
+_LABEL = "labels."
+
+
+class Images(Asking, Service):
+    """containerd.services.images.v1.Images."""
+
+    name = f"{_PACKAGE}.Images"
+
+    def get(self, request: Any, call: Call) -> Any:
+        """By its exact name."""
+        return message(f"{_PACKAGE}.GetImageResponse")(image=_image(self._get(call, request.name)))
+
+    def list(self, request: Any, call: Call) -> Any:
+        """Those that pass a filter."""
+        filters = parse_filters(list(request.filters))
+        found = self.ask(call, m.ImagesList(call.namespace))["images"]
+        kept = [_image(one) for one in found if filters.match(partial(_field, one))]
+        return message(f"{_PACKAGE}.ListImagesResponse")(images=kept)
+
+    def create(self, request: Any, call: Call) -> Any:
+        """A name that there is already is refused."""
+        given = request.image
+        put = m.ImagesPut(
+            call.namespace, given.name, descriptor_map(given.target), dict(given.labels), exact=True, new=True
+        )
+        return message(f"{_PACKAGE}.CreateImageResponse")(image=_image(self.ask(call, put)))
+
+    def update(self, request: Any, call: Call) -> Any:
+        """Target and labels; with a mask, only what it names: `target`, `labels` or `labels.KEY`."""
+        given, paths = request.image, list(request.update_mask.paths)
+        known = self._get(call, given.name)
+        target, labels = descriptor_map(given.target), dict(given.labels)
+        if paths:
+            target = target if "target" in paths else known["target"]
+            if "labels" not in paths:
+                keys = [path.removeprefix(_LABEL) for path in paths if path.startswith(_LABEL)]
+                wanted = {**known["labels"], **{key: labels.get(key, "") for key in keys}}
+                labels = {key: value for key, value in wanted.items() if value}
+        put = m.ImagesPut(call.namespace, given.name, target, labels, exact=True)
+        return message(f"{_PACKAGE}.UpdateImageResponse")(image=_image(self.ask(call, put)))
+
+    def delete(self, request: Any, call: Call) -> Any:
+        """Even one that a container uses: clients of this API keep that in order by themselves."""
+        self.ask(
+            call, m.ImagesDelete(call.namespace, request.name, force=True, sync=request.sync, exact=True)
+        )
+        return message("google.protobuf.Empty")()
+
+    def _get(self, call: Call, name: str) -> Any:
+        return self.ask(call, m.ImagesGet(call.namespace, name, exact=True))
+
+
+def _image(found: dict[str, Any]) -> Any:
+    image = message(f"{_PACKAGE}.Image")(
+        name=found["name"], labels=found["labels"], target=descriptor(found["target"])
+    )
+    put_time(image.created_at, found["created_at"])
+    put_time(image.updated_at, found["updated_at"])
+    return image
+
+
+def _field(image: dict[str, Any], path: Any) -> str | None:
+    """Fields that a filter may name: name, target.digest, target.mediatype, labels."""
+    match tuple(path):
+        case ("name",):
+            return str(image["name"])
+        case ("target", "digest"):
+            return str(image["target"]["digest"])
+        case ("target", "mediatype"):
+            return str(image["target"].get("mediaType", ""))
+        case ("labels", *rest):
+            found: str | None = image["labels"].get(".".join(rest))
+            return found
+    return None

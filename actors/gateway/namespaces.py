@@ -1,0 +1,112 @@
+"""Namespaces and leases."""
+
+from typing import Any
+
+from actors import messages as m
+from actors.gateway.translation import Asking, put_time
+from transport.errors import RemoteError
+from transport.grpc.interface import message
+from transport.grpc.server import Call, Service
+
+_EMPTY = "google.protobuf.Empty"
+_LABEL = "labels."
+
+
+class Namespaces(Asking, Service):
+    """containerd.services.namespaces.v1.Namespaces."""
+
+    name = "containerd.services.namespaces.v1.Namespaces"
+
+    def get(self, request: Any, call: Call) -> Any:
+        """One that nobody has written to has no labels; it is no error."""
+        found = {one["name"]: one["labels"] for one in self._all(call)}
+        return self._answer("Get", request.name, found.get(request.name, {}))
+
+    def list(self, _: Any, call: Call) -> Any:
+        """All."""
+        make = message("containerd.services.namespaces.v1.Namespace")
+        found = [make(name=one["name"], labels=one["labels"]) for one in self._all(call)]
+        return message("containerd.services.namespaces.v1.ListNamespacesResponse")(namespaces=found)
+
+    def create(self, request: Any, call: Call) -> Any:
+        """With labels."""
+        given = request.namespace
+        found = self.ask(call, m.NamespacesCreate(given.name, dict(given.labels)))
+        return self._answer("Create", found["name"], found["labels"])
+
+    def update(self, request: Any, call: Call) -> Any:
+        """Its labels; with a mask, only those that it names (`labels.KEY`)."""
+        given, paths = request.namespace, list(request.update_mask.paths)
+        labels = dict(given.labels)
+        if paths and "labels" not in paths:
+            known = {one["name"]: one["labels"] for one in self._all(call)}.get(given.name, {})
+            keys = [path.removeprefix(_LABEL) for path in paths if path.startswith(_LABEL)]
+            wanted = {**known, **{key: labels.get(key, "") for key in keys}}
+            labels = {key: value for key, value in wanted.items() if value}
+        found = self.ask(call, m.NamespacesUpdate(given.name, labels))
+        return self._answer("Update", found["name"], found["labels"])
+
+    def delete(self, request: Any, call: Call) -> Any:
+        """Only an empty one."""
+        self.ask(call, m.NamespacesDelete(request.name))
+        return message(_EMPTY)()
+
+    def _all(self, call: Call) -> Any:
+        return self.ask(call, m.NamespacesList())["namespaces"]
+
+    @staticmethod
+    def _answer(verb: str, name: str, labels: dict[str, str]) -> Any:
+        answer = message(f"containerd.services.namespaces.v1.{verb}NamespaceResponse")()
+        answer.namespace.name = name
+        answer.namespace.labels.update(labels)
+        return answer
+
+
+class Leases(Asking, Service):
+    """containerd.services.leases.v1.Leases."""
+
+    name = "containerd.services.leases.v1.Leases"
+
+    def create(self, request: Any, call: Call) -> Any:
+        """Empty ids are chosen."""
+        found = self.ask(call, m.LeasesCreate(call.namespace, request.id, dict(request.labels)))
+        return message("containerd.services.leases.v1.CreateResponse")(lease=_lease(found))
+
+    def delete(self, request: Any, call: Call) -> Any:
+        """With sync, what it alone held is gone when this is answered. One that is not there is an error."""
+        listed = self.ask(call, m.LeasesList(call.namespace, [f"id=={request.id}"]))["leases"]
+        if not listed:
+            raise RemoteError("not_found", f'lease "{request.id}": not found')
+        self.ask(call, m.LeasesDelete(call.namespace, request.id, request.sync))
+        return message(_EMPTY)()
+
+    def list(self, request: Any, call: Call) -> Any:
+        """Those that pass a filter."""
+        found = self.ask(call, m.LeasesList(call.namespace, list(request.filters)))["leases"]
+        return message("containerd.services.leases.v1.ListResponse")(leases=[_lease(one) for one in found])
+
+    def add_resource(self, request: Any, call: Call) -> Any:
+        """Hold it."""
+        held = m.LeaseResource(request.resource.type, request.resource.id)
+        self.ask(call, m.LeasesAddResource(call.namespace, request.id, [held]))
+        return message(_EMPTY)()
+
+    def delete_resource(self, request: Any, call: Call) -> Any:
+        """Let go of it."""
+        held = m.LeaseResource(request.resource.type, request.resource.id)
+        self.ask(call, m.LeasesDeleteResource(call.namespace, request.id, held))
+        return message(_EMPTY)()
+
+    def list_resources(self, request: Any, call: Call) -> Any:
+        """What it holds."""
+        found = self.ask(call, m.LeasesListResources(call.namespace, request.id))["resources"]
+        make = message("containerd.services.leases.v1.Resource")
+        return message("containerd.services.leases.v1.ListResourcesResponse")(
+            resources=[make(id=one["id"], type=one["type"]) for one in found]
+        )
+
+
+def _lease(found: dict[str, Any]) -> Any:
+    lease = message("containerd.services.leases.v1.Lease")(id=found["id"], labels=found["labels"])
+    put_time(lease.created_at, found["created_at"])
+    return lease

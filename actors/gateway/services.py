@@ -1,0 +1,25 @@
+"""Every service that is served, on one screen."""
+
+from actors.actor import Actor
+from actors.gateway.content import Content
+from actors.gateway.daemon import Health, Introspection, Version
+from actors.gateway.events import Events
+from actors.gateway.images import Images
+from actors.gateway.namespaces import Leases, Namespaces
+from actors.gateway.snapshots import Snapshots
+from transport.grpc.server import Service
+
+
+def all_of(actor: Actor) -> list[Service]:
+    """One of each; they hold no state, so that any number of threads may use them."""
+    return [
+        Version(actor),
+        Health(),
+        Introspection(actor),
+        Namespaces(actor),
+        Leases(actor),
+        Images(actor),
+        Content(actor),
+        Snapshots(actor),
+        Events(actor),
+    ]

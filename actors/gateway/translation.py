@@ -1,0 +1,68 @@
+"""What the services have in common: asking an actor for a call, and values of theirs from values of ours."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from actors.actor import Actor
+from transport.grpc.interface import message
+from transport.grpc.server import Call
+
+SECOND: Final = 10**9
+
+
+class Asking:
+    """Base of the services: `ask` puts a question to whichever actor it is for, within the call's deadline."""
+
+    def __init__(self, actor: Actor) -> None:
+        self.actor = actor
+
+    def ask(self, call: Call, body: Any, *, to: str = "") -> Any:
+        """The answer. In a thread of the server. Raises RemoteError."""
+        return self.actor.call(body, to=to, limit=call.limit)
+
+
+def put_time(target: Any, nanoseconds: int) -> None:
+    """A google.protobuf.Timestamp; nothing for a time that is not known."""
+    if nanoseconds:
+        target.seconds, target.nanos = divmod(nanoseconds, SECOND)
+
+
+def descriptor(found: Mapping[str, Any]) -> Any:
+    """containerd.types.Descriptor from a descriptor (OCI image-spec, descriptor.md)."""
+    return message("containerd.types.Descriptor")(
+        media_type=found.get("mediaType", ""),
+        digest=found["digest"],
+        size=found.get("size", 0),
+        annotations=found.get("annotations") or {},
+    )
+
+
+def descriptor_map(target: Any) -> dict[str, Any]:
+    """The other way."""
+    found = {"mediaType": target.media_type, "digest": target.digest, "size": target.size}
+    return {**found, "annotations": dict(target.annotations)} if target.annotations else found
+
+
+def mounts(found: Iterable[Mapping[str, Any]]) -> list[Any]:
+    """containerd.types.Mount of each; a base directory that we would change into is written out in full."""
+    make = message("containerd.types.Mount")
+    return [make(type=one["type"], source=one["source"], options=_absolute(one)) for one in found]
+
+
+def _absolute(mount: Mapping[str, Any]) -> list[str]:
+    base = mount.get("base")
+    if not base:
+        return list(mount["options"])
+    found = []
+    for option in mount["options"]:
+        name, equals, value = option.partition("=")
+        if name in ("lowerdir", "upperdir", "workdir"):
+            value = ":".join(part if part.startswith("/") else f"{base}/{part}" for part in value.split(":"))
+        found.append(f"{name}{equals}{value}")
+    return found
+
+
+def pages(found: list[Any], size: int, wrap: Callable[[list[Any]], Any]) -> Iterable[Any]:
+    """A list as a stream of messages with at most `size` of it in each."""
+    for start in range(0, len(found), size):
+        yield wrap(found[start : start + size])

@@ -1,0 +1,167 @@
+"""A gRPC server on a Unix socket: methods by name, errors by kind, the namespace from the header.
+
+A service is an object whose class says which service of the interface it is, with a method for each of those
+that it has, in snake case: `list_stream` for `ListStream`. One that is missing is answered with UNIMPLEMENTED.
+It takes the request (or an iterator of requests) and the call, and gives the response (or yields responses).
+"""
+
+import contextlib
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import grpc
+
+from transport.errors import RemoteError
+from transport.grpc import interface
+
+MOST_BYTES: Final = 16 << 20
+"""Of one message, as containerd has it."""
+WORKERS: Final = 128  # methods under way at once; a stream holds one for as long as it lives
+STOP_SECONDS: Final = 2.0
+LIMIT: Final = 30.0  # seconds, for a call without a deadline
+MODE: Final = 0o660
+_NAMESPACE, _LEASE = "containerd-namespace", "containerd-lease"
+
+STATUS: Final = {
+    "not_found": grpc.StatusCode.NOT_FOUND,
+    "already_exists": grpc.StatusCode.ALREADY_EXISTS,
+    "invalid_argument": grpc.StatusCode.INVALID_ARGUMENT,
+    "failed_precondition": grpc.StatusCode.FAILED_PRECONDITION,
+    "unavailable": grpc.StatusCode.UNAVAILABLE,
+    "overloaded": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "deadline_exceeded": grpc.StatusCode.DEADLINE_EXCEEDED,
+    "permission_denied": grpc.StatusCode.PERMISSION_DENIED,
+    "not_implemented": grpc.StatusCode.UNIMPLEMENTED,
+    "out_of_range": grpc.StatusCode.OUT_OF_RANGE,
+}
+"""By the code of the wire; any other is UNKNOWN."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a method may want to know of its call."""
+
+    context: grpc.ServicerContext
+
+    def header(self, name: str) -> str:
+        """A value of the metadata; empty without it."""
+        found = dict(self.context.invocation_metadata()).get(name, "")
+        return found if isinstance(found, str) else found.decode(errors="replace")
+
+    @property
+    def namespace(self) -> str:
+        """That of the header. Raises RemoteError without one."""
+        found = self.header(_NAMESPACE)
+        if not found:
+            raise RemoteError(
+                "failed_precondition", "namespace is required: send header containerd-namespace"
+            )
+        return found
+
+    @property
+    def lease(self) -> str:
+        """That of the header; empty without one."""
+        return self.header(_LEASE)
+
+    @property
+    def limit(self) -> float:
+        """Seconds until its deadline."""
+        left = self.context.time_remaining()
+        return LIMIT if left is None else max(0.001, min(left, 3600.0))
+
+    @property
+    def active(self) -> bool:
+        """Whether the client still waits."""
+        return bool(self.context.is_active())
+
+    def when_over(self, function: Callable[[], None]) -> None:
+        """Call `function` when it has ended, however it has; at once if that was before."""
+        if not self.context.add_callback(function):
+            function()
+
+
+class Service:
+    """Base of all services.
+
+    Attributes:
+        name: full name in the interface.
+    """
+
+    name: ClassVar[str]
+
+
+def serve(address: Path, services: Sequence[Service], log: logging.Logger) -> grpc.Server:
+    """Start to serve at a socket, in place of one that a crash has left there.
+
+    Raises:
+        RuntimeError: the address cannot be had.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        address.unlink()
+    options = [
+        ("grpc.max_receive_message_length", MOST_BYTES),
+        ("grpc.max_send_message_length", MOST_BYTES),
+        ("grpc.so_reuseport", 0),
+    ]
+    server = grpc.server(futures.ThreadPoolExecutor(WORKERS, "grpc"), options=options)
+    server.add_generic_rpc_handlers([_handlers(one, log) for one in services])
+    before = os.umask(0o117)
+    try:
+        server.add_insecure_port(f"unix:{address}")
+    finally:
+        os.umask(before)
+    server.start()
+    address.chmod(MODE)
+    return server
+
+
+def _handlers(service: Service, log: logging.Logger) -> grpc.GenericRpcHandler:
+    found = {}
+    for name, method in interface.methods(service.name).items():
+        own = getattr(service, re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower(), None)
+        if own is not None:
+            found[name] = _handler(method, own, log)
+    return grpc.method_handlers_generic_handler(service.name, found)
+
+
+def _handler(method: Any, own: Callable[[Any, Call], Any], log: logging.Logger) -> grpc.RpcMethodHandler:
+    asked = interface.message(method.input_type.full_name)
+
+    def unary(request: Any, context: grpc.ServicerContext) -> Any:
+        with _translated(context, method.full_name, log):
+            return own(request, Call(context))
+
+    def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        with _translated(context, method.full_name, log):
+            yield from own(request, Call(context))
+
+    kind = {
+        (False, False): (grpc.unary_unary_rpc_method_handler, unary),
+        (False, True): (grpc.unary_stream_rpc_method_handler, stream),
+        (True, False): (grpc.stream_unary_rpc_method_handler, unary),
+        (True, True): (grpc.stream_stream_rpc_method_handler, stream),
+    }
+    make, function = kind[method.client_streaming, method.server_streaming]
+    return make(function, asked.FromString, lambda message: message.SerializeToString())
+
+
+@contextlib.contextmanager
+def _translated(context: grpc.ServicerContext, name: str, log: logging.Logger) -> Iterator[None]:
+    """Errors of ours as statuses of theirs. What nobody expected is UNKNOWN, with its text, and in the log."""
+    try:
+        yield
+    except RemoteError as error:
+        context.abort(STATUS.get(error.code, grpc.StatusCode.UNKNOWN), str(error))
+    except (GeneratorExit, grpc.RpcError):
+        raise
+    except Exception as error:
+        if context.code() is not None:  # it is an abort already
+            raise
+        log.exception("%s", name)
+        context.abort(grpc.StatusCode.UNKNOWN, f"{type(error).__name__}: {error}")
