@@ -19,8 +19,12 @@ from actors.runtime.errors import InvalidSpecError
 from actors.runtime.wishes import Wishes, wishes
 from storage.descriptor import Descriptor
 from storage.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
-from storage.metadata import Container, Image, Metadata, NewContainer, Task
+from storage.metadata import Container, Image, Metadata, Namespace, NewContainer, Task
 from storage.reference import Reference
+
+
+def _name(body: m.ImagesGet | m.ImagesPut | m.ImagesDelete) -> str:
+    return body.name if body.exact else str(Reference.parse(body.name))
 
 
 class MetadataActor(LeasingActor):
@@ -41,7 +45,7 @@ class MetadataActor(LeasingActor):
 
     def images_get(self, body: m.ImagesGet, _: Call) -> Image:
         """Look an image up by its name as people type it."""
-        return self._store.images.get(body.namespace, str(Reference.parse(body.name)))
+        return self._store.images.get(body.namespace, _name(body))
 
     def images_list(self, body: m.ImagesList, _: Call) -> dict[str, Any]:
         """All images of a namespace."""
@@ -50,7 +54,9 @@ class MetadataActor(LeasingActor):
     def images_put(self, body: m.ImagesPut, _: Call) -> Image:
         """Create or move a name."""
         Descriptor.from_dict(body.target)  # what is on record can be relied upon
-        name = str(Reference.parse(body.name))
+        name = _name(body)
+        if body.new:
+            self._store.images.refuse_known(body.namespace, name)
         image, created = self._store.images.put(body.namespace, name, body.target, body.labels)
         self.changed(deleted=not created)  # a name that moves lets go of what it named
         topic = "/images/create" if created else "/images/update"
@@ -59,7 +65,7 @@ class MetadataActor(LeasingActor):
 
     def images_delete(self, body: m.ImagesDelete, call: Call) -> Image | Later:
         """Forget a name that no container uses."""
-        name = str(Reference.parse(body.name))
+        name = _name(body)
         users = [one.name for one in self._store.containers.list(body.namespace) if one.image == name]
         if users and not body.force:
             text = f"image {name} is used by container {', '.join(users[:3])}; remove that or use --force"
@@ -138,9 +144,32 @@ class MetadataActor(LeasingActor):
         fields["container"] = fields.pop("id")
         self._store.tasks.record(msgspec.convert(fields, Task))
 
+    # Namespaces
+
     def namespaces_list(self, _body: m.NamespacesList, _: Call) -> dict[str, Any]:
         """All namespaces."""
         return {"namespaces": self._store.namespaces.list()}
+
+    def namespaces_create(self, body: m.NamespacesCreate, _: Call) -> Namespace:
+        """One more."""
+        found = self._store.namespaces.create(body.name, body.labels)
+        self._announce_namespace("create", found)
+        return found
+
+    def namespaces_update(self, body: m.NamespacesUpdate, _: Call) -> Namespace:
+        """Its labels."""
+        found = self._store.namespaces.update(body.name, body.labels)
+        self._announce_namespace("update", found)
+        return found
+
+    def namespaces_delete(self, body: m.NamespacesDelete, _: Call) -> None:
+        """Only an empty one."""
+        self._store.namespaces.delete(body.name)
+        self._announce_namespace("delete", Namespace(body.name, {}))
+
+    def _announce_namespace(self, verb: str, found: Namespace) -> None:
+        event = {"name": found.name, "labels": dict(found.labels)}
+        self.announce(found.name, f"/namespaces/{verb}", f"{found.name}:{time.time_ns()}", event)
 
     def _task(self, container: Container) -> Task | None:
         try:

@@ -45,6 +45,7 @@ class Settings:
         registry_range_bytes: how much of a large blob one request asks for.
         registry_ranges_after: seconds for which a large blob is left to one connection.
         registry_bandwidth: bytes per second of one transfer, 0 for no limit.
+        grpc_listen: socket of containerd's API; `default` for one in the state directory, empty for none.
         events_keep: how many events the journal keeps.
         supervision_hang_after: seconds without an answer after which an actor is said to hang.
         snapshots_default: snapshotter of images and containers that name none, one of `SNAPSHOTTERS`.
@@ -78,6 +79,7 @@ class Settings:
     registry_range_bytes: int = 32 << 20
     registry_ranges_after: float = 1.0
     registry_bandwidth: int = 0
+    grpc_listen: str = "default"
     events_keep: int = 100_000
     supervision_hang_after: float = 10.0
     snapshots_default: str = "overlayfs"
@@ -121,6 +123,7 @@ _TABLES = {
     for name in (
         "metrics",
         "network",
+        "grpc",
         "runtime",
         "registry",
         "snapshots",

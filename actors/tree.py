@@ -14,6 +14,7 @@
        +- bundles                 what a runtime is given: mounts and config.json
        +- collector               garbage: what nothing refers to any more
        +- metrics                 HTTP /metrics
+       +- grpc                    containerd's API
        +- containers, dynamic     container/<namespace>/<id>, lives on when the daemon stops
        +- pullers, dynamic        puller/<namespace>/<transfer>, one per transfer in flight
        +- jobs, dynamic           job/<namespace>/<id>, one per load, save, conversion, commit in flight
@@ -31,6 +32,7 @@ from actors.collector import CollectorActor
 from actors.container import ContainerActor
 from actors.content import ContentActor
 from actors.events import EventsActor
+from actors.gateway.actor import GrpcActor
 from actors.job import JobActor
 from actors.metadata import MetadataActor
 from actors.metrics import MetricsActor
@@ -76,6 +78,7 @@ TREE: Final = ChildSpec(
         _worker("bundles"),
         _worker("collector"),
         _worker("metrics"),
+        _worker("grpc"),
         ChildSpec(
             id=CONTAINERS,
             type="supervisor",
@@ -110,6 +113,7 @@ PROGRAMS: Final[Mapping[str, Program]] = {
     "bundles": program(BundlesActor),
     "collector": program(CollectorActor),
     "metrics": program(MetricsActor),
+    "grpc": program(GrpcActor),
     "puller": program(PullerActor),
     "job": program(JobActor),
     "container": program(ContainerActor),

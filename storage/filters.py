@@ -6,7 +6,7 @@ r"""Filters as containerd's lists take them, parsed and bounded.
     field~=value         a regular expression is found in it
 
 A comma joins conditions that must all hold; of a list of filters, one is enough, and an empty list lets
-everything pass. A field is a path such as `name` or `labels."a.b"`; a value is plain, or quoted with "..."
+everything pass, as does an empty filter. A field is a path such as `name` or `labels."a.b"`; a value is plain, or quoted with "..."
 (with \ before " and \) or with |...|.
 
 Filters come from clients: their number and length are bounded, and so is what a regular expression may cost.
@@ -77,7 +77,7 @@ def parse_filters(texts: Sequence[str]) -> Filters:
     """
     if len(texts) > MAX_FILTERS:
         raise InvalidArgumentError(f"{len(texts)} filters are too many: use at most {MAX_FILTERS}")
-    return Filters(tuple(_Reader(text).conditions() for text in texts))
+    return Filters(tuple(_Reader(text).conditions() if text else () for text in texts))
 
 
 class _Reader:

@@ -1,4 +1,4 @@
-"""Content: blobs are read from the store's files, and written to an ingest's file; the content actor commits."""
+"""Content: blobs are read from the store's files, and written to an ingest's; the content actor commits."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,8 @@
 """Version, health, introspection: which daemon this is and what it is made of."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,10 @@ PLUGINS = (
     ),
 )  # fmt: skip
 """What clients look for, by type and id: most see by these names what the daemon can do."""
+
+
+def _field(plugin: Mapping[str, str], path: Sequence[str]) -> str | None:
+    return plugin.get(path[0]) if path else None
 
 
 class Version(Asking, Service):
@@ -73,7 +78,7 @@ class Introspection(Asking, Service):
         found = [
             make(type=kind, id=name, platforms=[platform])
             for kind, name in PLUGINS
-            if filters.match(lambda path, kind=kind, name=name: {"type": kind, "id": name}.get(path[0]))
+            if filters.match(partial(_field, {"type": kind, "id": name}))
         ]
         return message("containerd.services.introspection.v1.PluginsResponse")(plugins=found)
 

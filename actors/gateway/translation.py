@@ -11,7 +11,7 @@ SECOND: Final = 10**9
 
 
 class Asking:
-    """Base of the services: `ask` puts a question to whichever actor it is for, within the call's deadline."""
+    """Base of the services: `ask` puts a question to an actor, within the call's deadline."""
 
     def __init__(self, actor: Actor) -> None:
         self.actor = actor

@@ -8,10 +8,15 @@ from actors.messages.declare import Json, Labels, operation
 @operation("images.get", "metadata", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class ImagesGet:
-    """Answer: name, target (a descriptor), labels, created_at, updated_at."""
+    """Answer: name, target (a descriptor), labels, created_at, updated_at.
+
+    Attributes:
+        exact: the name is as it is on record, and not as people type it; so in the operations below.
+    """
 
     namespace: str
     name: str
+    exact: bool = False
 
 
 @operation("images.list", "metadata", repeatable=True)
@@ -25,12 +30,18 @@ class ImagesList:
 @operation("images.put", "metadata", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class ImagesPut:
-    """Create or update. Answer: the image."""
+    """Create or update. Answer: the image.
+
+    Attributes:
+        new: refuse a name that there is already.
+    """
 
     namespace: str
     name: str
     target: Json
     labels: Labels = field(default_factory=dict)
+    exact: bool = False
+    new: bool = False
 
 
 @operation("images.delete", "metadata")
@@ -45,9 +56,36 @@ class ImagesDelete:
     name: str
     force: bool = False
     sync: bool = False
+    exact: bool = False
 
 
 @operation("namespaces.list", "metadata", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class NamespacesList:
     """Answer: `namespaces`, each with name and labels."""
+
+
+@operation("namespaces.create", "metadata")
+@dataclass(frozen=True, slots=True)
+class NamespacesCreate:
+    """Make a namespace; any write into one makes it too. Answer: name and labels."""
+
+    name: str
+    labels: Labels = field(default_factory=dict)
+
+
+@operation("namespaces.update", "metadata", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class NamespacesUpdate:
+    """Replace all labels. Answer: name and labels."""
+
+    name: str
+    labels: Labels = field(default_factory=dict)
+
+
+@operation("namespaces.delete", "metadata")
+@dataclass(frozen=True, slots=True)
+class NamespacesDelete:
+    """Delete an empty namespace; the error says what is left in one that is not."""
+
+    name: str

@@ -50,6 +50,7 @@ def _settings() -> Settings:
     parser.add_argument("--state", type=Path, help="sockets, mounts, locks (default: /run/actord)")
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="see etc/actord.toml for the keys")
     parser.add_argument("--node", help="name of this host (default: its host name)")
+    parser.add_argument("--grpc", dest="grpc_listen", metavar="SOCKET", help="socket of containerd's API")
     parser.add_argument("--log-level", choices=LOG_LEVELS)
     parser.add_argument(
         "--failpoints", action="store_true", default=None, help="let faults be injected: for tests"

@@ -1,8 +1,8 @@
 """Messages and methods of containerd's API, from protos/ by way of api.binpb.
 
 The names and numbers in protos/ are the interface. `bin/generate-api` compiles them into one set of
-descriptors; message classes are made from it when they are first asked for, in a pool of their own: there is no
-generated code. tests/unit/transport/test_grpc_interface.py checks that the set is what the texts say.
+descriptors; message classes are made from it when they are first asked for, in a pool of their own: there is
+no generated code. tests/unit/transport/test_grpc_interface.py checks that the set is what the texts say.
 """
 
 from functools import cache

@@ -1,7 +1,7 @@
 """A gRPC server on a Unix socket: methods by name, errors by kind, the namespace from the header.
 
 A service is an object whose class says which service of the interface it is, with a method for each of those
-that it has, in snake case: `list_stream` for `ListStream`. One that is missing is answered with UNIMPLEMENTED.
+that it has, in snake case: `list_stream` for `ListStream`. Any other is answered with UNIMPLEMENTED.
 It takes the request (or an iterator of requests) and the call, and gives the response (or yields responses).
 """
 
@@ -130,7 +130,9 @@ def _handlers(service: Service, log: logging.Logger) -> grpc.GenericRpcHandler:
     return grpc.method_handlers_generic_handler(service.name, found)
 
 
-def _handler(method: Any, own: Callable[[Any, Call], Any], log: logging.Logger) -> grpc.RpcMethodHandler:
+def _handler(
+    method: Any, own: Callable[[Any, Call], Any], log: logging.Logger
+) -> "grpc.RpcMethodHandler[Any, Any]":
     asked = interface.message(method.input_type.full_name)
 
     def unary(request: Any, context: grpc.ServicerContext) -> Any:
@@ -153,15 +155,18 @@ def _handler(method: Any, own: Callable[[Any, Call], Any], log: logging.Logger) 
 
 @contextlib.contextmanager
 def _translated(context: grpc.ServicerContext, name: str, log: logging.Logger) -> Iterator[None]:
-    """Errors of ours as statuses of theirs. What nobody expected is UNKNOWN, with its text, and in the log."""
+    """Errors of ours as statuses of theirs. What nobody expected is UNKNOWN with its text, and in the log."""
     try:
         yield
     except RemoteError as error:
-        context.abort(STATUS.get(error.code, grpc.StatusCode.UNKNOWN), str(error))
+        _abort(context, STATUS.get(error.code, grpc.StatusCode.UNKNOWN), str(error))
     except (GeneratorExit, grpc.RpcError):
         raise
-    except Exception as error:
-        if context.code() is not None:  # it is an abort already
-            raise
+    except Exception as error:  # whatever it is, the client is told and the server goes on
         log.exception("%s", name)
-        context.abort(grpc.StatusCode.UNKNOWN, f"{type(error).__name__}: {error}")
+        _abort(context, grpc.StatusCode.UNKNOWN, f"{type(error).__name__}: {error}")
+
+
+def _abort(context: grpc.ServicerContext, code: grpc.StatusCode, text: str) -> None:
+    """End the call; outside of any `except`, since it does so by an exception of its own."""
+    context.abort(code, text)

@@ -1,0 +1,115 @@
+"""Debian's ctr, unmodified, on actord: what needs no container."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from daemon import Daemon, running, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(240)]
+
+
+@pytest.fixture(scope="module")
+def served(short_root: Path) -> Iterator[Daemon]:
+    with running(Path(tempfile.mkdtemp(prefix="g-", dir=short_root))) as daemon:
+        socket = daemon.state / "containerd.sock"
+        wait_until("the socket is there", socket.exists)
+        yield daemon
+
+
+@pytest.fixture
+def ctr(served: Daemon) -> Callable[..., str]:
+    def run(*words: str, fails: bool = False) -> str:
+        command = ["ctr", "--address", str(served.state / "containerd.sock"), *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode != 0) == fails, (words, done.stdout, done.stderr)
+        return done.stderr if fails else done.stdout
+
+    return run
+
+
+def test_version_and_plugins(ctr: Callable[..., str]):
+    assert "Version:  actord " in ctr("version")
+    assert "io.containerd.snapshotter.v1    overlayfs" in ctr("plugins", "ls")
+
+
+def test_the_socket_is_closed_to_others(served: Daemon):
+    assert (served.state / "containerd.sock").stat().st_mode & 0o777 == 0o660
+
+
+def test_namespaces(ctr: Callable[..., str]):
+    ctr("namespaces", "create", "x", "a=b")
+    assert "already exists" in ctr("namespaces", "create", "x", fails=True)
+    ctr("namespaces", "label", "x", "c=d")
+    assert "a=b,c=d" in ctr("namespaces", "ls")
+    ctr("-n", "x", "leases", "create", "--id", "held")
+    assert 'namespace "x" is not empty' in ctr("namespaces", "rm", "x", fails=True)
+    ctr("-n", "x", "leases", "rm", "held")
+    ctr("namespaces", "rm", "x")
+    assert "x " not in ctr("namespaces", "ls")
+
+
+def test_what_one_api_writes_the_other_reads(ctr: Callable[..., str], served: Daemon, busybox: str):
+    served.actr("pull", busybox)
+    assert busybox in ctr("images", "ls", "-q")
+    ctr("images", "tag", busybox, "example.org/own:1")
+    assert "example.org/own:1" in {one["name"] for one in served.json("images")}
+    ctr("images", "label", busybox, "x=y")
+    assert next(one for one in served.json("images") if one["name"] == busybox)["labels"] == {"x": "y"}
+    digest = next(one["target"]["digest"] for one in served.json("images") if one["name"] == busybox)
+    assert json.loads(ctr("content", "get", digest))["schemaVersion"] == 2
+    assert "not found" in ctr("-n", "other", "content", "get", digest, fails=True)
+    ctr("images", "rm", "example.org/own:1")
+    assert "example.org/own:1" not in ctr("images", "ls", "-q")
+
+
+def test_content_is_written_resumed_and_checked(ctr: Callable[..., str], served: Daemon, tmp: Path):
+    digest = "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"  # of foo
+    socket = str(served.state / "containerd.sock")
+    words = ["ctr", "--address", socket, "content", "ingest", "--expected-digest", digest, "one"]
+    done = subprocess.run(words, input=b"foo", capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert ctr("content", "get", digest) == "foo"
+    ctr("content", "label", digest, "k=v")
+    assert "k=v" in ctr("content", "ls")
+    wrong = [*words[:-1], "two"]
+    done = subprocess.run(wrong, input=b"bar", capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0
+    assert "already exists" in done.stderr or "not sha256:2c26" in done.stderr
+    ctr("content", "rm", digest)
+    assert digest not in ctr("content", "ls", "-q")
+
+
+def test_snapshots(ctr: Callable[..., str]):
+    assert "upperdir" in ctr("snapshots", "prepare", "--target", "/mnt", "a") or ctr("snapshots", "ls")
+    ctr("snapshots", "commit", "layer", "a")
+    ctr("snapshots", "prepare", "b", "layer")
+    listed = ctr("snapshots", "ls")
+    assert "Committed" in listed
+    assert "Active" in listed
+    assert "layer" in ctr("snapshots", "tree")
+    assert "already exists" in ctr("snapshots", "prepare", "b", "layer", fails=True)
+    assert "failed precondition" in ctr("snapshots", "rm", "layer", fails=True)
+    ctr("snapshots", "label", "b", "k=v")
+    assert '"k": "v"' in ctr("snapshots", "info", "b")
+    assert "/" in ctr("snapshots", "mounts", "/mnt", "b")
+    ctr("snapshots", "rm", "b")
+    ctr("snapshots", "rm", "layer")
+    assert "not found" in ctr("snapshots", "rm", "layer", fails=True)
+
+
+def test_the_gateway_comes_back(ctr: Callable[..., str], served: Daemon):
+    old = served.kill_actor("grpc")
+    wait_until("healed", lambda: served.healed("grpc", old))
+    wait_until("it serves", lambda: subprocess.run(
+        ["ctr", "--address", str(served.state / "containerd.sock"), "version"],
+        capture_output=True, timeout=60, check=False).returncode == 0)  # fmt: skip
+    assert "default" in ctr("namespaces", "ls")
