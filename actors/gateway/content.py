@@ -148,6 +148,7 @@ class _Writing:
                 "failed_precondition", f"ingest {self.ref!r} has {size} bytes, not {self.total}"
             )
         digest = str(self._writer.finish())
+        self._writer.close()  # who commits takes the lock
         if self.expected and self.expected != digest:
             text = f"ingest {self.ref!r} has digest {digest}, not {self.expected}"
             raise RemoteError("failed_precondition", text)

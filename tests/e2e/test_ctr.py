@@ -81,7 +81,7 @@ def test_content_is_written_resumed_and_checked(ctr: Callable[..., str], served:
     ctr("content", "label", digest, "k=v")
     assert "k=v" in ctr("content", "ls")
     wrong = [*words[:-1], "two"]
-    done = subprocess.run(wrong, input=b"bar", capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(wrong, input="bar", capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode != 0
     assert "already exists" in done.stderr or "not sha256:2c26" in done.stderr
     ctr("content", "rm", digest)
