@@ -6,8 +6,8 @@ r"""Filters as containerd's lists take them, parsed and bounded.
     field~=value         a regular expression is found in it
 
 A comma joins conditions that must all hold; of a list of filters, one is enough, and an empty list lets
-everything pass, as does an empty filter. A field is a path such as `name` or `labels."a.b"`; a value is plain, or quoted with "..."
-(with \ before " and \) or with |...|.
+everything pass, as does an empty filter. A field is a path such as `name` or `labels."a.b"`; a value is plain,
+or quoted with "..." (with \ before " and \) or with |...|.
 
 Filters come from clients: their number and length are bounded, and so is what a regular expression may cost.
 """
