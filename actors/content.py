@@ -22,6 +22,7 @@ from storage.digest import Digest
 from storage.errors import AlreadyExistsError, NotFoundError, StorageError
 from storage.filters import parse_filters
 from storage.names import check_identifier
+from transport.errors import RemoteError
 
 SYNC_LIMIT = 300.0  # seconds that a slow disk may take for a blob
 BATCH = 256  # blobs shut at once
@@ -66,12 +67,18 @@ class ContentActor(SweepingActor):
         admit = m.ContentsAdmit(
             body.namespace, body.ref, body.digest, body.lease, present=present, isolated=self._isolated
         )
-        self.ask_about((body.digest,), admit, call, lambda found: self._admitted(body, digest, found))
+        self.ask_about(
+            (body.digest,), admit, call, lambda found: self._admitted(body, digest, found, present=present)
+        )
         return LATER
 
-    def _admitted(self, body: m.ContentOpen, digest: Digest | None, found: Any) -> dict[str, Any]:
+    def _admitted(
+        self, body: m.ContentOpen, digest: Digest | None, found: Any, *, present: bool
+    ) -> dict[str, Any]:
         if digest is None or not self._store.has(digest):
             return self._opened(body, digest)
+        if not present:  # it has come while metadata was asked, whose answer is about its absence
+            raise RemoteError("unavailable", f"blob {digest} has come this moment; ask again")
         if found["known"]:
             raise AlreadyExistsError(f"blob {digest} exists already")
         return self._opened(body, None)  # others have it, and this namespace must show that it has it too
