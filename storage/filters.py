@@ -5,9 +5,9 @@ r"""Filters as containerd's lists take them, parsed and bounded.
     field!=value         not equal, or not there
     field~=value         a regular expression is found in it
 
-A comma joins conditions that must all hold; of a list of filters, one is enough, and an empty list lets
-everything pass, as does an empty filter. A field is a path such as `name` or `labels."a.b"`; a value is plain,
-or quoted with "..." (with \ before " and \) or with |...|.
+A comma joins conditions that must all hold; of a list of filters, one is enough. An empty list lets all
+pass, and so does an empty filter. A field is a path such as `name` or `labels."a.b"`; a value is plain, or
+quoted with "..." (with \ before " and \) or with |...|.
 
 Filters come from clients: their number and length are bounded, and so is what a regular expression may cost.
 """
