@@ -22,13 +22,13 @@ from actors import lifecycle as life
 from actors import messages as m
 from actors.actor import Actor
 from actors.call import LATER, Call, Later
+from actors.channels import Wants
 from actors.control import DEFAULT_GRACE, Control
 from actors.copying import Copying
 from actors.execs import Execs
 from actors.freezing import Freezing
 from actors.health import Health
 from actors.lifecycle import Effect, Fact, State
-from actors.linux import descriptors
 from actors.linux.pidfd import Process
 from actors.oom import OomWatch
 from actors.processes import Processes, signal_process
@@ -37,7 +37,6 @@ from actors.runtime import bundle as files
 from actors.runtime.errors import ContainerError, RuntimeCommandError
 from actors.runtime.launch import Launcher, Running
 from actors.runtime.oci_runtime import recorded_init
-from actors.runtime.output import Output
 from actors.runtime.wishes import wishes
 from actors.streams import Streams
 from storage.errors import StorageError
@@ -46,6 +45,8 @@ from transport.errors import RemoteError
 CANNOT_START = 125  # the exit code for a failure that is not the program's
 LINGER = 2.0  # seconds
 MAX_GRACE = 7 * 86400.0  # seconds
+MAX_SIDE = 65535  # rows or columns of a terminal
+ENDED = ("exited", "removing", "gone")
 LOCK_LIMIT = 120.0  # seconds that a runtime's call may take
 
 
@@ -227,18 +228,20 @@ class ContainerActor(Actor):
 
     def _start(self) -> None:
         self.processes.let_go()  # of an earlier attempt
-        self.processes.run_runtime(lambda: self._launch(self.streams.open("")), self._launched)
+        self.processes.run_runtime(self._launch, self._launched)
 
-    def _launch(self, output: Output) -> Running:
+    def _launch(self) -> Running:
         """In a worker thread."""
-        ends = output.writing_ends(self.bundle / files.PIPES)
-        try:
+        with self.streams.opened("", self._wants()) as (ends, console):
             failpoints.hit("container", "runtime", "before")
-            running = self.launcher.run(ends)
+            running = self.launcher.run(ends, console)
             failpoints.hit("container", "runtime", "after")
             return running
-        finally:
-            descriptors.close_all(ends.values())
+
+    def _wants(self) -> Wants:
+        options = self.record["options"]
+        size = options.get("console_size")
+        return Wants(bool(options.get("terminal")), bool(options.get("stdin")), tuple(size) if size else None)
 
     def _launched(self, result: Any) -> None:
         if isinstance(result, Exception):
@@ -261,7 +264,7 @@ class ContainerActor(Actor):
             self.happened(self._failure(result))
 
     def _watch(self) -> None:
-        self.streams.follow("")
+        self.streams.follow("", self._wants())
         target = Process(self.state.pid, self.state.start_time)
         self.processes.when_exited(target, self._ended)
         self.oom.begin()
@@ -502,6 +505,32 @@ class ContainerActor(Actor):
             self.execs.process(body.exec_id)  # not found is an error
         self.streams.add(body, call)
         return LATER
+
+    def tasks_input(self, body: m.TasksInput, call: Call) -> Later:
+        """A piece of what it reads."""
+        self._refuse_without_input(body.exec_id)
+        self.streams.channels.feed(body.exec_id, body.writer, body.offset, call)
+        return LATER
+
+    def tasks_close_io(self, body: m.TasksCloseIo, call: Call) -> Later:
+        """The end of what it reads."""
+        self._refuse_without_input(body.exec_id)
+        self.streams.channels.end(body.exec_id, call)
+        return LATER
+
+    def tasks_resize(self, body: m.TasksResize, _: Call) -> None:
+        """Its terminal has another size."""
+        if not (1 <= body.rows <= MAX_SIDE and 1 <= body.columns <= MAX_SIDE):
+            raise RemoteError("invalid_argument", f"a terminal has from 1 to {MAX_SIDE} rows and columns")
+        self.streams.channels.resize(body.exec_id, body.rows, body.columns)
+
+    def _refuse_without_input(self, exec_id: str) -> None:
+        """Refuse what can never be delivered; what only is not ready yet is tried again."""
+        wants = self.execs.wants(exec_id) if exec_id else self._wants()
+        over = self.execs.has_exited(exec_id) if exec_id else self.state.phase in ENDED
+        if over or not wants.stdin:
+            why = "has ended" if over else "was started without -i"
+            raise RemoteError("failed_precondition", f"the process takes no input: it {why}")
 
     def credited(self, call: Call) -> None:
         """A follower takes more."""

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from actors import failpoints
 from actors.call import Call
+from actors.channels import Wants
 from actors.health import PREFIX
-from actors.linux import descriptors
 from actors.linux.pidfd import Process
 from actors.messages import TasksExec
 from actors.processes import signal_process
@@ -44,6 +44,8 @@ class Exec:
     error: str = ""
     error_code: int = 0
     drained: bool = False
+    terminal: bool = False
+    stdin: bool = False
 
 
 class Execs:
@@ -107,6 +109,15 @@ class Execs:
             raise RemoteError("failed_precondition", f"exec {name} is not running")
         return self.process(name)
 
+    def wants(self, name: str) -> Wants:
+        """What it was started with. Raises RemoteError not_found."""
+        one = self._find(name)
+        return Wants(one.terminal, one.stdin)
+
+    def has_exited(self, name: str) -> bool:
+        """Whether it has exited, its output complete or not. Raises RemoteError not_found."""
+        return self._find(name).phase == "exited"
+
     def has_ended(self, name: str) -> bool:
         """Whether it has exited and its output is complete."""
         one = self._known.get(name)
@@ -138,8 +149,8 @@ class Execs:
         if body.exec_id in self._known:
             self._answer_start(body.exec_id)
             return
-        wish = Wishes(args=tuple(body.args), env=tuple(body.env), cwd=body.cwd, user=body.user)
-        self._known[body.exec_id] = Exec()
+        wish = _wish(body)
+        self._known[body.exec_id] = Exec(terminal=body.terminal, stdin=body.stdin)
         self._actor.save()
         self._actor.processes.run_runtime(
             lambda: self._launch(body.exec_id, wish),
@@ -157,16 +168,13 @@ class Execs:
     def _launch(self, name: str, wish: Wishes) -> Running:
         """In a worker thread."""
         actor, directory = self._actor, self._directory(name)
-        output = actor.streams.open(name)
-        process = files.write_process(actor.bundle, directory, wish)
-        ends = output.writing_ends(actor.streams.pipes(name))
-        try:
+        wants = Wants(wish.terminal, wish.stdin, wish.console_size)
+        with actor.streams.opened(name, wants) as (ends, console):
+            process = files.write_process(actor.bundle, directory, wish)
             failpoints.hit("container", "exec", "before")
-            running = actor.launcher.exec(directory, process, ends)
+            running = actor.launcher.exec(directory, process, ends, console)
             failpoints.hit("container", "exec", "after")
             return running
-        finally:
-            descriptors.close_all(ends.values())
 
     def _launched(self, name: str, result: Any) -> None:
         one = self._known[name]
@@ -196,7 +204,7 @@ class Execs:
             signal_process(Process(one.pid, one.start_time), signal.SIGKILL)
 
     def _watch(self, name: str, one: Exec) -> None:
-        self._actor.streams.follow(name)
+        self._actor.streams.follow(name, self.wants(name))
         target = Process(one.pid, one.start_time)
         self._actor.processes.when_exited(target, lambda code, at: self._exited(name, code, at))
 
@@ -240,3 +248,15 @@ class Execs:
 
     def _directory(self, name: str) -> Any:
         return self._actor.bundle / files.EXECS / name
+
+
+def _wish(body: TasksExec) -> Wishes:
+    return Wishes(
+        args=tuple(body.args),
+        env=tuple(body.env),
+        cwd=body.cwd,
+        user=body.user,
+        terminal=body.terminal,
+        stdin=body.stdin,
+        console_size=(body.rows, body.columns) if body.terminal and body.rows and body.columns else None,
+    )

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable
 
+from actors.linux.descriptors import close_all
 from actors.linux.pidfd import Process
 from actors.zygote.birth import Birth
 from actors.zygote.control import Closed, Message
@@ -19,6 +20,7 @@ from transport.pump import Pump
 ANSWER_LIMIT = 2.0  # seconds that a question to the zygote may take
 KNOCK_AGAIN, KNOCK_AGAIN_MAX = 0.2, 2.0  # seconds, doubled up to the last
 ExitFound = Callable[[int | None, int], None]
+Fetched = Callable[[list[int]], None]
 
 
 class Lifeline:
@@ -39,6 +41,7 @@ class Lifeline:
         self._pump = pump
         self._log = logging.getLogger(birth.name)
         self._questions: dict[Process, list[ExitFound]] = {}
+        self._fetches: dict[str, Fetched] = {}
         self._pause = KNOCK_AGAIN
 
     def listen(self) -> None:
@@ -58,7 +61,25 @@ class Lifeline:
         """How an orphan ended: `then` gets wait status (None: not known) and time, in the pump's thread."""
         self._pump.call(lambda: self._ask(target, then))
 
+    def fetch(self, key: str, then: Fetched) -> None:
+        """What the zygote keeps under `key`: `then` gets descriptors of its own, in the pump's thread."""
+        self._pump.call(lambda: self._fetch(key, then))
+
     # The pump's thread
+
+    def _fetch(self, key: str, then: Fetched) -> None:
+        self._fetches[key] = then
+        try:
+            self._control.send(op="fetch", key=key)
+        except (Closed, OSError):
+            self._fetched(key, [])
+
+    def _fetched(self, key: str, found: list[int]) -> None:
+        then = self._fetches.pop(key, None)
+        if then is None:
+            close_all(found)
+        else:
+            then(found)
 
     def _ask(self, target: Process, then: ExitFound) -> None:
         self._questions.setdefault(target, []).append(then)
@@ -79,10 +100,14 @@ class Lifeline:
 
     def _hear(self) -> None:
         try:
-            message = self._control.receive()
+            message, given = self._control.receive_with()
         except (Closed, OSError):
             self._lose()
             return
+        if message.get("op") == "kept":
+            self._fetched(str(message.get("key")), given)
+            return
+        close_all(given)
         match message.get("op"):
             case "ping":
                 self.on_ping()
@@ -102,6 +127,8 @@ class Lifeline:
         self._pump.unwatch(self._control.fileno())
         for target in list(self._questions):
             self._answer(target, None, 0)
+        for key in list(self._fetches):
+            self._fetched(key, [])
         self._pause = KNOCK_AGAIN
         self._pump.call_later(self._pause, self._knock)
 

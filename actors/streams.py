@@ -5,6 +5,7 @@ follower, as far as its credit goes. A follower that dies or stalls therefore bl
 comes back says how far it had come.
 """
 
+import contextlib
 import errno
 from dataclasses import dataclass
 from functools import partial
@@ -12,12 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actors.call import Call
+from actors.channels import Channels, Wants
+from actors.linux import descriptors
 from actors.messages import TasksOutput
 from actors.runtime import bundle as files
-from actors.runtime.output import STDERR, STDOUT, Output, Reader, touch
+from actors.runtime.output import STDERR, STDOUT, Output, Reader, last_bytes, touch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from actors.container import ContainerActor
 
@@ -43,6 +46,7 @@ class Streams:
         self._outputs: dict[str, Output] = {}
         self._followers: list[_Follower] = []
         self._due: set[str] = set()
+        self.channels = Channels(actor)
         self._cramped: set[str] = set()  # whose output has no room
         self._ending: set[str] = set()  # whose last bytes are being copied
         self.followed = False  # whether anybody ever was
@@ -70,16 +74,31 @@ class Streams:
             self._keep(name, output)
         return self._outputs[name]
 
+    @contextlib.contextmanager
+    def opened(self, name: str, wants: Wants) -> "Iterator[tuple[dict[int, int], Path | None]]":
+        """For a process that is about to start: its descriptors, and where its terminal is handed over.
+
+        In a worker thread; they are closed afterwards.
+        """
+        output, pipes = self.open(name), self.pipes(name)
+        with self.channels.opened(name, wants, pipes) as given:
+            ends = {} if wants.terminal else output.writing_ends(pipes)
+            try:
+                yield ends | ({} if given.stdin is None else {0: given.stdin}), given.path
+            finally:
+                descriptors.close_all(ends.values())
+
     def _keep(self, name: str, output: Output) -> None:
         self._actor.host.say(output.descriptors.values(), op="keep", key=name)
 
     def keep_all(self) -> None:
         """Another zygote: it has not got any of them."""
+        self.channels.keep_all()
         for name, output in list(self._outputs.items()):
             self._keep(name, output)
 
-    def follow(self, name: str) -> None:
-        """Begin to copy."""
+    def follow(self, name: str, wants: Wants) -> None:
+        """Begin to copy, and to take input."""
         output = self.open(name)
 
         def watch() -> None:
@@ -87,6 +106,7 @@ class Streams:
                 self._watch(name, output, stream)
 
         self._actor.host.pump.call(watch)
+        self.channels.follow(name, wants, output, partial(self._copy, name, output, STDOUT))
 
     def _watch(self, name: str, output: Output, stream: int) -> None:
         if name not in self._ending and self._outputs.get(name) is output:
@@ -136,12 +156,14 @@ class Streams:
             for descriptor in output.descriptors.values():
                 self._actor.host.pump.unwatch(descriptor)
             try:
+                self.channels.drain(name, output)
                 output.drain()
             except OSError as error:
                 if not self._actor.state.remove:
                     self._wait_for_room(name, error, last)
                     return
             self._found_room(name)
+            self.channels.discard(name)
             self._actor.soon(lambda: self._drained(name, then))
 
         self._actor.host.pump.call(last)
@@ -167,7 +189,12 @@ class Streams:
         self.followed = True
         directory = self.files(wish.exec_id)
         touch(directory)
-        reader = Reader(directory, {STDOUT: wish.stdout, STDERR: wish.stderr})
+        offsets = {STDOUT: wish.stdout, STDERR: wish.stderr}
+        if wish.recent is not None:
+            offsets = last_bytes(directory, wish.recent)
+            for stream, offset in offsets.items():
+                call.part({"stream": stream, "offset": offset, "at": 0})
+        reader = Reader(directory, offsets)
         call.credit = call.credit or FIRST_CREDIT
         follower = _Follower(call, reader, wish.exec_id, wish.follow)
         self._followers.append(follower)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from cli import networking
+from cli import attaching, networking
+from cli.attaching import STREAMS
 from cli.limits import LIMITS, limits
 from cli.mounting import MOUNTS, mounts
 from cli.options import Given, Option, UsageError
@@ -36,6 +37,7 @@ OPTIONS = (
     Option("--read-only", "the container cannot write to its root"),
     Option("--bundle", "run this OCI bundle as it is, instead of an image", value="DIR"),
     Option("--runtime", "OCI runtime: runc or crun", value="NAME"),
+    *STREAMS,
     *LIMITS,
     *MOUNTS,
     *PRIVILEGES,
@@ -70,7 +72,7 @@ def request_body(session: Session, given: Given, wanted: str) -> dict[str, Any]:
         "image": "" if given.text("bundle") else given.arguments[0],
         "id": os.urandom(32).hex(),
         "name": given.text("name"),
-        "options": {**options(given), **network(session, given)},
+        "options": {**options(given, attached=wanted == "running"), **network(session, given)},
         "labels": given.pairs("label"),
         "runtime": given.text("runtime"),
         "wanted": wanted,
@@ -79,8 +81,12 @@ def request_body(session: Session, given: Given, wanted: str) -> dict[str, Any]:
     }
 
 
-def options(given: Given) -> dict[str, Any]:
-    """How it is to be run; what was not said is left out. Raises UsageError, OSError."""
+def options(given: Given, *, attached: bool = False) -> dict[str, Any]:
+    """How it is to be run; what was not said is left out. `attached`: we shall be its terminal.
+
+    Raises:
+        UsageError, OSError: what was given makes no sense, or a file cannot be read.
+    """
     found: dict[str, Any] = {
         "args": [] if given.text("bundle") else given.arguments[1:],
         "env": environment(given),
@@ -90,6 +96,7 @@ def options(given: Given) -> dict[str, Any]:
         "readonly": given.flag("read-only"),
         "platform": given.text("platform"),
         "bundle": bundle(given),
+        **attaching.wanted(given, attached=attached),
         **limits(given),
         **mounts(given),
         **privileges(given),

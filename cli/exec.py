@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 
+from cli.attaching import STREAMS, attached, keys, wanted
 from cli.complaint import complain
 from cli.creating import ENVIRONMENT, USER, WORKDIR, environment
 from cli.following import Output, own_exit_code, write_through
-from cli.forwarding import DetachedError, Forwarding
+from cli.forwarding import DetachedError
 from cli.options import Command, Given, Option
 from cli.session import RefusedError
 
@@ -28,25 +29,34 @@ def run(session: Session, given: Given) -> int:
     exec_id = os.urandom(8).hex()  # asked for again after a crash, it is not run again
     body = {"exec_id": exec_id, "args": args, "env": environment(given)}
     body |= {"cwd": given.text("workdir"), "user": given.text("user")}
+    body |= _streams(given)
     try:
         session.ask(record["actor"], "tasks.exec", body, limit=LIMIT)
         if given.flag("detach"):
             print(exec_id)
             return 0
-        return _foreground(session, record, exec_id)
+        return _foreground(session, given, record, exec_id)
     except RefusedError as error:
         raise RefusedError(error.error, error.op, {**error.body, "name": name}) from error
 
 
-def _foreground(session: Session, record: dict[str, Any], exec_id: str) -> int:
+def _streams(given: Given) -> dict[str, Any]:
+    """Raises UsageError."""
+    found = wanted(given, attached=not given.flag("detach"))
+    rows, columns = found.pop("console_size", (0, 0))
+    return {**found, "rows": rows, "columns": columns}
+
+
+def _foreground(session: Session, given: Given, record: dict[str, Any], exec_id: str) -> int:
     name = str(record["name"])
     try:
-        with Forwarding(session, record["actor"], name, exec_id):
+        terminal, typing = given.flag("tty"), keys(given) if given.flag("interactive") else None
+        with attached(session, record["actor"], name, exec_id, terminal=terminal, typing=typing):
             output = Output(session, record["actor"], exec_id)
             answer = output.copy(write_through, follow=True)
     except DetachedError as error:
         complain(f"detached; the process in {name} goes on")
-        return INTERRUPTED + error.number
+        return INTERRUPTED + error.number if error.number else 0
     _let_go(session, record["actor"], exec_id)
     return own_exit_code(answer, f"the process in {name}")
 
@@ -66,6 +76,7 @@ COMMAND = Command(
     arguments=("CONTAINER", "COMMAND..."),
     options=(
         Option("-d --detach", "print the id of the process, and leave it running"),
+        *STREAMS,
         ENVIRONMENT,
         Option("--env-file", "set the variables listed in a file", value="FILE", many=True),
         WORKDIR,

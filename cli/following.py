@@ -36,7 +36,9 @@ class Output:
         offsets: how many bytes of each stream have been written.
     """
 
-    def __init__(self, session: Session, actor: str, exec_id: str = "") -> None:
+    def __init__(self, session: Session, actor: str, exec_id: str = "", *, recent: int | None = None) -> None:
+        """`recent`: only what comes from now on, with at most so many bytes of each stream before it."""
+        self._recent = recent
         self._session = session
         self._actor = actor
         self._exec_id = exec_id
@@ -47,7 +49,8 @@ class Output:
 
         def body() -> dict[str, Any]:
             wish = {"stdout": self.offsets[STDOUT], "stderr": self.offsets[STDERR], "follow": follow}
-            return {**wish, "exec_id": self._exec_id}
+            first = {} if self._recent is None else {"recent": self._recent}
+            return {**wish, "exec_id": self._exec_id, **first}
 
         stream = self._session.stream(self._actor, "tasks.output", body(), credit=CREDIT, resume=body)
         for message in stream:
@@ -59,7 +62,10 @@ class Output:
 
     def _take(self, part: dict[str, Any], content: bytes, write: Write) -> None:
         stream = STDERR if part.get("stream") == STDERR else STDOUT
+        self._recent = None  # from here on we know where we are
         known = self.offsets[stream] - int(part.get("offset", self.offsets[stream]))
+        if known < 0:  # what lies between is not for us, or is there no more
+            self.offsets[stream] -= known
         fresh = content[max(0, known) :]
         if fresh:
             write(stream, int(part.get("at", 0)), fresh)

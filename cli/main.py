@@ -46,6 +46,7 @@ COMMANDS = {
     "restore": "start a container from a checkpoint",
     "kill": "send a signal to containers",
     "rm": "remove containers",
+    "attach": "be the terminal of a container",
     "exec": "run a further process in a container",
     "wait": "wait until containers have exited, and print their exit codes",
     "logs": "print what a container has written",

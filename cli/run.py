@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from cli.attach import detached
+from cli.attaching import attached, keys
 from cli.complaint import complain
 from cli.creating import OPTIONS, create, request_body
 from cli.following import Output, follow_container, own_exit_code, write_through
-from cli.forwarding import DetachedError, Forwarding
+from cli.forwarding import DetachedError
 from cli.options import Command, Given, Option
 from cli.session import RefusedError
 from cli.spec import print_spec
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cli.session import Session
-
-INTERRUPTED = 128
 
 
 def run(session: Session, given: Given) -> int:
@@ -45,15 +45,17 @@ def _foreground(session: Session, given: Given) -> int:
     made = create(session, given, body)
     name = str(made.get("name") or made["id"][:12])
     try:
-        with Forwarding(session, made["actor"], name):
+        streams = body["options"]
+        typing = keys(given) if streams.get("stdin") else None
+        terminal = bool(streams.get("terminal"))
+        with attached(session, made["actor"], name, terminal=terminal, typing=typing):
             output = Output(session, made["actor"])
             answer = follow_container(session, made["id"], write_through, output)
     except RefusedError as error:
         _tidy_up(session, error, made, body)
         raise
     except DetachedError as error:
-        complain(f"detached; {name} goes on: actr logs -f {name}, actr stop {name}")
-        return INTERRUPTED + error.number
+        return detached(error, name)
     return own_exit_code(answer, name)
 
 

@@ -79,13 +79,24 @@ class Session:
         """An operation that must not happen twice. Raises RefusedError, NotRunningError."""
         return self._request(to, op, body, limit, repeatable=False)
 
+    def send(self, to: str, op: str, body: dict[str, Any], content: bytes, *, limit: float) -> dict[str, Any]:
+        """As `ask`, with raw bytes beside the body."""
+        return self._request(to, op, body, limit, repeatable=True, buffers=(content,))
+
     def _request(
-        self, to: str, op: str, body: dict[str, Any], limit: float, *, repeatable: bool
+        self,
+        to: str,
+        op: str,
+        body: dict[str, Any],
+        limit: float,
+        *,
+        repeatable: bool,
+        buffers: tuple[bytes, ...] = (),
     ) -> dict[str, Any]:
         from transport.errors import RemoteError
 
         try:
-            return self.client.request(op, body, to=to, limit=limit, repeatable=repeatable)
+            return self.client.request(op, body, to=to, limit=limit, repeatable=repeatable, buffers=buffers)
         except RemoteError as error:
             raise RefusedError(error, op, body) from error
 

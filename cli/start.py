@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from cli.attaching import KEYS
 from cli.each import for_each
-from cli.options import Command, Given
+from cli.following import Output
+from cli.options import Command, Given, Option, UsageError
 from cli.session import RefusedError
 
 TYPE_CHECKING = False
@@ -14,7 +16,9 @@ LIMIT = 120.0  # seconds
 
 
 def run(session: Session, given: Given) -> int:
-    """Start each and print its name."""
+    """Start each and print its name; with -a, be the terminal of one until it exits."""
+    if given.flag("attach"):
+        return _attached(session, given)
 
     def start(name: str) -> str:
         start_once(session, session.container(name)["actor"])
@@ -55,4 +59,22 @@ def _is_on_record(session: Session, actor: str) -> bool:
     return True
 
 
-COMMAND = Command("start", "Start containers", run, arguments=("CONTAINER...",))
+def _attached(session: Session, given: Given) -> int:
+    from cli.attach import attach
+
+    if len(given.arguments) > 1:
+        raise UsageError("-a wants one container")
+    record = session.container(given.arguments[0])
+    before = Output(session, record["actor"], recent=0)  # what earlier runs have written is not repeated
+    before.copy(lambda *_: None, follow=False)
+    start_once(session, record["actor"])
+    return attach(session, given, record, before)
+
+
+COMMAND = Command(
+    "start",
+    "Start containers",
+    run,
+    arguments=("CONTAINER...",),
+    options=(Option("-a --attach", "be the terminal of one, and end with its exit code"), KEYS),
+)

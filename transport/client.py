@@ -84,8 +84,9 @@ class Client:
         to: str,
         limit: float = 30.0,
         repeatable: bool = False,
+        buffers: tuple[bytes, ...] = (),
     ) -> dict[str, Any]:
-        """Ask actor `to` and wait at most `limit` seconds for the result.
+        """Ask actor `to` and wait at most `limit` seconds for the result; `buffers` go beside the body.
 
         Raises:
             RemoteError: the error that was answered, or why there is no answer.
@@ -94,7 +95,7 @@ class Client:
         until = time.monotonic() + limit
         while True:
             try:
-                return self._ask(op, body, to, until)
+                return self._ask(op, body, to, until, buffers)
             except RemoteError as error:
                 if not _may_repeat(error, repeatable):
                     raise
@@ -150,10 +151,12 @@ class Client:
 
     # One attempt
 
-    def _ask(self, op: str, body: dict[str, Any], to: str, until: float) -> dict[str, Any]:
+    def _ask(
+        self, op: str, body: dict[str, Any], to: str, until: float, buffers: tuple[bytes, ...]
+    ) -> dict[str, Any]:
         left = until - time.monotonic()
         try:
-            asked = self._send_request(op, body, to, dl=max(1, int(left * 1000)))
+            asked = self._send_request(op, body, to, buffers, dl=max(1, int(left * 1000)))
             while True:
                 header, packed, _ = self._receive(asked, until + LATE)
                 if header["t"] in ENDS:
@@ -167,7 +170,7 @@ class Client:
     def _streamed(self, op: str, body: dict[str, Any], to: str, credit: int) -> Iterator[Message]:
         asked = b""
         try:
-            asked = self._send_request(op, body, to, cr=credit)
+            asked = self._send_request(op, body, to, (), cr=credit)
             used = 0
             while True:
                 header, packed, buffers = self._receive(asked, None)
@@ -230,13 +233,17 @@ class Client:
         if header["t"] != "WELCOME" or not isinstance(self.welcome, dict):
             raise ProtocolError(f"what answers at {self.path} is not actord's router")
 
-    def _send_request(self, op: str, body: dict[str, Any], to: str, **header: int) -> bytes:
+    def _send_request(
+        self, op: str, body: dict[str, Any], to: str, buffers: tuple[bytes, ...], **header: int
+    ) -> bytes:
         asked = os.urandom(16)
-        self._send({"t": "REQ", "id": asked, "to": to, "m": op, **header}, body)
+        self._send({"t": "REQ", "id": asked, "to": to, "m": op, **header}, body, buffers)
         return asked
 
-    def _send(self, header: dict[str, Any], body: dict[str, Any] | None = None) -> None:
-        frames = [SIGNATURE, pack(header), pack(body or {})]
+    def _send(
+        self, header: dict[str, Any], body: dict[str, Any] | None = None, buffers: tuple[bytes, ...] = ()
+    ) -> None:
+        frames = [SIGNATURE, pack(header), pack(body or {}), *buffers]
         if self._dealer is None:
             raise _LostError(sent=False)
         try:

@@ -101,10 +101,10 @@ class Pump:
 
     # In the pump's thread only (or before it runs).
 
-    def watch(self, descriptor: int, on_readable: Callable[[], None]) -> None:
-        """Call `on_readable` while `descriptor` is readable, at its end, or broken."""
-        self._watched[descriptor] = on_readable
-        self._poll.register(descriptor, select.POLLIN)
+    def watch(self, descriptor: int, on_ready: Callable[[], None], *, writing: bool = False) -> None:
+        """Call `on_ready` while `descriptor` is readable (or writable), at its end, or broken."""
+        self._watched[descriptor] = on_ready
+        self._poll.register(descriptor, select.POLLOUT if writing else select.POLLIN)
 
     def unwatch(self, descriptor: int) -> None:
         """Forget `descriptor`; do so before closing it."""

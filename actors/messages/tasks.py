@@ -131,6 +131,8 @@ class TasksOutput:
     """Its output from the given offsets on, as PART {stream, offset, at} with the bytes beside it.
 
     Attributes:
+        recent: not from the given offsets on, but what comes from now on, with at most so many of the last
+            bytes of each stream before it. The first parts, without bytes, say where that begins.
         follow: go on until it has exited; the final answer is then that of `tasks.wait` (and comes after
             the removal of a container that removes itself).
         exec_id: of this exec instead of the first process.
@@ -140,6 +142,7 @@ class TasksOutput:
     stderr: Number = 0
     follow: bool = False
     exec_id: str = ""
+    recent: Number | None = None
 
 
 @operation("tasks.exec", "container", repeatable=True)
@@ -148,6 +151,10 @@ class TasksExec:
     """Run a further process; an id that is known already is not run again. Answered when it has started.
 
     Its output and exit are asked for with `tasks.output`; `tasks.exec_delete` lets go of them.
+
+    Attributes:
+        terminal: give it one, of so many `rows` and `columns`; all of its output is then standard output.
+        stdin: it takes input (`tasks.input`); otherwise it finds the end there.
     """
 
     exec_id: str
@@ -155,6 +162,49 @@ class TasksExec:
     env: list[str] = field(default_factory=list)
     cwd: str = ""
     user: str = ""
+    terminal: bool = False
+    stdin: bool = False
+    rows: Number = 0
+    columns: Number = 0
+
+
+@operation("tasks.input", "container", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class TasksInput:
+    """A piece of standard input: at most 65,536 bytes, in raw buffers beside the body.
+
+    Answered with `taken`, how many bytes of this writer have been taken, once there was room for it: send
+    the next piece then. Bytes that were taken before, by their offset, are not taken twice.
+
+    Attributes:
+        writer: a name that the writer chose for itself, and nobody else has.
+        offset: where in all that this writer sends the piece begins.
+    """
+
+    writer: str
+    offset: Number = 0
+    exec_id: str = ""
+
+
+@operation("tasks.close_io", "container", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class TasksCloseIo:
+    """The end of standard input, for whoever wrote to it; answered when all before it has been read.
+
+    A terminal has no end: this changes nothing there.
+    """
+
+    exec_id: str = ""
+
+
+@operation("tasks.resize", "container", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class TasksResize:
+    """Give a terminal another size."""
+
+    rows: Number
+    columns: Number
+    exec_id: str = ""
 
 
 @operation("tasks.exec_delete", "container", repeatable=True)

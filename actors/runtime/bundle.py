@@ -101,7 +101,7 @@ def write_process(bundle: Path, directory: Path, wish: Wishes) -> Path:
     """The `process` object of an exec, from that of the container and what the caller wants otherwise."""
     process: dict[str, Any] = read_spec(bundle)["process"]
     process["args"] = list(wish.args)
-    process["terminal"] = False
+    process["terminal"] = wish.terminal
     process["cwd"] = wish.cwd or process["cwd"]
     process["env"] = [*process["env"], *wish.env]
     if wish.user:
@@ -110,6 +110,11 @@ def write_process(bundle: Path, directory: Path, wish: Wishes) -> Path:
         process["user"] = {"uid": found.uid, "gid": found.gid, "additionalGids": groups}
     for name in ("oomScoreAdj", "consoleSize"):
         process.pop(name, None)
+    if wish.terminal:
+        known = any(entry.startswith("TERM=") for entry in process["env"])
+        process["env"] += [] if known else ["TERM=xterm"]
+        if wish.console_size is not None:
+            process["consoleSize"] = dict(zip(("height", "width"), wish.console_size, strict=True))
     path = directory / "process.json"
     _write(path, process)
     return path

@@ -108,6 +108,8 @@ def _process(config: ImageConfig, wish: Wishes, place: Place, identity: Identity
         "rlimits": resources.rlimits(wish.ulimits),
         "noNewPrivileges": wish.no_new_privileges and not wish.privileged,
     }
+    if wish.terminal and wish.console_size is not None:
+        process["consoleSize"] = dict(zip(("height", "width"), wish.console_size, strict=True))
     if wish.oom_score_adj is not None:
         process["oomScoreAdj"] = wish.oom_score_adj
     return process

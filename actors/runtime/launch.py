@@ -49,8 +49,8 @@ class Launcher:
         self.program = program
         self.restore_from: Path | None = None  # a checkpoint that the next start is made from
 
-    def run(self, ends: Mapping[int, int]) -> Running:
-        """Create and start the container; `ends` are its standard output and error.
+    def run(self, ends: Mapping[int, int], console: Path | None = None) -> Running:
+        """Create and start the container; `ends` are its standard descriptors, or `console` takes a terminal.
 
         Raises:
             RuntimeCommandError: it could not be started; nothing of it is left.
@@ -63,7 +63,8 @@ class Launcher:
             command = self._runtime.restore(self._id, self._bundle, pid_file, images, log)
             self._do("restore", command, log, ends)
             return _running(pid_file)
-        self._do("run", self._runtime.run(self._id, self._bundle, pid_file, log), log, ends)
+        command = self._runtime.run(self._id, self._bundle, pid_file, log, console_socket=console)
+        self._do("run", command, log, ends)
         running = _running(pid_file)
         _wait_for_program(running.process.pid, self._runtime.program)
         return running
@@ -86,11 +87,14 @@ class Launcher:
         log.unlink(missing_ok=True)
         return log
 
-    def exec(self, directory: Path, process: Path, ends: Mapping[int, int]) -> Running:
-        """Start one more process in the container."""
+    def exec(
+        self, directory: Path, process: Path, ends: Mapping[int, int], console: Path | None = None
+    ) -> Running:
+        """Start one more process in the container; `ends` and `console` as for `run`."""
         pid_file = directory / files.PID_FILE
         log = directory / files.RUNTIME_LOG
-        self._do("exec", self._runtime.exec(self._id, process, pid_file, log), log, ends)
+        command = self._runtime.exec(self._id, process, pid_file, log, console_socket=console)
+        self._do("exec", command, log, ends)
         return _running(pid_file)
 
     def inspect(self) -> Running | Process | None:
@@ -153,6 +157,7 @@ class Launcher:
         def work() -> int:
             pid = spawn(
                 command,
+                stdin=ends.get(0),
                 stdout=ends.get(1),
                 stderr=ends.get(2),
                 inherit={LOCK_NUMBER: self._lock},

@@ -175,6 +175,11 @@ def touch(files: Path) -> None:
         (files / name).touch(mode=0o600)
 
 
+def last_bytes(files: Path, count: int) -> dict[int, int]:
+    """Offsets from which on at most so many bytes of each stream are there."""
+    return {stream: max(0, (files / name).stat().st_size - count) for stream, name in NAMES.items()}
+
+
 def _records(index: int, position: int) -> Iterator[tuple[int, int, int, int]]:
     while True:
         block = os.pread(index, _RECORD.size * 64, position)

@@ -84,6 +84,8 @@ class Wishes:
     platform: str = ""
     network: dict[str, Any] = field(default_factory=dict)
     terminal: bool = False
+    stdin: bool = False
+    console_size: tuple[int, int] | None = None
     init: bool = False
     stop_signal: str = ""
     stop_timeout: float | None = None
@@ -129,6 +131,8 @@ def wishes(options: Mapping[str, Any]) -> Wishes:
     except msgspec.ValidationError as error:
         raise InvalidSpecError(f"option: {error}") from error
     _check_numbers(found)
+    if found.console_size is not None and not all(1 <= side <= 65535 for side in found.console_size):
+        raise InvalidSpecError("console size: rows and columns must be from 1 to 65535")
     return found
 
 

@@ -11,6 +11,7 @@ A child says (key `op`):
     exit_of     pid start                asks how an orphan ended
     keep        key                      keep the descriptors that come with it while I may be away
     drop        key                      close them
+    fetch       key                      give me duplicates of them; answered by `kept`
     exit_taken  pid start                that exit has been journalled, the zygote may forget it
 The supervisor also says:
     spawn       name kind args survives  answered by an event
@@ -23,6 +24,7 @@ The zygote says to each child (key `op`):
     go                                   to one that may survive it: you are written down
     ping                                 answered by `pong`
     exit        pid start status at      answers `exit_of`; status is null when it is not known
+    kept        key                      answers `fetch`, with the descriptors; none if there are none
     stranger                             to one that came back, but is not in the table: its name is taken
 and to the supervisor (key `ev`): adopt and incarnations (as often as it takes), children (that is all of
 them), spawned, ready, hung, exited, shutdown.

@@ -247,6 +247,8 @@ class Zygote:
         shelf = (child.name, str(message.get("key", "")))
         if message["op"] in ("keep", "drop"):
             descriptors.close_all(self._kept.pop(shelf, ()))
+        if message["op"] == "fetch" and child.control is not None:
+            child.control.send_with(self._kept.get(shelf, ()), op="kept", key=shelf[1])
         if message["op"] == "keep":
             self._kept[shelf] = received
         else:

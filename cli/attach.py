@@ -1,0 +1,60 @@
+"""actr attach: be (one more) terminal of a container that runs."""
+
+from __future__ import annotations
+
+from cli.attaching import KEYS, attached, keys
+from cli.complaint import complain
+from cli.following import Output, follow_container, own_exit_code, write_through
+from cli.forwarding import DetachedError
+from cli.limits import whole
+from cli.options import Command, Given, Option
+from cli.terminal import refuse_without_terminal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cli.session import Session
+
+INTERRUPTED = 128
+
+
+def run(session: Session, given: Given) -> int:
+    """The exit code is the container's; 0 when the keys detached."""
+    record = session.container(given.arguments[0])
+    recent = whole("replay", given.text("replay", "0"))
+    return attach(session, given, record, Output(session, record["actor"], recent=recent))
+
+
+def attach(session: Session, given: Given, record: dict[str, Any], output: Output) -> int:
+    """Until it has exited or we detach; `output` says from where on. Raises RefusedError, UsageError."""
+    name, options = str(record["name"]), record.get("options") or {}
+    terminal = bool(options.get("terminal"))
+    typing = keys(given) if options.get("stdin") and not given.flag("no-stdin") else None
+    if terminal and typing is not None:
+        refuse_without_terminal()
+    try:
+        with attached(session, record["actor"], name, terminal=terminal, typing=typing, fit=True):
+            answer = follow_container(session, record["id"], write_through, output)
+    except DetachedError as error:
+        return detached(error, name)
+    return own_exit_code(answer, name)
+
+
+def detached(error: DetachedError, name: str) -> int:
+    """Say that it goes on; the exit code says which signal made us leave, 0 for the keys."""
+    complain(f"detached; {name} goes on: actr attach {name}, actr stop {name}")
+    return INTERRUPTED + error.number if error.number else 0
+
+
+COMMAND = Command(
+    "attach",
+    "Be the terminal of a container: see its output, and type",
+    run,
+    arguments=("CONTAINER",),
+    options=(
+        Option("--no-stdin", "watch only"),
+        Option("--replay", "begin with the last bytes of its output", value="BYTES"),
+        KEYS,
+    ),
+)
