@@ -6,6 +6,7 @@ Restarted by the supervisor, always.
 """
 
 import importlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ class GrpcActor(Actor):
 
     def _serve(self) -> Any:
         """In a worker thread. grpcio is loaded here: only this process pays for it."""
+        os.environ["GRPC_ENABLE_FORK_SUPPORT"] = (
+            "0"  # a child that applies a layer never calls it; else it aborts
+        )
         services = importlib.import_module("actors.gateway.services")
         server = importlib.import_module("transport.grpc.server")
         return server.serve(self.address(), services.all_of(self), self.log)

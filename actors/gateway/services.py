@@ -3,6 +3,7 @@
 from actors.actor import Actor
 from actors.gateway.content import Content
 from actors.gateway.daemon import Health, Introspection, Version
+from actors.gateway.diff import Diff
 from actors.gateway.events import Events
 from actors.gateway.images import Images
 from actors.gateway.namespaces import Leases, Namespaces
@@ -21,5 +22,6 @@ def all_of(actor: Actor) -> list[Service]:
         Images(actor),
         Content(actor),
         Snapshots(actor),
+        Diff(actor),
         Events(actor),
     ]

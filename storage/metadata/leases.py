@@ -13,7 +13,7 @@ from storage.database import Database
 from storage.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError
 from storage.metadata.namespaces import Namespaces
 from storage.metadata.records import Labels, Lease, Resource
-from storage.names import check_identifier, check_text, encode_labels
+from storage.names import check_text, encode_labels
 
 _RESOURCE_TYPE = re.compile(r"content|ingests|images|snapshots/[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")
 
@@ -35,7 +35,7 @@ class Leases:
             AlreadyExistsError: the id is taken.
             InvalidArgumentError: the id is not an identifier.
         """
-        check_identifier("lease", identity)
+        check_text("lease", identity)  # an image that is mounted has the path as its lease
         encoded = encode_labels(labels or {})
         with self._database.transaction():
             self._namespaces.ensure(namespace)

@@ -1,9 +1,11 @@
-"""Debian's ctr, unmodified, on actord: what needs no container."""
+"""Debian's ctr, unmodified, on actord."""
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
+import tarfile
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +14,7 @@ import pytest
 from daemon import Daemon, running, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(240)]
 
@@ -25,18 +27,31 @@ def served(short_root: Path) -> Iterator[Daemon]:
         yield daemon
 
 
-@pytest.fixture
-def ctr(served: Daemon) -> Callable[..., str]:
-    def run(*words: str, fails: bool = False) -> str:
-        command = ["ctr", "--address", str(served.state / "containerd.sock"), *words]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+class Ctr:
+    """The command, on one daemon."""
+
+    def __init__(self, socket: Path) -> None:
+        self.command = ["ctr", "--address", str(socket)]
+
+    def __call__(self, *words: str, fails: bool = False) -> str:
+        done = subprocess.run(
+            [*self.command, *words], capture_output=True, text=True, timeout=60, check=False
+        )
         assert (done.returncode != 0) == fails, (words, done.stdout, done.stderr)
         return done.stderr if fails else done.stdout
 
-    return run
+    def bytes_of(self, *words: str) -> bytes:
+        """What it prints, when that is no text."""
+        done = subprocess.run([*self.command, *words], capture_output=True, timeout=60, check=True)
+        return done.stdout
 
 
-def test_version_and_plugins(ctr: Callable[..., str]):
+@pytest.fixture
+def ctr(served: Daemon) -> Ctr:
+    return Ctr(served.state / "containerd.sock")
+
+
+def test_version_and_plugins(ctr: Ctr):
     assert "Version:  actord " in ctr("version")
     assert "io.containerd.snapshotter.v1    overlayfs" in ctr("plugins", "ls")
 
@@ -45,7 +60,7 @@ def test_the_socket_is_closed_to_others(served: Daemon):
     assert (served.state / "containerd.sock").stat().st_mode & 0o777 == 0o660
 
 
-def test_namespaces(ctr: Callable[..., str]):
+def test_namespaces(ctr: Ctr):
     ctr("namespaces", "create", "x", "a=b")
     assert "already exists" in ctr("namespaces", "create", "x", fails=True)
     ctr("namespaces", "label", "x", "c=d")
@@ -57,7 +72,7 @@ def test_namespaces(ctr: Callable[..., str]):
     assert "x " not in ctr("namespaces", "ls")
 
 
-def test_what_one_api_writes_the_other_reads(ctr: Callable[..., str], served: Daemon, busybox: str):
+def test_what_one_api_writes_the_other_reads(ctr: Ctr, served: Daemon, busybox: str):
     served.actr("pull", busybox)
     assert busybox in ctr("images", "ls", "-q")
     ctr("images", "tag", busybox, "example.org/own:1")
@@ -71,7 +86,7 @@ def test_what_one_api_writes_the_other_reads(ctr: Callable[..., str], served: Da
     assert "example.org/own:1" not in ctr("images", "ls", "-q")
 
 
-def test_content_is_written_resumed_and_checked(ctr: Callable[..., str], served: Daemon, tmp: Path):
+def test_content_is_written_resumed_and_checked(ctr: Ctr, served: Daemon, tmp: Path):
     digest = "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"  # of foo
     socket = str(served.state / "containerd.sock")
     words = ["ctr", "--address", socket, "content", "ingest", "--expected-digest", digest, "one"]
@@ -89,7 +104,7 @@ def test_content_is_written_resumed_and_checked(ctr: Callable[..., str], served:
     assert digest not in ctr("content", "ls", "-q")
 
 
-def test_snapshots(ctr: Callable[..., str]):
+def test_snapshots(ctr: Ctr):
     assert "upperdir" in ctr("snapshots", "prepare", "--target", "/mnt", "a") or ctr("snapshots", "ls")
     ctr("snapshots", "commit", "layer", "a")
     ctr("snapshots", "prepare", "b", "layer")
@@ -107,7 +122,33 @@ def test_snapshots(ctr: Callable[..., str]):
     assert "not found" in ctr("snapshots", "rm", "layer", fails=True)
 
 
-def test_the_gateway_comes_back(ctr: Callable[..., str], served: Daemon):
+def test_images_are_pulled_and_go_round(ctr: Ctr, busybox: str, tmp: Path):
+    """Fetched, unpacked, mounted, compared, exported, imported and pushed where nothing was."""
+    ctr("-n", "fresh", "images", "pull", busybox)
+    assert "complete" in ctr("-n", "fresh", "images", "check")
+    (tmp / "root").mkdir()
+    key = str(tmp / "root")
+    ctr("-n", "fresh", "images", "mount", "--rw", busybox, key)
+    try:
+        assert (tmp / "root/bin/busybox").stat().st_size > 10_000
+        (tmp / "root/own").write_text("changed")
+        (tmp / "root/etc/passwd").unlink()
+    finally:
+        ctr("-n", "fresh", "images", "unmount", key)
+    packed = ctr.bytes_of("-n", "fresh", "snapshots", "diff", key)
+    with tarfile.open(fileobj=io.BytesIO(packed)) as layer:
+        assert {"own", "etc/.wh.passwd"} <= {name.removeprefix("./") for name in layer.getnames()}
+    ctr("-n", "fresh", "snapshots", "rm", key)
+    ctr("-n", "fresh", "images", "export", str(tmp / "image.tar"), busybox)
+    ctr("-n", "again", "images", "import", str(tmp / "image.tar"))
+    assert busybox in ctr("-n", "again", "images", "ls", "-q")
+    pushed = busybox.replace("busybox", "pushed")
+    ctr("-n", "fresh", "images", "convert", "--platform", "linux/amd64", busybox, pushed)
+    ctr("-n", "fresh", "images", "push", pushed)
+    ctr("-n", "fresh", "images", "pull", pushed)
+
+
+def test_the_gateway_comes_back(ctr: Ctr, served: Daemon):
     old = served.kill_actor("grpc")
     wait_until("healed", lambda: served.healed("grpc", old))
     wait_until("it serves", lambda: subprocess.run(
