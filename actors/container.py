@@ -323,7 +323,8 @@ class ContainerActor(Actor):
         if not self.state.settled:
             self._clean_up_run()
         failpoints.hit("container", "remove", "cleaned")
-        self.call(m.SnapshotsRemove(self.namespace, self.id, self.record["snapshotter"]))
+        if not self.record["options"].get("foreign"):  # whoever made the snapshot removes it
+            self.call(m.SnapshotsRemove(self.namespace, self.id, self.record["snapshotter"]))
         self.call(m.VolumesForget(self.namespace, self.id))
         failpoints.hit("container", "remove", "snapshot")
         topic, at = "/containers/delete", time.time_ns()

@@ -82,7 +82,8 @@ class MetadataActor(LeasingActor):
 
     def containers_create(self, body: m.ContainersCreate, call: Call) -> Later:
         """Record it, then have its actor started; answered when that is ready."""
-        name, digest = ("", "") if _checked(body.options).bundle else self._image_of(body)
+        wish = _checked(body.options)
+        name, digest = ("", "") if wish.bundle else (body.image, "") if wish.foreign else self._image_of(body)
         container_id = body.id or secrets.token_hex(32)
         new = NewContainer(
             id=container_id,
@@ -91,7 +92,7 @@ class MetadataActor(LeasingActor):
             image_digest=digest,
             runtime=body.runtime or self.settings.runtime_name,
             snapshotter=body.snapshotter or self.settings.snapshots_default,
-            snapshot_key=container_id,
+            snapshot_key=body.snapshot_key if wish.foreign else container_id,
             options=body.options,
             labels=body.labels,
             wanted="running" if body.wanted == "running" else "stopped",
@@ -125,12 +126,23 @@ class MetadataActor(LeasingActor):
         return self._store.containers.update(body.namespace, body.id, wanted=body.wanted)
 
     def containers_update(self, body: m.ContainersUpdate, _: Call) -> Container:
-        """Another name, other options."""
+        """What is given."""
         if body.options is not None:
             _checked(body.options)
-        return self._store.containers.update(
-            body.namespace, body.id, name=body.name or None, options=body.options
+        found = self._store.containers.update(
+            body.namespace,
+            body.id,
+            name=body.name or None,
+            options=body.options,
+            labels=body.labels,
+            image=body.image,
+            snapshot_key=body.snapshot_key,
         )
+        event = {"id": found.id, "image": found.image, "labels": dict(found.labels)}
+        event["snapshot_key"] = found.snapshot_key
+        self.announce(body.namespace, "/containers/update", f"{found.id}:{found.updated_at}", event)
+        self.changed(deleted=body.snapshot_key is not None or body.image is not None)
+        return found
 
     def containers_forget(self, body: m.ContainersForget, _: Call) -> None:
         """The end of a removal; saying it twice is fine."""

@@ -1,6 +1,7 @@
 """Every service that is served, on one screen."""
 
 from actors.actor import Actor
+from actors.gateway.containers import Containers
 from actors.gateway.content import Content
 from actors.gateway.daemon import Health, Introspection, Version
 from actors.gateway.diff import Diff
@@ -19,6 +20,7 @@ def all_of(actor: Actor) -> list[Service]:
         Introspection(actor),
         Namespaces(actor),
         Leases(actor),
+        Containers(actor),
         Images(actor),
         Content(actor),
         Snapshots(actor),

@@ -15,6 +15,7 @@ class ContainersCreate:
         wanted: `running` to start it at once, or `stopped`.
         auto_remove: remove it when it has exited.
         snapshotter: `overlayfs`, `native`, or empty for the default; the image must be unpacked there.
+        snapshot_key: of the snapshot that a client of containerd's API has made for it.
     """
 
     namespace: str
@@ -27,6 +28,7 @@ class ContainersCreate:
     wanted: str = "stopped"
     auto_remove: bool = False
     snapshotter: SnapshotterName = ""
+    snapshot_key: str = ""
 
 
 @operation("containers.get", "metadata", repeatable=True)
@@ -59,17 +61,23 @@ class ContainersWant:
 @operation("containers.update", "metadata", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class ContainersUpdate:
-    """Replace name or options: said by the container's actor. Durable when answered. Answer: the record.
+    """Replace what is given. Durable when answered. Answer: the record.
+
+    Name and options of a container are its actor's to change, but for those that a client of containerd's API
+    has described: they change as that wants.
 
     Attributes:
         name: empty to leave it.
-        options: null to leave them.
+        options: null to leave them; and so for what follows.
     """
 
     namespace: str
     id: str
     name: str = ""
     options: Json | None = None
+    labels: Labels | None = None
+    image: str | None = None
+    snapshot_key: str | None = None
 
 
 @operation("containers.forget", "metadata", repeatable=True)

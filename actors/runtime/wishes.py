@@ -119,6 +119,7 @@ class Wishes:
     restart: RestartWish = RestartWish()
     health: HealthWish | None = None
     bundle: str = ""
+    foreign: dict[str, Any] = field(default_factory=dict)
 
 
 def wishes(options: Mapping[str, Any]) -> Wishes:

@@ -148,6 +148,25 @@ def test_images_are_pulled_and_go_round(ctr: Ctr, busybox: str, tmp: Path):
     ctr("-n", "fresh", "images", "pull", pushed)
 
 
+def test_containers_on_record(ctr: Ctr, served: Daemon, busybox: str):
+    ctr("images", "pull", busybox)
+    ctr("containers", "create", "--label", "own=1", busybox, "kept", "sh")
+    assert "already exists" in ctr("containers", "create", busybox, "kept", "sh", fails=True)
+    listed = next(line for line in ctr("containers", "ls").splitlines() if line.startswith("kept"))
+    assert listed.split() == ["kept", busybox, "io.containerd.runc.v2"]
+    ctr("containers", "label", "kept", "with.dots=2")
+    found = json.loads(ctr("containers", "info", "kept"))
+    assert found["Labels"]["own"] == "1"
+    assert found["Labels"]["with.dots"] == "2"
+    assert found["Spec"]["process"]["args"] == ["sh"]
+    assert (found["Snapshotter"], found["SnapshotKey"]) == ("overlayfs", "kept")
+    assert "kept" in {one["id"] for one in served.json("ps", "-a")}
+    assert "not found" in ctr("-n", "other", "containers", "info", "kept", fails=True)
+    ctr("containers", "rm", "kept")
+    assert "not found" in ctr("containers", "info", "kept", fails=True)
+    assert "kept" not in ctr("snapshots", "ls")
+
+
 def test_the_gateway_comes_back(ctr: Ctr, served: Daemon):
     old = served.kill_actor("grpc")
     wait_until("healed", lambda: served.healed("grpc", old))

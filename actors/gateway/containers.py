@@ -1,0 +1,186 @@
+"""Containers on record, as their clients describe them: a specification and options that we only keep.
+
+What of such a record is ours (id, image, labels, snapshot) stands in its columns, so that `actr` shows it;
+the rest is its option `foreign`, as `kept` makes it.
+"""
+
+import base64
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any, Final
+
+from actors import messages as m
+from actors.gateway.translation import Asking, put_time
+from actors.leasing import masked
+from storage.filters import parse_filters
+from transport.errors import RemoteError
+from transport.grpc.interface import message
+from transport.grpc.server import Call, Service
+
+_PACKAGE: Final = "containerd.services.containers.v1"
+_OPTIONS: Final = "containerd.runc.v1.Options"
+RUNTIME: Final = "io.containerd.runc.v2"
+PREFIX: Final = "extensions."
+MUTABLE: Final = ("labels", "spec", "extensions", "image", "snapshot_key")
+
+
+class Containers(Asking, Service):
+    """containerd.services.containers.v1.Containers."""
+
+    name = f"{_PACKAGE}.Containers"
+
+    def get(self, request: Any, call: Call) -> Any:
+        """By its whole id."""
+        found = record(self, call, request.id)
+        return message(f"{_PACKAGE}.GetContainerResponse")(container=_container(found))
+
+    def list(self, request: Any, call: Call) -> Any:
+        """Those that pass a filter."""
+        return message(f"{_PACKAGE}.ListContainersResponse")(containers=list(self._matching(request, call)))
+
+    def list_stream(self, request: Any, call: Call) -> Iterator[Any]:
+        """The same, each by itself."""
+        make = message(f"{_PACKAGE}.ListContainerMessage")
+        for found in self._matching(request, call):
+            yield make(container=found)
+
+    def _matching(self, request: Any, call: Call) -> Iterator[Any]:
+        filters = parse_filters(list(request.filters))
+        for found in self.ask(call, m.ContainersList(call.namespace))["containers"]:
+            if filters.match(partial(_field, found)):
+                yield _container(found)
+
+    def create(self, request: Any, call: Call) -> Any:
+        """Put it on record."""
+        given = request.container
+        if not given.id:
+            raise RemoteError("invalid_argument", "container id is empty")
+        body = m.ContainersCreate(
+            call.namespace,
+            given.image,
+            id=given.id,
+            options={"foreign": kept(given)},
+            labels=dict(given.labels),
+            runtime=_binary(given.runtime.options),
+            snapshotter=given.snapshotter or "",
+            snapshot_key=given.snapshot_key,
+        )
+        self.ask(call, body)
+        return message(f"{_PACKAGE}.CreateContainerResponse")(
+            container=_container(record(self, call, given.id))
+        )
+
+    def update(self, request: Any, call: Call) -> Any:
+        """What the mask names; without one, all that can change. Runtime and snapshotter cannot."""
+        given, paths = request.container, list(request.update_mask.paths) or list(MUTABLE)
+        unknown = [path for path in paths if path.partition(".")[0] not in MUTABLE]
+        if unknown:
+            raise RemoteError("invalid_argument", f"cannot update {unknown[0][:128]!r} of a container")
+        known = record(self, call, given.id)
+        self.ask(call, _change(call.namespace, known, given, paths))
+        return message(f"{_PACKAGE}.UpdateContainerResponse")(
+            container=_container(record(self, call, given.id))
+        )
+
+    def delete(self, request: Any, call: Call) -> Any:
+        """Not while it runs."""
+        found = record(self, call, request.id)
+        self.ask(call, m.ContainersRemove(), to=found["actor"])
+        return message("google.protobuf.Empty")()
+
+
+def record(service: Asking, call: Call, identity: str) -> dict[str, Any]:
+    """The record of exactly this id. Raises RemoteError not_found."""
+    found: dict[str, Any] = service.ask(call, m.ContainersGet(call.namespace, identity))
+    if found["id"] != identity:
+        text = f'container "{identity}" in namespace "{call.namespace}": not found'
+        raise RemoteError("not_found", text)
+    return found
+
+
+def kept(given: Any) -> dict[str, Any]:
+    """What of a container is only kept for its client."""
+    return {
+        "runtime": given.runtime.name or RUNTIME,
+        "options": _plain(given.runtime.options),
+        "spec": _plain(given.spec),
+        "snapshotter": given.snapshotter,
+        "extensions": {name: _plain(value) for name, value in given.extensions.items()},
+    }
+
+
+def _plain(packed: Any) -> dict[str, str]:
+    return {"type_url": packed.type_url, "value": base64.b64encode(packed.value).decode()}
+
+
+def packed_from(plain: Mapping[str, str]) -> Any:
+    """The other way."""
+    return message("google.protobuf.Any")(type_url=plain["type_url"], value=base64.b64decode(plain["value"]))
+
+
+def _binary(options: Any) -> str:
+    """The runtime's program, if the options name one."""
+    if options.type_url.rpartition("/")[2] != _OPTIONS:
+        return ""
+    return str(message(_OPTIONS).FromString(options.value).binary_name)
+
+
+def _change(namespace: str, known: Mapping[str, Any], given: Any, paths: list[str]) -> m.ContainersUpdate:
+    foreign = dict(known["options"].get("foreign") or {})
+    if "spec" in paths:
+        foreign["spec"] = _plain(given.spec)
+    extensions = {name: _plain(value) for name, value in given.extensions.items()}
+    if "extensions" in paths:
+        foreign["extensions"] = extensions
+    for path in paths:
+        if path.startswith(PREFIX):
+            key = path.removeprefix(PREFIX)
+            foreign["extensions"] = {
+                **foreign.get("extensions", {}),
+                key: extensions.get(key, {"type_url": "", "value": ""}),
+            }
+    fields = [path for path in paths if path.partition(".")[0] == "labels"]
+    return m.ContainersUpdate(
+        namespace,
+        known["id"],
+        options={**known["options"], "foreign": foreign},
+        labels=masked(known["labels"], given.labels, fields) if fields else None,
+        image=given.image if "image" in paths else None,
+        snapshot_key=given.snapshot_key if "snapshot_key" in paths else None,
+    )
+
+
+def _container(found: Mapping[str, Any]) -> Any:
+    foreign = found["options"].get("foreign")
+    answer = message(f"{_PACKAGE}.Container")(
+        id=found["id"],
+        labels=found["labels"],
+        image=found["image"],
+        snapshotter=found["snapshotter"] if foreign is None else foreign["snapshotter"],
+        snapshot_key=found["snapshot_key"],
+    )
+    put_time(answer.created_at, found["created_at"])
+    put_time(answer.updated_at, found["updated_at"])
+    if foreign is None:  # one that was created through the other API
+        answer.runtime.name = RUNTIME
+        return answer
+    answer.runtime.name = foreign["runtime"]
+    for target, name in ((answer.runtime.options, "options"), (answer.spec, "spec")):
+        if foreign[name]["type_url"]:
+            target.CopyFrom(packed_from(foreign[name]))
+    for name, value in foreign["extensions"].items():
+        answer.extensions[name].CopyFrom(packed_from(value))
+    return answer
+
+
+def _field(found: Mapping[str, Any], path: Any) -> str | None:
+    """Fields that a filter may name: id, image, runtime.name, snapshotter, snapshot_key, labels."""
+    match tuple(path):
+        case ("id" | "image" | "snapshotter" | "snapshot_key" as name,):
+            return str(found[name])
+        case ("runtime", "name"):
+            return str((found["options"].get("foreign") or {}).get("runtime", RUNTIME))
+        case ("labels", *rest):
+            value: str | None = found["labels"].get(".".join(rest))
+            return value
+    return None
