@@ -610,6 +610,11 @@ class ContainerActor(Actor):
         self.control.rename(body.name, call)
         return LATER
 
+    def containers_networks(self, body: m.ContainersNetworks, call: Call) -> Later:
+        """On a network, or off it, from the next start."""
+        self.control.networks(body, call)
+        return LATER
+
     def containers_remove(self, body: m.ContainersRemove, call: Call) -> Later:
         """Remove it with all that belongs to it."""
         refusal = life.refuse_remove(self.state, force=body.force)

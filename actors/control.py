@@ -8,7 +8,8 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +19,13 @@ from actors import messages as m
 from actors.call import Call
 from actors.linux import cgroups, proc_table
 from actors.linux.pidfd import Process
+from actors.networking.wishes import connections
 from actors.processes import signal_process
 from actors.runtime import bundle as files
 from actors.runtime import composing, resources
 from actors.runtime.errors import ContainerError
 from actors.runtime.wishes import wishes
+from storage.errors import StorageError
 from transport.errors import RemoteError
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ class Control:
 
     def __init__(self, actor: "ContainerActor") -> None:
         self._actor = actor
+        self._changes: deque[Callable[[], None]] = deque()  # of the options, one after the other
 
     def _cgroup(self) -> str:
         return files.actual_cgroups_path(self._actor.bundle)
@@ -62,24 +66,25 @@ class Control:
         Raises:
             RemoteError: an option is none of those that can change, or cannot be enforced.
         """
-        actor = self._actor
         unknown = sorted(set(body.options) - resources.UPDATABLE - {"restart"})
         if unknown:
             known = ", ".join(sorted(resources.UPDATABLE | {"restart"}))
             raise RemoteError("invalid_argument", f"{unknown[0][:64]!r} cannot be updated; {known} can")
+        self._in_turn(lambda: self._update(body, call))
+
+    def _update(self, body: m.TasksUpdate, call: Call) -> None:
+        actor = self._actor
         options = {**actor.record["options"], **body.options}
         try:
             wish = wishes(options)
             composing.refuse_unenforceable(wish)
         except ContainerError as error:
-            raise RemoteError(error.code, str(error)) from error
+            self._next_change()
+            call.fail(RemoteError(error.code, str(error)))
+            return
         changed = {name: options[name] for name in body.options if name != "restart"}
 
-        def recorded(result: Any) -> None:
-            if isinstance(result, Exception):
-                call.fail(result)
-                return
-            actor.record["options"] = options
+        def recorded() -> None:
             actor.happened(life.Policy(wish.restart.policy, wish.restart.tries))
             if actor.state.phase != "running" or not changed:
                 call.reply({})
@@ -88,6 +93,45 @@ class Control:
             actor.processes.run_runtime(
                 lambda: actor.launcher.update(limits), lambda result: call.settle(_remote(result))
             )
+
+        self._record(options, call, recorded)
+
+    def networks(self, body: m.ContainersNetworks, call: Call) -> None:
+        """Remember a connection, or forget it."""
+        self._in_turn(lambda: self._networks(body, call))
+
+    def _networks(self, body: m.ContainersNetworks, call: Call) -> None:
+        options = self._actor.record["options"]
+        try:
+            network = connections(options.get("network") or {}, body.network, body.wish)
+        except StorageError as error:
+            self._next_change()
+            call.fail(RemoteError(error.code, str(error)))
+            return
+        self._record({**options, "network": network}, call, call.reply)
+
+    def _in_turn(self, change: Callable[[], None]) -> None:
+        """Begin it when the changes before it are on record: it starts from what they have left."""
+        self._changes.append(change)
+        if len(self._changes) == 1:
+            change()
+
+    def _next_change(self) -> None:
+        self._changes.popleft()
+        if self._changes:
+            self._changes[0]()
+
+    def _record(self, options: dict[str, Any], call: Call, then: Callable[[], None]) -> None:
+        """Durable before it counts."""
+        actor = self._actor
+
+        def recorded(result: Any) -> None:
+            if isinstance(result, Exception):
+                call.fail(result)
+            else:
+                actor.record["options"] = options
+                then()
+            self._next_change()
 
         actor.ask(m.ContainersUpdate(actor.namespace, actor.id, options=options), recorded)
 

@@ -190,35 +190,55 @@ class NetworkActor(Primitives):
         return LATER
 
     def network_connect(self, body: m.NetworkConnect, call: Call) -> Later:
-        """One more interface. One that cannot be made leaves nothing."""
+        """One more interface, at each further start too. One that cannot be made leaves nothing."""
         path = self._running(body.namespace, body.id)
         wish = wishes.connection(body.network, body.wish)
         self._network(body.network)
+        there = self._store.endpoint(body.network, body.namespace, body.id) is not None
         (wanted,) = wishes.endpoints(body.namespace, body.id, body.name, (wish,))
         endpoint = self._store.connect(wanted)
         network = self._store.get(body.network)
+        failpoints.hit("network", "connect", "recorded")
+
+        def undone(refusal: Any) -> None:
+            if there:  # it was on that network before, and may still be
+                call.settle(refusal)
+                return
+            self._remember(body, None, lambda _: self._remove(endpoint, lambda _: call.settle(refusal)))
+
+        def remembered(result: Any) -> None:
+            if isinstance(result, Exception):
+                undone(result)
+                return
+            failpoints.hit("network", "connect", "remembered")
+            self._in_order(_key(body), lambda: self._make(network, endpoint, path), wired)
 
         def wired(result: Any) -> None:
             if isinstance(result, Exception):
-                refusal = _refused(result)
-                self._remove(endpoint, lambda _: call.settle(refusal))
+                undone(_refused(result))
                 return
+            failpoints.hit("network", "connect", "wired")
             self._made.add(network.name)
             known = self._store.learned(endpoint, result) if network.kind == "cni" else endpoint
             described = msgspec.to_builtins(known)
             self._load_rules(lambda result: call.settle(_refused(result) or described))
             self._changed()
 
-        self._in_order(_key(body), lambda: self._make(network, endpoint, path), wired)
+        self._remember(body, body.wish, remembered)
         return LATER
 
+    def _remember(
+        self, body: m.NetworkConnect | m.NetworkDisconnect, wish: dict[str, Any] | None, then: Done
+    ) -> None:
+        """In the container's options, by its actor, which alone writes them."""
+        self.ask(m.ContainersNetworks(body.network, wish), then, to=f"container/{body.namespace}/{body.id}")
+
     def network_disconnect(self, body: m.NetworkDisconnect, call: Call) -> Later:
-        """Take the interface away, then forget it."""
+        """No more from the next start; then take the interface away, then forget it."""
+        self._path(body.namespace, body.id)
         endpoint = self._store.endpoint(body.network, body.namespace, body.id)
         if endpoint is None:
             self._store.get(body.network)
-            call.reply()
-            return LATER
 
         def gone(result: Any) -> None:
             if isinstance(result, Exception):
@@ -227,7 +247,14 @@ class NetworkActor(Primitives):
                 self._load_rules(lambda result: call.settle(_refused(result) or {}))
             self._changed()
 
-        self._remove(endpoint, gone)
+        def remembered(result: Any) -> None:
+            if isinstance(result, Exception) or endpoint is None:
+                call.settle(result if isinstance(result, Exception) else {})
+                return
+            failpoints.hit("network", "disconnect", "remembered")
+            self._remove(endpoint, gone)
+
+        self._remember(body, None, remembered)
         return LATER
 
     def _remove(self, endpoint: Endpoint, then: Done) -> None:

@@ -19,11 +19,11 @@ from chaos.control import Control
 from chaos.enumeration import Enumeration
 from chaos.faults import Nemesis
 from chaos.findings import Findings
-from chaos.operations import OPERATIONS
 from chaos.runner import Run
 from chaos.sabotage import WAYS
 from chaos.scene import Scene
 from chaos.siege import Siege
+from chaos.verbs import OPERATIONS
 from tests.e2e.interrupted import Interrupted
 
 RANGE = 32 << 20  # bytes in one request for a large blob, as by default

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from chaos import residue
 from chaos.findings import Window
-from chaos.operations import OPERATIONS, Operation
 from chaos.scenarios import Worker
 from chaos.schedule import STATIC
 from chaos.syscalls import Traced
+from chaos.verbs import OPERATIONS
 from cli.session import RefusedError
 from transport.client import NotRunningError
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from chaos.faults import Nemesis
+    from chaos.operations import Operation
     from chaos.scene import Scene
 
 Seen = TypeVar("Seen")
@@ -117,13 +118,17 @@ class Enumeration:
     # Failpoints
 
     def _failpoint_cases(self) -> list[Case]:
-        names = self._once(self._passed)
+        names = {name for name in (*self._once(self._passed), *ZYGOTE) if self._counts_here(name)}
         cases: list[Case] = []
-        for name in [*sorted(names), *ZYGOTE]:
+        for name in sorted(names):
             cases.append(("failpoint", name, partial(self._armed, name, again=False)))
             if not name.startswith("zygote."):
                 cases.append(("failpoint, twice", f"{name} twice", partial(self._armed, name, again=True)))
         return cases
+
+    def _counts_here(self, point: str) -> bool:
+        only = OPERATIONS[self._verb].only
+        return not only or point.partition(".")[0] in only
 
     def _passed(self, operation: Operation) -> set[str]:
         """The places that it passes, in whatever actor."""
@@ -186,7 +191,7 @@ class Enumeration:
     def _syscall_cases(self) -> list[Case]:
         cases: list[Case] = []
         own = ("container",) if OPERATIONS[self._verb].own else ()
-        for actor in (*DURABLE_ACTORS, *own):
+        for actor in filter(self._counts_here, (*DURABLE_ACTORS, *own)):
             for call, most in sorted(self._once(partial(self._traced_once, actor)).items()):
                 for number in range(1, most + 1):
                     name = f"{actor}: {call} {number}"

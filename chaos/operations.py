@@ -29,11 +29,13 @@ class Operation:
         hold: a place to stop at while the failpoints are listed, for an actor that is gone afterwards.
         tail: places behind it.
         own: whether a container is prepared, whose actor is one of those to kill.
+        only: kinds of actor whose points count; empty for all.
     """
 
     hold = ""
     tail: tuple[str, ...] = ()
     own = False
+    only: tuple[str, ...] = ()
 
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
@@ -225,14 +227,3 @@ class Collect(Operation):
         check(KEPT, not layers, f"layers were not collected: {sorted(layers)}")
         problems = persist(lambda: session.ask("collector", "system.check", {}))["problems"]
         check(KEPT, not problems, f"the stores are not sound: {problems}")
-
-
-OPERATIONS: Final[dict[str, type[Operation]]] = {
-    "pull": Pull,
-    "commit": Commit,
-    "gc": Collect,
-    "create": Create,
-    "start": Start,
-    "exec": Exec,
-    "remove": Remove,
-}

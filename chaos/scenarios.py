@@ -154,8 +154,8 @@ class Worker(threading.Thread):
 
     # Steps
 
-    def make(self, code: int, lines: int, *, wanted: str) -> Run:
-        """Create a container."""
+    def make(self, code: int, lines: int, *, wanted: str, network: dict[str, Any] | None = None) -> Run:
+        """Create a container; without `network` it has loopback only."""
         self._serial += 1
         identity = self.chance.randbytes(32).hex()
         name = f"w{self.number}-{self._serial}"
@@ -163,7 +163,8 @@ class Worker(threading.Thread):
         run = self.runs.add(Run(identity, name, code, lines, began, may_end=bool(lines)))
         self._mine = [*(one for one in self._mine if not one.over), run]
         script = counting(lines, code) if lines else ticking(code)
-        create(self.session, self.scene.busybox, run, script, wanted)
+        options = {"args": ["sh", "-c", script], "network": network or {}}
+        create(self.session, self.scene.busybox, run, options, wanted)
         return run
 
     def learn_init(self, run: Run) -> None:
@@ -353,14 +354,14 @@ def _wrong(wanted: int, printed: bytes) -> str:
     return f"printed {len(printed)} bytes, {len(lines) - 1} of {wanted} lines, wrong from {off}"
 
 
-def create(session: RecordingSession, image: str, run: Run, script: str, wanted: str) -> None:
+def create(session: RecordingSession, image: str, run: Run, options: dict[str, Any], wanted: str) -> None:
     """Create a container whose id is ours, so that a request of unknown outcome can be looked up."""
     body = {
         "namespace": "c",
         "image": image,
         "id": run.id,
         "name": run.name,
-        "options": {"args": ["sh", "-c", script]},
+        "options": options,
         "wanted": wanted,
     }
     wish = {"namespace": "c", "id": run.id}

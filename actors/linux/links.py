@@ -194,7 +194,7 @@ def ensure_bridge(
     with _netlink() as route:
         if found is None:
             size = {"mtu": mtu} if mtu else {}
-            route.link("add", ifname=name, kind="bridge", address=_steady_mac(name), **size)
+            route.link("add", ifname=name, kind="bridge", address=steady_mac(name), **size)
         index = route.link_lookup(ifname=name)[0]
         for address in addresses:
             if found is None or address not in found.addresses:
@@ -204,8 +204,8 @@ def ensure_bridge(
         route.link("set", index=index, ifalias=alias, state="up")
 
 
-def _steady_mac(name: str) -> str:
-    """A bridge's own. Without one it takes the lowest of its ports', and neighbours lose it as those go."""
+def steady_mac(name: str) -> str:
+    """One that is the same each time. A bridge without takes the lowest of its ports', which come and go."""
     digest = hashlib.sha256(name.encode()).digest()
     return ":".join(f"{byte:02x}" for byte in (0x02, *digest[:5]))
 
@@ -269,7 +269,7 @@ def _furnish(inside: Inside) -> None:
     """In the namespace: address, up, default route."""
     with _netlink() as route:
         index = route.link_lookup(ifname=inside.name)[0]
-        if inside.mac:
+        if inside.mac and route.get_links(index)[0].get_attr("IFLA_ADDRESS") != inside.mac:
             route.link("set", index=index, address=inside.mac)
         for address in inside.addresses:
             _add_address(route, index, address)

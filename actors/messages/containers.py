@@ -80,6 +80,19 @@ class ContainersUpdate:
     snapshot_key: str | None = None
 
 
+@operation("containers.networks", "container", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class ContainersNetworks:
+    """Record that it is on a network from its next start, or no longer: said by network, before it acts.
+
+    Attributes:
+        wish: how it is connected, as `network.connect` has it; null: it is to be off that network.
+    """
+
+    network: str
+    wish: Json | None = None
+
+
 @operation("containers.forget", "metadata", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class ContainersForget:

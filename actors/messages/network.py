@@ -39,7 +39,9 @@ class NetworkDetach:
 @operation("network.connect", "network", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class NetworkConnect:
-    """Give a container that runs one more interface. Answer: the endpoint. One that is there is no error.
+    """Give a container that runs one more interface, and again at each start. Answer: the endpoint.
+
+    One that is there is no error.
 
     Attributes:
         wish: address, mac, aliases and rate; see `actors.networking.wishes.Connection`.
@@ -55,7 +57,7 @@ class NetworkConnect:
 @operation("network.disconnect", "network", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class NetworkDisconnect:
-    """Take a container that runs off a network. One that is not on it is no error."""
+    """Take a container off a network, for its next starts too. One that is not on it is no error."""
 
     namespace: str
     id: str

@@ -5,6 +5,7 @@ socket of its own (a new source port makes forged answers hard, RFC 5452), at mo
 """
 
 import contextlib
+import errno
 import logging
 import selectors
 import socket
@@ -161,34 +162,72 @@ class DnsServer:
             return
         server, *others = servers
         family = socket.AF_INET6 if ":" in server[0] else socket.AF_INET
-        asking = socket.socket(family, socket.SOCK_DGRAM)
-        try:
-            asking.setblocking(False)
-            asking.connect(server)
-            asking.send(wire)
-        except OSError:
-            asking.close()
-            self._forward(wire, reply, others, tcp=tcp)
-            return
+        asking = socket.socket(family, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM)
 
-        def heard() -> None:
-            try:
-                said = asking.recv(65535)
-            except OSError:  # nobody listens there (ECONNREFUSED)
-                self._forget(asking)
-                self._forward(wire, reply, others, tcp=tcp)
-                return
+        def next_one() -> None:
+            self._forget(asking)
+            self._forward(wire, reply, others, tcp=tcp)
+
+        def hear(said: bytes) -> None:
             if said[:2] == wire[:2]:
                 self._forget(asking)
                 reply(said)
 
-        def late() -> None:
-            self._forget(asking)
-            self._forward(wire, reply, others, tcp=tcp)
-
-        self._selector.register(asking, selectors.EVENT_READ, heard)
+        asking.setblocking(False)
+        try:
+            if asking.connect_ex(server) not in (0, errno.EINPROGRESS):
+                next_one()
+                return
+            if not tcp:
+                asking.send(wire)
+        except OSError:
+            next_one()
+            return
         until = time.monotonic() + FORWARD_LIMIT / MOST_SERVERS
-        self._timed[asking.fileno()] = _Timed(asking, until, late)
+        self._timed[asking.fileno()] = _Timed(asking, until, next_one)
+        if tcp:
+            self._ask_stream(asking, wire, hear, next_one)
+        else:
+            self._selector.register(
+                asking, selectors.EVENT_READ, lambda: self._hear_datagram(asking, hear, next_one)
+            )
+
+    @staticmethod
+    def _hear_datagram(asking: socket.socket, hear: Reply, failing: Callable[[], None]) -> None:
+        try:
+            said = asking.recv(65535)
+        except OSError:  # nobody listens there (ECONNREFUSED)
+            failing()
+        else:
+            hear(said)
+
+    def _ask_stream(
+        self, asking: socket.socket, wire: bytes, hear: Reply, failing: Callable[[], None]
+    ) -> None:
+        """Once it is connected the question goes, which fits any buffer; then the answer comes in pieces."""
+        received = bytearray()
+
+        def connected() -> None:
+            try:
+                asking.send(len(wire).to_bytes(2, "big") + wire)
+            except OSError:  # nobody listens there
+                failing()
+            else:
+                self._selector.modify(asking, selectors.EVENT_READ, more)
+
+        def more() -> None:
+            try:
+                piece = asking.recv(65537)
+            except OSError:
+                piece = b""
+            received.extend(piece)
+            size = int.from_bytes(received[:2], "big")
+            if not piece:
+                failing()
+            elif len(received) >= max(2, size + 2):
+                hear(bytes(received[2 : size + 2]))
+
+        self._selector.register(asking, selectors.EVENT_WRITE, connected)
 
     # Over TCP
 

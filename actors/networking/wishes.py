@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from actors.networking import publishing
-from storage.errors import InvalidArgumentError
+from storage.errors import FailedPreconditionError, InvalidArgumentError
 from storage.networks import Endpoint, Port
 
 DEFAULT_NETWORK: Final = "bridge"
@@ -89,6 +89,26 @@ def connection(network: str, wish: Mapping[str, Any]) -> Connection:
     except msgspec.ValidationError as error:
         raise InvalidArgumentError(f"network: {error}") from error
     return found
+
+
+def connections(wish: Mapping[str, Any], network: str, how: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A container's wish with one network more, or (None) one less. What is so already stays as it is.
+
+    Raises:
+        FailedPreconditionError: it has published ports and would be on no network.
+    """
+    there = list(wish.get("networks", ()))
+    if how is None:
+        left = [one for one in there if one.get("network", DEFAULT_NETWORK) != network]
+    elif all(one.get("network", DEFAULT_NETWORK) != network for one in there):
+        left = [*there, {**how, "network": network}]
+    else:
+        left = there
+    if wish.get("ports") and not left:
+        raise FailedPreconditionError(
+            f"its ports are published from network {network}, its only one; connect it to another one first"
+        )
+    return {**wish, "networks": left}
 
 
 def _strict(kind: type[Any], given: Mapping[str, Any]) -> type[Any]:

@@ -96,9 +96,12 @@ def test_servers_of_the_host(tmp):
 
 @pytest.fixture
 def port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One that is free for both."""
+    with socket.socket() as stream, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        stream.bind(("127.0.0.1", 0))
+        datagrams.bind(stream.getsockname())
+        return stream.getsockname()[1]
 
 
 @pytest.fixture
@@ -117,12 +120,32 @@ def upstream():
             reply.answer.append(dns.rrset.from_text(query.question[0].name, 60, "IN", "A", "192.0.2.80"))
             server.sendto(reply.to_wire(), client)
 
-    thread = threading.Thread(target=serve)
-    thread.start()
+    def serve_streams():
+        while True:
+            client, _ = streams.accept()
+            with client:
+                size = int.from_bytes(client.recv(2), "big")
+                if not size:
+                    return
+                query = dns.message.from_wire(client.recv(size))
+                reply = dns.message.make_response(query)
+                texts = [f"192.0.2.{number}" for number in range(1, 101)]  # too much for a datagram
+                reply.answer.append(dns.rrset.from_text(query.question[0].name, 60, "IN", "A", *texts))
+                wire = reply.to_wire()
+                client.sendall(len(wire).to_bytes(2, "big") + wire[:700])
+                client.sendall(wire[700:])
+
+    streams = socket.create_server(server.getsockname())
+    threads = [threading.Thread(target=serve), threading.Thread(target=serve_streams)]
+    for thread in threads:
+        thread.start()
     yield server.getsockname()
     server.sendto(b"end", server.getsockname())
-    thread.join()
+    socket.create_connection(server.getsockname()).close()
+    for thread in threads:
+        thread.join()
     server.close()
+    streams.close()
 
 
 @pytest.fixture
@@ -154,6 +177,11 @@ def test_over_udp_and_tcp(served, port):
 def test_others_are_asked_and_one_that_is_deaf_does_not_stop_it(served, port):
     _resolve(port, "web.")
     assert _resolve(port, "example.org.") == ["192.0.2.80"]
+
+
+def test_a_question_over_tcp_is_handed_on_over_tcp(served, port):
+    _resolve(port, "web.")
+    assert len(_resolve(port, "example.org.", tcp=True)) == 100
 
 
 def test_names_change_while_it_runs(served, port):

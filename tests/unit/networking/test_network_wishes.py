@@ -6,7 +6,7 @@ from actors.networking import names, wishes
 from cli import networking
 from cli.create import COMMAND
 from cli.options import Given, UsageError, parse_command
-from storage.errors import InvalidArgumentError
+from storage.errors import FailedPreconditionError, InvalidArgumentError
 from storage.networks import Endpoint, Network
 
 
@@ -110,3 +110,19 @@ def test_names_that_the_resolver_knows():
             "one": ["10.1.0.2"], "a" * 12: ["10.1.0.2"], "two": ["10.1.0.3"], "b" * 12: ["10.1.0.3"],
             "db": ["10.1.0.2", "10.1.0.3"]}}
     ]  # fmt: skip
+
+
+def test_a_connection_is_remembered_once_and_forgotten():
+    wish = {"networks": [{"network": "web"}], "dns": ["9.9.9.9"]}
+    more = wishes.connections(wish, "db", {"aliases": ["x"]})
+    assert more == {**wish, "networks": [{"network": "web"}, {"aliases": ["x"], "network": "db"}]}
+    assert wishes.connections(more, "db", {}) == more
+    assert wishes.connections(more, "db", None) == wish
+    assert wishes.connections({}, "db", None) == {"networks": []}
+
+
+def test_published_ports_keep_a_network():
+    wish = {"networks": [{}], "ports": [{"container_port": 80}]}
+    with pytest.raises(FailedPreconditionError, match="its ports are published from network bridge"):
+        wishes.connections(wish, "bridge", None)
+    assert wishes.connections(wish, "db", None) == wish
