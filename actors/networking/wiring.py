@@ -89,7 +89,7 @@ class Wiring:
             name=f"eth{endpoint.number}",
             addresses=endpoint.addresses,
             gateways=network.gateways if first else (),
-            # Neighbours know an address by its MAC: whoever has it next, or after a restart, has that one too.
+            # Neighbours know an address by its MAC: whoever has it next, or after a restart, has the same.
             mac=endpoint.mac or (links.steady_mac(endpoint.addresses[0]) if endpoint.addresses else ""),
             mtu=network.mtu,
             rate=endpoint.rate,
