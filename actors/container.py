@@ -299,12 +299,15 @@ class ContainerActor(Actor):
 
     def _clean_up_run(self) -> None:
         """In a worker thread: what the run held, except its snapshot and its output."""
+        detach = m.NetworkDetach(self.namespace, self.id)
         if self.state.phase == "exited" and not files.has_hooks(self.bundle):
+            detached = self.begin(detach)
             self.launcher.forget()
         else:  # what a failed or cut off start has left, the runtime knows best
             self.launcher.delete()
+            detached = self.begin(detach)
         files.unmount_rootfs(self.bundle)
-        self.call(m.NetworkDetach(self.namespace, self.id))
+        detached()
 
     def _released(self, result: Any) -> None:
         if isinstance(result, Exception):
@@ -317,23 +320,36 @@ class ContainerActor(Actor):
         self.work(self._remove_all, self._removed)
 
     def _remove_all(self) -> None:
-        """In a worker thread. First the wish is durable, last the record goes: a crash between repeats it."""
-        self.call(m.ContainersWant(self.namespace, self.id, "removed"))
+        """In a worker thread. First the wish is durable, last the record goes: a crash between repeats it.
+
+        What belongs to it goes meanwhile, all at once: each step is a wait for the disk.
+        """
+        if not self._has_wished_removal():
+            self.call(m.ContainersWant(self.namespace, self.id, "removed"))
         failpoints.hit("container", "remove", "wanted")
         if not self.state.settled:
             self._clean_up_run()
         failpoints.hit("container", "remove", "cleaned")
+        under_way = [self.begin(m.VolumesForget(self.namespace, self.id)), self.begin(self._deletion())]
         if not self.record["options"].get("foreign"):  # whoever made the snapshot removes it
-            self.call(m.SnapshotsRemove(self.namespace, self.id, self.record["snapshotter"]))
-        self.call(m.VolumesForget(self.namespace, self.id))
+            remove = m.SnapshotsRemove(self.namespace, self.id, self.record["snapshotter"])
+            under_way.append(self.begin(remove))
         failpoints.hit("container", "remove", "snapshot")
-        topic, at = "/containers/delete", time.time_ns()
-        event = {"container_id": self.id, "id": self.id}
-        key = f"{topic}:{self.namespace}:{self.id}:{self.record['created_at']}"
-        self.call(m.EventsPublish(self.namespace, topic, key, event, at))
+        for wait in under_way:
+            wait()
         failpoints.hit("container", "remove", "announced")
         self.call(m.ContainersForget(self.namespace, self.id))
         failpoints.hit("container", "remove", "forgotten")
+
+    def _has_wished_removal(self) -> bool:
+        """Whether it is on record already that it goes: the exit of one that removes itself says so."""
+        return self.state.auto_remove and self.state.settled and not self.state.error
+
+    def _deletion(self) -> m.EventsPublish:
+        topic = "/containers/delete"
+        event = {"container_id": self.id, "id": self.id}
+        key = f"{topic}:{self.namespace}:{self.id}:{self.record['created_at']}"
+        return m.EventsPublish(self.namespace, topic, key, event, time.time_ns())
 
     def _removed(self, result: Any) -> None:
         if isinstance(result, RemoteError) and result.code == "not_found":

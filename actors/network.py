@@ -107,7 +107,8 @@ class NetworkActor(Primitives):
                 self._load_rules(lambda result: call.settle(_refused(result) or answer))
             else:
                 call.reply(answer)
-            self._changed()
+            if pairs:  # without an interface there is no name to be known by
+                self._changed()
 
         self._in_order(_key(body), work, wired)
         return LATER

@@ -31,7 +31,7 @@ class OomWatch:
     def begin(self) -> None:
         """A run has begun: watch its cgroup."""
         self._run, self._told = self._actor.state.run, False
-        layout = cgroups.detect()
+        layout = cgroups.mounted()
         if layout.kind is cgroups.Kind.V2:
             self._look(self._run)
             return
@@ -67,7 +67,7 @@ class OomWatch:
     def _kills(self) -> int:
         path = files.actual_cgroups_path(self._actor.bundle)
         with contextlib.suppress(OSError, ValueError):
-            found = cgroups.statistics(cgroups.detect(), path)
+            found = cgroups.statistics(cgroups.mounted(), path)
             return (found.oom_kills or 0) if found else 0
         return 0
 

@@ -174,10 +174,15 @@ class Streams:
         then()
 
     def discard(self, name: str) -> None:
-        """Close the FIFOs, whatever is in them."""
+        """Empty and close the FIFOs: what a runtime says of a start that failed is not the program's output.
+
+        Closing alone would not do: the zygote holds them for a moment longer, and who opens them in it finds
+        what was left.
+        """
         output = self._outputs.pop(name, None)
         self._ending.discard(name)
         if output is not None:
+            output.empty()
             output.close()
             self._actor.host.say(op="drop", key=name)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from cli.attaching import KEYS, attached, keys
+from cli.attaching import attached, keys
 from cli.complaint import complain
 from cli.following import Output, follow_container, own_exit_code, write_through
 from cli.forwarding import DetachedError
 from cli.limits import whole
 from cli.options import Command, Given, Option
+from cli.streams import KEYS
 from cli.terminal import refuse_without_terminal
 
 TYPE_CHECKING = False

@@ -5,33 +5,15 @@ from __future__ import annotations
 import contextlib
 
 from cli.forwarding import Forwarding
-from cli.options import Given, Option
-from cli.terminal import DETACH_KEYS, Keys, Raw, parse_keys, refuse_without_terminal, size
+from cli.streams import DETACH_KEYS
+from cli.terminal import Keys, Raw, parse_keys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
+    from cli.options import Given
     from cli.session import Session
-
-INTERACTIVE = Option("-i --interactive", "keep standard input open, and send it ours")
-TERMINAL = Option("-t --tty", "give it a terminal")
-KEYS = Option("--detach-keys", f"keys that detach ({DETACH_KEYS})", value="KEYS")
-STREAMS = (INTERACTIVE, TERMINAL, KEYS)
-
-
-def wanted(given: Given, *, attached: bool) -> dict[str, Any]:
-    """`terminal`, `stdin` and the size, as given. Raises UsageError."""
-    keys(given)
-    terminal, stdin = given.flag("tty"), given.flag("interactive")
-    if terminal and stdin and attached:
-        refuse_without_terminal()
-    found: dict[str, Any] = {name: True for name, on in (("terminal", terminal), ("stdin", stdin)) if on}
-    now = size() if terminal else None
-    if now is not None:
-        found["console_size"] = list(now)
-    return found
 
 
 def keys(given: Given) -> Keys:

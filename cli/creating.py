@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 
-from cli import attaching, networking
-from cli.attaching import STREAMS
+from cli import networking, streams
 from cli.limits import LIMITS, limits
 from cli.mounting import MOUNTS, mounts
 from cli.options import Given, Option, UsageError
@@ -37,7 +36,7 @@ OPTIONS = (
     Option("--read-only", "the container cannot write to its root"),
     Option("--bundle", "run this OCI bundle as it is, instead of an image", value="DIR"),
     Option("--runtime", "OCI runtime: runc or crun", value="NAME"),
-    *STREAMS,
+    *streams.STREAMS,
     *LIMITS,
     *MOUNTS,
     *PRIVILEGES,
@@ -96,7 +95,7 @@ def options(given: Given, *, attached: bool = False) -> dict[str, Any]:
         "readonly": given.flag("read-only"),
         "platform": given.text("platform"),
         "bundle": bundle(given),
-        **attaching.wanted(given, attached=attached),
+        **streams.wanted(given, attached=attached),
         **limits(given),
         **mounts(given),
         **privileges(given),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 
-from cli.attaching import STREAMS, attached, keys, wanted
+from cli.attaching import attached, keys
 from cli.complaint import complain
 from cli.creating import ENVIRONMENT, USER, WORKDIR, environment
 from cli.following import Output, own_exit_code, write_through
 from cli.forwarding import DetachedError
 from cli.options import Command, Given, Option
 from cli.session import RefusedError
+from cli.streams import STREAMS, wanted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from cli.options import Given, Option, UsageError
 
 TYPE_CHECKING = False
@@ -69,6 +67,8 @@ def _security(words: list[str]) -> dict[str, Any]:
 
 
 def _document(path: str) -> dict[str, Any]:
+    import json
+
     with open(path, encoding="utf-8") as file:  # noqa: PTH123  # pathlib is 4 ms
         try:
             found = json.load(file)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from cli.attaching import KEYS
 from cli.each import for_each
 from cli.following import Output
 from cli.options import Command, Given, Option, UsageError
 from cli.session import RefusedError
+from cli.streams import KEYS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

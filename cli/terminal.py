@@ -8,6 +8,7 @@ import sys
 
 from cli.forwarding import DetachedError
 from cli.options import UsageError
+from cli.streams import DETACH_KEYS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 LIMIT = 3.0  # seconds for a new size to be passed on
 STDIN, STDOUT = 0, 1
-DETACH_KEYS = "ctrl-p,ctrl-q"
 CONTROL = "abcdefghijklmnopqrstuvwxyz@[\\]^_"
 LEAVING = (signal.SIGHUP, signal.SIGQUIT)
 

@@ -83,6 +83,8 @@ class Envelope:
 
     def forwarded(self, fr: str) -> "Envelope":
         """The same message as the router passes it on: stamped with its true sender."""
+        if self.fr == fr:
+            return self
         return replace(self, fr=fr)
 
 
@@ -106,8 +108,8 @@ _FIELDS: dict[str, tuple[str, type]] = {
 }
 
 
-def parse(frames: list[bytes]) -> Envelope:
-    """Read a message. Raises ProtocolError; unknown header keys are ignored."""
+def parse(frames: list[bytes], fr: str = "") -> Envelope:
+    """Read a message, of the sender `fr` if that is known. Raises ProtocolError; unknown keys are ignored."""
     if frames and not frames[0]:  # what a REQ socket puts in front
         frames = frames[1:]
     if len(frames) < 2 or frames[0] != SIGNATURE:
@@ -122,6 +124,8 @@ def parse(frames: list[bytes]) -> Envelope:
     fields = {name: _field(key, header[key], kind) for key, (name, kind) in _FIELDS.items() if key in header}
     if fields.get("type") not in TYPES:
         raise ProtocolError("unknown message type")
+    if fr:
+        fields["fr"] = fr
     body = frames[2] if len(frames) > 2 else EMPTY
     return Envelope(**fields, body=body, buffers=tuple(frames[3:]))
 

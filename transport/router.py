@@ -74,7 +74,7 @@ class RouterSocket:
 
     def _understand(self, peer: str, frames: list[bytes]) -> list[Send]:
         try:
-            return self.switch.receive(peer, parse(frames), time.monotonic())
+            return self.switch.receive(peer, parse(frames, peer), time.monotonic())
         except (ProtocolError, KeyError, ValueError, TypeError) as error:
             self.switch.counters["malformed"] += 1
             refused = RemoteError("invalid_argument", f"message refused: {error}")

@@ -34,7 +34,7 @@ class Context:
     def __init__(self, actor: InFlight) -> None:
         self._actor = actor
         self.namespace: str = actor.birth.args["namespace"]
-        self.store = ContentStore(actor.settings.content)  # to read; the content actor owns it
+        self.store = ContentStore(actor.settings.content, reader=True)  # to read; the content actor owns it
         self.unpacker = Unpacker(actor, self.namespace, self.store)
         self.interrupted = actor.birth.inc > 1
         self.job = actor.birth.name

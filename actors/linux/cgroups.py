@@ -7,6 +7,7 @@ as well as /sys/fs/cgroup.
 
 import contextlib
 import errno
+import functools
 import os
 import signal
 import time
@@ -84,6 +85,16 @@ def detect(root: Path = MOUNT_ROOT, known: Path = _KNOWN) -> Layout:
     return Layout(
         Kind.HYBRID, root, hierarchies, controllers | dict.fromkeys(on_unified, unified), tuple(beyond)
     )
+
+
+@functools.cache
+def mounted() -> Layout:
+    """The host's layout, looked at once in each process: it does not change while anything runs.
+
+    Raises:
+        FileNotFoundError: there is no control group at all.
+    """
+    return detect()
 
 
 def _unmounted(known: Path) -> Iterator[str]:

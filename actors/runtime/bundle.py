@@ -55,7 +55,7 @@ def find_image(content: Path, digest: str, wanted: str) -> Image:
     Raises:
         StorageError: a document is missing or malformed.
     """
-    store = ContentStore(content)
+    store = ContentStore(content, reader=True)
 
     def read(descriptor: Descriptor) -> bytes:
         return store.read(descriptor.digest, MAX_DOCUMENT_SIZE)

@@ -22,7 +22,7 @@ from actors.runtime import bundle as files
 from actors.runtime.errors import RuntimeCommandError
 from actors.runtime.oci_runtime import OciRuntime, failure, parse_state, read_log, recorded_init
 
-PROGRAM_LIMIT = 1.0  # seconds
+PROGRAM_LIMIT, PROGRAM_PAUSE = 1.0, 0.001  # seconds
 LOCK_NUMBER = 3  # the descriptor under which the runtime inherits the lock
 _Result = TypeVar("_Result")
 
@@ -132,7 +132,7 @@ class Launcher:
         What the runtime's delete then does is to remove the cgroups and its own directory; starting it for
         that takes 6 ms (measured with runc 1.1.5), this takes half of one.
         """
-        layout = cgroups.detect()
+        layout = cgroups.mounted()
         cgroups.kill(layout, self._cgroups_path())
         cgroups.remove(layout, self._cgroups_path())
         directory = self._state / self._id
@@ -169,7 +169,7 @@ class Launcher:
             raise failure(verb, read_log(log))
 
     def _in_view(self, work: Callable[[], _Result]) -> _Result:
-        layout = cgroups.detect()
+        layout = cgroups.mounted()
         if self._private and cgroups.needs_private_view(layout):
             return cgroups.in_private_view(layout, work)
         return work()
@@ -181,10 +181,10 @@ def _wait_for_program(pid: int, runtime: str) -> None:
     A stop signal that came in that moment would be the runtime's: runc then ends with 2, whatever the program
     would have done. A program that is the runtime itself is waited for in vain, and not for long.
     """
-    until = time.monotonic() + PROGRAM_LIMIT
+    until, runtime = time.monotonic() + PROGRAM_LIMIT, shutil.which(runtime) or runtime
     with contextlib.suppress(OSError):  # it has ended
         while _is_runtime(Path(f"/proc/{pid}/exe"), runtime) and time.monotonic() < until:
-            time.sleep(0.0005)
+            time.sleep(PROGRAM_PAUSE)
 
 
 def _is_runtime(exe: Path, runtime: str) -> bool:

@@ -91,6 +91,12 @@ class Output:
             while self.copy(stream):
                 pass
 
+    def empty(self) -> None:
+        """Throw away what waits in the FIFOs: at most what they hold."""
+        for pipe in self._pipes.values():
+            with contextlib.suppress(BlockingIOError):
+                os.read(pipe, PIPE_SIZE)
+
     def close(self) -> None:
         """Close the descriptors; FIFOs and files stay."""
         for descriptor in (*self._pipes.values(), *self._files.values(), self._index):

@@ -47,15 +47,20 @@ class Info:
 
 
 class ContentStore:
-    """Blobs by digest in the directory `root`, which it creates with mode 0700.
+    """Blobs by digest in the directory `root`, which its owner creates with mode 0700.
+
+    A `reader` makes nothing and syncs nothing: one that is opened for each start of a container must not cost
+    two waits for the disk.
 
     Every method raises UnavailableError when space or descriptors run out and StorageError when the disk
     fails otherwise, beside what it names itself.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, reader: bool = False) -> None:
         self._blobs = root / "blobs"
         self._ingests = root / "ingest"
+        if reader:
+            return
         algorithms = [self._blobs / algorithm for algorithm in HEX_LENGTHS]
         with reported(f"prepare content store {root}"):
             for directory in (root, self._blobs, self._ingests, *algorithms):

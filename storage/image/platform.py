@@ -3,6 +3,7 @@
 Normalised forms follow Go's names (GOOS, GOARCH), as OCI image-spec ("Image Index", platform) asks.
 """
 
+import functools
 import os
 import platform as python_platform
 import re
@@ -118,8 +119,9 @@ def parse_platform(text: str) -> Platform:
     return Platform(system, architecture, "".join(variant)).normalise()
 
 
+@functools.cache
 def host_platform() -> Platform:
-    """The platform of this machine, with the level of its processor."""
+    """The platform of this machine, with the level of its processor. It does not change while we run."""
     machine = python_platform.machine()
     platform = Platform(os.uname().sysname, machine).normalise()
     if platform.architecture != "amd64":

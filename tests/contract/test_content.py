@@ -52,6 +52,15 @@ def test_an_empty_store_has_nothing(store):
     assert not store.has(DIGEST)
 
 
+def test_a_reader_reads_and_makes_nothing(tmp_path):
+    place = tmp_path / "content"
+    reader = ContentStore(place, reader=True)
+    assert not reader.has(DIGEST)
+    assert not place.exists()
+    put(ContentStore(place), CONTENT)
+    assert reader.read(DIGEST, SIZE) == CONTENT
+
+
 def test_a_blob_comes_back_as_it_went_in(store):
     before = time.time()
     info = put(store, CONTENT)

@@ -56,6 +56,18 @@ def index(files):
     return [(stream, end) for _, end, stream, _ in RECORD.iter_unpack(raw)]
 
 
+def test_what_a_failed_start_has_written_is_found_by_nobody(output, place):
+    ends = output.writing_ends(place[0])  # held open, as the zygote does
+    for stream in NAMES:
+        os.write(ends[stream], b"runc: no such program")
+    output.empty()
+    output.empty()  # of empty ones
+    output.drain()
+    assert read_all(place[1]) == []
+    for end in ends.values():
+        os.close(end)
+
+
 def test_bytes_go_to_the_file_and_the_reader_in_order(output, place):
     write(output, place, (STDOUT, b"one\0"), (STDERR, b"\xff"), (STDOUT, b"two"), (STDERR, b"three"))
     found = read_all(place[1])
