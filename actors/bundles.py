@@ -70,6 +70,8 @@ class BundlesActor(Actor):
         directory = self.settings.bundle(body.namespace, body.id)
         if wish.bundle:
             return self._make_raw(body, wish, directory)
+        if wish.foreign:
+            return self._make_foreign(body, wish, directory)
         network = self.begin(m.NetworkAttach(body.namespace, body.id, body.name, wish.network))
         image = self._image(body, wish)
         self._mount_root(body, image, directory, body.id)
@@ -108,6 +110,17 @@ class BundlesActor(Actor):
         files.write_health(directory, composing.health_of(wish, {}))
         files.write_spec(directory, spec)
         return {"stop_signal": wish.stop_signal}
+
+    @staticmethod
+    def _make_foreign(body: m.BundlesMake, wish: Wishes, directory: Path) -> dict[str, Any]:
+        rootfs = files.read_task(directory)["rootfs"]
+        path = files.cgroups_path(body.namespace, body.id)
+        spec = raw_bundle.foreign(wish.foreign, path, mounted=bool(rootfs))
+        if rootfs:
+            files.mount_rootfs(directory, rootfs)
+        files.write_health(directory, None)
+        files.write_spec(directory, spec)
+        return {"stop_signal": ""}
 
     def _volumes(self, body: m.BundlesMake, mounts: list[MountWish], directory: Path) -> dict[str, str]:
         """The host's paths of the volumes, by target; those that are new are filled from the image."""

@@ -38,6 +38,7 @@ from actors.runtime.errors import ContainerError, RuntimeCommandError
 from actors.runtime.launch import Launcher, Running
 from actors.runtime.oci_runtime import recorded_init
 from actors.runtime.wishes import wishes
+from actors.stepwise import Stepwise
 from actors.streams import Streams
 from storage.errors import StorageError
 from transport.errors import RemoteError
@@ -73,6 +74,7 @@ class ContainerActor(Actor):
         self.health = Health(self)
         self.oom = OomWatch(self)
         self.copying = Copying(self)
+        self.stepwise = Stepwise(self)
         self._early: list[Call] = []
         self._wants_start: list[Call] = []
         self._wants_exit: list[Call] = []
@@ -134,6 +136,7 @@ class ContainerActor(Actor):
             )
         )
         self.execs.recover()
+        self.stepwise.recover()
         if self.state.phase == "running":
             self.freezing.thaw()  # who had it frozen may have died with our predecessor
         for call in self._early:
@@ -191,7 +194,7 @@ class ContainerActor(Actor):
         Should the zygote die meanwhile, nobody else has what was written, nor learns how it ends.
         """
         state = self.state
-        if state.phase in ("starting", "running"):
+        if state.phase in ("starting", "running") and not self.stepwise.task:
             self.streams.open("")
         if state.phase == "running":
             self.processes.hold(Process(state.pid, state.start_time))
@@ -200,6 +203,9 @@ class ContainerActor(Actor):
         self.execs.hold()
 
     def _runtime_state(self) -> Path:
+        """Ids that clients of containerd's API choose are unique in their namespace only."""
+        if self.stepwise.task or self.record.get("options", {}).get("foreign"):
+            return Path(self.settings.state / "runtimes" / self.namespace)
         return self.settings.state / "runtime"
 
     def _prepare(self) -> None:
@@ -232,6 +238,8 @@ class ContainerActor(Actor):
 
     def _launch(self) -> Running:
         """In a worker thread."""
+        if self.state.held:
+            return self.stepwise.launch()
         with self.streams.opened("", self._wants()) as (ends, console):
             failpoints.hit("container", "runtime", "before")
             running = self.launcher.run(ends, console)
@@ -264,7 +272,8 @@ class ContainerActor(Actor):
             self.happened(self._failure(result))
 
     def _watch(self) -> None:
-        self.streams.follow("", self._wants())
+        if not self.stepwise.task:
+            self.streams.follow("", self._wants())
         target = Process(self.state.pid, self.state.start_time)
         self.processes.when_exited(target, self._ended)
         self.oom.begin()
@@ -272,6 +281,7 @@ class ContainerActor(Actor):
 
     def _ended(self, code: int | None, at: int) -> None:
         """Whether memory was the reason can be read only as long as there is a cgroup."""
+        self.stepwise.before_exit()
         oom = self.oom.happened()
         self.oom.end()
         self.happened(life.Exited(code, at, oom))
@@ -295,6 +305,9 @@ class ContainerActor(Actor):
         self.control.kill(Process(self.state.pid, self.state.start_time))
 
     def _release(self) -> None:
+        if self.stepwise.task:  # whose output is its client's
+            self.processes.run_runtime(self._clean_up_run, self._released)
+            return
         self.streams.drain("", lambda: self.processes.run_runtime(self._clean_up_run, self._released))
 
     def _clean_up_run(self) -> None:
@@ -381,6 +394,7 @@ class ContainerActor(Actor):
     def _answer_exit(self) -> None:
         for call in self._take(self._wants_exit):
             call.settle(self.exit_answer())
+        self.stepwise.settled()
         self.streams.serve("")
 
     def exit_answer(self) -> Any:
@@ -428,6 +442,8 @@ class ContainerActor(Actor):
     def tasks_start(self, body: m.TasksStart, call: Call) -> Later:
         """Start it."""
         refusal = life.refuse_start(self.state, body.run)
+        if self.record["options"].get("foreign"):
+            refusal = "is started by the client that described it"
         if self.copying.mounted:
             refusal = "has files copied in or out; try again"
         if refusal:
@@ -435,6 +451,32 @@ class ContainerActor(Actor):
         self._wants_start.append(call)
         self._want("running", lambda: self.happened(life.Start(body.run)))
         return LATER
+
+    def tasks_create(self, body: m.TasksCreate, call: Call) -> Later:
+        """Make its process."""
+        return self.stepwise.create(body, call)
+
+    def tasks_let_run(self, _body: m.TasksLetRun, call: Call) -> Later:
+        """Let its program run."""
+        return self.stepwise.let_run(call)
+
+    def tasks_delete(self, _body: m.TasksDelete, call: Call) -> Later:
+        """Take note of its end."""
+        return self.stepwise.delete(call)
+
+    def tasks_exec_add(self, body: m.TasksExecAdd, _: Call) -> None:
+        """One more process, later."""
+        self.execs.add(body)
+
+    def tasks_exec_start(self, body: m.TasksExecStart, call: Call) -> Later:
+        """Now."""
+        self._refuse_unless_running()
+        self.execs.start_added(body.exec_id, call)
+        return LATER
+
+    def wait_for_start(self, call: Call) -> None:
+        """Answer it when the start that is under way has come to an end."""
+        self._wants_start.append(call)
 
     def _want(self, wanted: m.Wanted, then: Callable[[], None]) -> None:
         """First on record, where a restart policy asks for it after a reboot. Without one, nobody asks."""
@@ -456,6 +498,7 @@ class ContainerActor(Actor):
             "bundle": str(self.bundle),
             "logs": str(self.settings.logs(self.namespace, self.id)),
             "execs": self.execs.to_journal(),
+            "io": self.stepwise.io(),
         }
 
     def tasks_kill(self, body: m.TasksKill, call: Call) -> Later | None:
@@ -531,6 +574,10 @@ class ContainerActor(Actor):
 
     def tasks_close_io(self, body: m.TasksCloseIo, call: Call) -> Later:
         """The end of what it reads."""
+        if self.stepwise.task:
+            self.stepwise.end_input(body.exec_id)
+            call.reply({})
+            return LATER
         self._refuse_without_input(body.exec_id)
         self.streams.channels.end(body.exec_id, call)
         return LATER
@@ -650,6 +697,7 @@ _PERFORM: dict[Effect, Callable[[ContainerActor], None]] = {
     Effect.KILL: ContainerActor._kill,  # noqa: SLF001
     Effect.RELEASE: ContainerActor._release,  # noqa: SLF001
     Effect.REPORT: lambda actor: actor.reports.report(),
+    Effect.ANNOUNCE_CREATE: lambda actor: actor.reports.announce_create(),
     Effect.ANNOUNCE_START: lambda actor: actor.reports.announce_start(),
     Effect.SETTLE: lambda actor: actor.reports.settle(),
     Effect.REMOVE: ContainerActor._remove,  # noqa: SLF001

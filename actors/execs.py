@@ -4,11 +4,12 @@ Journalled beside the container's state, so that one under way survives its acto
 id that its client chose: asking again for the same id starts nothing twice.
 """
 
+import json
 import re
 import shutil
 import signal
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from actors import failpoints
@@ -16,7 +17,7 @@ from actors.call import Call
 from actors.channels import Wants
 from actors.health import PREFIX
 from actors.linux.pidfd import Process
-from actors.messages import TasksExec
+from actors.messages import TasksExec, TasksExecAdd
 from actors.processes import signal_process
 from actors.runtime import bundle as files
 from actors.runtime.errors import ContainerError, RuntimeCommandError
@@ -36,7 +37,7 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,75}\Z", re.ASCII)
 class Exec:
     """What is journalled of one. `drained` says that its output is complete."""
 
-    phase: Literal["starting", "running", "exited"] = "starting"
+    phase: Literal["added", "starting", "running", "exited"] = "starting"
     pid: int = 0
     start_time: int = 0
     exit_code: int | None = None
@@ -46,6 +47,7 @@ class Exec:
     drained: bool = False
     terminal: bool = False
     stdin: bool = False
+    given: dict[str, Any] = field(default_factory=dict)  # of one that was added: process and streams
 
 
 class Execs:
@@ -68,12 +70,15 @@ class Execs:
         """Those that run, and their output, until `recover`."""
         for name, one in self._known.items():
             if one.phase == "running":
-                self._actor.streams.open(name)
+                if not one.given:
+                    self._actor.streams.open(name)
                 self._actor.processes.hold(Process(one.pid, one.start_time))
 
     def recover(self) -> None:
         """Take up those that were under way when the last incarnation ended."""
         for name, one in list(self._known.items()):
+            if one.phase == "added":
+                continue
             if one.phase == "starting":
                 self._recover_start(name, one)
             elif one.phase == "running":
@@ -157,6 +162,39 @@ class Execs:
             lambda result: self._launched(body.exec_id, result),
         )
 
+    def add(self, body: TasksExecAdd) -> None:
+        """Note one that `start_added` starts. Raises RemoteError already_exists."""
+        if not _ID.match(body.exec_id):
+            raise RemoteError("invalid_argument", f"exec id {body.exec_id[:80]!r} is not usable")
+        if body.exec_id in self._known:
+            raise RemoteError("already_exists", f"exec {body.exec_id} already exists")
+        given = {"process": body.process, "io": [body.stdin, body.stdout, body.stderr]}
+        self._known[body.exec_id] = Exec(phase="added", given=given)
+        self._actor.save()
+        self._announce("/tasks/exec-added", body.exec_id, time.time_ns(), exec_id=body.exec_id)
+
+    def start_added(self, name: str, call: Call) -> None:
+        """Start one that was added."""
+        one = self._find(name)
+        if one.phase not in ("added", "starting"):
+            raise RemoteError("internal", f"exec {name} has been started before")
+        self._wants_start.setdefault(name, []).append(call)
+        if one.phase == "added":
+            one.phase = "starting"
+            self._actor.save()
+            self._actor.processes.run_runtime(
+                lambda: self._launch_added(name, one), lambda result: self._launched(name, result)
+            )
+
+    def _launch_added(self, name: str, one: Exec) -> Running:
+        """In a worker thread."""
+        directory = self._directory(name)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = directory / "process.json"
+        path.write_text(json.dumps(one.given["process"]))
+        with self._actor.stepwise.ends(name, one.given["io"]) as ends:
+            return self._actor.launcher.exec(directory, path, ends)
+
     def _answer_start(self, name: str) -> None:
         """Everybody who has asked for it, once it has started or failed to."""
         one = self._known[name]
@@ -204,7 +242,8 @@ class Execs:
             signal_process(Process(one.pid, one.start_time), signal.SIGKILL)
 
     def _watch(self, name: str, one: Exec) -> None:
-        self._actor.streams.follow(name, self.wants(name))
+        if not one.given:
+            self._actor.streams.follow(name, self.wants(name))
         target = Process(one.pid, one.start_time)
         self._actor.processes.when_exited(target, lambda code, at: self._exited(name, code, at))
 
@@ -218,6 +257,9 @@ class Execs:
         one = self._known[name]
         at = one.exited_at
         self._announce("/tasks/exit", name, at, id=name, pid=one.pid, exit_status=one.exit_code, exited_at=at)
+        if one.given:  # whose output is its client's
+            self._finished(name, one.exit_code)
+            return
         self._actor.streams.drain(name, lambda: self._finished(name, one.exit_code))
 
     def _finished(self, name: str, code: int | None) -> None:
@@ -232,14 +274,21 @@ class Execs:
             self._actor.health.ended(name, code)
 
     def _expire(self, name: str) -> None:
+        if self._find(name).given:
+            return  # until its client lets go of it
         self._actor.later(KEEP, lambda: self._forget(name))
 
     def delete(self, name: str) -> None:
         """Forget one that has exited; one that is unknown is fine."""
         one = self._known.get(name)
-        if one is not None and one.phase != "exited":
+        if one is not None and one.phase not in ("added", "exited"):
             raise RemoteError("failed_precondition", f"exec {name} is still running; kill it first")
         self._forget(name)
+
+    def clear(self) -> None:
+        """Forget all of them: the container they ran in has ended."""
+        for name in list(self._known):
+            self._forget(name)
 
     def _forget(self, name: str) -> None:
         if self._known.pop(name, None) is not None:

@@ -39,6 +39,7 @@ class State:
         paused: a person wants its processes to stand still.
         oom: the kernel has killed one of its processes for want of memory.
         cause: why we ended it ourselves; empty if we did not.
+        held: its process is made, but the program is not to run before somebody says so.
     """
 
     phase: Phase = "created"
@@ -63,6 +64,7 @@ class State:
     paused: bool = False
     oom: bool = False
     cause: str = ""
+    held: bool = False
 
 
 class Effect(Enum):
@@ -76,6 +78,7 @@ class Effect(Enum):
     KILL = auto()  # its process, at once
     RELEASE = auto()  # drain the output, clean up after the runtime -> Released
     REPORT = auto()  # the task to metadata, durable
+    ANNOUNCE_CREATE = auto()
     ANNOUNCE_START = auto()
     SETTLE = auto()  # the task to metadata, then the exit event -> Settled
     REMOVE = auto()  # everything that is left, durable -> Removed
@@ -112,6 +115,23 @@ class Start:
     """Somebody wants it started: the run of that number, or with 0 the next, unless one is under way."""
 
     run: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Somebody wants its process made, and held until `LetRun`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LetRun:
+    """The program of a process that was held runs, or has run."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Whoever had it run has taken note of the end: it is as one that has never run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +231,9 @@ class Removed:
 Fact = (
     Loaded
     | Start
+    | Create
+    | LetRun
+    | Forget
     | Prepared
     | Started
     | NeverStarted
@@ -278,13 +301,8 @@ def decide(state: State, fact: Fact) -> Decision:
             return _loaded(state, fact)
         case Start():
             return _start(state, fact.run)
-        case Prepared() if state.phase == "preparing":
-            prepared = replace(state, phase="starting", stop_signal=fact.stop_signal)
-            return _unless_unwanted(prepared, (E.SAVE, E.START))
-        case NeverStarted() if state.phase == "starting":
-            return _unless_unwanted(replace(state, phase="preparing"), (E.PREPARE,))
-        case Started() if state.phase == "starting":
-            return _started(state, fact)
+        case Prepared() | NeverStarted() | Started():
+            return _starting(state, fact)
         case Failed() if state.phase in ("preparing", "starting"):
             return _failed(state, fact)
         case Exited() if state.phase in ("starting", "running"):
@@ -295,9 +313,40 @@ def decide(state: State, fact: Fact) -> Decision:
             return _settled(state)
         case Stop() | Policy() | Pause() | Ended() | RestartDue() | Remove():
             return _wished(state, fact)
+        case Create() | LetRun() | Forget():
+            return _in_steps(state, fact)
         case Removed() if state.phase == "removing":
             effects = (E.ANSWER_START, E.ANSWER_EXIT, E.ANSWER_REMOVED, E.FINISH)
             return replace(state, phase="gone"), effects
+        case _:
+            return state, ()
+
+
+def _starting(state: State, fact: Prepared | NeverStarted | Started) -> Decision:
+    """How far a start has come."""
+    match fact:
+        case Prepared() if state.phase == "preparing":
+            prepared = replace(state, phase="starting", stop_signal=fact.stop_signal)
+            return _unless_unwanted(prepared, (E.SAVE, E.START))
+        case NeverStarted() if state.phase == "starting":
+            return _unless_unwanted(replace(state, phase="preparing"), (E.PREPARE,))
+        case Started() if state.phase == "starting":
+            return _started(state, fact)
+        case _:
+            return state, ()
+
+
+def _in_steps(state: State, fact: Create | LetRun | Forget) -> Decision:
+    """A run that is made, let go and forgotten by its client, one step after the other."""
+    match fact:
+        case Create() if state.phase == "created" and (state.settled or not state.error) and not state.remove:
+            begun, effects = _begin(state, state.run + 1, restarts=0)
+            return replace(begun, held=True), effects
+        case LetRun() if state.phase == "running" and state.held:
+            let = replace(state, held=False, started_at=fact.at)
+            return let, (E.SAVE, E.REPORT, E.ANNOUNCE_START)
+        case Forget() if state.phase == "exited" and state.settled and not state.remove:
+            return State(run=state.run, auto_remove=state.auto_remove), (E.SAVE, E.REPORT)
         case _:
             return state, ()
 
@@ -375,12 +424,16 @@ def _resume(state: State) -> Decision:
         "created": (E.REPORT, *release) if release else (),
         "preparing": (E.PREPARE,),
         "starting": (E.INSPECT,),
-        "running": (E.WATCH, E.REPORT, E.ANNOUNCE_START, *((E.KILL,) if state.remove else ())),
+        "running": (E.WATCH, E.REPORT, _announcement(state), *((E.KILL,) if state.remove else ())),
         "exited": release,
         "removing": (E.REMOVE,),
         "gone": (E.FINISH,),
     }
     return state, effects[state.phase]
+
+
+def _announcement(state: State) -> Effect:
+    return E.ANNOUNCE_CREATE if state.held else E.ANNOUNCE_START
 
 
 def _start(state: State, run: int = 0) -> Decision:
@@ -417,7 +470,7 @@ def _started(state: State, fact: Started) -> Decision:
     running = replace(
         state, phase="running", pid=fact.pid, start_time=fact.start_time, started_at=fact.at, error=""
     )
-    effects = (E.SAVE, E.WATCH, E.REPORT, E.ANNOUNCE_START, E.ANSWER_START)
+    effects = (E.SAVE, E.WATCH, E.REPORT, _announcement(state), E.ANSWER_START)
     return running, (*effects, E.KILL) if state.remove or state.halted else effects
 
 

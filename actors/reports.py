@@ -32,7 +32,7 @@ class Reports:
 
     def _task(self) -> m.TasksRecord:
         state = self._actor.state
-        running: m.TaskStatus = "paused" if self._actor.state.paused else "running"
+        running: m.TaskStatus = "created" if state.held else "paused" if state.paused else "running"
         statuses: dict[str, m.TaskStatus] = {"running": running, "exited": "stopped"}
         return m.TasksRecord(
             namespace=self._actor.namespace,
@@ -74,6 +74,26 @@ class Reports:
         publish = m.EventsPublish(self._actor.namespace, topic, full, event, at)
         limit = LIMIT if then is None else ASK_LIMIT
         self._actor.ask(publish, then or self._told, limit=limit)
+
+    def announce_create(self) -> None:
+        """The event of a process that is made, and held."""
+        state = self._actor.state
+        bundle, io = str(self._actor.bundle), self._actor.stepwise.io()
+        key = f"{state.pid}:{state.start_time}"
+        self.announce("/tasks/create", key, state.started_at, bundle=bundle, io=io, pid=state.pid)
+
+    def announce_delete(self, state: life.State) -> None:
+        """The event of a run that its client has taken note of."""
+        status = state.exit_code if state.known else None
+        self.announce(
+            "/tasks/delete",
+            f"{state.pid}:{state.start_time}:{state.run}",
+            time.time_ns(),
+            id=self._actor.id,
+            pid=state.pid,
+            exit_status=status,
+            exited_at=state.exited_at,
+        )
 
     def announce_start(self) -> None:
         """The event of the start."""

@@ -25,7 +25,7 @@ PLUGINS = (
     *(
         ("io.containerd.grpc.v1", name)
         for name in ("containers", "content", "diff", "events", "healthcheck", "images", "introspection",
-                     "leases", "namespaces", "snapshots", "version")
+                     "leases", "namespaces", "snapshots", "tasks", "version")
     ),
 )  # fmt: skip
 """What clients look for, by type and id: most see by these names what the daemon can do."""

@@ -107,6 +107,8 @@ def filled(name: str, body: Mapping[str, Any]) -> Any:
             put_time(getattr(found, field.name), value)
         elif field.name == "runtime" and isinstance(value, str):
             found.runtime.name = value
+        elif isinstance(value, dict) and not field.message_type.GetOptions().map_entry:
+            getattr(found, field.name).CopyFrom(filled(field.message_type.full_name, value))
         elif isinstance(value, dict):
             getattr(found, field.name).update({str(key): str(one) for key, one in value.items()})
         elif isinstance(value, str | int | bool):

@@ -9,6 +9,7 @@ from actors.gateway.events import Events
 from actors.gateway.images import Images
 from actors.gateway.namespaces import Leases, Namespaces
 from actors.gateway.snapshots import Snapshots
+from actors.gateway.tasks import Tasks
 from transport.grpc.server import Service
 
 
@@ -25,5 +26,6 @@ def all_of(actor: Actor) -> list[Service]:
         Content(actor),
         Snapshots(actor),
         Diff(actor),
+        Tasks(actor),
         Events(actor),
     ]

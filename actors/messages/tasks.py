@@ -24,6 +24,68 @@ class TasksState:
     """Answer: phase, pid, exit code and times, execs, paths."""
 
 
+@operation("tasks.create", "container")
+@dataclass(frozen=True, slots=True)
+class TasksCreate:
+    """Make the process of a container with the option `foreign`, and hold it until `tasks.let_run`.
+
+    Answer: as `tasks.start`. It reads and writes what its client names, not what `tasks.output` and
+    `tasks.input` have.
+
+    Attributes:
+        rootfs: mounts (`type`, `source`, `options`) that make its root; none if that is mounted already.
+        stdin: path of a FIFO; empty for none.
+        stdout: path of a FIFO, or `file://` and the path of a file; empty for none.
+        stderr: the same.
+    """
+
+    rootfs: list[Json] = field(default_factory=list)
+    stdin: str = ""
+    stdout: str = ""
+    stderr: str = ""
+    no_pivot: bool = False
+
+
+@operation("tasks.let_run", "container")
+@dataclass(frozen=True, slots=True)
+class TasksLetRun:
+    """Let the program of a process that `tasks.create` has made run. Answer: `pid`."""
+
+
+@operation("tasks.delete", "container")
+@dataclass(frozen=True, slots=True)
+class TasksDelete:
+    """Take note of the end of what `tasks.create` has made: then another can be made.
+
+    Answer: `pid`, `exit_code` (null for unknown), `exited_at`.
+    """
+
+
+@operation("tasks.exec_add", "container")
+@dataclass(frozen=True, slots=True)
+class TasksExecAdd:
+    """Note a further process, to be started by `tasks.exec_start`.
+
+    Attributes:
+        process: the object of that name of the OCI runtime specification.
+        stdin: this and the others as for `tasks.create`.
+    """
+
+    exec_id: str
+    process: Json
+    stdin: str = ""
+    stdout: str = ""
+    stderr: str = ""
+
+
+@operation("tasks.exec_start", "container")
+@dataclass(frozen=True, slots=True)
+class TasksExecStart:
+    """Start what `tasks.exec_add` has noted. Answer: `pid`."""
+
+    exec_id: str
+
+
 @operation("tasks.kill", "container")
 @dataclass(frozen=True, slots=True)
 class TasksKill:

@@ -34,6 +34,7 @@ PID_FILE = "pid"
 RUNTIME_LOG = "runtime.log"
 EXECS = "execs"
 HEALTH = "health.json"
+TASK = "task.json"
 MAX_CONFIG = 8 << 20  # bytes
 
 
@@ -167,6 +168,20 @@ def read_health(bundle: Path) -> HealthWish | None:
         return msgspec.json.decode((bundle / HEALTH).read_bytes(), type=HealthWish)
     except FileNotFoundError:
         return None
+
+
+def write_task(bundle: Path, task: Mapping[str, Any]) -> None:
+    """Keep what a client said when it had the container created: root, standard streams."""
+    _write(bundle / TASK, task)
+
+
+def read_task(bundle: Path) -> dict[str, Any]:
+    """What that was; empty for a container that is not run in steps."""
+    try:
+        found: dict[str, Any] = json.loads((bundle / TASK).read_bytes())
+    except FileNotFoundError:
+        return {}
+    return found
 
 
 def identity(bundle: Path, user: str) -> users.Identity:

@@ -69,6 +69,24 @@ class Launcher:
         _wait_for_program(running.process.pid, self._runtime.program)
         return running
 
+    def create(self, ends: Mapping[int, int], *, no_pivot: bool = False) -> Running:
+        """As `run`, but the program is held until `start`."""
+        pid_file = self._bundle / files.PID_FILE
+        pid_file.unlink(missing_ok=True)
+        log = self._fresh_log()
+        command = self._runtime.create(self._id, self._bundle, pid_file, log, no_pivot=no_pivot)
+        self._do("create", command, log, ends)
+        return _running(pid_file)
+
+    def start(self) -> None:
+        """Let the program of a created container run. Raises RuntimeCommandError."""
+        log = self._own_log("start")
+        self._do("start", self._runtime.start(self._id, log), log, {})
+
+    def is_held(self) -> bool:
+        """Whether a created container still waits for `start`: runc and crun remove this file by it."""
+        return (self._state / self._id / "exec.fifo").exists()
+
     def update(self, limits: Mapping[str, Any]) -> None:
         """Change limits while it runs."""
         path, log = self._bundle / "update.json", self._own_log("update")

@@ -4,6 +4,7 @@ What is changed: the root is bound where every container's is, and the cgroup is
 runtime of specification 1.0.2 would pass over in silence is refused by name.
 """
 
+import base64
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -77,6 +78,31 @@ def load(directory: str, cgroups_path: str) -> tuple[dict[str, Any], Path]:
     spec["root"] = {**spec["root"], "path": "rootfs"}
     spec["linux"] = {**(spec.get("linux") or {}), "cgroupsPath": cgroups_path}
     return spec, root
+
+
+def foreign(foreign: Mapping[str, Any], cgroups_path: str, *, mounted: bool) -> dict[str, Any]:
+    """The specification that a client of containerd's API gave, which is run as it is.
+
+    Args:
+        foreign: what is on record of its container.
+        cgroups_path: for one that names none.
+        mounted: whether the client has given the root as mounts, which are then at the bundle's root.
+
+    Raises:
+        InvalidSpecError: it is none.
+    """
+    try:
+        spec = json.loads(base64.b64decode(foreign["spec"]["value"]))
+        process = spec["process"]
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise InvalidSpecError(f"container: its specification cannot be read: {error!r}") from error
+    if process.get("terminal"):
+        raise InvalidSpecError("container: process.terminal is set, which this API cannot have yet")
+    if mounted:
+        spec["root"] = {**(spec.get("root") or {}), "path": "rootfs"}
+    linux = spec.get("linux") or {}
+    spec["linux"] = {**linux, "cgroupsPath": linux.get("cgroupsPath") or cgroups_path}
+    return dict(spec)
 
 
 def _read(path: Path) -> dict[str, Any]:

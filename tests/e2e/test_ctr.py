@@ -40,6 +40,18 @@ class Ctr:
         assert (done.returncode != 0) == fails, (words, done.stdout, done.stderr)
         return done.stderr if fails else done.stdout
 
+    def ends(self, code: int, *words: str) -> None:
+        """It ends so."""
+        done = subprocess.run(
+            [*self.command, *words], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == code, (words, done.stdout, done.stderr)
+
+    def said(self, *words: str) -> str:
+        """What it says beside its output."""
+        done = subprocess.run([*self.command, *words], capture_output=True, text=True, timeout=60, check=True)
+        return done.stderr
+
     def bytes_of(self, *words: str) -> bytes:
         """What it prints, when that is no text."""
         done = subprocess.run([*self.command, *words], capture_output=True, timeout=60, check=True)
@@ -165,6 +177,35 @@ def test_containers_on_record(ctr: Ctr, served: Daemon, busybox: str):
     ctr("containers", "rm", "kept")
     assert "not found" in ctr("containers", "info", "kept", fails=True)
     assert "kept" not in ctr("snapshots", "ls")
+
+
+def test_run(ctr: Ctr, busybox: str):
+    ctr("images", "pull", busybox)
+    assert ctr("run", "--rm", busybox, "first", "echo", "hello") == "hello\n"
+    ctr.ends(7, "run", "--rm", busybox, "second", "sh", "-c", "exit 7")
+    assert "executable file not found" in ctr("run", "--rm", busybox, "third", "no-such-program", fails=True)
+    assert ctr("containers", "ls", "-q") == ctr("tasks", "ls", "-q") == ""
+
+
+def test_tasks(ctr: Ctr, served: Daemon, busybox: str):
+    ctr("images", "pull", busybox)
+    ctr("run", "-d", busybox, "long", "sleep", "1000")
+    pid, status = next(line for line in ctr("tasks", "ls").splitlines() if "long" in line).split()[1:]
+    assert status == "RUNNING"
+    assert pid in ctr("tasks", "ps", "long")
+    assert ctr("tasks", "exec", "--exec-id", "one", "long", "echo", "inside") == "inside\n"
+    ctr.ends(3, "tasks", "exec", "--exec-id", "two", "long", "sh", "-c", "exit 3")
+    ctr("tasks", "pause", "long")
+    assert "PAUSED" in ctr("tasks", "ls")
+    ctr("tasks", "resume", "long")
+    assert "must be stopped" in ctr("tasks", "rm", "long", fails=True)
+    assert next(one for one in served.json("ps") if one["id"] == "long")["task"]["pid"] == int(pid)
+    ctr("tasks", "kill", "-s", "KILL", "long")
+    wait_until("it has stopped", lambda: "STOPPED" in ctr("tasks", "ls"))
+    assert "already finished" in ctr("tasks", "kill", "long", fails=True)
+    assert "non-zero exit code 137" in ctr.said("tasks", "rm", "long")
+    assert "long" not in ctr("tasks", "ls")
+    ctr("containers", "rm", "long")
 
 
 def test_the_gateway_comes_back(ctr: Ctr, served: Daemon):

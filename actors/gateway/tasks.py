@@ -1,0 +1,252 @@
+"""Processes of containers: each method is one operation of a container's actor."""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from actors import messages as m
+from actors.gateway.containers import record
+from actors.gateway.translation import Asking, put_time
+from transport.errors import RemoteError
+from transport.grpc.interface import message
+from transport.grpc.server import Call, Service
+
+_PACKAGE: Final = "containerd.services.tasks.v1"
+_EMPTY: Final = "google.protobuf.Empty"
+_OPTIONS: Final = "containerd.runc.v1.Options"
+CREATED, RUNNING, STOPPED, PAUSED = 1, 2, 3, 4
+UNKNOWN_STATUS: Final = 255  # of a process of which nobody can know how it ended
+TURN: Final = 20.0  # seconds after which a call that waits looks whether its client still does
+PAUSE: Final = 0.05  # seconds until an actor that is away is asked again
+
+
+class Tasks(Asking, Service):
+    """containerd.services.tasks.v1.Tasks."""
+
+    name = f"{_PACKAGE}.Tasks"
+
+    def create(self, request: Any, call: Call) -> Any:
+        """Make its process; the program is held."""
+        found = record(self, call, request.container_id)
+        body = m.TasksCreate(
+            [
+                {"type": one.type, "source": one.source, "options": list(one.options)}
+                for one in request.rootfs
+            ],
+            request.stdin,
+            request.stdout,
+            request.stderr,
+            _refuse_unknown(request),
+        )
+        with _as_runtime():
+            pid = self.ask(call, body, to=found["actor"])["pid"]
+        return message(f"{_PACKAGE}.CreateTaskResponse")(container_id=found["id"], pid=pid)
+
+    def start(self, request: Any, call: Call) -> Any:
+        """Let it run, or start an exec."""
+        actor, _ = self._task(call, request.container_id)
+        body = m.TasksExecStart(request.exec_id) if request.exec_id else m.TasksLetRun()
+        with _as_runtime():
+            pid = self.ask(call, body, to=actor)["pid"]
+        return message(f"{_PACKAGE}.StartResponse")(pid=pid)
+
+    def delete(self, request: Any, call: Call) -> Any:
+        """Take note of its end."""
+        actor, _ = self._task(call, request.container_id)
+        found = self.ask(call, m.TasksDelete(), to=actor)
+        return _deleted(request.container_id, found)
+
+    def delete_process(self, request: Any, call: Call) -> Any:
+        """Take note of the end of an exec; one that has never been started ends with 0."""
+        actor, state = self._task(call, request.container_id)
+        one = _exec(state, request.exec_id)
+        if one["phase"] in ("starting", "running"):
+            raise RemoteError(
+                "failed_precondition", f"process {request.exec_id} must be stopped before deletion"
+            )
+        self.ask(call, m.TasksExecDelete(request.exec_id), to=actor)
+        ended = {**one, "exit_code": 0} if one["phase"] == "added" else one
+        return _deleted(request.exec_id, ended)
+
+    def get(self, request: Any, call: Call) -> Any:
+        """How a process is."""
+        _, state = self._task(call, request.container_id)
+        make = message(f"{_PACKAGE}.GetResponse")
+        if request.exec_id:
+            one = _exec(state, request.exec_id)
+            return make(process=_exec_process(request.container_id, request.exec_id, one))
+        return make(process=_init_process(request.container_id, state))
+
+    def list(self, request: Any, call: Call) -> Any:
+        """All that have a process; from the records, so that no actor that hangs can hold it up."""
+        del request
+        found = self.ask(call, m.ContainersList(call.namespace))["containers"]
+        kinds = {"created": CREATED, "running": RUNNING, "paused": PAUSED, "stopped": STOPPED}
+        make = message("containerd.v1.types.Process")
+        tasks = []
+        for one in found:
+            task = one["task"]
+            if task is None or (task["status"] == "created" and not task["pid"]):
+                continue
+            process = make(
+                container_id=one["id"], id=one["id"], pid=task["pid"], status=kinds.get(task["status"], 0)
+            )
+            if task["status"] == "stopped":
+                _put_end(process, task)
+            tasks.append(process)
+        return message(f"{_PACKAGE}.ListTasksResponse")(tasks=tasks)
+
+    def kill(self, request: Any, call: Call) -> Any:
+        """Signal a process; one that has ended is not found."""
+        actor, state = self._task(call, request.container_id)
+        phase = _exec(state, request.exec_id)["phase"] if request.exec_id else state["phase"]
+        if phase != "running":
+            raise RemoteError("not_found", "process already finished: not found")
+        self.ask(call, m.TasksKill(request.signal, request.exec_id), to=actor)
+        return message(_EMPTY)()
+
+    def exec(self, request: Any, call: Call) -> Any:
+        """Note one more process."""
+        actor, state = self._task(call, request.container_id)
+        if state["phase"] != "running":
+            raise RemoteError("failed_precondition", f"task {request.container_id} is not running")
+        if request.terminal:
+            raise RemoteError("not_implemented", "terminals are not there yet; leave out -t")
+        process = _json(request.spec.value)
+        body = m.TasksExecAdd(request.exec_id, process, request.stdin, request.stdout, request.stderr)
+        self.ask(call, body, to=actor)
+        return message(_EMPTY)()
+
+    def close_io(self, request: Any, call: Call) -> Any:
+        """No more input."""
+        actor, state = self._task(call, request.container_id)
+        if request.exec_id:
+            _exec(state, request.exec_id)
+        if request.stdin:
+            self.ask(call, m.TasksCloseIo(request.exec_id), to=actor)
+        return message(_EMPTY)()
+
+    def pause(self, request: Any, call: Call) -> Any:
+        """Have it stand still."""
+        actor, _ = self._task(call, request.container_id)
+        self.ask(call, m.TasksPause(), to=actor)
+        return message(_EMPTY)()
+
+    def resume(self, request: Any, call: Call) -> Any:
+        """Let it go on."""
+        actor, _ = self._task(call, request.container_id)
+        self.ask(call, m.TasksResume(), to=actor)
+        return message(_EMPTY)()
+
+    def list_pids(self, request: Any, call: Call) -> Any:
+        """Those of its cgroup."""
+        actor, _ = self._task(call, request.container_id)
+        found = self.ask(call, m.TasksProcesses(), to=actor)["processes"]
+        make = message("containerd.v1.types.ProcessInfo")
+        return message(f"{_PACKAGE}.ListPidsResponse")(processes=[make(pid=one["pid"]) for one in found])
+
+    def wait(self, request: Any, call: Call) -> Any:
+        """Until it has ended. A daemon or actor that goes away meanwhile is waited out."""
+        while call.active:
+            actor, state = self._task(call, request.container_id)
+            found = _exec(state, request.exec_id) if request.exec_id else state
+            if found["phase"] == "exited" and found["exited_at"]:
+                return _put_end(message(f"{_PACKAGE}.WaitResponse")(), found)
+            self._wait_a_turn(actor, request.exec_id)
+        raise RemoteError("unavailable", "the client has gone")
+
+    def _wait_a_turn(self, actor: str, exec_id: str) -> None:
+        body = m.TasksWait()
+        try:
+            if exec_id:
+                time.sleep(PAUSE)
+            else:
+                self.actor.call(body, to=actor, limit=TURN)
+        except RemoteError as error:
+            if error.code not in ("deadline_exceeded", "unavailable"):
+                raise
+            time.sleep(PAUSE)
+
+    def _task(self, call: Call, identity: str) -> tuple[str, dict[str, Any]]:
+        """Actor and state of a container that has a process. Raises RemoteError not_found."""
+        actor = record(self, call, identity)["actor"]
+        state = self.ask(call, m.TasksState(), to=actor)
+        if state["phase"] in ("created", "preparing", "starting"):
+            raise RemoteError("not_found", f'task "{identity}" in namespace "{call.namespace}": not found')
+        return actor, state
+
+
+def _refuse_unknown(request: Any) -> bool:
+    """What cannot be had is refused by name; whether the root is to be had without pivot_root."""
+    if request.terminal:
+        raise RemoteError("not_implemented", "terminals are not there yet; leave out -t")
+    if request.checkpoint.digest:
+        raise RemoteError("not_implemented", "checkpoints are not there yet")
+    if any(one.startswith("binary://") for one in (request.stdout, request.stderr)):
+        raise RemoteError("not_implemented", "loggers are not there yet; use file:// or a FIFO")
+    if request.options.type_url.rpartition("/")[2] != _OPTIONS:
+        return False
+    options = message(_OPTIONS).FromString(request.options.value)
+    if options.systemd_cgroup:
+        raise RemoteError("not_implemented", "cgroups of systemd are not there yet")
+    return bool(options.no_pivot_root)
+
+
+@contextlib.contextmanager
+def _as_runtime() -> Iterator[None]:
+    """Clients tell by the text why a program could not be run, and expect UNKNOWN with it."""
+    try:
+        yield
+    except RemoteError as error:
+        if error.details and "exit_code" in error.details:
+            raise RemoteError("internal", str(error)) from error
+        raise
+
+
+def _exec(state: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] | None = state["execs"].get(name)
+    if found is None:
+        raise RemoteError("not_found", f"process {name}: not found")
+    return found
+
+
+def _json(value: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise RemoteError("invalid_argument", f"exec: its process is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise RemoteError("invalid_argument", "exec: its process is not an object")
+    return found
+
+
+def _init_process(identity: str, state: Mapping[str, Any]) -> Any:
+    process = message("containerd.v1.types.Process")(
+        container_id=identity, id=identity, pid=state["pid"], **state["io"]
+    )
+    process.status = STOPPED
+    if state["phase"] == "running":
+        process.status = CREATED if state["held"] else PAUSED if state["paused"] else RUNNING
+        return process
+    return _put_end(process, state)
+
+
+def _exec_process(container: str, name: str, one: Mapping[str, Any]) -> Any:
+    names = dict(zip(("stdin", "stdout", "stderr"), one["given"].get("io", ()), strict=False))
+    process = message("containerd.v1.types.Process")(container_id=container, id=name, pid=one["pid"], **names)
+    process.status = {"added": CREATED, "starting": CREATED, "running": RUNNING}.get(one["phase"], STOPPED)
+    return process if process.status != STOPPED else _put_end(process, one)
+
+
+def _put_end(target: Any, ended: Mapping[str, Any]) -> Any:
+    """Exit status and time, the same wherever they are told."""
+    code = ended["exit_code"] if ended.get("known", True) else None
+    target.exit_status = UNKNOWN_STATUS if code is None else code
+    put_time(target.exited_at, ended["exited_at"])
+    return target
+
+
+def _deleted(identity: str, ended: Mapping[str, Any]) -> Any:
+    return _put_end(message(f"{_PACKAGE}.DeleteResponse")(id=identity, pid=ended["pid"]), ended)

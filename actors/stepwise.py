@@ -1,0 +1,182 @@
+"""A container that its client runs step by step: create, let run, take note of the end.
+
+So it is with clients of containerd's API. They also bring their own FIFOs, which the process gets as they
+are: nothing of ours stands in between, so no death of ours can lose a byte or cost a moment. Output is opened
+for both directions: a client that is gone gives neither EPIPE nor SIGPIPE. Of standard input the zygote
+keeps a writing end until `tasks.close_io`: the end does not come before the first writer, nor by our death.
+"""
+
+import contextlib
+import os
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from actors import lifecycle as life
+from actors import messages as m
+from actors.call import LATER, Call, Later
+from actors.linux import descriptors
+from actors.runtime import bundle as files
+from actors.runtime.errors import ContainerError
+from actors.runtime.launch import Running
+from transport.errors import RemoteError
+
+if TYPE_CHECKING:
+    from actors.container import ContainerActor
+
+FILE: Final = "file://"
+_FILE_MODE: Final = 0o640
+
+
+class Stepwise:
+    """Used in the actor's thread, but for what says otherwise."""
+
+    def __init__(self, actor: "ContainerActor") -> None:
+        self._actor = actor
+        self._letting = False  # whether the runtime has been asked to let the program run
+        self._deleting: list[Call] = []
+        self.task = files.read_task(actor.bundle)
+
+    def io(self) -> dict[str, str]:
+        """The client's names of its standard streams."""
+        return {name: self.task.get(name, "") for name in ("stdin", "stdout", "stderr")}
+
+    def recover(self) -> None:
+        """Its program may have been let run without our having heard of it."""
+        state = self._actor.state
+        if state.phase == "running" and state.held and not self._actor.launcher.is_held():
+            self._actor.happened(life.LetRun(time.time_ns()))
+
+    # Creating
+
+    def create(self, body: m.TasksCreate, call: Call) -> Later:
+        """Make the process, from the record as it is now. Raises RemoteError."""
+        actor = self._actor
+        if not actor.record["options"].get("foreign"):
+            text = f"container {actor.record['name']} was not created by this API; use tasks.start"
+            raise RemoteError("failed_precondition", text)
+        if actor.state.phase != "created" or (actor.state.error and not actor.state.settled):
+            raise RemoteError("already_exists", f"task {actor.id}: already exists")
+
+        def loaded(result: Any) -> None:
+            if isinstance(result, Exception):
+                call.fail(result)
+                return
+            actor.record = result
+            self.task = {**self._named(body), "rootfs": body.rootfs, "no_pivot": body.no_pivot}
+            files.write_task(actor.bundle, self.task)
+            actor.wait_for_start(call)
+            actor.happened(life.Create())
+
+        actor.ask(m.ContainersGet(actor.namespace, actor.id), loaded)
+        return LATER
+
+    @staticmethod
+    def _named(body: m.TasksCreate) -> dict[str, Any]:
+        return {"stdin": body.stdin, "stdout": body.stdout, "stderr": body.stderr}
+
+    def launch(self) -> Running:
+        """In a worker thread."""
+        io = [self.task[name] for name in ("stdin", "stdout", "stderr")]
+        with self.ends("", io) as ends:
+            return self._actor.launcher.create(ends, no_pivot=self.task["no_pivot"])
+
+    @contextlib.contextmanager
+    def ends(self, name: str, io: Sequence[str]) -> Iterator[dict[int, int]]:
+        """Descriptors for a process; none for an empty name. In a worker thread. Raises OSError."""
+        found: dict[int, int] = {}
+        try:
+            if io[0]:
+                found[0] = self._input(name, io[0])
+            for number, said in enumerate(io[1:], 1):
+                if said:
+                    found[number] = _output(said)
+            yield found
+        finally:
+            descriptors.close_all(found.values())
+
+    def _input(self, name: str, path: str) -> int:
+        reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        os.set_blocking(reading, True)
+        writing = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._actor.host.say([writing], op="keep", key=f"{name}/input")
+        os.close(writing)
+        return reading
+
+    def end_input(self, name: str) -> None:
+        """The end comes when whoever else writes has closed; saying it twice is fine."""
+        self._actor.host.say(op="drop", key=f"{name}/input")
+
+    # Letting it run
+
+    def let_run(self, call: Call) -> Later:
+        """Let the program run. Raises RemoteError: it does, or has, or there is none."""
+        actor = self._actor
+        if actor.state.phase != "running":
+            raise RemoteError("failed_precondition", f"cannot start a {actor.state.phase} process")
+        if not actor.state.held or self._letting:
+            raise RemoteError("internal", "cannot start a running process")
+        self._letting = True
+
+        def started(result: Any) -> None:
+            self._letting = False
+            if isinstance(result, ContainerError | OSError):
+                call.fail(RemoteError("internal", str(result), outcome="done"))
+            elif isinstance(result, Exception):
+                raise result
+            else:
+                pid = actor.state.pid
+                actor.happened(life.LetRun(time.time_ns()))
+                call.reply({"pid": pid})
+
+        actor.processes.run_runtime(actor.launcher.start, started)
+        return LATER
+
+    def before_exit(self) -> None:
+        """One that ends while the runtime lets it run has run: its start is told before its exit."""
+        if self._letting:
+            self._actor.happened(life.LetRun(time.time_ns()))
+
+    # The end
+
+    def delete(self, call: Call) -> Later:
+        """Forget a run that has ended. Raises RemoteError: it has not, or there is none."""
+        state = self._actor.state
+        if state.phase in ("preparing", "starting", "running"):
+            raise RemoteError("failed_precondition", f"task {self._actor.id} must be stopped before deletion")
+        if state.phase != "exited":
+            raise RemoteError("not_found", f"task {self._actor.id}: not found")
+        self._deleting.append(call)
+        if state.settled:
+            self.settled()
+        return LATER
+
+    def settled(self) -> None:
+        """The run is over, durable and announced: those who wait for that may have it forgotten."""
+        waiting, self._deleting = self._deleting, []
+        state = self._actor.state
+        if not waiting or state.phase != "exited":
+            return
+        self._actor.happened(life.Forget())
+        self._actor.reports.announce_delete(state)
+        self._actor.execs.clear()
+        self.end_input("")
+        code = state.exit_code if state.known else None
+        waiting[0].reply({"pid": state.pid, "exit_code": code, "exited_at": state.exited_at})
+        for call in waiting[1:]:
+            call.fail(RemoteError("not_found", f"task {self._actor.id}: not found"))
+
+
+def _output(said: str) -> int:
+    """Open what a client named."""
+    if said.startswith(FILE):
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        return os.open(Path(said.removeprefix(FILE)), flags, _FILE_MODE)
+    found = os.open(said, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISFIFO(os.fstat(found).st_mode):
+        os.close(found)
+        raise OSError(f"{said[:256]!r} is not a FIFO")
+    os.set_blocking(found, True)
+    return found
