@@ -382,7 +382,8 @@ class NetworkActor(Primitives):
 
         def work() -> list[dict[str, Any]]:
             found = drift.look(mend=body.mend)
-            return [*found, *drift.rules(self._table, text, mend=body.mend)]
+            found += drift.rules(self._table, text, mend=body.mend)
+            return [*found, *drift.others(self._table)]
 
         self.work(work, lambda result: call.settle(_refused(result) or {"findings": result}))
         return LATER

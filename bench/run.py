@@ -9,6 +9,8 @@ unpack: the same Debian images, whose blobs are there already; then how fast and
         2 GiB and one of 20,000 files are applied.
 memory: the proportional memory of a shim and of a container actor, with 20 containers each, with and without
         the kernel's merging of pages.
+network: 200 containers connected one by one and removed, as often as there are rounds: actord, the CNI bridge
+        plugin, Docker (a tenth as often); nothing may be left.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bench import crowd, memory, unpack
+from bench import crowd, memory, network, unpack
 from bench.pairs import Comparison, in_turn, timed
 from bench.peers import Actord, Containerd, mounts_below
 from bench.pulls import Pulls
@@ -34,7 +36,7 @@ from tests.e2e.registry import Registry
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-GROUPS: Final = ("start", "pull", "unpack", "memory")
+GROUPS: Final = ("start", "pull", "unpack", "memory", "network")
 
 
 class Bench:
@@ -45,9 +47,11 @@ class Bench:
 
     def group(self, name: str) -> Iterable[Comparison]:
         """Measure one of GROUPS."""
-        return {"start": self._start, "pull": self._pull, "unpack": self._unpack, "memory": self._memory}[
-            name
-        ]()
+        groups: dict[str, Callable[[], Iterable[Comparison]]] = {
+            "start": self._start, "pull": self._pull, "unpack": self._unpack, "memory": self._memory,
+            "network": lambda: network.measure(self._directory / "network", self._pairs),
+        }  # fmt: skip
+        return groups[name]()
 
     def _start(self) -> list[Comparison]:
         image = self._push_busybox()

@@ -19,6 +19,11 @@ def load(text: str) -> None:
     _nft(("-f", "-"), text)
 
 
+def everything() -> str:
+    """All rules of this host, without counters. Raises FilterError."""
+    return _nft(("-s", "list", "ruleset"))
+
+
 def table(name: str) -> str:
     """How the kernel has the table `inet NAME`; empty when there is none.
 

@@ -10,6 +10,7 @@ from typing import Any
 from actors.linux import links, netns, nft
 from actors.linux.links import Link
 from actors.networking.cni import Attachment
+from actors.networking.foreign import blocking
 from actors.networking.wiring import Wiring, forwarding
 from storage.networks import Endpoint, Network
 
@@ -93,6 +94,12 @@ class Drift:
                     links.remove(link.name)
                 found.append(_finding(f"interface {link.name}", "nobody wants it any more", mend))
         return found
+
+    def others(self, table: str) -> list[Finding]:
+        """Rules of others that stand in the way: only found, since they are not ours to change."""
+        bridges = [one.interface for one in self._networks.values() if one.kind in _BRIDGED]
+        found = blocking(nft.everything(), table, bridges)
+        return [_finding(what, problem, mended=False) for what, problem in found]
 
     @staticmethod
     def rules(table: str, text: str, *, mend: bool) -> list[Finding]:
