@@ -119,15 +119,17 @@ class Stepwise:
         if not actor.state.held or self._letting:
             raise RemoteError("internal", "cannot start a running process")
         self._letting = True
+        pid = actor.state.pid
 
         def started(result: Any) -> None:
             self._letting = False
-            if isinstance(result, ContainerError | OSError):
+            if not actor.state.held:  # it has run and ended meanwhile, which may confuse the runtime
+                call.reply({"pid": pid})
+            elif isinstance(result, ContainerError | OSError):
                 call.fail(RemoteError("internal", str(result), outcome="done"))
             elif isinstance(result, Exception):
                 raise result
             else:
-                pid = actor.state.pid
                 actor.happened(life.LetRun(time.time_ns()))
                 call.reply({"pid": pid})
 

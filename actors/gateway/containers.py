@@ -85,7 +85,11 @@ class Containers(Asking, Service):
     def delete(self, request: Any, call: Call) -> Any:
         """Not while it runs."""
         found = record(self, call, request.id)
-        self.ask(call, m.ContainersRemove(), to=found["actor"])
+        try:
+            self.ask(call, m.ContainersRemove(), to=found["actor"])
+        except RemoteError as error:
+            if error.code != "not_found":  # asked again, it may have gone by the first time
+                raise
         return message("google.protobuf.Empty")()
 
 

@@ -10,6 +10,7 @@ from actors import messages as m
 from actors.gateway.translation import Asking, put_time
 from storage.filters import parse_filters
 from transport.client import Client, Message
+from transport.errors import RemoteError
 from transport.grpc.interface import message
 from transport.grpc.server import Call, Service
 
@@ -37,6 +38,8 @@ TYPES: Final = {
 }
 """By topic. What is not here is ours alone and not shown to these clients."""
 IMAGE_TYPES: Final = "containerd.services.images.v1"
+NEVER: Final = 2**62  # no event has such a number
+EXIT: Final = "/tasks/exit"
 UNKNOWN_STATUS: Final = 255  # of a process of which nobody can know how it ended
 
 
@@ -46,17 +49,38 @@ class Events(Asking, Service):
     name = f"{_PACKAGE}.Events"
 
     def subscribe(self, request: Any, call: Call) -> Iterator[Any]:
-        """What happens from now on and passes a filter, until the client goes."""
+        """What happens from now on and passes a filter, until the client goes.
+
+        Before it, the exits of which no client has taken note yet: it may have been away, or we.
+        """
         filters = parse_filters(list(request.filters))
+        told = set()
         with contextlib.closing(Client(str(self.actor.settings.router_socket))) as client:
             call.when_over(client.close)
-            for found in self._follow(client, call):
-                if found["topic"] in TYPES and filters.match(partial(_field, found)):
+            last = _last(client)
+            for found in self._unheard(call):
+                told.add(_exit_key(found))
+                if filters.match(partial(_field, found)):
+                    yield _envelope(found)
+            for found in self._follow(client, last):
+                fresh = found["topic"] != EXIT or _exit_key(found) not in told
+                if fresh and found["topic"] in TYPES and filters.match(partial(_field, found)):
                     yield _envelope(found)
 
-    def _follow(self, client: Client, call: Call) -> Iterator[dict[str, Any]]:
+    def _unheard(self, call: Call) -> Iterator[dict[str, Any]]:
+        """As events, the ends of processes that clients of this API run and have not deleted."""
+        for one in self.ask(call, m.ContainersList())["containers"]:
+            if not one["options"].get("foreign") or (one["task"] or {}).get("status") != "stopped":
+                continue
+            with contextlib.suppress(RemoteError):  # it is on its way out
+                state = self.ask(call, m.TasksState(), to=one["actor"])
+                if state["phase"] == "exited" and state["settled"]:
+                    yield _as_exit(one, state)
+
+    @staticmethod
+    def _follow(client: Client, after: int) -> Iterator[dict[str, Any]]:
         """Events of the journal as they come; a crash of it or of the router is waited out."""
-        last = {"after": self.ask(call, m.EventsSubscribe(after=2**62))["last"]}
+        last = {"after": after}
 
         def body() -> dict[str, Any]:
             return {"after": last["after"], "follow": True}
@@ -77,6 +101,30 @@ class Events(Asking, Service):
         key = f"{request.topic}:{call.namespace}:{now}"
         self.ask(call, m.EventsPublish(call.namespace, request.topic, key, body, now))
         return message("google.protobuf.Empty")()
+
+
+def _last(client: Client) -> int:
+    """The number of the youngest event: the end of a stream of which no part is wanted."""
+    body: Any = {}
+    for said in client.stream("events.subscribe", {"after": NEVER}, to="events"):
+        body = said.body
+    return int(body["last"])
+
+
+def _as_exit(one: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
+    body = {
+        "container_id": one["id"],
+        "id": one["id"],
+        "pid": state["pid"],
+        "exit_status": state["exit_code"] if state["known"] else None,
+        "exited_at": state["exited_at"],
+    }
+    return {"namespace": one["namespace"], "topic": EXIT, "at": state["exited_at"], "body": body}
+
+
+def _exit_key(event: Mapping[str, Any]) -> tuple[Any, ...]:
+    body = event["body"]
+    return event["namespace"], body.get("container_id"), body.get("id"), body.get("exited_at")
 
 
 def _event(said: Message) -> dict[str, Any] | None:

@@ -1,0 +1,195 @@
+"""What a re-implementation of containerd's task service gets wrong, by a gRPC client of our own."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from daemon import Daemon, running, wait_until
+
+from transport.grpc import interface
+from transport.grpc.interface import message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(240)]
+TASKS, CONTAINERS = "containerd.services.tasks.v1", "containerd.services.containers.v1"
+EVENTS = "containerd.services.events.v1"
+
+
+class Api:
+    """Calls of the API, by service and method."""
+
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
+        self.header = [("containerd-namespace", "default")]
+        self.channel = grpc.insecure_channel(f"unix:{socket}")
+
+    def ask(self, service: str, method: str, **fields: Any) -> Any:
+        """One call with one answer."""
+        found = interface.methods(service)[method]
+        asked, answer = (message(one.full_name) for one in (found.input_type, found.output_type))
+        call = self.channel.unary_unary(
+            f"/{service}/{method}", lambda body: body.SerializeToString(), answer.FromString
+        )
+        return call(asked(**fields), metadata=self.header, timeout=60, wait_for_ready=True)
+
+    def task(self, method: str, **fields: Any) -> Any:
+        """One of the task service."""
+        return self.ask(f"{TASKS}.Tasks", method, **fields)
+
+    def refused(self, method: str, **fields: Any) -> tuple[str, str]:
+        """Status and text of one that fails."""
+        with pytest.raises(grpc.RpcError) as raised:
+            self.task(method, **fields)
+        return raised.value.code().name, raised.value.details()
+
+    def container(self, root: Path, *words: str) -> str:
+        """Put one on record that runs `words`."""
+        identity = f"c{secrets.token_hex(8)}"
+        spec = {
+            "ociVersion": "1.0.2",
+            "process": {"args": list(words), "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}},
+            "root": {"path": str(root)},
+            "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+            "linux": {"namespaces": [{"type": one} for one in ("pid", "ipc", "uts", "mount", "network")]},
+        }
+        packed = message("google.protobuf.Any")(
+            type_url="types.containerd.io/opencontainers/runtime-spec/1/Spec", value=json.dumps(spec).encode()
+        )
+        given = message(f"{CONTAINERS}.Container")(id=identity, spec=packed)
+        given.runtime.name = "io.containerd.runc.v2"
+        self.ask(f"{CONTAINERS}.Containers", "Create", container=given)
+        return identity
+
+    def events(self) -> list[tuple[str, Any]]:
+        """What happens to tasks from now on: topic and body; filled by a thread that ends with the stream."""
+        seen: list[tuple[str, Any]] = []
+        call = self.channel.unary_stream(
+            f"/{EVENTS}.Events/Subscribe",
+            lambda body: body.SerializeToString(),
+            message(f"{EVENTS}.Envelope").FromString,
+        )
+        asked = message(f"{EVENTS}.SubscribeRequest")(filters=["topic~=|^/tasks/|"])
+        stream = call(asked, metadata=self.header, wait_for_ready=True)
+
+        def follow() -> None:
+            try:
+                seen.extend(
+                    (one.topic, message(one.event.type_url).FromString(one.event.value)) for one in stream
+                )
+            except grpc.RpcError:
+                return
+
+        threading.Thread(target=follow, daemon=True).start()
+        return seen
+
+
+@pytest.fixture(scope="module")
+def served(short_root: Path) -> Iterator[Daemon]:
+    with running(Path(tempfile.mkdtemp(prefix="t-", dir=short_root))) as daemon:
+        wait_until("the socket is there", (daemon.state / "containerd.sock").exists)
+        yield daemon
+
+
+@pytest.fixture
+def api(served: Daemon) -> Iterator[Api]:
+    found = Api(served.state / "containerd.sock")
+    yield found
+    found.channel.close()
+
+
+@pytest.fixture
+def root(tmp: Path) -> Path:
+    for name in ("bin", "proc", "dev"):
+        (tmp / "root" / name).mkdir(parents=True)
+    own = Path(sys.executable).parent / "busybox"
+    busybox = own if own.exists() else shutil.which("busybox")
+    subprocess.run(["cp", busybox, tmp / "root/bin/busybox"], check=True)
+    subprocess.run(["chroot", tmp / "root", "/bin/busybox", "--install", "-s", "/bin"], check=True)
+    return tmp / "root"
+
+
+def test_the_order_of_an_instant_exit(api: Api, root: Path):
+    seen = api.events()
+    name = api.container(root, "true")
+    made = api.task("Create", container_id=name)
+    assert api.task("Get", container_id=name).process.status == 1
+    assert api.task("Start", container_id=name).pid == made.pid > 0
+    waited = api.task("Wait", container_id=name)
+    got = api.task("Get", container_id=name).process
+    assert (got.id, got.status) == (name, 3)
+    assert api.refused("Kill", container_id=name, signal=9)[0] == "NOT_FOUND"
+    assert api.refused("Exec", container_id=name, exec_id="late")[0] == "FAILED_PRECONDITION"
+    gone = api.task("Delete", container_id=name)
+    assert api.refused("Get", container_id=name)[0] == "NOT_FOUND"
+    wait_until("all has been told", lambda: any(topic == "/tasks/delete" for topic, _ in seen))
+    own = [(topic, body) for topic, body in seen if body.container_id == name]
+    assert [topic for topic, _ in own] == ["/tasks/create", "/tasks/start", "/tasks/exit", "/tasks/delete"]
+    times = [one.exited_at for one in (waited, got, gone, own[2][1], own[3][1])]
+    assert all(one == times[0] for one in times)
+
+
+def test_a_create_that_fails(api: Api, root: Path):
+    name = api.container(root, "no-such-program")
+    code, text = api.refused("Create", container_id=name)
+    assert code == "UNKNOWN"
+    assert "executable file not found" in text
+    assert api.refused("Get", container_id=name)[0] == "NOT_FOUND"
+    api.ask(f"{CONTAINERS}.Containers", "Delete", id=name)
+
+
+def test_execs(api: Api, root: Path):
+    name = api.container(root, "sleep", "1000")
+    api.task("Create", container_id=name)
+    api.task("Start", container_id=name)
+    assert api.refused("Create", container_id=name)[0] == "ALREADY_EXISTS"
+    assert api.refused("Start", container_id=name)[0] == "UNKNOWN"
+    process = message("google.protobuf.Any")(
+        value=json.dumps({"args": ["sh", "-c", "exit 5"], "cwd": "/", "env": ["PATH=/bin"]}).encode()
+    )
+    api.task("Exec", container_id=name, exec_id="one", spec=process)
+    assert api.refused("Exec", container_id=name, exec_id="one", spec=process)[0] == "ALREADY_EXISTS"
+    api.task("Exec", container_id=name, exec_id="never", spec=process)
+    assert api.task("DeleteProcess", container_id=name, exec_id="never").exit_status == 0
+    assert api.task("Start", container_id=name, exec_id="one").pid > 0
+    assert api.task("Wait", container_id=name, exec_id="one").exit_status == 5
+    assert api.task("DeleteProcess", container_id=name, exec_id="one").exit_status == 5
+    assert api.refused("Delete", container_id=name)[0] == "FAILED_PRECONDITION"
+    api.task("Kill", container_id=name, signal=9)
+    assert api.task("Wait", container_id=name).exit_status == 137
+    api.task("Delete", container_id=name)
+    api.ask(f"{CONTAINERS}.Containers", "Delete", id=name)
+
+
+def test_an_exit_while_nobody_listened(served: Daemon, api: Api, root: Path, tmp: Path):
+    """The actors die, its own among them; who subscribes afterwards is told once, with the code."""
+    os.mkfifo(tmp / "out")
+    with os.fdopen(os.open(tmp / "out", os.O_RDWR), "rb", buffering=0) as reader:
+        script = "trap 'echo bye; exit 9' TERM; echo ready; while :; do sleep 0.1; done"
+        name = api.container(root, "sh", "-c", script)
+        api.task("Create", container_id=name, stdout=str(tmp / "out"))
+        pid = api.task("Start", container_id=name).pid
+        assert reader.read(100) == b"ready\n"
+        old = {one: served.kill_actor(one) for one in ("grpc", f"container/default/{name}")}
+        os.kill(pid, 15)
+        for one, before in old.items():
+            wait_until(f"{one} is there again", lambda one=one, before=before: served.healed(one, before))
+        assert api.task("Wait", container_id=name).exit_status == 9
+        seen = api.events()
+        wait_until("it was told", lambda: any(body.container_id == name for _, body in seen))
+        own = [(topic, body.exit_status) for topic, body in seen if body.container_id == name]
+        assert own == [("/tasks/exit", 9)]
+        assert reader.read(100) == b"bye\n"
+    assert api.task("Delete", container_id=name).exit_status == 9
