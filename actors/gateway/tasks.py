@@ -4,11 +4,14 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, Final
 
 from actors import messages as m
 from actors.gateway.containers import record
+from actors.gateway.task_metrics import metric
 from actors.gateway.translation import Asking, put_time
+from storage.filters import parse_filters
 from transport.errors import RemoteError
 from transport.grpc.interface import message
 from transport.grpc.server import Call, Service
@@ -147,6 +150,19 @@ class Tasks(Asking, Service):
         make = message("containerd.v1.types.ProcessInfo")
         return message(f"{_PACKAGE}.ListPidsResponse")(processes=[make(pid=one["pid"]) for one in found])
 
+    def metrics(self, request: Any, call: Call) -> Any:
+        """What those that pass a filter (`id`) use; one that ends meanwhile is left out."""
+        filters = parse_filters(list(request.filters))
+        found = self.ask(call, m.ContainersList(call.namespace))["containers"]
+        answer = message(f"{_PACKAGE}.MetricsResponse")()
+        for one in found:
+            running = (one["task"] or {}).get("status") in ("running", "paused")
+            if not running or not filters.match(partial(_id_field, one["id"])):
+                continue
+            with contextlib.suppress(RemoteError):
+                answer.metrics.append(metric(one["id"], self.ask(call, m.TasksStats(), to=one["actor"])))
+        return answer
+
     def wait(self, request: Any, call: Call) -> Any:
         """Until it has ended. A daemon or actor that goes away meanwhile is waited out."""
         while call.active:
@@ -176,6 +192,10 @@ class Tasks(Asking, Service):
         if state["phase"] in ("created", "preparing", "starting"):
             raise RemoteError("not_found", f'task "{identity}" in namespace "{call.namespace}": not found')
         return actor, state
+
+
+def _id_field(identity: str, path: Any) -> str | None:
+    return identity if tuple(path) == ("id",) else None
 
 
 def _refuse_unknown(request: Any) -> bool:

@@ -195,6 +195,7 @@ def test_tasks(ctr: Ctr, served: Daemon, busybox: str):
     assert pid in ctr("tasks", "ps", "long")
     assert ctr("tasks", "exec", "--exec-id", "one", "long", "echo", "inside") == "inside\n"
     ctr.ends(3, "tasks", "exec", "--exec-id", "two", "long", "sh", "-c", "exit 3")
+    assert "memory.usage" in ctr("tasks", "metrics", "long")
     ctr("tasks", "pause", "long")
     assert "PAUSED" in ctr("tasks", "ls")
     ctr("tasks", "resume", "long")
