@@ -40,7 +40,9 @@ class MetricsActor(Actor):
         self._server.set_app(self._application())
         noted.write_text(str(self._server.server_port))
         self._url = f"http://{host}:{self._server.server_port}/metrics"
-        threading.Thread(target=self._server.serve_forever, daemon=True, name="http").start()
+        # It looks whether it is to stop every half second, unless told otherwise; it ends with the process.
+        still = {"poll_interval": 3600.0}
+        threading.Thread(target=self._server.serve_forever, kwargs=still, daemon=True, name="http").start()
 
     def _application(self) -> Any:
         registry = CollectorRegistry()
