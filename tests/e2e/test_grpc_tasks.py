@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -193,3 +194,31 @@ def test_an_exit_while_nobody_listened(served: Daemon, api: Api, root: Path, tmp
         assert own == [("/tasks/exit", 9)]
         assert reader.read(100) == b"bye\n"
     assert api.task("Delete", container_id=name).exit_status == 9
+
+
+def test_an_exit_while_the_daemon_is_down(root: Path, tmp: Path):
+    (tmp / "d").mkdir()
+    with running(tmp / "d") as daemon:
+        socket = daemon.state / "containerd.sock"
+        wait_until("the socket is there", socket.exists)
+        api = Api(socket)
+        with contextlib.closing(api.channel):
+            _exits_while_down(daemon, api, root)
+
+
+def _exits_while_down(daemon: Daemon, api: Api, root: Path) -> None:
+    name = api.container(
+        root, "sh", "-c", "trap 'exit 6' TERM; echo ready >/ready; while :; do sleep 0.1; done"
+    )
+    api.task("Create", container_id=name)
+    pid = api.task("Start", container_id=name).pid
+    wait_until("it handles the signal", (root / "ready").exists)
+    daemon.stop()
+    os.kill(pid, 15)
+    wait_until("it has ended", lambda: not Path(f"/proc/{pid}").exists())
+    daemon.start()
+    assert api.task("Wait", container_id=name).exit_status == 6
+    seen = api.events()
+    wait_until("it was told", lambda: any(body.container_id == name for _, body in seen))
+    assert next(body.exit_status for _, body in seen if body.container_id == name) == 6
+    assert api.task("Delete", container_id=name).exit_status == 6
