@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from actors.linux import netns
 from actors.linux.run import run
 from storage.errors import FailedPreconditionError, InvalidArgumentError
 from storage.networks import Endpoint, Network, Port
@@ -140,7 +141,7 @@ class Cni:
         given.pop("capabilities", None)
         if before:
             given["prevResult"] = before
-        there = attachment.namespace.exists()
+        there = netns.exists(attachment.namespace)
         env = {
             "PATH": os.environ.get("PATH", os.defpath),
             "CNI_COMMAND": command,

@@ -7,7 +7,7 @@ that begins with the daemon's scope, so what nobody wants any more can be found.
 from collections.abc import Sequence
 from pathlib import Path
 
-from actors.linux import links
+from actors.linux import links, netns
 from actors.linux.links import Inside, Vxlan
 from actors.networking.cni import Attachment, Cni
 from actors.networking.plan import interface_name
@@ -106,7 +106,7 @@ class Wiring:
             self.cni.delete(Attachment(endpoint, namespace))
             return
         links.remove(self.host_interface(endpoint))
-        if namespace.exists():
+        if netns.exists(namespace):  # killed between its two steps, its removal leaves a plain file
             links.remove(f"eth{endpoint.number}", namespace)
 
 
