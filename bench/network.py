@@ -100,7 +100,7 @@ def measure(directory: Path, rounds: int) -> list[Comparison]:
             if found is not None:
                 connect[name], remove[name] = found
     for name, values in connect.items():
-        cuts = statistics.quantiles(values, n=100)
+        cuts = statistics.quantiles(values, n=100, method="inclusive")
         print(f"{name:12} connect: n={len(values)} median {statistics.median(values) * 1e3:.1f} ms, "
               f"p99 {cuts[98] * 1e3:.1f} ms")  # fmt: skip
     return [
