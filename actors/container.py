@@ -14,6 +14,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -272,7 +273,9 @@ class ContainerActor(Actor):
             self.happened(self._failure(result))
 
     def _watch(self) -> None:
-        if not self.stepwise.task:
+        if self.stepwise.task:
+            self.stepwise.follow()
+        else:
             self.streams.follow("", self._wants())
         target = Process(self.state.pid, self.state.start_time)
         self.processes.when_exited(target, self._ended)
@@ -306,7 +309,8 @@ class ContainerActor(Actor):
 
     def _release(self) -> None:
         if self.stepwise.task:  # whose output is its client's
-            self.processes.run_runtime(self._clean_up_run, self._released)
+            clean_up = partial(self.processes.run_runtime, self._clean_up_run, self._released)
+            self.stepwise.lines.drain("", clean_up)
             return
         self.streams.drain("", lambda: self.processes.run_runtime(self._clean_up_run, self._released))
 
@@ -586,7 +590,8 @@ class ContainerActor(Actor):
         """Its terminal has another size."""
         if not (1 <= body.rows <= MAX_SIDE and 1 <= body.columns <= MAX_SIDE):
             raise RemoteError("invalid_argument", f"a terminal has from 1 to {MAX_SIDE} rows and columns")
-        self.streams.channels.resize(body.exec_id, body.rows, body.columns)
+        channels = self.stepwise.lines if self.stepwise.task else self.streams.channels
+        channels.resize(body.exec_id, body.rows, body.columns)
 
     def _refuse_without_input(self, exec_id: str) -> None:
         """Refuse what can never be delivered; what only is not ready yet is tried again."""

@@ -169,7 +169,7 @@ class Execs:
         if body.exec_id in self._known:
             raise RemoteError("already_exists", f"exec {body.exec_id} already exists")
         given = {"process": body.process, "io": [body.stdin, body.stdout, body.stderr]}
-        self._known[body.exec_id] = Exec(phase="added", given=given)
+        self._known[body.exec_id] = Exec(phase="added", given=given, terminal=body.terminal)
         self._actor.save()
         self._announce("/tasks/exec-added", body.exec_id, time.time_ns(), exec_id=body.exec_id)
 
@@ -191,7 +191,10 @@ class Execs:
         directory = self._directory(name)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = directory / "process.json"
-        path.write_text(json.dumps(one.given["process"]))
+        path.write_text(json.dumps({**one.given["process"], "terminal": one.terminal}))
+        if one.terminal:
+            with self._actor.stepwise.lines.opened(name, directory) as console:
+                return self._actor.launcher.exec(directory, path, {}, console)
         with self._actor.stepwise.ends(name, one.given["io"]) as ends:
             return self._actor.launcher.exec(directory, path, ends)
 
@@ -244,6 +247,8 @@ class Execs:
     def _watch(self, name: str, one: Exec) -> None:
         if not one.given:
             self._actor.streams.follow(name, self.wants(name))
+        elif one.terminal:
+            self._actor.stepwise.lines.follow(name, *one.given["io"][:2])
         target = Process(one.pid, one.start_time)
         self._actor.processes.when_exited(target, lambda code, at: self._exited(name, code, at))
 
@@ -258,7 +263,7 @@ class Execs:
         at = one.exited_at
         self._announce("/tasks/exit", name, at, id=name, pid=one.pid, exit_status=one.exit_code, exited_at=at)
         if one.given:  # whose output is its client's
-            self._finished(name, one.exit_code)
+            self._actor.stepwise.lines.drain(name, lambda: self._finished(name, one.exit_code))
             return
         self._actor.streams.drain(name, lambda: self._finished(name, one.exit_code))
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from actors import lifecycle as life
 from actors import messages as m
 from actors.call import LATER, Call, Later
+from actors.client_terminals import Lines
 from actors.linux import descriptors
 from actors.runtime import bundle as files
 from actors.runtime.errors import ContainerError
@@ -38,6 +39,7 @@ class Stepwise:
         self._letting = False  # whether the runtime has been asked to let the program run
         self._deleting: list[Call] = []
         self.task = files.read_task(actor.bundle)
+        self.lines = Lines(actor)
 
     def io(self) -> dict[str, str]:
         """The client's names of its standard streams."""
@@ -65,7 +67,8 @@ class Stepwise:
                 call.fail(result)
                 return
             actor.record = result
-            self.task = {**self._named(body), "rootfs": body.rootfs, "no_pivot": body.no_pivot}
+            more = {"no_pivot": body.no_pivot, "terminal": body.terminal}
+            self.task = {**self._named(body), "rootfs": body.rootfs, **more}
             files.write_task(actor.bundle, self.task)
             actor.wait_for_start(call)
             actor.happened(life.Create())
@@ -80,8 +83,12 @@ class Stepwise:
     def launch(self) -> Running:
         """In a worker thread."""
         io = [self.task[name] for name in ("stdin", "stdout", "stderr")]
+        no_pivot = self.task["no_pivot"]
+        if self.task["terminal"]:
+            with self.lines.opened("", self._actor.bundle) as console:
+                return self._actor.launcher.create({}, console, no_pivot=no_pivot)
         with self.ends("", io) as ends:
-            return self._actor.launcher.create(ends, no_pivot=self.task["no_pivot"])
+            return self._actor.launcher.create(ends, no_pivot=no_pivot)
 
     @contextlib.contextmanager
     def ends(self, name: str, io: Sequence[str]) -> Iterator[dict[int, int]]:
@@ -104,6 +111,11 @@ class Stepwise:
         self._actor.host.say([writing], op="keep", key=f"{name}/input")
         os.close(writing)
         return reading
+
+    def follow(self) -> None:
+        """Its terminal, if it has one."""
+        if self.task["terminal"]:
+            self.lines.follow("", self.task["stdin"], self.task["stdout"])
 
     def end_input(self, name: str) -> None:
         """The end comes when whoever else writes has closed; saying it twice is fine."""

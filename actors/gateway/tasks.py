@@ -42,6 +42,7 @@ class Tasks(Asking, Service):
             request.stdout,
             request.stderr,
             _refuse_unknown(request),
+            request.terminal,
         )
         with _as_runtime():
             pid = self.ask(call, body, to=found["actor"])["pid"]
@@ -115,10 +116,10 @@ class Tasks(Asking, Service):
         actor, state = self._task(call, request.container_id)
         if state["phase"] != "running":
             raise RemoteError("failed_precondition", f"task {request.container_id} is not running")
-        if request.terminal:
-            raise RemoteError("not_implemented", "terminals are not there yet; leave out -t")
         process = _json(request.spec.value)
-        body = m.TasksExecAdd(request.exec_id, process, request.stdin, request.stdout, request.stderr)
+        body = m.TasksExecAdd(
+            request.exec_id, process, request.stdin, request.stdout, request.stderr, request.terminal
+        )
         self.ask(call, body, to=actor)
         return message(_EMPTY)()
 
@@ -129,6 +130,12 @@ class Tasks(Asking, Service):
             _exec(state, request.exec_id)
         if request.stdin:
             self.ask(call, m.TasksCloseIo(request.exec_id), to=actor)
+        return message(_EMPTY)()
+
+    def resize_pty(self, request: Any, call: Call) -> Any:
+        """Its terminal has another size."""
+        actor, _ = self._task(call, request.container_id)
+        self.ask(call, m.TasksResize(request.height, request.width, request.exec_id), to=actor)
         return message(_EMPTY)()
 
     def pause(self, request: Any, call: Call) -> Any:
@@ -200,8 +207,6 @@ def _id_field(identity: str, path: Any) -> str | None:
 
 def _refuse_unknown(request: Any) -> bool:
     """What cannot be had is refused by name; whether the root is to be had without pivot_root."""
-    if request.terminal:
-        raise RemoteError("not_implemented", "terminals are not there yet; leave out -t")
     if request.checkpoint.digest:
         raise RemoteError("not_implemented", "checkpoints are not there yet")
     if any(one.startswith("binary://") for one in (request.stdout, request.stderr)):

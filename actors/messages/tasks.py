@@ -37,6 +37,7 @@ class TasksCreate:
         stdin: path of a FIFO; empty for none.
         stdout: path of a FIFO, or `file://` and the path of a file; empty for none.
         stderr: the same.
+        terminal: give it one; all of its output is then standard output.
     """
 
     rootfs: list[Json] = field(default_factory=list)
@@ -44,6 +45,7 @@ class TasksCreate:
     stdout: str = ""
     stderr: str = ""
     no_pivot: bool = False
+    terminal: bool = False
 
 
 @operation("tasks.let_run", "container")
@@ -76,6 +78,7 @@ class TasksExecAdd:
     stdin: str = ""
     stdout: str = ""
     stderr: str = ""
+    terminal: bool = False
 
 
 @operation("tasks.exec_start", "container")

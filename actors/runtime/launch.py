@@ -69,12 +69,16 @@ class Launcher:
         _wait_for_program(running.process.pid, self._runtime.program)
         return running
 
-    def create(self, ends: Mapping[int, int], *, no_pivot: bool = False) -> Running:
+    def create(
+        self, ends: Mapping[int, int], console: Path | None = None, *, no_pivot: bool = False
+    ) -> Running:
         """As `run`, but the program is held until `start`."""
         pid_file = self._bundle / files.PID_FILE
         pid_file.unlink(missing_ok=True)
         log = self._fresh_log()
-        command = self._runtime.create(self._id, self._bundle, pid_file, log, no_pivot=no_pivot)
+        command = self._runtime.create(
+            self._id, self._bundle, pid_file, log, no_pivot=no_pivot, console_socket=console
+        )
         self._do("create", command, log, ends)
         return _running(pid_file)
 

@@ -93,11 +93,9 @@ def foreign(foreign: Mapping[str, Any], cgroups_path: str, *, mounted: bool) -> 
     """
     try:
         spec = json.loads(base64.b64decode(foreign["spec"]["value"]))
-        process = spec["process"]
+        spec["process"]["args"]
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise InvalidSpecError(f"container: its specification cannot be read: {error!r}") from error
-    if process.get("terminal"):
-        raise InvalidSpecError("container: process.terminal is set, which this API cannot have yet")
     if mounted:
         spec["root"] = {**(spec.get("root") or {}), "path": "rootfs"}
     linux = spec.get("linux") or {}

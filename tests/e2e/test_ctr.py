@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pexpect
 import pytest
 from daemon import Daemon, running, wait_until
 
@@ -207,6 +208,20 @@ def test_tasks(ctr: Ctr, served: Daemon, busybox: str):
     assert "non-zero exit code 137" in ctr.said("tasks", "rm", "long")
     assert "long" not in ctr("tasks", "ls")
     ctr("containers", "rm", "long")
+
+
+def test_a_terminal(ctr: Ctr, busybox: str):
+    ctr("images", "pull", busybox)
+    words = [*ctr.command, "run", "--rm", "-t", busybox, "typed", "sh"]
+    child = pexpect.spawn(words[0], words[1:], timeout=30, dimensions=(33, 77))
+    child.expect("# ")
+    child.sendline("until stty size; do :; done; tty")
+    child.expect("33 77")
+    child.expect("/dev/")
+    child.sendline("exit 4")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 4
 
 
 def test_the_gateway_comes_back(ctr: Ctr, served: Daemon):
