@@ -18,6 +18,7 @@ from actors.linux import descriptors
 from actors.messages import TasksOutput
 from actors.runtime import bundle as files
 from actors.runtime.output import STDERR, STDOUT, Output, Reader, last_bytes, touch
+from actors.runtime.wishes import log_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,7 +70,8 @@ class Streams:
         The zygote keeps the FIFOs too: what is in them outlives us.
         """
         if name not in self._outputs:
-            output = Output(self.pipes(name), self.files(name))
+            limits = log_limits(self._actor.record["options"])
+            output = Output(self.pipes(name), self.files(name), limits)
             self._outputs[name] = output
             self._keep(name, output)
         return self._outputs[name]
@@ -226,7 +228,8 @@ class Streams:
                 self._end(follower)
                 return
             chunk, content = found
-            call.part({"stream": chunk.stream, "offset": chunk.start, "at": chunk.at}, content)
+            part = {"stream": chunk.stream, "offset": chunk.start, "at": chunk.at}
+            call.part(part | ({"cut": chunk.cut} if chunk.cut else {}), content)
 
     def _end(self, follower: _Follower) -> None:
         """Nothing more to read: the end for one that does not stay, or when the process has ended."""

@@ -6,6 +6,7 @@ import os
 
 from cli import networking, streams
 from cli.limits import LIMITS, limits
+from cli.log_options import LOGGING, logging
 from cli.mounting import MOUNTS, mounts
 from cli.options import Given, Option, UsageError
 from cli.privileges import PRIVILEGES, privileges
@@ -41,6 +42,7 @@ OPTIONS = (
     *MOUNTS,
     *PRIVILEGES,
     *SUPERVISION,
+    *LOGGING,
     Option("--snapshotter", "what the root is made with: overlayfs or native", value="NAME"),
     Option("--platform", "of an image for several, for example linux/arm64", value="OS/ARCH"),
     Option(
@@ -100,6 +102,7 @@ def options(given: Given, *, attached: bool = False) -> dict[str, Any]:
         **mounts(given),
         **privileges(given),
         **supervision(given),
+        **logging(given),
     }
     found = {key: value for key, value in found.items() if value or key in _MEANT}
     if given.flag("entrypoint"):  # an empty one means: none

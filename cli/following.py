@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CREDIT = 1 << 20  # bytes under way at once
 STDOUT, STDERR = 1, 2
+NAMES = {STDOUT: "stdout", STDERR: "stderr"}
 UNKNOWN_EXIT = 255
 BACK_WITHIN = 5.0  # seconds in which the actor of a container that is on record is there again
 LOOK_AGAIN = 0.1  # seconds
@@ -34,6 +35,7 @@ class Output:
 
     Attributes:
         offsets: how many bytes of each stream have been written.
+        on_cut: told the stream and how many bytes of it the log no longer has.
     """
 
     def __init__(self, session: Session, actor: str, exec_id: str = "", *, recent: int | None = None) -> None:
@@ -43,6 +45,7 @@ class Output:
         self._actor = actor
         self._exec_id = exec_id
         self.offsets = {STDOUT: 0, STDERR: 0}
+        self.on_cut: Callable[[int, int], None] = complain_of_cut
 
     def copy(self, write: Write, *, follow: bool) -> dict[str, Any]:
         """Give it all to `write`; returns the final answer. Raises RefusedError, OSError of `write`."""
@@ -62,6 +65,8 @@ class Output:
 
     def _take(self, part: dict[str, Any], content: bytes, write: Write) -> None:
         stream = STDERR if part.get("stream") == STDERR else STDOUT
+        if "cut" in part:
+            self.on_cut(stream, int(part["cut"]))
         self._recent = None  # from here on we know where we are
         known = self.offsets[stream] - int(part.get("offset", self.offsets[stream]))
         if known < 0:  # what lies between is not for us, or is there no more
@@ -70,6 +75,11 @@ class Output:
         if fresh:
             write(stream, int(part.get("at", 0)), fresh)
             self.offsets[stream] += len(fresh)
+
+
+def complain_of_cut(stream: int, count: int) -> None:
+    """Mark where bytes are missing, beside the output."""
+    complain(f"{count} bytes of {NAMES[stream]} are no longer in the log")
 
 
 def write_through(stream: int, _at: int, content: bytes) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 
 from cli.following import Output, follow_container, write_through
+from cli.log_lines import Objects, PassedError, Span, print_cut
 from cli.options import Command, Given, Option, UsageError
 from cli.table import stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cli.following import Write
     from cli.session import Session
 
@@ -17,21 +21,55 @@ if TYPE_CHECKING:
 def run(session: Session, given: Given) -> int:
     """Standard output goes to ours, standard error to ours."""
     count = _tail(given.text("tail", "all"))
+    span = _span(given)
     record = session.container(given.arguments[0])
+    _refuse_unkept(record, given)
     output = Output(session, record["actor"])
-    write = Stamps(write_through) if given.flag("timestamps") else write_through
-    follow = given.flag("follow")
-    if count is not None:
-        last = Tail(count)
-        output.copy(last, follow=False)
-        last.give(write)
-        if not follow:
-            return 0
-    if follow:
-        follow_container(session, record["id"], write, output)
-    else:
-        output.copy(write, follow=False)
+    write: Write = Stamps(write_through) if given.flag("timestamps") else write_through
+    if session.json:
+        write, output.on_cut = Objects(), print_cut
+    with contextlib.suppress(PassedError):
+        _copy(session, record["id"], output, write, span, count, follow=given.flag("follow"))
     return 0
+
+
+def _span(given: Given) -> Span:
+    """Raises UsageError."""
+    from cli.events import moment
+
+    since, until = (moment(given.text(key)) if given.flag(key) else None for key in ("since", "until"))
+    return Span(since or 0, until)
+
+
+def _refuse_unkept(record: dict[str, Any], given: Given) -> None:
+    log = (record.get("options") or {}).get("log") or {}
+    if log.get("driver") == "none" and not given.flag("follow"):
+        raise UsageError(f"{record['name']} has the log driver none, which keeps nothing: follow it with -f")
+
+
+def _copy(
+    session: Session,
+    container: str,
+    output: Output,
+    write: Write,
+    span: Span,
+    count: int | None,
+    *,
+    follow: bool,
+) -> None:
+    """What is there, or the last of it; then what comes. Raises PassedError behind the span."""
+    if count is not None:
+        last = span.write = Tail(count)
+        try:
+            output.copy(span, follow=False)
+        finally:
+            last.give(write)
+    span.write = write
+    if follow:
+        with span.ending():
+            follow_container(session, container, span, output)
+    elif count is None:
+        output.copy(span, follow=False)
 
 
 def _tail(text: str) -> int | None:
@@ -96,6 +134,8 @@ COMMAND = Command(
     arguments=("CONTAINER",),
     options=(
         Option("-f --follow", "go on until it has exited"),
+        Option("--since", "only lines that came at or after a time, or so long ago (10m)", value="WHEN"),
+        Option("--until", "only lines that began to come before a time", value="WHEN"),
         Option("--tail", "only the last lines", value="LINES"),
         Option("-t --timestamps", "when each line came, before it"),
     ),

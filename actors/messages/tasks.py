@@ -195,6 +195,8 @@ class TasksWait:
 class TasksOutput:
     """Its output from the given offsets on, as PART {stream, offset, at} with the bytes beside it.
 
+    A part with `cut` has no bytes: so many before `offset` that were wanted are no longer in the log.
+
     Attributes:
         recent: not from the given offsets on, but what comes from now on, with at most so many of the last
             bytes of each stream before it. The first parts, without bytes, say where that begins.

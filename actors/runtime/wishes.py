@@ -10,10 +10,14 @@ from typing import Any, Literal
 
 import msgspec
 
+from actors.runtime.cutting import Limits
 from actors.runtime.errors import InvalidSpecError
 
 Sharing = Literal["", "host"]
 SMALLEST_MEMORY = 6 << 20  # bytes; with less, not even the runtime's own start fits in
+SMALLEST_LOG = 1 << 16  # bytes of a piece; as much as comes in one go
+MOST_FILES = 1000
+WINDOW = 1 << 20  # bytes of each of the two pieces that followers are served from where nothing is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,18 @@ class RestartWish:
 
 
 @dataclass(frozen=True, slots=True)
+class LogWish:
+    """What is kept of its output: `max_file` pieces of `max_size` bytes; without a size, all of it.
+
+    The driver `none` keeps no more than those who follow need.
+    """
+
+    driver: Literal["file", "none"] = "file"
+    max_size: int | None = None
+    max_file: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Wishes:
     """Each field is described in docs/protocol.md, "Options of a container"."""
 
@@ -118,6 +134,7 @@ class Wishes:
     hooks: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     restart: RestartWish = RestartWish()
     health: HealthWish | None = None
+    log: LogWish = LogWish()
     bundle: str = ""
     foreign: dict[str, Any] = field(default_factory=dict)
 
@@ -132,9 +149,29 @@ def wishes(options: Mapping[str, Any]) -> Wishes:
     except msgspec.ValidationError as error:
         raise InvalidSpecError(f"option: {error}") from error
     _check_numbers(found)
+    _check_log(found.log)
     if found.console_size is not None and not all(1 <= side <= 65535 for side in found.console_size):
         raise InvalidSpecError("console size: rows and columns must be from 1 to 65535")
     return found
+
+
+def log_limits(options: Mapping[str, Any]) -> Limits | None:
+    """How much of its output is kept, by the options of a record; None for all of it."""
+    log = msgspec.convert(options.get("log") or {}, LogWish)
+    if log.driver == "none":
+        return Limits(WINDOW, 2)
+    return None if log.max_size is None else Limits(log.max_size, log.max_file)
+
+
+def _check_log(log: LogWish) -> None:
+    if log.driver == "none" and log.max_size is not None:
+        raise InvalidSpecError("log driver none keeps nothing: it takes no max-size")
+    if log.max_size is None and log.max_file != 1:
+        raise InvalidSpecError("log option max-file counts pieces of max-size: give max-size too")
+    if log.max_size is not None and not SMALLEST_LOG <= log.max_size <= 1 << 50:
+        raise InvalidSpecError(f"log option max-size is {log.max_size}: it must be from {SMALLEST_LOG}")
+    if not 1 <= log.max_file <= MOST_FILES:
+        raise InvalidSpecError(f"log option max-file is {log.max_file}: it must be from 1 to {MOST_FILES}")
 
 
 def _check_numbers(wish: Wishes) -> None:

@@ -14,7 +14,7 @@ from cli.networking import OPTIONS as NETWORK
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/execution.md").read_text()
 ROWS = [row.split(" | ") for row in re.findall(r"^\| (`.+) \|$", PAGE, re.MULTILINE)]
-STREAMS = {"tty", "interactive", "log-driver", "log-opt", "detach-keys"}  # shown by the tests of streams
+STREAMS = {"tty", "interactive", "detach-keys"}  # shown by the tests of streams
 OF_OTHERS = STREAMS | {option.key for option in NETWORK} | {"snapshotter"}  # shown by tests of their own
 
 

@@ -11,7 +11,19 @@ from forked import Forked
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.runtime.output import INDEX, NAMES, ONE_COPY, STDERR, STDOUT, Chunk, Output, Reader, touch
+from actors.runtime.cutting import CUT, Cut, Limits, note
+from actors.runtime.output import (
+    INDEX,
+    NAMES,
+    ONE_COPY,
+    STDERR,
+    STDOUT,
+    Chunk,
+    Output,
+    Reader,
+    last_bytes,
+    touch,
+)
 
 RECORD = struct.Struct("=QQII")
 KILLS = 30
@@ -258,3 +270,66 @@ def test_no_byte_is_lost_or_doubled_however_often_the_copier_is_killed(place):
         one.close()
     for end in ends.values():
         os.close(end)
+
+
+# Logs with limits
+
+LIMITS = Limits(1 << 16, 3)
+
+
+def kept_within(place, count, *, stream=STDOUT):
+    """An output with limits, after so many pieces of 10,000 bytes: all that was written."""
+    output = Output(*place, LIMITS)
+    contents = [bytes([number % 251 + 1]) * 10000 for number in range(count)]
+    write(output, place, *((stream, content) for content in contents))
+    output.close()
+    return b"".join(contents)
+
+
+def test_a_log_within_limits_keeps_its_offsets_and_says_what_was_cut(place):
+    written = kept_within(place, 50)
+    (cut, none), *found = read_all(place[1])
+    assert (cut.stream, cut.start, cut.cut, none) == (STDOUT, cut.cut, cut.start, b"")
+    assert content_of(found, STDOUT) == written[cut.start :]
+    assert found[0][0].start == cut.start
+    assert LIMITS.kept - 10000 <= len(written) - cut.start <= LIMITS.most
+    assert (place[1] / "stdout").stat().st_size == len(written)
+    assert (place[1] / "stdout").stat().st_blocks * 512 <= LIMITS.most + (1 << 14)
+
+
+def test_a_reader_that_was_overtaken_goes_on_behind_the_cut(place):
+    output = Output(*place, LIMITS)
+    write(output, place, (STDOUT, b"first"), (STDERR, b"error"))
+    reader = Reader(place[1], dict.fromkeys(NAMES, 0))
+    assert reader.next(100)[1] == b"first"
+    output.close()
+    written = b"first" + kept_within(place, 50)
+    found = list(iter(lambda: reader.next(1 << 16), None))
+    reader.close()
+    cuts = {chunk.stream: chunk.cut for chunk, _ in found if chunk.cut}
+    assert cuts[STDERR] == len(b"error")
+    assert content_of(found, STDOUT) == written[len(b"first") + cuts[STDOUT] :]
+
+
+@pytest.mark.parametrize("punched", [False, True])
+def test_killed_behind_the_note_or_behind_the_holes(place, punched, monkeypatch):
+    """The note is what counts: before it all is there, behind it the next to open punches the holes."""
+    if not punched:
+        monkeypatch.setattr("actors.linux.holes.punch", lambda _descriptor, _end: None)
+    written = kept_within(place, 50)
+    before = read_all(place[1])
+    assert ((place[1] / "stdout").stat().st_blocks * 512 >= len(written)) is not punched
+    monkeypatch.undo()
+    Output(*place, LIMITS).close()
+    assert read_all(place[1]) == before
+    assert (place[1] / "stdout").stat().st_blocks * 512 <= LIMITS.most + (1 << 14)
+    assert last_bytes(place[1], 1 << 30) == {STDOUT: before[0][0].start, STDERR: 0}
+
+
+def test_a_note_of_more_than_there_is_is_not_believed(place):
+    written = kept_within(place, 3)
+    descriptor = os.open(place[1] / CUT, os.O_RDWR)
+    note(descriptor, Cut(24, 1 << 40, 0))
+    os.close(descriptor)
+    Output(*place, LIMITS).close()
+    assert content_of(read_all(place[1]), STDOUT) == written
