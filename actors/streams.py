@@ -70,8 +70,7 @@ class Streams:
         The zygote keeps the FIFOs too: what is in them outlives us.
         """
         if name not in self._outputs:
-            limits = log_limits(self._actor.record["options"])
-            output = Output(self.pipes(name), self.files(name), limits)
+            output = Output(self.pipes(name), self.files(name))
             self._outputs[name] = output
             self._keep(name, output)
         return self._outputs[name]
@@ -100,8 +99,9 @@ class Streams:
             self._keep(name, output)
 
     def follow(self, name: str, wants: Wants) -> None:
-        """Begin to copy, and to take input."""
-        output = self.open(name)
+        """Begin to copy, and to take input. From here on the log keeps within its limits."""
+        output = self.open(name)  # after a crash it was opened before the record was known
+        output.limits = log_limits(self._actor.record["options"])
 
         def watch() -> None:
             for stream in output.descriptors:

@@ -63,7 +63,7 @@ class Output:
         self._files = {stream: os.open(files / name, flags, 0o600) for stream, name in NAMES.items()}
         self._index = os.open(files / INDEX, flags | os.O_APPEND, 0o600)
         self._note = os.open(files / CUT, flags, 0o600)
-        self._limits = limits
+        self.limits = limits
         self._sizes = {stream: os.fstat(file).st_size for stream, file in self._files.items()}
         self._cut = self._believed(noted(self._note))
         self._entered = self._cut.starts
@@ -89,8 +89,8 @@ class Output:
             self._move(stream)
         finally:
             entered = self._enter(stream)
-            if entered and self._limits is not None:
-                self._keep_within(self._limits)
+            if entered and self.limits is not None:
+                self._keep_within(self.limits)
         return entered
 
     def _move(self, stream: int) -> None:
