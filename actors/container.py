@@ -45,7 +45,7 @@ from storage.errors import StorageError
 from transport.errors import RemoteError
 
 CANNOT_START = 125  # the exit code for a failure that is not the program's
-LINGER = 2.0  # seconds
+LINGER = 5.0  # seconds
 MAX_GRACE = 7 * 86400.0  # seconds
 MAX_SIDE = 65535  # rows or columns of a terminal
 ENDED = ("exited", "removing", "gone")

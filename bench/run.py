@@ -74,7 +74,7 @@ class Bench:
     def _pull(self) -> Iterable[Comparison]:
         return Pulls(self._directory, self._registry, self._pairs).comparisons()
 
-    def _unpack(self) -> list[Comparison]:
+    def _unpack(self) -> Iterable[Comparison]:
         return unpack.measure(self._directory, self._pairs)
 
     def _memory(self) -> list[Comparison]:

@@ -22,24 +22,39 @@ from tests.e2e import images
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-ZEROS: Final = 1 << 30  # bytes in each half of the large layer
+LARGE: Final = 1 << 30  # bytes of the large layer
+BLOCK: Final = 1 << 20  # bytes of noise that it repeats: no compressor looks back so far, and no cap is met
 FILES: Final = 20_000  # in the layer of small files
 _LOOK_SECONDS: Final = 0.02
 
 
-def measure(directory: Path, pairs: int) -> list[Comparison]:
+def measure(directory: Path, pairs: int) -> Iterator[Comparison]:
     """The Debian layer, the same in ten, and what actord makes of extreme ones."""
     layout = images.debian()
-    results = []
     for tag in ("1", "10"):
         archive = _archive(layout, tag, directory)
         cases = {
             "ctr images mount": lambda path=archive: _once(directory, Containerd, _by_containerd, path),
             "actr images mount": lambda path=archive: _once(directory, Actord, _by_actord, path),
         }
-        results.append(Comparison(f"unpack, {tag} layer(s)", "s", in_turn(cases, pairs)))
+        yield Comparison(f"unpack, {tag} layer(s)", "s", in_turn(cases, pairs))
         archive.unlink()
-    return results + _extremes(directory)
+    yield from _extremes(directory)
+
+
+class _Repeated:
+    """A file of one block, over and over."""
+
+    def __init__(self, block: bytes) -> None:
+        self._block = block
+        self._at = 0
+
+    def read(self, size: int) -> bytes:
+        """`size` bytes, or to the end of the block."""
+        start = self._at % len(self._block)
+        piece = self._block[start : start + size]
+        self._at += len(piece)
+        return piece
 
 
 def _archive(layout: images.Layout, tag: str, directory: Path) -> Path:
@@ -78,14 +93,11 @@ def _by_actord(actord: Actord, archive: Path, target: Path) -> float:
 
 
 def _extremes(directory: Path) -> list[Comparison]:
-    """Bytes and files per second, and the most memory, of a layer of 2 GiB and one of many small files."""
+    """Bytes and files per second, and the most memory, of a layer of 1 GiB and one of many small files."""
     layout = images.Layout(directory / "extremes")
 
     def large(tar: Any) -> None:
-        for name, source in (("zeros", "/dev/zero"), ("noise", "/dev/urandom")):
-            entry = images.file_entry(name, ZEROS)
-            with Path(source).open("rb") as file:
-                tar.addfile(entry, file)
+        tar.addfile(images.file_entry("noise", LARGE), _Repeated(os.urandom(BLOCK)))
 
     def small(tar: Any) -> None:
         for number in range(FILES):
@@ -93,7 +105,7 @@ def _extremes(directory: Path) -> list[Comparison]:
 
     samples: dict[str, list[float]] = {}
     memory: dict[str, list[float]] = {}
-    for tag, write, amount in (("2 GiB: MiB/s", large, 2048), ("20,000 files: files/s", small, FILES)):
+    for tag, write, amount in (("1 GiB: MiB/s", large, LARGE >> 20), ("20,000 files: files/s", small, FILES)):
         name = tag.split(":", maxsplit=1)[0].replace(" ", "").replace(",", "")
         layout.tag(name, layout.add_image([layout.add_layer(write)], {}))
         archive = _archive(layout, name, directory)
