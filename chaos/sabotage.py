@@ -7,6 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final
 
+from chaos.processes import look
 from chaos.runs import kept_output
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ os.setsid()
 open("/proc/self/comm", "w").write("metadata")
 time.sleep(600)
 """
+_NAMED_LIMIT: Final = 60.0  # seconds that a loaded machine may take to start an interpreter
 _started: list[subprocess.Popen[bytes]] = []
 
 
@@ -28,7 +30,13 @@ def begin(way: str, scene: Scene, run: Run) -> None:
         run.code += 1
     elif way == "second-process":
         words = [sys.executable, "-c", _IMPOSTOR, "actors.zygote", str(scene.state)]
-        _started.append(subprocess.Popen(words))
+        impostor = subprocess.Popen(words)
+        _started.append(impostor)
+        until = time.monotonic() + _NAMED_LIMIT
+        while (seen := look(impostor.pid)) is None or seen.comm != "metadata":
+            if time.monotonic() > until:
+                raise TimeoutError("the impostor has not taken its name")
+            time.sleep(0.05)
 
 
 def end(way: str, scene: Scene, run: Run) -> None:

@@ -27,7 +27,7 @@ COUNTS = (1, 10, 100)
 
 @pytest.fixture(scope="module")
 def containerd(short_root: Path) -> Iterator[Containerd]:
-    with Containerd(short_root / "containerd").running() as started:
+    with Containerd(short_root / "peer-debian").running() as started:
         yield started
 
 

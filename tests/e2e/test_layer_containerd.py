@@ -28,7 +28,7 @@ ROW = re.compile(r"^\| (.+?) \| .+? \| .+? \| .+? \|$", re.MULTILINE)
 
 @pytest.fixture(scope="module")
 def containerd(short_root):
-    with Containerd(short_root / "containerd") as started:
+    with Containerd(short_root / "peer-layers") as started:
         yield started
 
 

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.root
 
 @pytest.fixture(scope="module")
 def containerd(short_root: Path) -> Iterator[Containerd]:
-    with Containerd(short_root / "containerd").running() as started:
+    with Containerd(short_root / "peer-archives").running() as started:
         yield started
 
 
