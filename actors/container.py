@@ -96,8 +96,9 @@ class ContainerActor(Actor):
                 fcntl.flock(self.lock, fcntl.LOCK_EX)
 
     def found_zygote(self) -> None:
-        """Hand the pipes over once more."""
+        """Hand the pipes, and the processes watched, over once more."""
         self.streams.keep_all()
+        self.processes.keep_all()
 
     def stopping(self) -> None:
         """The daemon stops. A running container keeps its actor; any other comes back from the journal."""
@@ -195,7 +196,8 @@ class ContainerActor(Actor):
         Should the zygote die meanwhile, nobody else has what was written, nor learns how it ends.
         """
         state = self.state
-        if state.phase in ("starting", "running") and not self.stepwise.task:
+        undrained = state.phase == "exited" and not state.settled
+        if (state.phase in ("starting", "running") or undrained) and not self.stepwise.task:
             self.streams.open("")
         if state.phase == "running":
             self.processes.hold(Process(state.pid, state.start_time))

@@ -4,6 +4,7 @@ Journalled beside the container's state, so that one under way survives its acto
 id that its client chose: asking again for the same id starts nothing twice.
 """
 
+import contextlib
 import json
 import re
 import shutil
@@ -57,6 +58,7 @@ class Execs:
         self._actor = actor
         self._known: dict[str, Exec] = {}
         self._wants_start: dict[str, list[Call]] = {}
+        self._cut_off: dict[str, Process] = {}  # what starts that the last incarnation began have left
 
     def to_journal(self) -> dict[str, Any]:
         """Plain form."""
@@ -67,12 +69,26 @@ class Execs:
         self._known = {name: Exec(**fields) for name, fields in plain.items()}
 
     def hold(self) -> None:
-        """Those that run, and their output, until `recover`."""
+        """Those that run or were just being started, and output that is not copied yet, until `recover`.
+
+        Should the zygote die meanwhile, nobody else has what one that has ended left in its FIFOs.
+        """
         for name, one in self._known.items():
+            if one.phase == "added" or one.drained:
+                continue
+            if not one.given:
+                self._actor.streams.open(name)
             if one.phase == "running":
-                if not one.given:
-                    self._actor.streams.open(name)
                 self._actor.processes.hold(Process(one.pid, one.start_time))
+            elif one.phase == "starting" and (left := self._left_behind(name)):
+                self._cut_off[name] = left
+                self._actor.processes.hold(left)
+
+    def _left_behind(self, name: str) -> Process | None:
+        """What a start that was cut off has started: its runtime's call has ended, since we hold the lock."""
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
+            return Process.of(int((self._directory(name) / files.PID_FILE).read_text()))
+        return None
 
     def recover(self) -> None:
         """Take up those that were under way when the last incarnation ended."""
@@ -89,15 +105,16 @@ class Execs:
                 self._expire(name)
 
     def _recover_start(self, name: str, one: Exec) -> None:
-        """The runtime's call has ended, since we hold the lock: either it left a pid, or it failed."""
-        try:
-            pid = int((self._directory(name) / files.PID_FILE).read_text())
-            running = Running(Process.of(pid), time.time_ns())
-        except (FileNotFoundError, ProcessLookupError, ValueError):
+        """The runtime's call either left a process, or it failed."""
+        process = self._cut_off.pop(name, None)
+        if process is None:
             one.error, one.error_code = "the start was cut off by a crash", CANNOT_EXEC
+            self._actor.streams.discard(name)
             self._finished(name, None)
-        else:
-            self._launched(name, running)
+            return
+        self._actor.processes.run_runtime(
+            lambda: self._actor.launcher.begun(process), lambda result: self._launched(name, result)
+        )
 
     def knows(self, pid: int) -> bool:
         """Whether this is a process that we watch."""

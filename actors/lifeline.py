@@ -18,7 +18,7 @@ from actors.zygote.door import knock
 from transport.pump import Pump
 
 ANSWER_LIMIT = 2.0  # seconds that a question to the zygote may take
-KNOCK_AGAIN, KNOCK_AGAIN_MAX = 0.2, 2.0  # seconds, doubled up to the last
+KNOCK_AGAIN, KNOCK_AGAIN_MAX = 0.2, 0.5  # seconds, doubled up to the last
 ExitFound = Callable[[int | None, int], None]
 Fetched = Callable[[list[int]], None]
 

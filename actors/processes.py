@@ -29,6 +29,7 @@ class Processes:
         self._actor = actor
         self._calls = 0  # of the runtime, under way
         self._held: dict[Process, int] = {}
+        self._watched: dict[Process, int] = {}
 
     def run_runtime(self, function: Callable[[], Any], then: Callable[[Any], None]) -> None:
         """Run a call of the runtime in a worker thread; zombies that nobody knows may be its result."""
@@ -60,8 +61,29 @@ class Processes:
         try:
             descriptor = self._held.pop(target) if target in self._held else target.open()
         except ProcessLookupError:
+            self._actor.host.lifeline.fetch(_shelf(target), partial(self._fetched, target, then))
+        else:
+            self._watch(target, descriptor, then)
+
+    def _fetched(self, target: Process, then: ExitFound, found: list[int]) -> None:
+        """What an earlier incarnation had open tells the exit also when a stranger has reaped it."""
+        if found:
+            self._actor.soon(lambda: self._watch(target, found[0], then))
+        else:
             self._actor.soon(lambda: self._find_exit(target, -1, then, 0))
-            return
+
+    def keep_all(self) -> None:
+        """Another zygote: it has not got any of them."""
+        for target, descriptor in list(self._watched.items()):
+            self._keep(target, descriptor)
+
+    def _keep(self, target: Process, descriptor: int) -> None:
+        self._actor.host.say([descriptor], op="keep", key=_shelf(target))
+
+    def _watch(self, target: Process, descriptor: int, then: ExitFound) -> None:
+        """The zygote keeps it open too: when we die, the process may become the child of a stranger."""
+        self._watched[target] = descriptor
+        self._keep(target, descriptor)
 
         def readable() -> None:
             self._actor.host.pump.unwatch(descriptor)
@@ -95,6 +117,8 @@ class Processes:
         then(None if status is None else process.exit_code(status), at or time.time_ns())
         failpoints.hit("container", "exit", "taken")
         process.reap(target.pid)
+        if self._watched.pop(target, -1) >= 0:
+            self._actor.host.say(op="drop", key=_shelf(target))
         if descriptor >= 0:
             os.close(descriptor)
         self._actor.host.say(op="exit_taken", pid=target.pid, start=target.start_time)
@@ -106,6 +130,11 @@ class Processes:
             if self._actor.is_watched(found[0]):
                 return
             process.reap(found[0])
+
+
+def _shelf(target: Process) -> str:
+    """The key under which the zygote keeps a descriptor of it."""
+    return f"process/{target.pid}-{target.start_time}"
 
 
 def signal_process(target: Process, number: int) -> None:

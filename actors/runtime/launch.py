@@ -65,9 +65,13 @@ class Launcher:
             return _running(pid_file)
         command = self._runtime.run(self._id, self._bundle, pid_file, log, console_socket=console)
         self._do("run", command, log, ends)
-        running = _running(pid_file)
-        _wait_for_program(running.process.pid, self._runtime.program)
-        return running
+        return self.begun(_running(pid_file).process)
+
+    def begun(self, process: Process) -> Running:
+        """What the runtime has started, once the program has taken its place: signals are the program's."""
+        at = time.time_ns()
+        _wait_for_program(process.pid, self.program)
+        return Running(process, at)
 
     def create(
         self, ends: Mapping[int, int], console: Path | None = None, *, no_pivot: bool = False
@@ -86,6 +90,8 @@ class Launcher:
         """Let the program of a created container run. Raises RuntimeCommandError."""
         log = self._own_log("start")
         self._do("start", self._runtime.start(self._id, log), log, {})
+        if (recorded := recorded_init(self._state, self._id)) is not None:
+            self.begun(Process(*recorded))
 
     def is_held(self) -> bool:
         """Whether a created container still waits for `start`: runc and crun remove this file by it."""
@@ -117,7 +123,7 @@ class Launcher:
         log = directory / files.RUNTIME_LOG
         command = self._runtime.exec(self._id, process, pid_file, log, console_socket=console)
         self._do("exec", command, log, ends)
-        return _running(pid_file)
+        return self.begun(_running(pid_file).process)
 
     def inspect(self) -> Running | Process | None:
         """What became of a start that was cut off: running, the process that has ended, or nothing."""
@@ -135,7 +141,7 @@ class Launcher:
         if status == "creating" or (status == "created" and process.is_running()):
             self.delete()  # made but not let run: it starts afresh
             return None
-        return Running(process, time.time_ns()) if process.is_running() else process
+        return self.begun(process) if process.is_running() else process
 
     def delete(self) -> None:
         """Have the runtime forget the container, killing what is left of it; no container is fine.

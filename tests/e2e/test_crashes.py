@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import time
 from functools import partial
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import images
 import pytest
-from daemon import wait_until
+from daemon import running, wait_until
 
 if TYPE_CHECKING:
     from daemon import Daemon
@@ -197,6 +198,73 @@ def test_an_exit_while_its_next_actor_waits_for_the_record_and_the_zygote_dies(
     assert daemon.actr("wait", "brief").stdout.strip() == "29"
     assert daemon.actr("logs", "brief").stdout == "".join(f"{n}\n" for n in range(1, 5001))
     daemon.actr("rm", "brief")
+
+
+def test_an_exit_under_a_strange_parent_while_its_actor_is_down(own_daemon: Daemon, busybox: str):
+    """After a crash of everything, init reaps the container: the zygote keeps what still tells its exit."""
+    daemon = own_daemon
+    script = "while [ ! -e /go ]; do usleep 1000; done; seq 1 5000; exit 31"
+    daemon.actr("run", "-d", "--name", "brief", busybox, "sh", "-c", script)
+    daemon.kill_everything()
+    daemon.start()
+    wait_until("adopted", lambda: [one["task"]["status"] for one in daemon.json("ps")] == ["running"])
+    (listed,) = daemon.json("ps")
+    actor, pid = daemon.pid(listed["actor"]), listed["task"]["pid"]
+    wait_until("the zygote keeps it", lambda: _has_open(daemon.process.pid, pid) if daemon.process else False)
+    os.kill(actor, signal.SIGSTOP)
+    Path(f"/proc/{pid}/root/go").touch()
+    wait_until("it has ended, and been reaped", lambda: not Path(f"/proc/{pid}").exists())
+    os.kill(actor, signal.SIGKILL)
+    assert daemon.actr("wait", "brief").stdout.strip() == "31"
+    assert daemon.actr("logs", "brief").stdout == "".join(f"{n}\n" for n in range(1, 5001))
+    daemon.actr("rm", "brief")
+
+
+def test_an_exec_whose_start_was_cut_off_ends_while_nobody_knows_the_record(tmp: Path, busybox: str):
+    """Its next actor takes hold of it and of its output before it asks anybody for anything."""
+    with running(tmp, "--failpoints") as daemon:
+        daemon.actr("pull", busybox)
+        daemon.actr("chaos", "set", "container.exec.after", "kill(count=1)")
+        daemon.actr("run", "-d", "--name", "host", busybox, "sleep", "1000")
+        (listed,) = daemon.json("ps")
+        script = "while [ ! -e /go ]; do usleep 1000; done; seq 1 5000; exit 33"
+        process, metadata = daemon.pid(listed["actor"]), daemon.pid("metadata")
+        with daemon.popen("exec", "host", "sh", "-c", script) as client:
+            os.kill(metadata, signal.SIGSTOP)  # the record does not come
+            wait_until("the exec is held", lambda: len(_held(daemon, process)) > 1)
+            assert daemon.process is not None
+            daemon.process.kill()
+            daemon.process.wait()
+            Path(f"/proc/{listed['task']['pid']}/root/go").touch()
+            held = _held(daemon, process) - {listed["task"]["pid"]}
+            wait_until("the exec has ended", lambda: not any(map(_is_alive, held)))
+            daemon.start()
+            out, err = client.communicate(timeout=60)
+        assert (client.returncode, err) == (33, b"")
+        assert out == b"".join(b"%d\n" % n for n in range(1, 5001))
+
+
+def _held(daemon: Daemon, old: int) -> set[int]:
+    """Processes of which an actor other than `old` has a pidfd."""
+    found: set[int] = set()
+    for actor in daemon.processes():
+        if actor != old and (daemon.process is None or actor != daemon.process.pid):
+            found |= {pid for pid in _open_pids(actor) if pid > 0}
+    return found
+
+
+def _has_open(process: int, pid: int) -> bool:
+    return pid in _open_pids(process)
+
+
+def _open_pids(process: int) -> set[int]:
+    """Processes of which this one has a pidfd (pidfd_open(2), /proc/PID/fdinfo)."""
+    found: set[int] = set()
+    with contextlib.suppress(OSError):
+        for path in Path(f"/proc/{process}/fdinfo").iterdir():
+            with contextlib.suppress(OSError):
+                found |= {int(n) for n in re.findall(r"^Pid:\t(-?\d+)$", path.read_text(), re.MULTILINE)}
+    return found
 
 
 def _holds(daemon: Daemon, old: int, pid: int) -> bool:
