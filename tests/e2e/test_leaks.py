@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ def _zombies(daemon: Daemon) -> list[str]:
     return [line for line in lines.splitlines() if line.split()[0] in parents and "Z" in line.split()[1]]
 
 
-def _holdings(daemon: Daemon) -> dict[str, Any]:
+def _holdings(daemon: Daemon, namespace: str) -> dict[str, Any]:
     """Everything that a container could leave, counted or listed."""
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     state, cgroups, actors = daemon.state, Path("/sys/fs/cgroup"), daemon.json("actors")
@@ -38,7 +39,7 @@ def _holdings(daemon: Daemon) -> dict[str, Any]:
         "processes": len(daemon.processes()),
         "mounts": sorted(line.split()[4] for line in mounts if str(daemon.directory) in line),
         "netns": sorted(path.name for path in (state / "netns").iterdir()),
-        "cgroups": sorted(str(path) for path in cgroups.glob("*/actord/default/*")),
+        "cgroups": sorted(str(path) for path in cgroups.glob(f"*/actord/{namespace}/*/")),
         "zombies": _zombies(daemon),
         "state": sorted(str(path) for path in state.rglob("*")),
         "logs": sorted(str(path) for path in (daemon.root / "logs").rglob("*")),
@@ -48,17 +49,19 @@ def _holdings(daemon: Daemon) -> dict[str, Any]:
 
 
 def test_a_hundred_containers_leave_nothing(own_daemon: Daemon, busybox: str):
-    daemon = own_daemon
+    """In a namespace of its own: control groups of all daemons of a machine are in one place."""
+    daemon, namespace = own_daemon, f"leaks-{os.urandom(4).hex()}"
+    daemon.actr("--namespace", namespace, "pull", busybox)
     for _ in range(3):  # what is made once, such as the namespace's directories
-        daemon.actr("run", "--rm", busybox, "true")
-    before = wait_until("a calm start", lambda: _calm(daemon))
+        daemon.actr("--namespace", namespace, "run", "--rm", busybox, "true")
+    before = wait_until("a calm start", lambda: _calm(daemon, namespace))
     for _ in range(CYCLES):
-        daemon.actr("run", "--rm", busybox, "true")
-    wait_until("calm again", lambda: _calm(daemon))
-    assert _calm(daemon) == before
+        daemon.actr("--namespace", namespace, "run", "--rm", busybox, "true")
+    wait_until("calm again", lambda: _calm(daemon, namespace))
+    assert _calm(daemon, namespace) == before
 
 
-def _calm(daemon: Daemon) -> dict[str, Any] | None:
-    first = _holdings(daemon)
+def _calm(daemon: Daemon, namespace: str) -> dict[str, Any] | None:
+    first = _holdings(daemon, namespace)
     still = not first["zombies"] and not first["pullers"]
-    return first if still and first == _holdings(daemon) else None
+    return first if still and first == _holdings(daemon, namespace) else None
