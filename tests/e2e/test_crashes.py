@@ -268,8 +268,12 @@ def _open_pids(process: int) -> set[int]:
 
 
 def _holds(daemon: Daemon, old: int, pid: int) -> bool:
-    """Whether an actor other than `old` has a pidfd of `pid` (pidfd_open(2), /proc/PID/fdinfo)."""
-    for actor in daemon.processes():
+    """Whether an actor other than `old` has a pidfd of `pid` (pidfd_open(2), /proc/PID/fdinfo).
+
+    The zygote keeps one too, from the actor that was killed, and is none of those asked for.
+    """
+    zygote = daemon.process.pid if daemon.process else 0
+    for actor in daemon.processes().keys() - {zygote}:
         with contextlib.suppress(OSError):
             entries = [path.read_text() for path in Path(f"/proc/{actor}/fdinfo").iterdir()]
             if actor != old and any(f"Pid:\t{pid}\n" in text for text in entries):
