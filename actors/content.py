@@ -8,7 +8,8 @@ Restarted by the supervisor, always; the start recovers what a crash left.
 
 import time
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -36,7 +37,7 @@ class _Sweep:
     call: Call
     blobs: list[Digest]
     ingests: list[str]
-    gone: dict[str, int] = field(default_factory=lambda: {"blobs": 0, "bytes": 0, "ingests": 0})
+    gone: dict[str, int]
 
 
 class ContentActor(SweepingActor):
@@ -126,10 +127,22 @@ class ContentActor(SweepingActor):
             self.ask_about((body.digest,), m.ContentsGet(body.namespace, body.digest), call, self._described)
             return LATER
         with self.busy(SYNC_LIMIT):
-            self._store.commit(ref, digest, body.size, verified=True)
+            self._store.commit(ref, digest, body.size, verified=True, keep=True)
         failpoints.hit("content", "commit", "durable")
-        self.ask_about((body.digest,), put, call, self._described)
+
+        def recorded(row: Mapping[str, Any]) -> dict[str, Any]:
+            failpoints.hit("content", "commit", "recorded")
+            self._forget_how(ref)
+            return self._described(row)
+
+        self.ask_about((body.digest,), put, call, recorded)
         return LATER
+
+    def _forget_how(self, ref: str) -> None:
+        """Drop an ingest whose blob is on record now; by then its ref may be another attempt's."""
+        with suppress(NotFoundError):
+            if self._store.status(ref).committed:
+                self._store.abort(ref)
 
     def _has_ingest(self, ref: str) -> bool:
         try:
@@ -210,18 +223,19 @@ class ContentActor(SweepingActor):
         """All blobs, some at a time, and the ingests."""
         blobs = [info.digest for info in self._store.blobs()]
         leased = [one.ref for one in self._store.statuses() if one.leased]
-        self._sweep_on(_Sweep(call, blobs, leased))
+        gone = {"blobs": 0, "bytes": 0, "ingests": self._expire()}
+        self._sweep_on(_Sweep(call, blobs, leased, gone))
         return LATER
 
     def _sweep_on(self, sweep: _Sweep) -> None:
         if not sweep.blobs and not sweep.ingests:
-            sweep.call.reply(
-                {**sweep.gone, "ingests": self._expire(sweep), "next_expiry": self._next_expiry()}
-            )
+            sweep.call.reply({**sweep.gone, "next_expiry": self._next_expiry()})
             return
-        some, sweep.blobs = sweep.blobs[:BATCH], sweep.blobs[BATCH:]
         refs, sweep.ingests = sweep.ingests[:BATCH], sweep.ingests[BATCH:]
-        digests = [str(one) for one in self.sweepable(map(str, some))]
+        room = 0 if refs else BATCH  # ingests go first: a committed one keeps its blob
+        some, sweep.blobs = sweep.blobs[:room], sweep.blobs[room:]
+        arriving = {one.committed for one in self._store.statuses()}
+        digests = [str(one) for one in self.sweepable(str(one) for one in some if one not in arriving)]
         names: dict[str, list[str]] = {}
         for ref in refs:  # two namespaces may use one ref
             names.setdefault(_parts(ref)[1], []).append(ref)
@@ -248,9 +262,8 @@ class ContentActor(SweepingActor):
         for ref in refs:
             sweep.gone["ingests"] += self._abort(ref)
 
-    def _expire(self, sweep: _Sweep) -> int:
-        expired = self._store.expired(time.time())
-        return sweep.gone["ingests"] + sum(self._abort(ref) for ref in expired)
+    def _expire(self) -> int:
+        return sum(self._abort(ref) for ref in self._store.expired(time.time()))
 
     def _abort(self, ref: str) -> int:
         try:

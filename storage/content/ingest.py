@@ -9,6 +9,7 @@
                 lock of this file makes its holder the one writer
     part-N      window N of the bytes, up to where it has come, when it came before its turn (parts.py)
     sealed      written when a writer has finished: `digest size`. Exists only while both are true
+    committed   `digest size`: the data has become that blob, which its owner has not noted elsewhere yet
 
 A directory appears whole, by a rename, and disappears whole, by a rename.
 """
@@ -32,6 +33,7 @@ MAX_REF_LENGTH: Final = 1024
 DATA: Final = "data"
 SEAL: Final = "sealed"
 LEASED: Final = "leased"
+COMMITTED: Final = "committed"
 
 # Enough for everything this module writes beside the data.
 _NOTE_LIMIT: Final = 4096
@@ -57,6 +59,7 @@ class IngestStatus:
     started: float
     updated: float
     leased: bool = False
+    committed: Digest | None = None
 
     def suits(self, expected: Digest | None, total: int | None) -> bool:
         """Whether what is there can become a blob of that digest and size, as far as either is known."""
@@ -108,21 +111,38 @@ def status(directory: Path) -> IngestStatus:
     """
     try:
         ref = _note(directory, "ref")
-        stat = (directory / DATA).stat()
+        committed, size, updated = _progress(directory)
         total, expected = _optional_note(directory, "total"), _optional_note(directory, "expected")
         return IngestStatus(
             ref=ref,
-            offset=stat.st_size,
+            offset=size,
             total=int(total) if total else None,
             expected=Digest.parse(expected) if expected else None,
             started=int(_note(directory, "startedat")) / 1e9,
-            updated=stat.st_mtime,
+            updated=updated,
             leased=(directory / LEASED).exists(),
+            committed=committed,
         )
     except (FileNotFoundError, NotADirectoryError):
         raise NotFoundError(f"ingest {directory.name} does not exist: open it first") from None
     except (ValueError, InvalidArgumentError) as error:
         raise StorageError(f"ingest {directory.name} is damaged: abort it and begin again") from error
+
+
+def _progress(directory: Path) -> tuple[Digest | None, int, float]:
+    """The blob that the data has become, if it has; its size in bytes; the last activity."""
+    try:
+        data = (directory / DATA).stat()
+    except FileNotFoundError:
+        digest, size = _note(directory, COMMITTED).split()
+        return Digest.parse(digest), int(size), (directory / COMMITTED).stat().st_mtime
+    return None, data.st_size, data.st_mtime
+
+
+def mark_committed(directory: Path, digest: Digest, size: int) -> None:
+    """Note, before the data is moved there, which blob it becomes."""
+    (directory / COMMITTED).unlink(missing_ok=True)  # of an attempt that was cut off
+    write_file(directory / COMMITTED, f"{digest} {size}")
 
 
 def mark_leased(directory: Path) -> None:

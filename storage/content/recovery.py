@@ -20,7 +20,7 @@ def recover(directory: Path) -> Recovery:
     """Clean the directory of the ingests, whoever was killed at whatever step.
 
     Names with a dot are ingests that never appeared or had disappeared already. An ingest without data
-    has become a blob. Running it twice is the same as once.
+    has become a blob; it goes too, unless it says so. Running it twice is the same as once.
     """
     refs = [_recover_entry(entry) for entry in list(directory.iterdir())]
     return Recovery(tuple(sorted(ref for ref in refs if ref is not None)), refs.count(None))

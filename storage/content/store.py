@@ -137,16 +137,21 @@ class ContentStore:
         They stay until `abort`. Those under a lease do not expire.
         """
         silent = [one.ref for one in self.statuses() if not one.leased and one.updated < now - idle]
-        return [ref for ref in silent if not _is_locked(self._ingest(ref), ref)]
+        return [ref for ref in silent if not self.is_being_written(ref)]
 
     # From ingest to blob
 
-    def commit(self, ref: str, digest: Digest, size: int | None = None, *, verified: bool = False) -> Info:
+    def commit(
+        self, ref: str, digest: Digest, size: int | None = None, *, verified: bool = False, keep: bool = False
+    ) -> Info:
         """Make the ingest `ref` the blob `digest`, durably; `size` is its size in bytes if known.
 
         Not visible until it returns, complete from then on. Idempotent: when the blob exists, this
         succeeds, whether the ingest does or not. With `verified`, bytes that an `IngestWriter` has
         finished with this very digest, and nobody touched since, are not read again.
+
+        With `keep` the ingest stays until `abort`, its status says that it is `committed`: for an owner who
+        notes blobs elsewhere, and must not take this one for a stray if he is killed in between.
 
         Raises:
             NotFoundError: There is no such ingest, and no such blob.
@@ -155,13 +160,16 @@ class ContentStore:
             InvalidArgumentError: Digest or size are wrong; the ingest is gone.
         """
         if self.path(digest).is_file():
-            return self._settle(ref, digest, size)
+            return self._settle(ref, digest, size, keep=keep)
         directory = self._ingest(ref)
         with reported(f"commit ingest {ref!r}"):
             with ingests.locked(directory, ref) as data:
                 self._verify(directory, ref, data, digest, size, verified=verified)
+                if keep:
+                    ingests.mark_committed(directory, digest, os.fstat(data).st_size)
                 self._publish(directory, ref, data, digest)
-            ingests.discard(directory, ref)
+            if not keep:
+                ingests.discard(directory, ref)
         return self.info(digest)
 
     # Blobs
@@ -310,13 +318,13 @@ class ContentStore:
         (directory / ingests.DATA).rename(blob)
         sync_directory(blob.parent)
 
-    def _settle(self, ref: str, digest: Digest, size: int | None) -> Info:
+    def _settle(self, ref: str, digest: Digest, size: int | None, *, keep: bool) -> Info:
         """End the ingest of a blob that is here already."""
         info = self.info(digest)
         directory = self._ingest(ref)
         with reported(f"commit ingest {ref!r}"):
             sync_directory(self.path(digest).parent)  # a crash may have come right after the rename
-            if directory.exists():
+            if directory.exists() and not keep:
                 ingests.discard(directory, ref)
         if size is not None and size != info.size:
             raise InvalidArgumentError(f"blob {digest} has {info.size} bytes instead of {size}")

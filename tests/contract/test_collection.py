@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import random
 import threading
+from pathlib import Path
 
 import pytest
 from actor_town import Town
-from collection_load import NAMESPACE, Collecting, Tally, Worker
+from collection_load import NAMESPACE, Collecting, Tally, Worker, digest_of
 
 from actors import messages as m
 from actors.collector import CollectorActor
@@ -17,6 +19,9 @@ from actors.content import ContentActor
 from actors.events import EventsActor
 from actors.metadata import MetadataActor
 from actors.snapshots import SnapshotsActor
+from storage.content import ContentStore, IngestWriter
+from storage.digest import Digest
+from transport.errors import RemoteError
 
 pytestmark = pytest.mark.root  # overlayfs's own attributes
 
@@ -131,6 +136,45 @@ def test_a_container_holds_its_image_and_its_snapshot(town):
     assert left(town)["blobs"] == before["blobs"]
     assert [one["key"] for one in left(town)["graph"]] == [chain, "c1"]
     worker.ask(m.ContainersForget(NAMESPACE, "c1"))
+    finish(town)
+
+
+def test_a_blob_that_was_not_recorded_before_a_kill_is_no_stray(town):
+    """Killed when the blob is in its place and metadata has not heard of it; then comes a sweep."""
+    worker = Worker(town, Tally(), 3)
+    content = b"of no known digest"
+    commit = m.ContentCommit("r", digest_of(content), len(content), NAMESPACE, {}, "l")
+    worker.ask(m.LeasesTake(NAMESPACE, "l", "puller/load/x", "daemon", 1))
+    found = worker.ask(m.ContentOpen("r", namespace=NAMESPACE, lease="l"))
+    with IngestWriter(Path(found["path"]), limit=99) as writer:
+        writer.write(content)
+        writer.finish()
+    town.killed("metadata")
+    with contextlib.suppress(RemoteError):
+        worker.client.request("content.commit", dataclasses.asdict(commit), to="content", limit=1.0)
+    assert [path.read_bytes() for path in town.settings.content.glob("blobs/*/*")] == [content]
+    town.killed("content")
+    town.actor(MetadataActor)
+    town.actor(ContentActor)
+    worker.ask(m.GcRun())
+    assert worker.ask(commit)["digest"] == commit.digest
+    assert left(town)["ingests"] == []
+    worker.ask(m.LeasesRelease("puller/load/x", "daemon", 1))
+    finish(town)
+
+
+def test_a_committed_blob_goes_with_its_ingest_when_nobody_comes_back(town):
+    content = b"never recorded"
+    worker = Worker(town, Tally(), 3)
+    worker.ask(m.LeasesTake(NAMESPACE, "l", "puller/load/x", "daemon", 1))
+    found = worker.ask(m.ContentOpen("r", namespace=NAMESPACE, lease="l"))
+    with IngestWriter(Path(found["path"]), limit=99) as writer:
+        writer.write(content)
+        writer.finish()
+    ContentStore(town.settings.content).commit(f"{NAMESPACE}/r", Digest.parse(digest_of(content)), keep=True)
+    worker.ask(m.GcRun())
+    assert len(left(town)["blobs"]) == len(left(town)["ingests"]) == 1
+    worker.ask(m.LeasesRelease("puller/load/x", "daemon", 1))
     finish(town)
 
 

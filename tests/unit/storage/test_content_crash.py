@@ -38,6 +38,19 @@ def fetch_unsealed(root):
     store.commit("r", DIGEST, len(CONTENT))
 
 
+def fetch_and_note(root):
+    """With an owner who notes the blob before the ingest goes."""
+    store = ContentStore(root)
+    with IngestWriter(store.open_ingest("r").path, limit=1000) as writer:
+        writer.start_at(0)
+        writer.write(CONTENT)
+    for _ in range(2):
+        store.commit("r", DIGEST, len(CONTENT), keep=True)
+        [status] = store.statuses()
+        assert (status.committed, status.offset) == (DIGEST, len(CONTENT))
+    store.abort("r")
+
+
 def commit_again(root):
     """Commit an ingest of a blob that is here already."""
     fetch(root)
@@ -71,7 +84,16 @@ def recover(root):
     ContentStore(root).recover()
 
 
-SCRIPTS = [fetch, fetch_unsealed, commit_again, abort, restart_for_another_digest, delete, recover]
+SCRIPTS = [
+    fetch,
+    fetch_unsealed,
+    fetch_and_note,
+    commit_again,
+    abort,
+    restart_for_another_digest,
+    delete,
+    recover,
+]
 
 
 def die_at(count, *, after):
@@ -120,7 +142,7 @@ def check_invariants(root):
     assert sorted(status.ref for status in store.statuses()) == sorted(recovery.resumable)
     assert len(entries) == len(recovery.resumable)
     for entry in entries:
-        assert (entry / "data").is_file()
+        assert (entry / "data").is_file() or all(status.committed for status in store.statuses())
         assert not (entry / "sealed").exists()
     for info in store.blobs():
         assert store.read(info.digest, info.size) == CONTENT
@@ -155,6 +177,32 @@ def test_an_ingest_is_whole_or_not_there_at_any_step(tmp_path):
         seen.add(tuple((status.expected, status.total, status.offset) for status in found))
         steps += 1
     assert seen == {(), ((DIGEST, 1000, 0),)}
+
+
+def test_a_blob_that_is_not_noted_yet_is_known_by_its_ingest(tmp_path):
+    """At any step of a commit: the ingest has the bytes, or it names the blob that has them."""
+    deaths = 0
+    while not run_and_die(fetch_and_note, tmp_path / str(deaths), deaths, after=True):
+        store = ContentStore(tmp_path / str(deaths))
+        store.recover()
+        statuses = list(store.statuses())
+        noted = {status.committed for status in statuses}
+        if store.has(DIGEST) and statuses:
+            assert noted == {DIGEST}
+        deaths += 1
+    assert deaths > 8
+
+
+def test_a_committed_ingest_expires_and_is_begun_again(tmp_path):
+    store = ContentStore(tmp_path)
+    with IngestWriter(store.open_ingest("r").path, limit=1000) as writer:
+        writer.write(CONTENT)
+    store.commit("r", DIGEST, keep=True)
+    [status] = store.statuses()
+    assert store.expired(status.updated + 100, idle=99) == ["r"]
+    assert store.open_ingest("r").offset == 0
+    assert store.status("r").committed is None
+    assert store.read(DIGEST, 1000) == CONTENT
 
 
 def fetch_or_find(root):
