@@ -144,10 +144,18 @@ class SupervisorActor(Actor):
             self._decide(s.Exited(name, event["pid"], inc, reason))
         else:
             self._decide(s.StartFailed(name, inc, reason))
-        if name not in self._tree.nodes and not self._stopping:  # a container's actor will be back
+        if name not in self._tree.nodes and not self._stopping and not self._returns(name, reason):
             self.tell("router", "router.forget", {"name": name})
             self._retire(name)
             self._release(name, self.birth.instance, inc)
+
+    def _returns(self, name: str, reason: s.ExitReason) -> bool:
+        """Whether it will be back though the tree does not know it.
+
+        The actor of a container on record always is, unless it ended in order: one that died before this
+        supervisor had claimed it, or while it was started, is brought back with the record.
+        """
+        return self._kind(name) == "container" and reason.abnormal
 
     def _retire(self, name: str) -> None:
         """Its number is forgotten when many others have ended since: no message to it is under way by then.
@@ -178,8 +186,9 @@ class SupervisorActor(Actor):
         if isinstance(result, Exception):
             self.log.warning("leases of actors that are gone are not released: %s", result)
             return
+        known = self._tree.nodes.keys() | self._tree.adopted.keys()  # also who is still to be claimed
         for one in result["leases"]:
-            alive = one["instance"] == self.birth.instance and one["holder"] in self._tree.nodes
+            alive = one["instance"] == self.birth.instance and one["holder"] in known
             if one["holder"] and not alive:
                 self._release(one["holder"], one["instance"], one["incarnation"])
 
@@ -207,7 +216,7 @@ class SupervisorActor(Actor):
             case s.Report():
                 self._report(effect)
             case s.Restore() if effect.supervisor == CONTAINERS:
-                self.ask(m.ContainersList(), self._restore, limit=60)
+                self._list_containers()
             case s.Exit():
                 self.finish(0 if self._stopping else 1)
 
@@ -246,11 +255,20 @@ class SupervisorActor(Actor):
     def _is_ready(self, name: str) -> bool:
         return name in self._processes and self._processes[name].ready
 
+    def _restore_again(self) -> None:
+        """Soon, and once for all whose start has failed meanwhile; until then a name may be one of theirs."""
+        if self._restored:
+            self._restored = False
+            self.later(RESTORE_AGAIN, self._list_containers)
+
+    def _list_containers(self) -> None:
+        self.ask(m.ContainersList(), self._restore, limit=60)
+
     def _restore(self, result: Any) -> None:
         """Durable desired state: each container on record has its actor."""
         if isinstance(result, Exception):
             self.log.error("containers cannot be restored: %s", result)
-            self.ask(m.ContainersList(), self._restore, limit=60)
+            self._list_containers()
             return
         on_record = {(one["namespace"], one["id"]) for one in result["containers"]}
         for namespace, identity in sorted(on_record | self._left()):
@@ -351,9 +369,10 @@ class SupervisorActor(Actor):
 
     def _answer(self, effect: s.Reply | s.ReplyError) -> None:
         call, name = self._asked.pop(int(effect.request), (None, ""))
-        if call is None:  # a container brought back: nobody waits, yet it has to come
-            if isinstance(effect, s.ReplyError) and effect.code == "start_failed":
-                self.later(RESTORE_AGAIN, lambda: self.ask(m.ContainersList(), self._restore, limit=60))
+        failed = isinstance(effect, s.ReplyError) and effect.code == "start_failed"
+        if failed and (call is None or self._kind(name) == "container"):  # on record: it has to come
+            self._restore_again()
+        if call is None:
             return
         if isinstance(effect, s.Reply) and not name:
             call.reply({"result": effect.result})

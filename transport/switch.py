@@ -142,8 +142,10 @@ class Switch:
             case "router.down":
                 return self.down(str(fields["name"]), int(fields["inc"]))
             case "router.expect":
+                if fields.get("all"):
+                    self.told = True
+                    self.expected.clear()
                 self.expected.update(map(str, fields["names"]))
-                self.told |= bool(fields.get("all"))
             case "router.forget":
                 self.expected.discard(str(fields["name"]))
         return []

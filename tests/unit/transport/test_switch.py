@@ -122,6 +122,13 @@ def test_once_all_names_are_known_an_unknown_one_is_nobodys(switch):
         assert error.code == code
 
 
+def test_all_names_are_those_and_no_other(switch):
+    for names, complete in ((["gone"], False), (["content"], True), (["new"], False)):
+        wish = {"names": names, "all": complete}
+        switch.receive("supervisor/1", note("router", "router.expect", wish), 0.1)
+    assert switch.expected == {"content", "new"}
+
+
 def test_a_name_that_the_supervisor_expects_is_never_unknown(switch):
     switch.receive("supervisor/1", note("router", "router.expect", {"names": ["content"]}), LATER)
     _, error = refused(switch.receive(CLIENT, request("content", "x", {}), LATER))

@@ -1,0 +1,150 @@
+"""The supervisor's own part: what it tells the router, metadata and the zygote of what the tree decides."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from actors import messages as m
+from actors.settings import Settings
+from actors.supervisor import RESTORE_AGAIN, SupervisorActor
+from actors.tree import TREE
+from transport.errors import RemoteError
+
+WORKERS = [child.id for child in TREE.children if child.type == "worker"]
+CONTAINER, PULLER = "container/n/one", "puller/n/two"
+RECORD = {"containers": [{"namespace": "n", "id": "one"}]}
+
+
+class House:
+    """All that a supervisor hears and says, without a process of its own; the test is the zygote."""
+
+    def __init__(self, path: Any) -> None:
+        self.spawned: list[str] = []
+        self.told: list[tuple[str, Any]] = []
+        self.asked: list[tuple[str, Any]] = []
+        self.timers: list[tuple[float, Any]] = []
+        self.pid = 1000
+        settings = Settings(root=path / "root", state=path / "state")
+        birth = SimpleNamespace(
+            name="supervisor", inc=1, instance="this", settings=settings, args={"zygote_since": 0.0}
+        )
+        later = lambda seconds, function: self.timers.append((seconds, function))  # noqa: E731
+        pump = SimpleNamespace(send=self._sent, call_later=later)
+        self.actor = SupervisorActor(SimpleNamespace(birth=birth, say=self._said, pump=pump))
+        self.actor.started()
+
+    def _said(self, *, op: str, name: str = "", **_: Any) -> None:
+        if op == "spawn":
+            self.spawned.append(name)
+
+    def _sent(self, message: Any) -> None:
+        if message.type == "NOTE":
+            self.told.append((message.op, message.value()))
+        else:
+            self.asked.append((message.op, message.id))
+
+    def work_off(self) -> None:
+        """What it has left for itself in its mailbox."""
+        inbox = self.actor.actor_inbox
+        while not inbox.empty():
+            self.actor.on_receive(inbox.get().message)
+
+    def happens(self, ev: str, name: str, inc: int = 1, **more: Any) -> None:
+        self.pid += 1
+        self.actor.told({"ev": ev, "name": name, "inc": inc, "pid": self.pid, **more})
+        self.work_off()
+
+    def adopts(self, *names: str) -> None:
+        """It has followed one that died, and these have lived on."""
+        common = {"inc": 1, "pid": 7, "args": {}, "ready": True, "since": 0.0}
+        children = [{"name": name, "kind": name.partition("/")[0], **common} for name in names]
+        self.actor.told({"ev": "adopt", "children": children})
+        self.actor.told({"ev": "children"})
+        self.work_off()
+
+    def come_up(self) -> None:
+        """Whoever it starts of the static tree is ready."""
+        while ready := set(WORKERS) & set(self.spawned):
+            self.spawned = [name for name in self.spawned if name not in ready]
+            for name in ready:
+                self.happens("ready", name)
+
+    def answers(self, op: str, result: Any) -> None:
+        """The question of that kind gets this answer."""
+        identity = next(identity for asked, identity in self.asked if asked == op)
+        self.asked.remove((op, identity))
+        question = self.actor._questions.pop(identity)
+        question.then(result)
+        self.work_off()
+
+    def dies(self, name: str, inc: int = 1, status: int = 9) -> None:
+        self.actor.told({"ev": "exited", "name": name, "inc": inc, "pid": 7, "status": status, "reason": ""})
+        self.work_off()
+
+    def passes(self, seconds: float) -> None:
+        """Its timers of that length come to their end."""
+        due = [one for one in self.timers if one[0] == seconds]
+        self.timers = [one for one in self.timers if one[0] != seconds]
+        for _, function in due:
+            function()
+        self.work_off()
+
+    def forgotten(self) -> list[str]:
+        return [body["name"] for op, body in self.told if op == "router.forget"]
+
+    def released(self) -> list[str]:
+        return [op for op, _ in self.asked if op == "leases.release"]
+
+
+@pytest.fixture
+def house(tmp_path):
+    found = House(tmp_path)
+    yield found
+    found.actor.actor_ref.stop(block=False)
+
+
+def test_a_container_that_dies_before_it_is_claimed_is_expected_back(house):
+    house.adopts(CONTAINER)
+    house.dies(CONTAINER)
+    assert house.forgotten() == []
+    house.come_up()
+    house.answers("containers.list", RECORD)
+    assert house.spawned == [CONTAINER]
+    last = [body for op, body in house.told if op == "router.expect"][-1]
+    assert last["all"]
+    assert CONTAINER in last["names"]
+
+
+def test_one_that_ends_in_order_is_forgotten(house):
+    house.adopts(*WORKERS, CONTAINER)
+    house.dies(CONTAINER, status=0)
+    assert house.forgotten() == [CONTAINER]
+
+
+def test_a_container_whose_first_start_fails_is_started_once_more_without_its_client(house):
+    house.adopts(*WORKERS)
+    house.answers("containers.list", {"containers": []})
+    answers: list[Any] = []
+    call = SimpleNamespace(fail=answers.append, reply=answers.append)
+    wish = m.ChildrenStart("container", CONTAINER, {"namespace": "n", "id": "one"})
+    house.actor.children_start(wish, call)
+    house.actor.told({"ev": "spawned", "name": CONTAINER, "inc": 1, "pid": 7})
+    house.dies(CONTAINER)
+    (refused,) = answers
+    assert isinstance(refused, RemoteError)
+    assert refused.retryable
+    assert house.forgotten() == []
+    house.passes(RESTORE_AGAIN)
+    house.answers("containers.list", RECORD)
+    assert house.spawned == [CONTAINER, CONTAINER]
+
+
+@pytest.mark.parametrize(("instance", "released"), [("this", 0), ("another", 1)])
+def test_the_lease_of_one_that_is_still_to_be_claimed_is_not_released(house, instance, released):
+    house.adopts(PULLER)
+    lease = {"holder": PULLER, "instance": instance, "incarnation": 1}
+    house.answers("leases.list", {"leases": [lease]})
+    assert len(house.released()) == released
