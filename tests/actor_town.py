@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,14 @@ class Inhabitant:
             self.said.append(message)
             if message["op"] == op:
                 return message
+
+    def listen(self) -> None:
+        """Take what it has said so far."""
+        try:
+            while select.select([self.control], [], [], 0)[0]:
+                self.said.append(self.control.receive())
+        except Closed:
+            return
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         os.kill(self.pid, number)
@@ -103,6 +112,12 @@ class Town:
         """SIGKILL, and wait for the end."""
         self.actors[name].kill()
         assert self.actors[name].wait() == -signal.SIGKILL
+
+    def listen(self) -> None:
+        """To everybody, as the zygote does: a channel that nobody reads fills up, and its actor waits."""
+        for one in self.actors.values():
+            if one.pid:
+                one.listen()
 
     def client(self) -> Client:
         self.clients.append(Client(os.fspath(self.settings.router_socket)))

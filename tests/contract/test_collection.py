@@ -26,8 +26,8 @@ from transport.errors import RemoteError
 pytestmark = pytest.mark.root  # overlayfs's own attributes
 
 SERVICES = (EventsActor, MetadataActor, SnapshotsActor, ContentActor, CollectorActor)
-THREADS = 8
 TOTAL = int(os.environ.get("ACTORD_TEST_TRANSFERS", "120"))  # CONTRIBUTING.md has the long one
+THREADS = int(os.environ.get("ACTORD_TEST_AT_ONCE", "8"))
 TRANSFERS, KILLS = TOTAL // THREADS, 6
 
 
@@ -91,6 +91,7 @@ def kill_now_and_then(town, tally, threads):
     done = 0
     while any(thread.is_alive() for thread in threads):
         threads[0].join(0.05)
+        town.listen()
         if tally.counts["pulled"] + tally.counts["cut off"] >= step * (done + 1) and done < KILLS:
             service = chance.choice(SERVICES)
             town.killed(service.kind)
