@@ -314,7 +314,13 @@ class ContainerActor(Actor):
             clean_up = partial(self.processes.run_runtime, self._clean_up_run, self._released)
             self.stepwise.lines.drain("", clean_up)
             return
-        self.streams.drain("", lambda: self.processes.run_runtime(self._clean_up_run, self._released))
+        self.streams.drain("", self._drained)
+
+    def _drained(self) -> None:
+        """Nothing more comes. The end of one that nobody can start again is told while it is cleaned up."""
+        if self.state.phase == "exited" and self.state.auto_remove:
+            self.reports.begin_to_settle()
+        self.processes.run_runtime(self._clean_up_run, self._released)
 
     def _clean_up_run(self) -> None:
         """In a worker thread: what the run held, except its snapshot and its output."""

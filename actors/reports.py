@@ -25,6 +25,8 @@ class Reports:
     def __init__(self, actor: "ContainerActor") -> None:
         self._actor = actor
         self._revision = 0
+        self._ending: int | None = None  # the run whose end is being told, or has been
+        self._told_end = self._end_wanted = False
 
     def report(self) -> None:
         """The task, to metadata."""
@@ -105,8 +107,25 @@ class Reports:
         return f"{self._actor.state.started_at or self._actor.state.run}:{self._actor.record['created_at']}"
 
     def settle(self) -> None:
-        """First durable, then announced."""
+        """The end of the run, first durable, then announced -> Settled."""
+        self.begin_to_settle()
+        self._end_wanted = True
+        self._settled_if_told()
+
+    def begin_to_settle(self) -> None:
+        """As `settle`, while other things are still under way: Settled comes only after that."""
+        if self._ending != self._actor.state.run:
+            self._ending = self._actor.state.run
+            self._told_end = self._end_wanted = False
+            self._tell_end()
+
+    def _tell_end(self) -> None:
         self._actor.ask(self._task(), self._announce_exit)
+
+    def _settled_if_told(self) -> None:
+        if self._told_end and self._end_wanted:
+            self._ending, self._end_wanted = None, False
+            self._actor.soon(lambda: self._actor.happened(life.Settled()))
 
     def _announce_exit(self, result: Any) -> None:
         if self._again(result):
@@ -146,7 +165,8 @@ class Reports:
 
         def settled(result: Any) -> None:
             if not self._again(result):
-                self._actor.happened(life.Settled())
+                self._told_end = True
+                self._settled_if_told()
 
         self.announce("/tasks/exit", self._run_key(), state.exited_at, settled, **body)
 
@@ -155,5 +175,5 @@ class Reports:
         self._told(result)
         if not isinstance(result, RemoteError) or result.code in ("not_found", "invalid_argument"):
             return False
-        self._actor.later(1.0, self.settle)
+        self._actor.later(1.0, self._tell_end)
         return True

@@ -21,6 +21,7 @@ STOP_SECONDS: Final = 30.0
 class Daemon(ABC):
     """A daemon that runs between enter and exit; all it keeps is below DIRECTORY.
 
+    Its state is on a tmpfs, as in /run of an ordinary machine, whatever the build machine's /run is.
     Its containers are to be removed before the exit: what is still mounted below DIRECTORY then is unmounted.
     """
 
@@ -28,6 +29,7 @@ class Daemon(ABC):
         self.directory = directory
         directory.mkdir(mode=0o711, parents=True, exist_ok=True)
         self.log = directory / "log"
+        self.state = directory / "state"
         self._process: subprocess.Popen[bytes] | None = None
 
     @abstractmethod
@@ -56,6 +58,8 @@ class Daemon(ABC):
         return done.stdout
 
     def __enter__(self) -> Self:
+        self.state.mkdir(exist_ok=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=711", "state", str(self.state)], check=True)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
@@ -145,20 +149,20 @@ class Actord(Daemon):
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
-        self._root, self._state = directory / "root", directory / "state"
+        self._root = directory / "root"
 
     def command(self) -> list[str]:
         """The daemon with its defaults."""
-        return [str(ROOT / "bin" / "actord"), "--root", str(self._root), "--state", str(self._state)]
+        return [str(ROOT / "bin" / "actord"), "--root", str(self._root), "--state", str(self.state)]
 
     def client(self, *arguments: str) -> list[str]:
         """The actr command that does ARGUMENTS."""
-        return [str(ROOT / "bin" / "actr"), "--address", str(self._state / "actord.sock"), *arguments]
+        return [str(ROOT / "bin" / "actr"), "--address", str(self.state / "actord.sock"), *arguments]
 
     @property
     def address(self) -> str:
         """The daemon's socket."""
-        return str(self._state / "actord.sock")
+        return str(self.state / "actord.sock")
 
     def version(self) -> str:
         """The commit of the checkout, if it is one."""

@@ -63,6 +63,12 @@ class Bench:
             cases: dict[str, Callable[[], float]] = {
                 "ctr run --rm": lambda: timed(peer.client("run", "--rm", image, f"c{next(numbers)}", "true")),
                 "actr run --rm": lambda: timed(actord.client("run", "--rm", image, "true")),
+                "  without seccomp, as ctr does": lambda: timed(
+                    actord.client("run", "--rm", "--security-opt", "seccomp=unconfined", image, "true")
+                ),
+                "  with crun": lambda: timed(
+                    actord.client("run", "--rm", "--runtime", "crun", image, "true")
+                ),
                 "runc run": lambda: timed([*bundle, f"r{next(numbers)}"]),
             }
             return [
