@@ -6,10 +6,12 @@ Restarted by the supervisor, always; making a bundle twice does no harm, so call
 run has left mounted when this actor died is removed by the next start.
 """
 
+import errno
 import hashlib
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,12 @@ from actors.actor import Actor
 from actors.call import LATER, Call, Later
 from actors.linux.openat2 import open_in_root
 from actors.runtime import bundle as files
-from actors.runtime import composing, raw_bundle, rootfs_check
+from actors.runtime import composing, id_ranges, raw_bundle, rootfs_check, shifted
 from actors.runtime.default_spec import mount_destinations
-from actors.runtime.errors import ContainerError
+from actors.runtime.errors import ContainerError, InvalidSpecError
 from actors.runtime.wishes import MountWish, Wishes, wishes
 from storage.names import check_identifier
+from storage.snapshotters.ids import Shift
 from storage.snapshotters.trees import copy_tree
 from transport.errors import RemoteError
 
@@ -72,10 +75,11 @@ class BundlesActor(Actor):
             return self._make_raw(body, wish, directory)
         if wish.foreign:
             return self._make_foreign(body, wish, directory)
-        network = self.begin(m.NetworkAttach(body.namespace, body.id, body.name, wish.network))
+        network = self.begin(m.NetworkAttach(body.namespace, body.id, body.name, wish.network, wish.userns))
         image = self._image(body, wish)
         self._mount_root(body, image, directory, body.id)
         sources = self._volumes(body, composing.all_mounts(wish, image.config), directory)
+        sources = self._shifted(wish, sources, directory)
         spec = composing.compose(directory, body, wish, image, network(), sources)
         files.write_health(directory, composing.health_of(wish, image.config))
         files.write_spec(directory, spec)
@@ -86,13 +90,20 @@ class BundlesActor(Actor):
         return files.find_image(self.settings.content, body.image_digest, wish.platform)
 
     def _mount_root(self, body: Record, image: files.Image, directory: Path, key: str) -> None:
-        snapshot = self._snapshot(body, key, image.chain_id)
+        ids = id_ranges.parse(body.options.get("userns", ""))
+        snapshot = self._snapshot(body, key, image.chain_id, ids.shift.labels if ids else {})
         failpoints.hit("bundles", "mount", "before")
-        files.mount_rootfs(directory, snapshot["mounts"])
+        try:
+            files.mount_rootfs(directory, snapshot["mounts"])
+        except OSError as error:
+            if ids is None or error.errno != errno.EINVAL:
+                raise
+            text = "userns: this snapshotter's file system has no idmapped mounts; use --snapshotter native"
+            raise InvalidSpecError(text) from error
         failpoints.hit("bundles", "mount", "after")
 
-    def _snapshot(self, body: Record, key: str, parent: str) -> dict[str, Any]:
-        prepare = m.SnapshotsPrepare(body.namespace, key, parent, snapshotter=body.snapshotter)
+    def _snapshot(self, body: Record, key: str, parent: str, labels: dict[str, str]) -> dict[str, Any]:
+        prepare = m.SnapshotsPrepare(body.namespace, key, parent, labels, snapshotter=body.snapshotter)
         try:
             answer: dict[str, Any] = self.call(prepare)
         except RemoteError as error:
@@ -102,6 +113,15 @@ class BundlesActor(Actor):
             text = f"image {body.image} is not unpacked in snapshotter {where}: pull it there"
             raise RemoteError("failed_precondition", text, outcome="done") from error
         return answer
+
+    @staticmethod
+    def _shifted(wish: Wishes, volumes: dict[str, str], directory: Path) -> dict[str, str]:
+        """For a container with ids of its own: volumes, and what the caller says, with shifted owners."""
+        ids = id_ranges.parse(wish.userns)
+        if ids is None:
+            return volumes
+        shifted.open_way(directory, ids)
+        return shifted.show(directory, volumes | composing.idmapped(wish), ids)
 
     def _make_raw(self, body: Record, wish: Wishes, directory: Path) -> dict[str, Any]:
         spec, root = raw_bundle.load(wish.bundle, files.cgroups_path(body.namespace, body.id))
@@ -132,18 +152,24 @@ class BundlesActor(Actor):
         found = self.call(m.VolumesCreate(body.namespace, name, owner=owner, container=body.id))
         if not found["settled"]:
             if not wish.nocopy:
-                _fill(directory / files.ROOTFS, wish.target, Path(found["seed"]))
+                ids = id_ranges.parse(body.options.get("userns", ""))
+                back = ids.shift.back() if ids else Shift()
+                _fill(directory / files.ROOTFS, wish.target, Path(found["seed"]), back)
             self.call(m.VolumesSettle(body.namespace, name, body.id))
         return str(found["path"])
 
     def _show(self, body: m.BundlesSpec) -> dict[str, Any]:
+        if body.options.get("userns") == id_ranges.AUTO:  # it is chosen when a container is recorded
+            example = {**body.options, "userns": str(id_ranges.chosen(()))}
+            body = replace(body, options=example)
         wish = wishes(body.options)
         directory = self._dry() / body.namespace / body.id
         if wish.bundle:
             return {"spec": raw_bundle.load(wish.bundle, files.cgroups_path(body.namespace, body.id))[0]}
         own = str(self.settings.state / "netns" / f"{body.namespace}+{body.id}")
         path = "" if wish.network.get("mode") == "host" else own
-        network: dict[str, Any] = {"path": path, "hosts": [], "nameservers": []}
+        owner = str(self.settings.state / "userns" / f"{body.namespace}+{body.id}") if wish.userns else ""
+        network: dict[str, Any] = {"path": path, "hosts": [], "nameservers": [], "userns": owner}
         image = self._image(body, wish)
         try:
             self._mount_root(body, image, directory, _dry_key(directory))
@@ -177,8 +203,11 @@ def own_volume(container: str, target: str) -> str:
     return f"{container[:32]}-{hashlib.sha256(os.path.normpath(target).encode()).hexdigest()[:16]}"
 
 
-def _fill(rootfs: Path, target: str, seed: Path) -> None:
-    """Copy what the image has at `target`, if that is a directory, without being led out of the root."""
+def _fill(rootfs: Path, target: str, seed: Path, shift: Shift) -> None:
+    """Copy what the image has at `target`, if that is a directory, without being led out of the root.
+
+    `shift` leads from the owners seen in the root to those that containers know.
+    """
     if seed.is_dir():
         shutil.rmtree(seed)  # of an attempt that was cut off
     root = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -191,7 +220,7 @@ def _fill(rootfs: Path, target: str, seed: Path) -> None:
     try:
         seed.mkdir(mode=0o755)
         # By its real path, which nobody changes: nothing runs in this root yet.
-        copy_tree(Path(os.readlink(f"/proc/self/fd/{source}")), seed)  # noqa: PTH115
+        copy_tree(Path(os.readlink(f"/proc/self/fd/{source}")), seed, shift)  # noqa: PTH115
     finally:
         os.close(source)
 

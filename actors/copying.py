@@ -19,9 +19,11 @@ from actors.call import Call
 from actors.linux.openat2 import open_in_root
 from actors.linux.pidfd import Process
 from actors.runtime import bundle as files
+from actors.runtime import id_ranges
 from storage.errors import StorageError
 from storage.layer.diff import write_tree
 from storage.layer.transplant import Landing, unpack
+from storage.snapshotters.ids import Shift
 from transport.errors import RemoteError
 
 if TYPE_CHECKING:
@@ -67,7 +69,8 @@ class Copying:
             self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = tempfile.TemporaryFile(dir=self._spool)  # noqa: SIM115  # closed when it has been sent
             try:
-                write_tree(directory, name, file.write, open_in_root=open_in_root)
+                shown = self._shift().back().owner
+                write_tree(directory, name, file.write, open_in_root=open_in_root, owner=shown)
                 file.seek(0)
             except BaseException:
                 file.close()
@@ -118,11 +121,16 @@ class Copying:
         with self._root() as root, place.open("rb") as file:
             try:
                 os.close(open_in_root(root, path, _DIRECTORY))
-                landing = Landing(root, path, contents=body.contents)
+                landing = Landing(root, path, contents=body.contents, shift=self._shift().owner)
             except (FileNotFoundError, NotADirectoryError):
                 parent, _, name = path.rpartition(b"/")
-                landing = Landing(root, parent or b"/", top=name)
+                landing = Landing(root, parent or b"/", top=name, shift=self._shift().owner)
             return unpack(lambda: file.read(PART), landing, open_in_root=open_in_root)
+
+    def _shift(self) -> Shift:
+        """From the owners that the container knows to those on the host."""
+        ids = id_ranges.parse(self._actor.record["options"].get("userns", ""))
+        return ids.shift if ids else Shift()
 
     # The root
 
@@ -147,8 +155,8 @@ class Copying:
                 yield root
             return
         actor, record = self._actor, self._actor.record
-        fields = (record["image"], record["image_digest"], record["options"], record["name"])
-        actor.call(m.BundlesMake(actor.namespace, actor.id, *fields))
+        names = ("image", "image_digest", "options", "name", "snapshotter")
+        actor.call(m.BundlesMake(actor.namespace, actor.id, *(record[name] for name in names)))
         try:
             with _opened(os.open(actor.bundle / files.ROOTFS, _DIRECTORY)) as root:
                 yield root

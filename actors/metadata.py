@@ -14,7 +14,7 @@ import msgspec
 from actors import messages as m
 from actors.call import LATER, Call, Later
 from actors.leasing import LeasingActor
-from actors.runtime import mount_plan
+from actors.runtime import id_ranges, mount_plan, namespaces
 from actors.runtime.errors import InvalidSpecError
 from actors.runtime.wishes import Wishes, wishes
 from storage.descriptor import Descriptor
@@ -82,7 +82,8 @@ class MetadataActor(LeasingActor):
 
     def containers_create(self, body: m.ContainersCreate, call: Call) -> Later:
         """Record it, then have its actor started; answered when that is ready."""
-        wish = _checked(body.options)
+        options = self._with_ids(body.options)
+        wish = _checked(options)
         name, digest = ("", "") if wish.bundle else (body.image, "") if wish.foreign else self._image_of(body)
         container_id = body.id or secrets.token_hex(32)
         new = NewContainer(
@@ -93,7 +94,7 @@ class MetadataActor(LeasingActor):
             runtime=body.runtime or self.settings.runtime_name,
             snapshotter=body.snapshotter or self.settings.snapshots_default,
             snapshot_key=body.snapshot_key if wish.foreign else container_id,
-            options=body.options,
+            options=options,
             labels=body.labels,
             wanted="running" if body.wanted == "running" else "stopped",
             auto_remove=body.auto_remove,
@@ -106,6 +107,13 @@ class MetadataActor(LeasingActor):
         start = m.ChildrenStart("container", actor, {"namespace": body.namespace, "id": container.id})
         self.ask(start, lambda result: call.settle(result if isinstance(result, Exception) else answer))
         return LATER
+
+    def _with_ids(self, options: dict[str, Any]) -> dict[str, Any]:
+        """With a range of ids in place of `auto`, for as long as there is the record."""
+        if options.get("userns") != id_ranges.AUTO:
+            return options
+        taken = [str(one.options.get("userns", "")) for one in self._store.containers.list_all()]
+        return {**options, "userns": str(id_ranges.chosen(taken))}
 
     def _image_of(self, body: m.ContainersCreate) -> tuple[str, str]:
         image = self._store.images.get(body.namespace, str(Reference.parse(body.image)))
@@ -128,6 +136,9 @@ class MetadataActor(LeasingActor):
     def containers_update(self, body: m.ContainersUpdate, _: Call) -> Container:
         """What is given."""
         if body.options is not None:
+            before = self._store.containers.get(body.namespace, body.id).options
+            if body.options.get("userns", "") != before.get("userns", ""):
+                raise InvalidArgumentError("userns cannot be changed: its files belong to these ids")
             _checked(body.options)
         found = self._store.containers.update(
             body.namespace,
@@ -204,6 +215,7 @@ def _checked(options: dict[str, Any]) -> Wishes:
     try:
         wish = wishes(options)
         mount_plan.check_mounts(wish.mounts)
+        namespaces.refuse_sharing(wish)
     except InvalidSpecError as error:
         raise InvalidArgumentError(str(error)) from error
     return wish

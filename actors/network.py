@@ -18,7 +18,7 @@ import msgspec
 from actors import failpoints
 from actors import messages as m
 from actors.call import LATER, Call, Later
-from actors.linux import links, netns, nft
+from actors.linux import idmap, links, netns, nft
 from actors.networking import names, publishing, wishes
 from actors.networking.cni import Cni
 from actors.networking.drift import Drift
@@ -27,6 +27,7 @@ from actors.networking.plan import plan
 from actors.networking.rules import Bridge, ruleset
 from actors.networking.wiring import Wiring
 from actors.primitives import Primitives
+from actors.runtime import id_ranges
 from storage.errors import FailedPreconditionError, StorageError
 from storage.names import check_identifier
 from storage.networks import Endpoint, Network, NetworkStore, Port
@@ -44,7 +45,9 @@ class NetworkActor(Primitives):
     def started(self) -> None:
         """Open the records; finish what was cut off, hold the ports again, load the rules."""
         self._directory = self.settings.state / "netns"
-        self._directory.mkdir(mode=0o700, exist_ok=True)
+        self._owners = self.settings.state / "userns"
+        for directory in (self._directory, self._owners):
+            directory.mkdir(mode=0o700, exist_ok=True)
         scope = hashlib.sha256(str(self.settings.root).encode()).hexdigest()[:8]
         self._wiring = Wiring(scope, Cni(self.settings.network_cni_path, self.settings.root / "cni"))
         self._table = f"actord_{scope}"
@@ -74,7 +77,7 @@ class NetworkActor(Primitives):
     def network_attach(self, body: m.NetworkAttach, call: Call) -> Later | dict[str, Any]:
         """Record, then make: namespace, interfaces, rules."""
         wish = wishes.parse(body.wish)
-        path = self._path(body.namespace, body.id)
+        path, ids = self._path(body.namespace, body.id), id_ranges.parse(body.userns)
         if wish.mode == "host":
             return names.host_answer(wish)
         if wish.mode:
@@ -90,7 +93,7 @@ class NetworkActor(Primitives):
         pairs = [(self._store.get(end.network), end) for end in ends]
 
         def work() -> list[tuple[str, ...]]:
-            netns.create(path)
+            self._make_namespaces(path, ids)
             return [self._make(network, endpoint, path, ports) for network, endpoint in pairs]
 
         def wired(result: Any) -> None:
@@ -102,6 +105,7 @@ class NetworkActor(Primitives):
                 for (network, endpoint), addresses in zip(pairs, result, strict=True)
             ]
             answer = names.own_answer(path, body.name or body.id[:12], wish, known, ports)
+            answer |= {"userns": str(self._owner(path))} if ids else {}
             self._made |= {network.name for network, _ in pairs}
             if ports or new:
                 self._load_rules(lambda result: call.settle(_refused(result) or answer))
@@ -112,6 +116,18 @@ class NetworkActor(Primitives):
 
         self._in_order(_key(body), work, wired)
         return LATER
+
+    def _make_namespaces(self, path: Path, ids: id_ranges.IdRange | None) -> None:
+        """In a worker thread."""
+        if ids is None:
+            netns.create(path)
+        else:
+            lines = idmap.IdMap(f"0 {ids.uid} {ids.size}", f"0 {ids.gid} {ids.size}")
+            netns.create_owned(path, self._owner(path), lines)
+
+    def _owner(self, path: Path) -> Path:
+        """Where the user namespace is that a network namespace may belong to."""
+        return self._owners / path.name
 
     def _make(
         self, network: Network, endpoint: Endpoint, path: Path, ports: Sequence[Port] = ()
@@ -171,6 +187,7 @@ class NetworkActor(Primitives):
                 self._wiring.remove_endpoint(network, end, path)
                 failpoints.hit("network", "detach", "endpoint")
             netns.remove(path)
+            netns.remove(self._owner(path), idmap.CLONE_NEWUSER)
 
         def unwired(result: Any) -> None:
             if isinstance(result, Exception):

@@ -7,6 +7,7 @@ comes back says how far it had come.
 
 import contextlib
 import errno
+import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -84,8 +85,12 @@ class Streams:
         output, pipes = self.open(name), self.pipes(name)
         with self.channels.opened(name, wants, pipes) as given:
             ends = {} if wants.terminal else output.writing_ends(pipes)
+            offered = ends | ({} if given.stdin is None else {0: given.stdin})
+            if self._actor.record["options"].get("userns"):  # whose owner runc 1.1.5 then leaves as it is
+                for descriptor in offered.values():
+                    os.fchmod(descriptor, 0o666)  # the directory lets nobody in
             try:
-                yield ends | ({} if given.stdin is None else {0: given.stdin}), given.path
+                yield offered, given.path
             finally:
                 descriptors.close_all(ends.values())
 

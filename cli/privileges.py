@@ -21,7 +21,7 @@ PRIVILEGES = (
     Option("--device", "a device of the host", value="PATH[:TARGET][:rwm]", many=True),
     Option("--sysctl", "a kernel setting of its own namespaces", value="K=V", many=True),
     Option("--group-add", "a further group, by name or id", value="GROUP", many=True),
-    Option("--userns", "ids of its own, mapped to the host's from FIRST on", value="FIRST:COUNT"),
+    Option("--userns", "ids of its own: auto, host, or the host's first ones", value="UID:GID:SIZE"),
     Option("--pid", "host: see the host's processes", value="NAMESPACE", choices=("host",)),
     Option("--ipc", "host: share the host's memory segments", value="NAMESPACE", choices=("host",)),
     Option("--uts", "host: share the host's name", value="NAMESPACE", choices=("host",)),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from actors import messages as m
-from actors.jobs.container import changes_of
+from actors.jobs.container import changes_of, shift_of_snapshot
 from actors.jobs.context import Context
 from actors.jobs.layers import make_layer
 from actors.linux.openat2 import open_in_root
@@ -57,7 +57,7 @@ def commit(context: Context, wish: CommitWish) -> dict[str, Any]:
     apply_changes({}, wish.changes)
     record = context.call(m.ContainersGet(context.namespace, wish.container))
     part = context.chosen(image_root(context, record), str(record["options"].get("platform") or ""))
-    place = changes_of(context, record)
+    place, back = changes_of(context, record), shift_of_snapshot(context, record).back()
     with standing_still(context, record, wish.pause) as renew:
 
         def produce(put: Any) -> None:
@@ -65,7 +65,7 @@ def commit(context: Context, wish: CommitWish) -> dict[str, Any]:
                 renew()
                 put(data)
 
-            write_layer(Path(place["upper"]), write, open_in_root=open_in_root)
+            write_layer(Path(place["upper"]), write, open_in_root=open_in_root, owner=back.owner)
 
         layer, diff_id = make_layer(context, f"commit {record['id']}", wish.compression, produce)
     config = _config(context, part, diff_id, record, wish)

@@ -5,8 +5,7 @@ from typing import Any
 from actors import messages as m
 from actors.jobs.context import Context
 from storage.errors import FailedPreconditionError
-
-_SHIFTED = "containerd.io/snapshot/uidmapping"
+from storage.snapshotters.ids import Shift, shift_of
 
 
 def files_of(context: Context, record: dict[str, Any]) -> dict[str, Any]:
@@ -20,8 +19,7 @@ def changes_of(context: Context, record: dict[str, Any]) -> dict[str, Any]:
     """The same, of a root whose upper directory holds what has changed and nothing else.
 
     Raises:
-        FailedPreconditionError: its snapshotter keeps changes and image in one tree, or its owners are
-            shifted for a user namespace, so that they are not those of the image.
+        FailedPreconditionError: its snapshotter keeps changes and image in one tree.
     """
     found = files_of(context, record)
     name, snapshotter = record["name"], record.get("snapshotter", "")
@@ -29,9 +27,10 @@ def changes_of(context: Context, record: dict[str, Any]) -> dict[str, Any]:
         raise FailedPreconditionError(
             f"container {name} is on {snapshotter}, which cannot tell what has changed"
         )
-    stat = m.SnapshotsStat(context.namespace, record["snapshot_key"], snapshotter)
-    if _SHIFTED in (context.call(stat).get("labels") or {}):
-        raise FailedPreconditionError(
-            f"container {name} has shifted owners, which cannot be put back in a layer"
-        )
     return found
+
+
+def shift_of_snapshot(context: Context, record: dict[str, Any]) -> Shift:
+    """From the owners that the image knows to those that its files have for a user namespace."""
+    stat = m.SnapshotsStat(context.namespace, record["snapshot_key"], record.get("snapshotter", ""))
+    return shift_of(context.call(stat).get("labels") or {})

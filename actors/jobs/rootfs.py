@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from actors import messages as m
-from actors.jobs.container import changes_of, files_of
+from actors.jobs.container import changes_of, files_of, shift_of_snapshot
 from actors.jobs.context import Context
 from actors.jobs.layers import TYPES, copy_plain
 from actors.jobs.lent import LentStream, is_file
@@ -79,7 +79,7 @@ def diff(context: Context, wish: DiffWish) -> dict[str, Any]:
 def export(context: Context, wish: ExportWish) -> dict[str, Any]:
     """Write the merged root as a tar; gives its digest, size and entries."""
     record = context.call(m.ContainersGet(context.namespace, wish.container))
-    place = files_of(context, record)
+    place, back = files_of(context, record), shift_of_snapshot(context, record).back()
     fd = context.borrow(wish.target, fresh=wish.fresh)
     sent = 0
 
@@ -90,7 +90,10 @@ def export(context: Context, wish: ExportWish) -> dict[str, Any]:
         context.moved(record["name"], "exporting", sent)
 
     try:
-        written = with_root(place["mounts"], lambda root: write_layer(root, write, open_in_root=open_in_root))
+        written = with_root(
+            place["mounts"],
+            lambda root: write_layer(root, write, open_in_root=open_in_root, owner=back.owner),
+        )
         if is_file(fd):
             os.fsync(fd)
     except BrokenPipeError as error:

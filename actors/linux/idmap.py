@@ -7,9 +7,10 @@ must belong to some process while it is made: to a child that waits until it is 
 
 import contextlib
 import ctypes
+import errno
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +62,22 @@ def split(options: Sequence[str]) -> tuple[IdMap | None, tuple[str, ...]]:
 
 @contextlib.contextmanager
 def user_namespace(ids: IdMap) -> Iterator[int]:
-    """A descriptor of a new user namespace with these maps.
+    """A descriptor of a new user namespace with these maps. Raises OSError as `child_in_namespaces`."""
+    with child_in_namespaces(ids) as pid:
+        namespace = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield namespace
+    finally:
+        os.close(namespace)
+
+
+@contextlib.contextmanager
+def child_in_namespaces(
+    ids: IdMap, flags: int = 0, furnish: Callable[[], None] = lambda: None
+) -> Iterator[int]:
+    """The pid of a child in a new user namespace with these maps, and in those of `flags`, owned by that.
+
+    The child runs `furnish`, nothing but system calls, and waits; it is killed afterwards.
 
     Raises:
         OSError: the maps are refused, or user namespaces are off.
@@ -69,30 +85,27 @@ def user_namespace(ids: IdMap) -> Iterator[int]:
     ready_read, ready_write = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
-        _wait_in_new_namespace(ready_write)
+        _wait_in_new_namespaces(flags, furnish, ready_write)
     try:
         os.close(ready_write)
         if os.read(ready_read, 1) != b"1":
-            raise PermissionError("no user namespace can be made: see user.max_user_namespaces")
+            raise PermissionError(errno.EPERM, "no user namespace can be made: see user.max_user_namespaces")
         Path(f"/proc/{pid}/uid_map").write_text(ids.uids)
         Path(f"/proc/{pid}/gid_map").write_text(ids.gids)
-        namespace = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        yield pid
     finally:
         os.close(ready_read)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-    try:
-        yield namespace
-    finally:
-        os.close(namespace)
 
 
-def _wait_in_new_namespace(ready: int) -> None:
+def _wait_in_new_namespaces(flags: int, furnish: Callable[[], None], ready: int) -> None:
     """In the child of a process with threads: nothing but system calls, and never back."""
     try:
         # Ends with its parent (prctl(2), PR_SET_PDEATHSIG).
         libc.prctl(1, signal.SIGKILL, 0, 0, 0)
-        unshare(CLONE_NEWUSER)
+        unshare(CLONE_NEWUSER | flags)
+        furnish()
         os.write(ready, b"1")
         os.close(ready)
         signal.pause()

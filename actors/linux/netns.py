@@ -12,7 +12,7 @@ import socket
 import struct
 from pathlib import Path
 
-from actors.linux import mounts
+from actors.linux import idmap, mounts
 from actors.linux.threads import CLONE_NEWNET, in_own_thread
 
 _NS_GET_NSTYPE = 0xB703  # linux/nsfs.h: _IO(0xb7, 3)
@@ -23,15 +23,15 @@ _IFREQ = struct.Struct("=16sH22x")
 _MOST_STACKED = 64
 
 
-def exists(path: Path) -> bool:
-    """Whether a network namespace is bound to this file."""
+def exists(path: Path, kind: int = CLONE_NEWNET) -> bool:
+    """Whether a network namespace, or one of another kind, is bound to this file."""
     try:
         # Non-blocking, in case somebody put a FIFO there.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         return False
     try:
-        return fcntl.ioctl(descriptor, _NS_GET_NSTYPE) == CLONE_NEWNET
+        return fcntl.ioctl(descriptor, _NS_GET_NSTYPE) == kind
     except OSError as error:
         if error.errno in {errno.ENOTTY, errno.EINVAL}:
             return False
@@ -48,9 +48,29 @@ def create(path: Path) -> None:
     """
     if exists(path):
         return
+    _place(path)
+    in_own_thread(CLONE_NEWNET, lambda: _furnish_and_bind(path))
+
+
+def create_owned(path: Path, owner: Path, ids: idmap.IdMap) -> None:
+    """The same, in a new user namespace with these maps, at `owner`: its root rules the network namespace.
+
+    Raises:
+        OSError: as `create`; the maps are refused, or user namespaces are off.
+    """
+    if exists(path) and exists(owner, idmap.CLONE_NEWUSER):
+        return
+    remove(path)  # without its owner it is of no use
+    remove(owner, idmap.CLONE_NEWUSER)
+    with idmap.child_in_namespaces(ids, CLONE_NEWNET, _bring_loopback_up) as pid:
+        for kind, place in (("user", owner), ("net", path)):
+            _place(place)
+            mounts.bind(f"/proc/{pid}/ns/{kind}", str(place))
+
+
+def _place(path: Path) -> None:
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
-    in_own_thread(CLONE_NEWNET, lambda: _furnish_and_bind(path))
 
 
 def _furnish_and_bind(path: Path) -> None:
@@ -64,14 +84,14 @@ def _bring_loopback_up() -> None:
         fcntl.ioctl(control, _SIOCSIFFLAGS, _IFREQ.pack(b"lo", flags | _IFF_UP))
 
 
-def remove(path: Path) -> None:
+def remove(path: Path, kind: int = CLONE_NEWNET) -> None:
     """Unbind and delete the file; the namespace ends with its last process. Nothing there is fine.
 
     Raises:
         OSError: no privilege, or the file is bound to something that will not go.
     """
     for _ in range(_MOST_STACKED):
-        if not exists(path):
+        if not exists(path, kind):
             break
         mounts.umount(str(path), detach=True)
     path.unlink(missing_ok=True)

@@ -11,17 +11,19 @@ class NetworkAttach:
     """Make sure that the container has its network namespace, and its interfaces in it.
 
     Answer: `path` of the namespace (empty for the host's own), `hosts` (lists of an address and its names),
-    `nameservers`, `ports` as they were published.
+    `nameservers`, `ports` as they were published; with `userns` also that of the user namespace.
 
     Attributes:
         name: under which others on its networks find it.
         wish: how it is connected; see `actors.networking.wishes.Wish`. Empty: loopback only.
+        userns: `UID:GID:SIZE` for a user namespace that owns the network namespace; empty for the host's.
     """
 
     namespace: str
     id: str
     name: str = ""
     wish: Json = field(default_factory=dict)
+    userns: str = ""
 
 
 @operation("network.detach", "network", repeatable=True)

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from actors.linux import mounts
-from actors.runtime import users
+from actors.runtime import shifted, users
 from actors.runtime.annotations import image_annotations
 from actors.runtime.wishes import HealthWish, Wishes
 from storage.content import ContentStore
@@ -94,8 +94,9 @@ def mount_rootfs(bundle: Path, how: list[dict[str, Any]]) -> None:
 
 
 def unmount_rootfs(bundle: Path) -> None:
-    """Unmount what is mounted at `rootfs`, however often."""
+    """Unmount what is mounted at `rootfs`, however often, and what of volumes is shown shifted."""
     mounts.umount_below(str(bundle / ROOTFS))
+    shifted.hide(bundle)
 
 
 def write_process(bundle: Path, directory: Path, wish: Wishes) -> Path:
@@ -140,6 +141,12 @@ def has_hooks(bundle: Path) -> bool:
         return bool(read_spec(bundle).get("hooks"))
     except FileNotFoundError:
         return False
+
+
+def has_user_namespace(bundle: Path) -> bool:
+    """Whether its root is another than the host's."""
+    listed = read_spec(bundle).get("linux", {}).get("namespaces") or ()
+    return any(one.get("type") == "user" for one in listed)
 
 
 def write_spec(bundle: Path, spec: Mapping[str, Any]) -> None:

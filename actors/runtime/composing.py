@@ -16,6 +16,7 @@ from actors.linux import cgroups
 from actors.runtime import (
     capabilities,
     devices,
+    id_ranges,
     mount_plan,
     name_files,
     namespaces,
@@ -65,10 +66,7 @@ def compose(
         ContainerError: the root would lead the runtime astray, or options or image make no sense, or this
             host cannot do what is asked for.
     """
-    if namespaces.mapping(wish.userns):
-        raise InvalidSpecError(
-            "userns is not supported yet: its root could not enter the bundle; leave it out"
-        )
+    namespaces.refuse_sharing(wish)
     refuse_unenforceable(wish)
     chosen = capabilities.chosen(
         wish.cap_add, wish.cap_drop, privileged=wish.privileged, ours=_own_capabilities()
@@ -79,6 +77,7 @@ def compose(
         image=record.image,
         cgroups_path=cgroups_path(record.namespace, record.id, cgroup_parent(wish)),
         network_path=network["path"],
+        user_path=network.get("userns", ""),
         host_network=not network["path"],
         capabilities=chosen,
         seccomp=_filter(wish, chosen),
@@ -127,6 +126,11 @@ def all_mounts(wish: Wishes, config: Mapping[str, Any]) -> list[MountWish]:
     ]
 
 
+def idmapped(wish: Wishes) -> dict[str, str]:
+    """The host's paths to show with shifted owners, by target. Raises InvalidSpecError."""
+    return {one.target: _source(one) for one in wish.mounts if one.type == "bind" and "idmap" in one.options}
+
+
 def _mounts(wish: Wishes, config: Mapping[str, Any], sources: Mapping[str, str]) -> list[mount_plan.Mount]:
     found = [
         mount_plan.caller_mount(one, sources.get(one.target) or _source(one))
@@ -140,7 +144,9 @@ def _names(
 ) -> Iterator[Mapping[str, Any]]:
     """The files of /etc that say who is who, less those in whose place the caller mounts something."""
     taken = {one.target for one in wish.mounts}
-    for mount in name_files.write(bundle, network, wish.hostname or record.id[:12]):
+    ids = id_ranges.parse(wish.userns)
+    owner = (ids.uid, ids.gid) if ids else (0, 0)
+    for mount in name_files.write(bundle, network, wish.hostname or record.id[:12], owner):
         if mount["destination"] not in taken:
             yield mount
 

@@ -46,8 +46,9 @@ class Place:
     """Where a container runs: what was looked up or made before its specification is written.
 
     `network_path` is a namespace file; without it the container gets an empty namespace of its own, unless
-    `host_network`. `seccomp` is a `linux.seccomp` object, None for no filter. `mounts` are OCI mount objects,
-    placed after the defaults. `annotations` are the image's.
+    `host_network`; `user_path` is that of the user namespace it belongs to. `seccomp` is a `linux.seccomp`
+    object, None for no filter. `mounts` are OCI mount objects, placed after the defaults. `annotations` are
+    the image's.
     """
 
     container_id: str
@@ -56,6 +57,7 @@ class Place:
     rootfs: str = "rootfs"
     cgroups_path: str = ""
     network_path: str = ""
+    user_path: str = ""
     host_network: bool = False
     capabilities: tuple[str, ...] = CAPABILITIES
     seccomp: Mapping[str, Any] | None = None
@@ -187,7 +189,11 @@ def _working_directory(config: ImageConfig, wish: Wishes) -> str:
 
 def _linux(wish: Wishes, place: Place) -> dict[str, Any]:
     linux: dict[str, Any] = {
-        "namespaces": list(namespaces.listed(wish, place.network_path, host_network=place.host_network)),
+        "namespaces": list(
+            namespaces.listed(
+                wish, place.network_path, host_network=place.host_network, user_path=place.user_path
+            )
+        ),
         "cgroupsPath": place.cgroups_path or f"/actord/{place.namespace}/{place.container_id}",
         "resources": {
             "devices": devices.rules(place.devices, everything=wish.privileged),

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,11 +20,13 @@ from actors.linux import cgroups, mounts
 from actors.linux.pidfd import Process
 from actors.linux.spawn import spawn
 from actors.runtime import bundle as files
+from actors.runtime import stand_ins
 from actors.runtime.errors import RuntimeCommandError
 from actors.runtime.oci_runtime import OciRuntime, failure, parse_state, read_log, recorded_init
 
 PROGRAM_LIMIT, PROGRAM_PAUSE = 1.0, 0.001  # seconds
 LOCK_NUMBER = 3  # the descriptor under which the runtime inherits the lock
+_MAKES_PROCESSES = frozenset(["run", "create", "restore", "exec"])
 _Result = TypeVar("_Result")
 
 
@@ -183,18 +186,24 @@ class Launcher:
             raise RuntimeCommandError(text, "failed_precondition")
 
         def work() -> int:
-            pid = spawn(
-                command,
-                stdin=ends.get(0),
-                stdout=ends.get(1),
-                stderr=ends.get(2),
-                inherit={LOCK_NUMBER: self._lock},
-            )
-            return os.waitpid(pid, 0)[1]
+            with self._given(verb, ends) as given:
+                pid = spawn(
+                    command,
+                    stdin=given.get(0),
+                    stdout=given.get(1),
+                    stderr=given.get(2),
+                    inherit={LOCK_NUMBER: self._lock},
+                )
+                return os.waitpid(pid, 0)[1]
 
         status = self._in_view(work)
         if status != 0:
             raise failure(verb, read_log(log))
+
+    def _given(self, verb: str, ends: Mapping[int, int]) -> AbstractContextManager[Mapping[int, int]]:
+        if verb in _MAKES_PROCESSES and files.has_user_namespace(self._bundle):
+            return stand_ins.complete(ends)
+        return contextlib.nullcontext(ends)
 
     def _in_view(self, work: Callable[[], _Result]) -> _Result:
         layout = cgroups.mounted()

@@ -17,7 +17,7 @@ _PROPAGATION = frozenset(["private", "rprivate", "shared", "rshared", "slave", "
 _FLAGS = frozenset(
     ["ro", "rw", "nosuid", "suid", "nodev", "dev", "noexec", "exec", "noatime", "relatime", "sync"]
 )
-_BIND = _PROPAGATION | _FLAGS | {"bind", "rbind"}
+_BIND = _PROPAGATION | _FLAGS | {"bind", "rbind", "idmap"}
 _TMPFS_KEYS = frozenset(["size", "mode", "uid", "gid", "nr_inodes"])
 
 
@@ -55,7 +55,7 @@ def caller_mount(wish: MountWish, source: str) -> Mount:
         InvalidSpecError: the target is no place, or an option is unknown or does not fit.
     """
     check_target(wish.target)
-    options = list(wish.options)
+    options = [option for option in wish.options if option != "idmap"]  # done by us; see shifted.py
     if wish.type == "tmpfs":
         _check_options(
             wish, (option for option in options if option.partition("=")[0] not in _TMPFS_KEYS), _FLAGS
@@ -63,7 +63,7 @@ def caller_mount(wish: MountWish, source: str) -> Mount:
         return _mount(
             wish.target, "tmpfs", "tmpfs", ",".join(_tmpfs_options(options, readonly=wish.readonly))
         )
-    _check_options(wish, options, _BIND)
+    _check_options(wish, wish.options, _BIND)
     if not {"bind", "rbind"} & set(options):
         options.insert(0, "rbind")
     if not _PROPAGATION & set(options):

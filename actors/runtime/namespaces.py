@@ -4,47 +4,50 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from actors.runtime import id_ranges
 from actors.runtime.errors import InvalidSpecError
 from actors.runtime.wishes import Wishes
 
-_PING_WITHOUT_CAPABILITY = {"net.ipv4.ping_group_range": "0 2147483647"}
+_PING_WITHOUT_CAPABILITY = "net.ipv4.ping_group_range"
+_GROUPS_THAT_PING = 2147483647
 _OF_IPC = re.compile(
     r"kernel\.(msgmax|msgmnb|msgmni|sem|shm\w+|msg_next_id|sem_next_id|shm_next_id)\Z|fs\.mqueue\."
 )
 _OF_NETWORK = re.compile(r"net\.")
 _OF_UTS = re.compile(r"kernel\.(hostname|domainname)\Z")
-_MAPPING = re.compile(r"(\d{1,10}):(\d{1,10})\Z", re.ASCII)
-_LARGEST_ID = (1 << 32) - 2
 
 
-def listed(wish: Wishes, network_path: str, *, host_network: bool) -> Iterator[dict[str, str]]:
+def listed(
+    wish: Wishes, network_path: str, *, host_network: bool, user_path: str = ""
+) -> Iterator[dict[str, str]]:
     """`linux.namespaces`. What is shared with the host is not listed."""
     shared = {"pid": wish.pid, "ipc": wish.ipc, "uts": wish.uts}
     yield from ({"type": name} for name in ("pid", "ipc", "uts", "mount") if shared.get(name) != "host")
-    if wish.userns:
-        yield {"type": "user"}
+    if user_path:
+        yield {"type": "user", "path": user_path}
     if network_path:
         yield {"type": "network", "path": network_path}
     elif not host_network:
         yield {"type": "network"}
 
 
-def mapping(userns: str) -> tuple[int, int] | None:
-    """First id on the host and how many, from `HOST:SIZE`; None for the host's own user namespace.
+def refuse_sharing(wish: Wishes) -> None:
+    """Refuse what a user namespace of its own excludes: file systems of the host's namespaces.
 
     Raises:
-        InvalidSpecError: it is neither empty nor such a pair, or would map root to root.
+        InvalidSpecError: it names the namespace that is to be shared.
     """
-    if not userns:
-        return None
-    found = _MAPPING.match(userns)
-    first, size = (int(found[1]), int(found[2])) if found else (0, 0)
-    if not first or not size or first + size > _LARGEST_ID:
-        raise InvalidSpecError(
-            f"userns {userns[:64]!r} is not HOST:SIZE, the first id on the host (not 0) and how many, "
-            "for example 100000:65536"
-        )
-    return first, size
+    if id_ranges.parse(wish.userns) is None:
+        if any("idmap" in one.options for one in wish.mounts):
+            raise InvalidSpecError("mount option idmap shows owners as --userns maps them: give that too")
+        return
+    mode = str(wish.network.get("mode", ""))
+    for kind, shared in (("pid", wish.pid), ("ipc", wish.ipc), ("network", mode)):
+        if shared:
+            raise InvalidSpecError(
+                f"userns and {kind} {shared[:64]} exclude each other: who is not root on the host may not "
+                "mount what belongs to that namespace; leave one of them out"
+            )
 
 
 def sysctls(wish: Wishes, *, host_network: bool) -> dict[str, str]:
@@ -65,14 +68,18 @@ def sysctls(wish: Wishes, *, host_network: bool) -> dict[str, str]:
             )
         if "\0" in value or "/" in name:
             raise InvalidSpecError(f"sysctl {name[:64]!r} is malformed: write net.ipv4.ip_forward=1")
-    defaults: Mapping[str, str] = {} if host_network or wish.userns else _PING_WITHOUT_CAPABILITY
+    found = id_ranges.parse(wish.userns)
+    groups = _GROUPS_THAT_PING if found is None else found.size - 1
+    defaults: Mapping[str, str] = {} if host_network else {_PING_WITHOUT_CAPABILITY: f"0 {groups}"}
     return {**defaults, **wish.sysctls}
 
 
 def id_mappings(userns: str) -> dict[str, Any]:
     """`uidMappings` and `gidMappings`, for a container that has a user namespace."""
-    found = mapping(userns)
+    found = id_ranges.parse(userns)
     if found is None:
         return {}
-    entry = {"containerID": 0, "hostID": found[0], "size": found[1]}
-    return {"uidMappings": [entry], "gidMappings": [dict(entry)]}
+    return {
+        "uidMappings": [{"containerID": 0, "hostID": found.uid, "size": found.size}],
+        "gidMappings": [{"containerID": 0, "hostID": found.gid, "size": found.size}],
+    }

@@ -25,6 +25,13 @@ _READ_BYTES = 1 << 20
 _NOT_A_LAYER = (b"redirect", b"metacopy")  # what these say about the layers below has no form in a tar
 
 
+Owner = Callable[[int, int], tuple[int, int]]
+
+
+def _as_found(uid: int, gid: int) -> tuple[int, int]:
+    return uid, gid
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """The result: diff ID ("sha256:..."), length of the tar in bytes, entries in it."""
@@ -35,7 +42,12 @@ class Written:
 
 
 def write_layer(
-    upper: Path, write: Callable[[bytes], object], *, open_in_root: OpenInRoot, userxattr: bool = False
+    upper: Path,
+    write: Callable[[bytes], object],
+    *,
+    open_in_root: OpenInRoot,
+    userxattr: bool = False,
+    owner: Owner = _as_found,
 ) -> Written:
     """Pass the tar of `upper` to `write`, piece by piece.
 
@@ -44,6 +56,7 @@ def write_layer(
         write: Takes all of what it is given.
         open_in_root: openat2 confined to the root it is given.
         userxattr: Opaque directories are marked as for a mount with that option.
+        owner: What to write for user and group as they are found.
 
     Raises:
         InvalidArgumentError: A name begins with `.wh.`, which a layer cannot hold.
@@ -52,7 +65,8 @@ def write_layer(
         OSError: Reading failed.
     """
     with opened(os.open(upper, _OPEN_ROOT)) as root:
-        writer = _Writer(root, write, open_in_root, b"user.overlay." if userxattr else b"trusted.overlay.")
+        books = b"user.overlay." if userxattr else b"trusted.overlay."
+        writer = _Writer(root, write, open_in_root, books, owner)
         pending = [b""]
         while pending:
             pending += writer.put(pending.pop())
@@ -60,15 +74,22 @@ def write_layer(
 
 
 def write_tree(
-    directory: int, name: bytes, write: Callable[[bytes], object], *, open_in_root: OpenInRoot
+    directory: int,
+    name: bytes,
+    write: Callable[[bytes], object],
+    *,
+    open_in_root: OpenInRoot,
+    owner: Owner = _as_found,
 ) -> Written:
     """Pass a tar of what is called `name` in an open directory to `write`; links are kept, not followed.
+
+    `owner` as for `write_layer`.
 
     Raises:
         FileNotFoundError: There is no such name.
         InvalidArgumentError, UnavailableError, OSError: As `write_layer`.
     """
-    writer = _Writer(directory, write, open_in_root, b"trusted.overlay.")
+    writer = _Writer(directory, write, open_in_root, b"trusted.overlay.", owner)
     pending = [name]
     while pending:
         pending += writer.put(pending.pop())
@@ -77,12 +98,18 @@ def write_tree(
 
 class _Writer:
     def __init__(
-        self, root: int, write: Callable[[bytes], object], open_in_root: OpenInRoot, books: bytes
+        self,
+        root: int,
+        write: Callable[[bytes], object],
+        open_in_root: OpenInRoot,
+        books: bytes,
+        owner: Owner,
     ) -> None:
         self._root = root
         self._write = write
         self._open_in_root = open_in_root
         self._books = books  # the prefix of overlayfs's own attributes
+        self._owner = owner
         self._hash = hashlib.sha256()
         self._size = 0
         self._entries = 0
@@ -99,6 +126,7 @@ class _Writer:
                 return []  # of no use without the process that listens
             self._check_name(path)
             entry = describe(fd, path)
+            entry.uid, entry.gid = self._owner(entry.uid, entry.gid)
             opaque = self._take_books(entry) and bool(path)
             if entry.kind is Kind.DIRECTORY:
                 return self._put_directory(fd, entry, opaque=opaque)

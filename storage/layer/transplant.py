@@ -33,6 +33,7 @@ class Landing:
         contents: that component is left out.
         owner: owns everything, instead of whom the archive names; then neither set-id bits nor attributes nor
             devices are taken over, since they would be the owner's.
+        shift: gives the owners to set for those that the archive names.
     """
 
     root: int
@@ -40,6 +41,7 @@ class Landing:
     top: bytes = b""
     contents: bool = False
     owner: tuple[int, int] | None = None
+    shift: Callable[[int, int], tuple[int, int]] | None = None
 
 
 def unpack(
@@ -77,6 +79,9 @@ class _Unpacker:
                 return
             uid, gid = self._landing.owner
             entry = replace(entry, uid=uid, gid=gid, mode=entry.mode & ~_SET_ID, xattrs={})
+        if self._landing.shift is not None:
+            uid, gid = self._landing.shift(entry.uid, entry.gid)
+            entry = replace(entry, uid=uid, gid=gid)
         if not parts:
             return  # the landing itself stays as it is
         with inode.opened(self._directory(parts[:-1])) as parent:

@@ -32,6 +32,15 @@ class Shift:
         """The words that ask a mounter for it."""
         return (f"uidmap={self.uids}", f"gidmap={self.gids}") if self else ()
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """Those that ask a snapshotter for it."""
+        return {UIDS: self.uids, GIDS: self.gids} if self else {}
+
+    def back(self) -> "Shift":
+        """The shift that undoes it."""
+        return Shift(_reversed(self.uids), _reversed(self.gids))
+
     def owner(self, uid: int, gid: int) -> tuple[int, int]:
         """The owner on the host of what belongs to uid:gid in the container."""
         return (_shifted(uid, self.uids), _shifted(gid, self.gids)) if self else (uid, gid)
@@ -52,6 +61,11 @@ def shift_of(labels: Mapping[str, str]) -> Shift:
                 f'id map "{text[:40]}": write CONTAINER:HOST:COUNT, such as 0:100000:65536'
             )
     return shift
+
+
+def _reversed(text: str) -> str:
+    lines = (line.split(":") for line in text.split(",") if line)
+    return ",".join(f"{outside}:{inside}:{count}" for inside, outside, count in lines)
 
 
 def _in_range(line: str) -> bool:
