@@ -61,3 +61,16 @@ def test_leases_and_backups(own_daemon: Daemon, busybox: str):
     assert sorted(one["name"] for one in files) == ["events.db", "metadata.db", "snapshots.db"]
     assert all((target / one["name"]).stat().st_size == one["size"] for one in files)
     daemon.actr("system", "backup", target, check=1)
+
+
+def test_the_doctor_finds_the_daemon_well_and_one_that_is_down(own_daemon: Daemon):
+    found = {one["subject"]: one for one in own_daemon.json("doctor")}
+    assert found["daemon"]["level"] == "ok"
+    assert found["runtime"]["level"] == "ok"
+    assert [one["subject"] for one in found.values() if one["level"] == "error"] == []
+    assert f"space in {own_daemon.root}" in found
+    own_daemon.stop()
+    down = own_daemon.actr("doctor", check=1).stdout
+    assert "no daemon answers" in down
+    assert "systemctl status actord" in down
+    own_daemon.start()

@@ -46,7 +46,7 @@ class Done:
 
 
 @pytest.fixture
-def actr(capfdbinary, monkeypatch):
+def actr(no_leaks, capfdbinary, monkeypatch):  # in this order: what captures is no leak
     monkeypatch.delenv("COLUMNS", raising=False)
 
     def run(*words: Any) -> Done:
