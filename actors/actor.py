@@ -47,6 +47,7 @@ class _Question:
     operation: Operation
     then: Answered
     until: float
+    wanted: Callable[[], bool]
 
 
 class LinkError(Exception):
@@ -125,16 +126,25 @@ class Actor(pykka.ThreadingActor):
         """Run `function` in the actor's thread after `seconds`."""
         self.host.pump.call_later(seconds, lambda: self.soon(function))
 
-    def ask(self, body: Any, then: Answered, *, to: str = "", limit: float = ASK_LIMIT) -> None:
+    def ask(
+        self,
+        body: Any,
+        then: Answered,
+        *,
+        to: str = "",
+        limit: float = ASK_LIMIT,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Send a request; `then` gets the result or a RemoteError, in the actor's thread.
 
         It is sent again while nobody answers, as long as that can do no harm, until `limit` seconds have
-        passed: a dead actor is back within a second, and its clients should not notice.
+        passed: a dead actor is back within a second, and its clients should not notice. It is not sent once
+        `wanted` says False; then nobody hears of it any more.
         """
         operation = operation_of(body)
         fields = msgspec.to_builtins(body)
         envelope = request(to or operation.owner, operation.name, fields, deadline=int(limit * 1000))
-        question = _Question(envelope, operation, then, time.monotonic() + limit)
+        question = _Question(envelope, operation, then, time.monotonic() + limit, wanted)
         self.soon(lambda: self._send(question))
 
     def call(self, body: Any, *, to: str = "", limit: float = ASK_LIMIT) -> Any:
@@ -147,8 +157,7 @@ class Actor(pykka.ThreadingActor):
 
     def begin(self, body: Any, *, to: str = "", limit: float = ASK_LIMIT) -> Callable[[], Any]:
         """As `call`, in two steps: what this returns waits for the answer. Several may be under way."""
-        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
-        self.ask(body, future.set_result, to=to, limit=limit)
+        future = self.asking(body, to=to, limit=limit)
 
         def wait() -> Any:
             result = future.result(limit + 5)
@@ -157,6 +166,17 @@ class Actor(pykka.ThreadingActor):
             return result
 
         return wait
+
+    def asking(self, body: Any, *, to: str = "", limit: float = ASK_LIMIT) -> concurrent.futures.Future[Any]:
+        """As `ask`: the future holds the result or the RemoteError. Cancelled, the question is given up."""
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+
+        def settle(result: Any) -> None:
+            with contextlib.suppress(concurrent.futures.InvalidStateError):  # cancelled this very moment
+                future.set_result(result)
+
+        self.ask(body, settle, to=to, limit=limit, wanted=lambda: not future.cancelled())
+        return future
 
     def tell(self, to: str, op: str, body: Any) -> None:
         """Send a note: no answer, no promise."""
@@ -301,6 +321,8 @@ class Actor(pykka.ThreadingActor):
             self.credited(call)
 
     def _send(self, question: _Question) -> None:
+        if not question.wanted():
+            return
         self._questions[question.envelope.id] = question
         self.host.pump.send(question.envelope)
 

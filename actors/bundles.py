@@ -10,7 +10,9 @@ import errno
 import hashlib
 import os
 import shutil
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,9 +20,10 @@ from typing import Any
 
 from actors import failpoints
 from actors import messages as m
-from actors.actor import Actor
+from actors.actor import ASK_LIMIT, Actor
 from actors.call import LATER, Call, Later
 from actors.linux.openat2 import open_in_root
+from actors.making import Making
 from actors.runtime import bundle as files
 from actors.runtime import composing, id_ranges, raw_bundle, rootfs_check, shifted
 from actors.runtime.default_spec import mount_destinations
@@ -41,6 +44,8 @@ class BundlesActor(Actor):
 
     def started(self) -> None:
         """Remove what dry runs have left."""
+        self._makings: dict[str, Making] = {}
+        self._own = threading.local()  # to each worker thread: its making
         for left in self._dry().glob("*/*"):
             self.work(partial(self._remove_dry, left.parent.name, left), self._cleared)
 
@@ -52,18 +57,48 @@ class BundlesActor(Actor):
             self.log.warning("clearing up after a dry run: %s", result)
 
     def bundles_make(self, body: m.BundlesMake, call: Call) -> Later:
-        """Make a bundle."""
-        return self._worked(body, call, self._make)
+        """Make a bundle; one that is being made for the same container is given up."""
+        key = f"{body.namespace}/{body.id}"
+        making = Making(call.envelope.deadline / 1000, self._makings.get(key))
+        self._makings[key] = making
+
+        def make(_: m.BundlesMake) -> dict[str, Any]:
+            self._own.making = making
+            return making.perform(lambda: self._make(body))
+
+        def made() -> None:
+            if self._makings[key] is making:
+                del self._makings[key]
+
+        return self._worked(body, call, make, made)
 
     def bundles_spec(self, body: m.BundlesSpec, call: Call) -> Later:
         """Only show what would be in it."""
         return self._worked(body, call, self._show)
 
-    def _worked(self, body: Record, call: Call, work: Callable[[Any], dict[str, Any]]) -> Later:
+    def _worked(
+        self,
+        body: Record,
+        call: Call,
+        work: Callable[[Any], dict[str, Any]],
+        then: Callable[[], None] = lambda: None,
+    ) -> Later:
         check_identifier("namespace", body.namespace)
         check_identifier("container id", body.id)
-        self.work(lambda: work(body), lambda result: call.settle(_as_answer(result)))
+
+        def worked(result: Any) -> None:
+            then()
+            call.settle(_as_answer(result))
+
+        self.work(lambda: work(body), worked)
         return LATER
+
+    def asking(self, body: Any, *, to: str = "", limit: float = ASK_LIMIT) -> Future[Any]:
+        """What the thread of a making asks for ends with it."""
+        making: Making | None = getattr(self._own, "making", None)
+        if making is None:
+            return super().asking(body, to=to, limit=limit)
+        return making.hold(super().asking(body, to=to, limit=making.left(limit)))
 
     # In a worker thread
 

@@ -6,6 +6,7 @@ one process that does the transfer. The daemon's own logins are its own affair.
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     Logins = dict[str, dict[str, str]]
 
 PATIENCE = 20.0  # seconds in which a transfer that dies again and again may get somewhere
-ATTEMPTS = 3  # times that a puller may be gone before it could be asked
+ATTEMPTS = 3  # times that a puller may be gone before it could be asked, however long it all takes
+GONE_LIMIT = 60.0  # seconds in which it may be gone more often: each time that the daemon is started again
 
 
 def transfer(
@@ -66,8 +68,8 @@ def _attempts(
     done_since: Callable[[int], dict[str, Any] | None],
 ) -> dict[str, Any]:
     """A puller ends with its transfer: one that is gone has either succeeded or must be asked for anew."""
-    started = time.time_ns()
-    for attempt in range(ATTEMPTS):
+    started, until = time.time_ns(), time.monotonic() + GONE_LIMIT
+    for attempt in itertools.count(1):
         actor = str(session.ask("supervisor", op, body)["actor"])
         try:
             return _attach(session, actor, body, logins, shown)
@@ -77,9 +79,9 @@ def _attempts(
             result = done_since(started)
             if result is not None:
                 return result
-            if attempt + 1 == ATTEMPTS:
+            if attempt >= ATTEMPTS and time.monotonic() > until:
                 raise
-    raise AssertionError("the last attempt returns or raises")
+    raise AssertionError("it returns or raises")
 
 
 def _attach(

@@ -19,6 +19,7 @@ def arrival(tmp_path):
 def test_bytes_are_read_as_they_come_and_the_end_is_the_end(arrival, tmp_path):
     data = tmp_path / "data"
     data.write_bytes(b"")
+    opened = threading.Event()  # once all of it is there, it is read from the store, which is another matter
 
     def bring():
         arrival.began(data)
@@ -26,12 +27,14 @@ def test_bytes_are_read_as_they_come_and_the_end_is_the_end(arrival, tmp_path):
             for start in range(0, len(CONTENT), 777):
                 file.write(CONTENT[start : start + 777])
                 arrival.advance(file.tell())
+        assert opened.wait(20)
         arrival.end()
 
     bringing = threading.Thread(target=bring)
     bringing.start()
     gathered = bytearray()
     with arrival.open() as file:
+        opened.set()
         while piece := file.read(1000):
             gathered += piece
     bringing.join()

@@ -193,12 +193,13 @@ def test_pull(daemon, actr):
     assert json.loads(actr("pull", "-q", "--format", "json", "busybox").out) == BUSYBOX
 
 
-@pytest.mark.parametrize(("updated", "pulls"), [(1 << 62, 1), (0, 2)])
+@pytest.mark.parametrize(("updated", "pulls"), [(1 << 62, 1), (0, 2), (0, 6)])
 def test_a_puller_that_is_gone_has_done_it_or_is_asked_again(daemon, actr, updated, pulls):
+    """As often as it takes, for a while: the daemon may be started anew time and again."""
     daemon.answers("images.pull", {"actor": "puller/default/1"})
     gone = "no actor is named puller/default/1"
     daemon.on["transfers.attach"] = [
-        lambda asked: asked.err("not_found", gone),
+        *[lambda asked: asked.err("not_found", gone)] * max(1, pulls - 1),
         lambda asked: asked.fin(BUSYBOX),
     ]
     daemon.answers("images.get", {**BUSYBOX, "updated_at": updated})
