@@ -243,12 +243,19 @@ class Execs:
             self._announce("/tasks/exec-started", name, result.at, exec_id=name, pid=one.pid)
         elif isinstance(result, ContainerError | OSError):
             code = result.exit_code if isinstance(result, RuntimeCommandError) else None
-            one.error, one.error_code = str(result), code or CANNOT_EXEC
+            one.error, one.error_code = self._why_not(result), code or CANNOT_EXEC
             self._actor.streams.discard(name)
             self._finished(name, None)
         else:
             raise result
         self._answer_start(name)
+
+    def _why_not(self, error: Exception) -> str:
+        """What a runtime says of a container that ends under its hands has many forms and little sense."""
+        state = self._actor.state
+        if Process(state.pid, state.start_time).is_within():
+            return str(error)
+        return f"container {self._actor.record['name']} is not running any more; see actr ps -a"
 
     def _announce(self, topic: str, name: str, at: int, **body: Any) -> None:
         """What people have asked for is told; a health check every few seconds would fill the journal."""

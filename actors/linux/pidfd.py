@@ -124,6 +124,14 @@ class Process:
             return False
         return int(fields[_START_TIME]) == self.start_time and fields[_STATE] not in {b"Z", b"X"}
 
+    def is_within(self) -> bool:
+        """Whether it is there and in its namespaces: on its way out it leaves them before it is dead."""
+        try:
+            Path(f"/proc/{self.pid}/ns/ipc").readlink()  # a process on its way out has none
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        return self.exists()
+
     def open(self) -> int:
         """A pidfd of exactly this process.
 

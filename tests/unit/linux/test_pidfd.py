@@ -74,6 +74,7 @@ def test_a_process_is_known_by_pid_and_start_time():
         imposter = pidfd.Process(child.pid, known.start_time + 1)
         assert known.exists()
         assert known.is_running()
+        assert known.is_within()
         assert not imposter.exists()
         assert not imposter.is_running()
         with pytest.raises(ProcessLookupError, match="not the one"):
@@ -85,6 +86,7 @@ def test_a_process_is_known_by_pid_and_start_time():
         assert pidfd.has_exited(descriptor)
         assert known.exists()
         assert not known.is_running()
+        assert not known.is_within()
         assert process.reap(child.pid) == signal.SIGKILL
         assert not known.exists()
         with pytest.raises(ProcessLookupError):
