@@ -26,6 +26,7 @@ from actors.call import LATER, Call, Later
 from actors.channels import Wants
 from actors.control import DEFAULT_GRACE, Control
 from actors.copying import Copying
+from actors.delivery.delivery import Delivery
 from actors.execs import Execs
 from actors.freezing import Freezing
 from actors.health import Health
@@ -69,6 +70,7 @@ class ContainerActor(Actor):
         self.processes = Processes(self)
         self.reports = Reports(self)
         self.streams = Streams(self)
+        self.delivery = Delivery(self)
         self.execs = Execs(self)
         self.freezing = Freezing(self)
         self.control = Control(self)
@@ -98,6 +100,7 @@ class ContainerActor(Actor):
     def found_zygote(self) -> None:
         """Hand the pipes, and the processes watched, over once more."""
         self.streams.keep_all()
+        self.delivery.keep_all()
         self.processes.keep_all()
 
     def stopping(self) -> None:
@@ -129,6 +132,8 @@ class ContainerActor(Actor):
         self.launcher = Launcher(program, self._runtime_state(), self.id, self.bundle, self.lock)
         task = result["task"] or {}
         self.state = life.remembered(self._with_record(result), task)
+        if self.state.phase in ENDED:  # who takes its output may not have taken all
+            self.delivery.begin(ended=self.state.settled)
         self.happened(
             life.Loaded(
                 start=result["wanted"] == "running",
@@ -243,6 +248,7 @@ class ContainerActor(Actor):
         """In a worker thread."""
         if self.state.held:
             return self.stepwise.launch()
+        self.delivery.prepare()
         with self.streams.opened("", self._wants()) as (ends, console):
             failpoints.hit("container", "runtime", "before")
             running = self.launcher.run(ends, console)
@@ -279,6 +285,7 @@ class ContainerActor(Actor):
             self.stepwise.follow()
         else:
             self.streams.follow("", self._wants())
+            self.delivery.begin()
         target = Process(self.state.pid, self.state.start_time)
         self.processes.when_exited(target, self._ended)
         self.oom.begin()
@@ -349,6 +356,7 @@ class ContainerActor(Actor):
 
         What belongs to it goes meanwhile, all at once: each step is a wait for the disk.
         """
+        self.delivery.finish()
         if not self._has_wished_removal():
             self.call(m.ContainersWant(self.namespace, self.id, "removed"))
         failpoints.hit("container", "remove", "wanted")

@@ -47,6 +47,7 @@ class Settings:
         registry_bandwidth: bytes per second of one transfer, 0 for no limit.
         grpc_listen: socket of containerd's API; `default` for one in the state directory, empty for none.
         events_keep: how many events the journal keeps.
+        logging_journal: socket of systemd's journal, for the log driver journald.
         supervision_hang_after: seconds without an answer after which an actor is said to hang.
         snapshots_default: snapshotter of images and containers that name none, one of `SNAPSHOTTERS`.
         layers_entries: tar headers that one layer may have.
@@ -81,6 +82,7 @@ class Settings:
     registry_bandwidth: int = 0
     grpc_listen: str = "default"
     events_keep: int = 100_000
+    logging_journal: str = "/run/systemd/journal/socket"
     supervision_hang_after: float = 10.0
     snapshots_default: str = "overlayfs"
     layers_entries: int = 2_000_000
@@ -129,6 +131,7 @@ _TABLES = {
         "snapshots",
         "layers",
         "events",
+        "logging",
         "supervision",
         "memory",
         "content",

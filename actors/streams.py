@@ -129,6 +129,8 @@ class Streams:
             copied = 1  # some of it may have been
         else:
             self._found_room(name)
+        if copied and not name:
+            self._actor.delivery.wake()
         if copied and name not in self._due:
             self._due.add(name)
             self._actor.soon(lambda: self._served_soon(name))
@@ -178,6 +180,8 @@ class Streams:
     def _drained(self, name: str, then: "Callable[[], None]") -> None:
         self.discard(name)
         self.serve(name)
+        if not name:
+            self._actor.delivery.end()
         then()
 
     def discard(self, name: str) -> None:

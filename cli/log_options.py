@@ -10,21 +10,30 @@ if TYPE_CHECKING:
     from typing import Any
 
 LOGGING = (
-    Option("--log-driver", "what is kept of its output: file (the default) or none", value="NAME"),
+    Option(
+        "--log-driver",
+        "file (the default), none, json, journald or binary:///PROGRAM?KEY=VALUE",
+        value="NAME",
+    ),
     Option(
         "--log-opt", "max-size=10m: cut the log in pieces; max-file=3: keep so many", value="K=V", many=True
     ),
 )
-_DRIVERS = ("file", "none")
+_DRIVERS = ("file", "none", "json", "journald")
+_ALIASES = {"json-file": "json"}
 
 
 def logging(given: Given) -> dict[str, Any]:
     """What was given, as `options` of `containers.create` has it. Raises UsageError."""
     found: dict[str, Any] = {}
     driver = given.text("log-driver")
-    if driver and driver not in _DRIVERS:
-        raise UsageError(f"--log-driver {driver} is not supported: it is one of {', '.join(_DRIVERS)}")
-    if driver:
+    driver = _ALIASES.get(driver, driver)
+    if driver.startswith("binary:"):
+        found |= {"driver": "binary", "program": driver}
+    elif driver and driver not in _DRIVERS:
+        known = ", ".join(_DRIVERS)
+        raise UsageError(f"--log-driver {driver} is not supported: it is one of {known}, binary:///PROGRAM")
+    elif driver:
         found["driver"] = driver
     for entry in given.many("log-opt"):
         key, _, value = entry.partition("=")

@@ -43,8 +43,15 @@ def _span(given: Given) -> Span:
 
 def _refuse_unkept(record: dict[str, Any], given: Given) -> None:
     log = (record.get("options") or {}).get("log") or {}
-    if log.get("driver") == "none" and not given.flag("follow"):
-        raise UsageError(f"{record['name']} has the log driver none, which keeps nothing: follow it with -f")
+    driver, name = log.get("driver"), record["name"]
+    if driver == "none" and not given.flag("follow"):
+        raise UsageError(f"{name} has the log driver none, which keeps nothing: follow it with -f")
+    if driver == "journald" and not given.flag("follow"):
+        where = f"read it with journalctl CONTAINER_ID_FULL={record['id']}"
+        raise UsageError(f"{name} has the log driver journald: {where}, or follow it with -f")
+    if driver == "binary" and not given.flag("follow"):
+        where = f"only {log.get('program', '')} knows where it is"
+        raise UsageError(f"{name} has the log driver binary, which cannot be read back: {where}; or use -f")
 
 
 def _copy(

@@ -55,6 +55,11 @@ class Input:
         """Whether the process's pipe has all that was taken."""
         return terminal.waiting(self.stage) == 0
 
+    @property
+    def writers(self) -> tuple[str, ...]:
+        """Those that are remembered."""
+        return tuple(self._writers)
+
     def taken(self, writer: str) -> int:
         """How many bytes of this writer have been taken."""
         return self._writers.get(writer, 0)

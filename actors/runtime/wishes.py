@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from actors.runtime import binary_logger
 from actors.runtime.cutting import Limits
 from actors.runtime.errors import InvalidSpecError
 
@@ -17,6 +18,7 @@ Sharing = Literal["", "host"]
 SMALLEST_MEMORY = 6 << 20  # bytes; with less, not even the runtime's own start fits in
 SMALLEST_LOG = 1 << 16  # bytes of a piece; as much as comes in one go
 MOST_FILES = 1000
+WAITING = 16 << 20  # bytes of each of two pieces that wait for somebody else's log
 WINDOW = 1 << 20  # bytes of each of the two pieces that followers are served from where nothing is kept
 
 
@@ -77,12 +79,14 @@ class RestartWish:
 class LogWish:
     """What is kept of its output: `max_file` pieces of `max_size` bytes; without a size, all of it.
 
-    The driver `none` keeps no more than those who follow need.
+    The driver `none` keeps no more than those who follow need. `json`, `journald` and `binary` (a `program`,
+    as `binary:///path?key=value`) get it besides.
     """
 
-    driver: Literal["file", "none"] = "file"
+    driver: Literal["file", "none", "json", "journald", "binary"] = "file"
     max_size: int | None = None
     max_file: int = 1
+    program: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +164,20 @@ def log_limits(options: Mapping[str, Any]) -> Limits | None:
     log = msgspec.convert(options.get("log") or {}, LogWish)
     if log.driver == "none":
         return Limits(WINDOW, 2)
-    return None if log.max_size is None else Limits(log.max_size, log.max_file)
+    if log.max_size is None:
+        return Limits(WAITING, 2) if log.driver in ("journald", "binary") else None
+    if log.driver == "json":  # which has pieces of its own
+        return Limits(max(WAITING, log.max_size), max(2, log.max_file))
+    return Limits(log.max_size, log.max_file)
 
 
 def _check_log(log: LogWish) -> None:
     if log.driver == "none" and log.max_size is not None:
         raise InvalidSpecError("log driver none keeps nothing: it takes no max-size")
+    if log.program and log.driver != "binary":
+        raise InvalidSpecError(f"log driver {log.driver} has no program: that is for binary")
+    if log.driver == "binary":
+        binary_logger.parse(log.program)
     if log.max_size is None and log.max_file != 1:
         raise InvalidSpecError("log option max-file counts pieces of max-size: give max-size too")
     if log.max_size is not None and not SMALLEST_LOG <= log.max_size <= 1 << 50:

@@ -1,0 +1,84 @@
+"""systemd's journal, by its native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL): one datagram a line.
+
+What has been sent is noted after it is: killed between, a line may come twice. Its ACTORD_OFFSET, where it
+ends in its stream, tells. While nobody listens, lines wait in the kept output.
+"""
+
+import errno
+import socket
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from actors.delivery.sink import Line, Lines, NotNowError, Progress
+from actors.runtime.output import NAMES, STDERR, Chunk
+
+_INFORMATION, _ERROR = "6", "3"
+_AWAY: Final = (errno.ENOENT, errno.ECONNREFUSED, errno.ENOBUFS, errno.ECONNRESET, errno.EPIPE)
+_PATIENCE: Final = 0.5  # seconds that a full queue, which holds ten datagrams as a rule, is waited for
+_LENGTH = struct.Struct("<Q")
+
+
+class Journal:
+    """A sink; see `Sink`."""
+
+    pause: float | None = None
+
+    def __init__(self, directory: Path, address: str, fields: Mapping[str, str]) -> None:
+        """`address`: the journal's socket; `fields` go with each line."""
+        self._address = address
+        self._fields = dict(fields)
+        self._progress = Progress(directory / "journal.progress")
+        self._lines = Lines(self._send)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        self._socket.settimeout(_PATIENCE)
+
+    def taken(self) -> dict[int, int]:
+        """As Sink has it."""
+        return dict(self._progress.offsets)
+
+    def put(self, chunk: Chunk, content: bytes) -> None:
+        """As Sink has it."""
+        self._lines.put(chunk, content)
+
+    def _send(self, line: Line) -> None:
+        own = {
+            "PRIORITY": _ERROR if line.stream == STDERR else _INFORMATION,
+            "ACTORD_STREAM": NAMES[line.stream],
+            "ACTORD_OFFSET": str(line.end),
+            **({"CONTAINER_PARTIAL_MESSAGE": "true"} if line.partial else {}),
+        }
+        message = _field("MESSAGE", line.text.rstrip(b"\n"))
+        rest = b"".join(_field(name, value.encode()) for name, value in {**self._fields, **own}.items())
+        try:
+            self._socket.sendto(message + rest, self._address)
+        except TimeoutError as error:
+            raise NotNowError(f"journal {self._address}: does not read") from error
+        except OSError as error:
+            if error.errno not in _AWAY:
+                raise
+            raise NotNowError(f"journal {self._address}: {(error.strerror or str(error)).lower()}") from error
+
+    def flush(self) -> None:
+        """As Sink has it."""
+        try:
+            self._lines.flush()
+        finally:
+            if any(self._progress.offsets[stream] != end for stream, end in self._lines.sent.items()):
+                self._progress.offsets.update(self._lines.sent)
+                self._progress.save()
+
+    def end(self) -> None:
+        """As Sink has it."""
+        self._lines.complete()
+        self.flush()
+
+    def close(self) -> None:
+        """As Sink has it."""
+        self._socket.close()
+
+
+def _field(name: str, value: bytes) -> bytes:
+    """With its length, so that it may hold anything."""
+    return name.encode() + b"\n" + _LENGTH.pack(len(value)) + value + b"\n"

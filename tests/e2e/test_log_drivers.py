@@ -1,0 +1,201 @@
+"""Log drivers: files of JSON, the journal, somebody's program; whoever may die is killed meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from daemon import Daemon, running, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.root
+
+LINES = 3000
+SCRIPT = (
+    f"n=0; while [ $n -lt {LINES} ]; do n=$((n+1)); echo line $n; [ $((n % 30)) = 0 ] && sleep 0.01; done; "
+    "echo problem >&2; printf open"
+)
+WHOLE = "".join(f"line {number}\n" for number in range(1, LINES + 1)) + "open"
+
+JOURNALD = """
+mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal /run/log/journal && cd "$1" &&
+printf '[Journal]\nReadKMsg=no\nAudit=no\nStorage=volatile\nRateLimitIntervalSec=0\n' > journald.conf &&
+mount --bind journald.conf /etc/systemd/journald.conf && exec /lib/systemd/systemd-journald
+"""
+LOGGER = """#!/bin/sh
+cat <&3 5>&- >> "$2" &
+cat <&4 5>&- >> "$3" &
+echo "$CONTAINER_NAMESPACE $CONTAINER_ID $1 $$" >> "$4"
+exec 5>&-
+wait
+"""
+
+
+def start(daemon: Daemon, busybox: str, *flags: str) -> str:
+    return daemon.actr("run", "-d", *flags, busybox, "sh", "-c", SCRIPT).stdout.strip()
+
+
+def kept(daemon: Daemon, name: str) -> Path:
+    return daemon.root / "logs/default" / name
+
+
+def kill_actor_after(daemon: Daemon, name: str, bytes_kept: int) -> None:
+    """SIGKILL of the container's actor, once so much has been written."""
+    wait_until("enough is written", lambda: (kept(daemon, name) / "stdout").stat().st_size > bytes_kept)
+    daemon.kill_actor(f"container/default/{name}")
+
+
+def test_json_files_have_each_line_once_though_the_actor_is_killed(daemon: Daemon, busybox: str):
+    name = start(daemon, busybox, "--log-driver", "json-file")
+    for count in (2000, 8000, 20000):
+        kill_actor_after(daemon, name, count)
+    daemon.actr("wait", name)
+    path = kept(daemon, name) / "json.log"
+    wait_until("all is there", lambda: '"open"' in path.read_text())
+    items = [json.loads(line) for line in path.read_text().splitlines()]
+    assert "".join(item["log"] for item in items if item["stream"] == "stdout") == WHOLE
+    assert [item["log"] for item in items if item["stream"] == "stderr"] == ["problem\n"]
+    assert all(item["time"].endswith("Z") and len(item["time"]) == 30 for item in items)
+    assert daemon.actr("logs", name).stdout == WHOLE
+    daemon.actr("rm", name)
+
+
+def test_json_files_are_rotated(daemon: Daemon, busybox: str):
+    limits = ("--log-opt", "max-size=64k", "--log-opt", "max-file=3")
+    name = daemon.actr("run", "-d", "--log-driver", "json", *limits, busybox, "seq", "100000").stdout.strip()
+    daemon.actr("wait", name)
+    newest = kept(daemon, name) / "json.log"
+    wait_until("the last line is there", lambda: newest.exists() and '"100000\\n"' in newest.read_text())
+    files = sorted(kept(daemon, name).glob("json.log*"), reverse=True)
+    assert [file.name for file in files] == ["json.log.2", "json.log.1", "json.log"]
+    numbers = [int(json.loads(line)["log"]) for file in files for line in file.read_text().splitlines()]
+    assert numbers == list(range(numbers[0], 100001))
+    daemon.actr("rm", name)
+
+
+@contextlib.contextmanager
+def journald(directory: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A journal of its own, in a mount namespace of its own."""
+    unshare = ["unshare", "-m", "--propagation", "private", "sh", "-c", JOURNALD, "sh", str(directory)]
+    with subprocess.Popen(unshare, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_the_journal_misses_nothing_though_it_goes_away_and_the_actor_is_killed(tmp: Path, busybox: str):
+    if not os.access("/lib/systemd/systemd-journald", os.X_OK):
+        pytest.skip("there is no systemd-journald on this machine")
+    address = tmp / "journal"
+    settings = f'[logging]\njournal = "{address}"\n'
+    with journald(tmp) as first, running(tmp, settings=settings) as daemon:
+        place = f"/proc/{first.pid}/root/run"
+        daemon.actr("pull", busybox)
+        refused = daemon.actr("run", "--log-driver", "journald", busybox, "true", check=125)
+        assert f"there is no journal at {address}" in refused.stderr
+        wait_until("the journal listens", lambda: Path(f"{place}/systemd/journal/socket").exists())
+        address.symlink_to(f"{place}/systemd/journal/socket")
+        name = start(daemon, busybox, "--log-driver", "journald", "--name", "journalled")
+        kill_actor_after(daemon, name, 4000)
+        address.unlink()  # nobody listens for a while
+        kill_actor_after(daemon, name, 12000)
+        wait_until("it is missed", lambda: b"log driver: journal" in daemon.log.read_bytes())
+        address.symlink_to(f"{place}/systemd/journal/socket")
+        daemon.actr("wait", name)
+        assert f"journalctl CONTAINER_ID_FULL={name}" in daemon.actr("logs", name, check=2).stderr
+
+        def entries() -> list[dict[str, str]]:
+            command = [
+                "journalctl",
+                "-q",
+                "-D",
+                f"{place}/log/journal",
+                "-o",
+                "json",
+                f"CONTAINER_ID_FULL={name}",
+            ]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            return [json.loads(line) for line in done.stdout.splitlines()]
+
+        wait_until("all is there", lambda: any(one["MESSAGE"] == "open" for one in entries()))
+        found = entries()
+        once = {(one["ACTORD_STREAM"], int(one["ACTORD_OFFSET"])): one["MESSAGE"] for one in found}
+        lines = [text for (stream, _), text in sorted(once.items()) if stream == "stdout"]
+        assert lines == WHOLE.split("\n")
+        assert [one["PRIORITY"] for one in found if one["MESSAGE"] == "problem"] == ["3"]
+        assert {one["CONTAINER_NAME"] for one in found} == {"journalled"}
+        daemon.actr("rm", name)
+
+
+def logger(directory: Path) -> tuple[str, dict[str, Path]]:
+    """The address of a logger that writes to files, and those."""
+    program = directory / "logger"
+    program.write_text(LOGGER)
+    program.chmod(0o755)
+    files = {name: directory / name for name in ("out", "err", "starts")}
+    query = "&".join(["word=" + str(files["out"]), str(files["err"]), str(files["starts"])])
+    return f"binary://{program}?{query}", files
+
+
+def has_lines(path: Path, count: int) -> bool:
+    return path.exists() and len(path.read_text().splitlines()) == count
+
+
+def is_larger(path: Path, size: int) -> bool:
+    return path.exists() and path.stat().st_size > size
+
+
+def test_a_program_gets_each_byte_once_though_the_actor_is_killed(daemon: Daemon, busybox: str, tmp: Path):
+    address, files = logger(tmp)
+    name = start(daemon, busybox, "--log-driver", address)
+    for count in (2000, 8000, 20000):
+        kill_actor_after(daemon, name, count)
+    daemon.actr("wait", name)
+    wait_until("all is there", lambda: files["out"].read_text().endswith("open"))
+    assert files["out"].read_text() == WHOLE
+    wait_until("the rest too", lambda: files["err"].read_text() == "problem\n")
+    assert files["starts"].read_text().split()[:3] == ["default", name, "word"]
+    assert len(files["starts"].read_text().splitlines()) == 1, "it has lived on"
+    assert "cannot be read back" in daemon.actr("logs", name, check=2).stderr
+    daemon.actr("rm", name)
+
+
+def test_a_program_that_is_killed_is_started_again_and_told(daemon: Daemon, busybox: str, tmp: Path):
+    address, files = logger(tmp)
+    name = start(daemon, busybox, "--log-driver", address)
+    for time in (1, 2, 3):
+        wait_until("it works", partial(has_lines, files["starts"], time))
+        before = files["out"].stat().st_size if files["out"].exists() else 0
+        wait_until("it writes", partial(is_larger, files["out"], before))
+        os.killpg(int(files["starts"].read_text().split()[-1]), signal.SIGKILL)
+    daemon.actr("wait", name)
+    wait_until("all is there", lambda: files["out"].read_text().endswith("open"))
+    wait_until("all is said", lambda: "problem" in files["err"].read_text())
+    assert files["err"].read_text().count("actord: the logger was started again") == 3
+    lines = files["out"].read_text()[: -len("open")].splitlines()
+    lost = LINES - len(set(lines) & set(WHOLE.splitlines()))
+    assert lost <= 3 * 2 * (1 << 17) // len("line 1000\n"), "no more than what it may have had in hand"
+    daemon.actr("rm", name)
+
+
+def test_what_cannot_log_is_refused_by_name(daemon: Daemon, busybox: str, tmp: Path):
+    (tmp / "text").write_text("no program")
+    for driver, said in (
+        ("binary://relative/path", "is not of the form binary:///path"),
+        (f"binary://{tmp}/none", "is not a program that can be run"),
+        (f"binary://{tmp}/text", "is not a program that can be run"),
+    ):
+        done = daemon.actr("run", "--rm", "--log-driver", driver, busybox, "true", check=None)
+        assert done.returncode != 0
+        assert said in done.stderr
+    wait_until("nothing is left", lambda: daemon.actr("ps", "-aq").stdout == "")
