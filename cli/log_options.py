@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 LOGGING = (
     Option(
         "--log-driver",
-        "file (the default), none, json, journald or binary:///PROGRAM?KEY=VALUE",
+        "file (the default), none, json, journald or binary:///PROGRAM",
         value="NAME",
     ),
     Option(
