@@ -221,6 +221,7 @@ class ContentActor(SweepingActor):
 
     def content_sweep(self, _body: m.ContentSweep, call: Call) -> Later:
         """All blobs, some at a time, and the ingests."""
+        self._store.clear_remains()
         blobs = [info.digest for info in self._store.blobs()]
         leased = [one.ref for one in self._store.statuses() if one.leased]
         gone = {"blobs": 0, "bytes": 0, "ingests": self._expire()}

@@ -23,6 +23,7 @@ from chaos.runner import Run
 from chaos.sabotage import WAYS
 from chaos.scene import Scene
 from chaos.siege import Siege
+from chaos.syscalls import KILL
 from chaos.verbs import OPERATIONS
 from tests.e2e.interrupted import Interrupted
 
@@ -46,6 +47,9 @@ def options() -> argparse.Namespace:
         "--enumerate", dest="verb", choices=tuple(OPERATIONS), help="kill at each crash point"
     )
     parser.add_argument(
+        "--inject", choices=(KILL, "ENOSPC", "EIO"), default=KILL, help="what happens at crash points"
+    )
+    parser.add_argument(
         "--siege", type=int, default=0, metavar="N", help="kill the zygote and all actors, N times in a row"
     )
     parser.add_argument("--containers", type=int, default=50, help="how many run in a siege (default: 50)")
@@ -67,7 +71,7 @@ def main() -> int:
     schedule.write(path, seed, steps)
     place = Path(tempfile.mkdtemp(prefix="chaos-"))
     findings = Findings()
-    again = f"--enumerate {given.verb}" if given.verb else f"--replay {path}"
+    again = f"--enumerate {given.verb} --inject {given.inject}" if given.verb else f"--replay {path}"
     if given.siege:
         again = f"--siege {given.siege} --containers {given.containers}"
     how: dict[str, object] = {"seed": seed, "replay": f"bin/chaos {again}"}
@@ -76,7 +80,7 @@ def main() -> int:
         with Scene(place, findings, seed, own_disk=full and not given.verb) as scene:
             findings.restart()
             if given.verb:
-                how["points"] = enumerated(scene, given.verb, given.seconds)
+                how["points"] = enumerated(scene, given)
             elif given.siege:
                 how["siege"] = besieged(scene, given.siege, given.containers)
             else:
@@ -114,11 +118,12 @@ def interrupted_pulls(given: argparse.Namespace) -> int:
     return 0 if held and figures.finished else 1
 
 
-def enumerated(scene: Scene, verb: str, seconds: float) -> dict[str, object]:
+def enumerated(scene: Scene, given: argparse.Namespace) -> dict[str, object]:
     """Every crash point of one operation; prints and returns the figures."""
-    found = Enumeration(scene, Nemesis(scene), verb).perform(seconds)
+    found = Enumeration(scene, Nemesis(scene), given.verb, given.inject).perform(given.seconds)
     points = ", ".join(f"{number} {kind}" for kind, number in found.points.items())
-    print(f"{verb}: {found.points.total()} crash points ({points}), {found.killed} of them killed somebody;")
+    print(f"{given.verb}: {found.points.total()} crash points ({points}), {given.inject} at each:", end=" ")
+    print(f"{found.killed} of them killed somebody, {found.refused} operations were refused and repeated;")
     print(f"corrupt states: {found.corrupt}, leaks: {found.leaks}")
     return {**asdict(found), "points": dict(found.points)}
 

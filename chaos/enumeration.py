@@ -1,6 +1,8 @@
 """Crash points of one operation, one after the other: kill there, let it heal, look; then kill again there.
 
 A crash point is a failpoint that the operation passes, or a durable system call of an actor that takes part.
+Instead of a kill, the system calls may fail with an errno: then the operation may fail cleanly, nobody ends,
+and once the disk is well the same operation succeeds.
 """
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from chaos import residue
 from chaos.findings import Window
-from chaos.scenarios import Worker
+from chaos.scenarios import EXPECTED, Worker
 from chaos.schedule import STATIC
-from chaos.syscalls import Traced
+from chaos.syscalls import KILL, Traced
 from chaos.verbs import OPERATIONS
 from cli.session import RefusedError
 from transport.client import NotRunningError
@@ -43,10 +45,15 @@ ZYGOTE: Final = tuple(
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of an enumeration: points by kind, how many of them killed somebody, what was broken."""
+    """What came of an enumeration: points by kind, how many of them killed somebody, what was broken.
+
+    Attributes:
+        refused: how many operations failed with an error, and succeeded when they were repeated.
+    """
 
     points: Counter[str] = field(default_factory=Counter)
     killed: int = 0
+    refused: int = 0
     corrupt: int = 0
     leaks: int = 0
 
@@ -54,7 +61,8 @@ class Outcome:
 class Enumeration:
     """Of one operation on one scene."""
 
-    def __init__(self, scene: Scene, nemesis: Nemesis, verb: str) -> None:
+    def __init__(self, scene: Scene, nemesis: Nemesis, verb: str, effect: str = KILL) -> None:
+        self._effect = effect
         self._scene, self._findings, self._nemesis, self._verb = scene, scene.findings, nemesis, verb
         # Two runs at once must not give a container the same id: it names a cgroup of the whole machine.
         self._worker = Worker(scene, 1, int.from_bytes(os.urandom(6)), threading.Event())
@@ -67,7 +75,8 @@ class Enumeration:
         ends = time.monotonic() + seconds
         self._once(lambda operation: operation.act())  # what is made once
         self._before = residue.calm(self._scene, self._session)
-        cases = [*self._failpoint_cases(), *self._syscall_cases()]
+        failpoints = self._failpoint_cases() if self._effect == KILL else []
+        cases = [*failpoints, *self._syscall_cases()]
         for number, (kind, name, arm) in enumerate(cases, 1):
             if time.monotonic() > ends:
                 self._findings.note(f"the time was over: {len(cases) - number + 1} points are left")
@@ -94,6 +103,8 @@ class Enumeration:
             operation = OPERATIONS[self._verb](self._worker)
             operation.prepare()
             with arm(operation), self._nemesis.reviving():
+                refused = self._acted(operation)
+            if refused:
                 operation.act()
             operation.settle()
 
@@ -109,7 +120,23 @@ class Enumeration:
         if self._findings.broken[residue.LEAKS] > leaks:
             self.outcome.leaks += 1
             self._before = residue.calm(self._scene, self._session)  # it is told once
-        self.outcome.killed += self._deaths() > log
+        dead = self._deaths() > log
+        self.outcome.killed += dead
+        if self._effect != KILL:
+            self._findings.check(EXPECTED, not dead, f"{name}: an error of the disk has ended an actor")
+
+    def _acted(self, operation: Operation) -> bool:
+        """Do it; whether it was refused because of the errors that were meant for it."""
+        try:
+            operation.act()
+        except RefusedError as error:
+            if self._effect == KILL:
+                raise
+            self._findings.note(f"refused: {error.op}: {error.code}")
+            self._findings.check(EXPECTED, "\n" not in str(error), f"not one line: {error}")
+            self.outcome.refused += 1
+            return True
+        return False
 
     def _deaths(self) -> int:
         """How many have been killed so far, zygotes included."""
@@ -203,7 +230,7 @@ class Enumeration:
             operation.act()
         return traced.calls()
 
-    def _traced(self, actor: str, kill: tuple[str, int] | None, operation: Operation) -> Traced:
+    def _traced(self, actor: str, at: tuple[str, int] | None, operation: Operation) -> Traced:
         name = operation.run.actor if actor == "container" and operation.run else actor
         pid = self._scene.actors(self._session)[name]["pid"]
-        return Traced(pid, self._scene.directory / "strace", kill)
+        return Traced(pid, self._scene.directory / "strace", at, self._effect)

@@ -1,4 +1,4 @@
-"""strace, attached to a running actor: counts its durable system calls, or kills it at one of them."""
+"""strace, attached to a running process: counts its durable system calls, or lets one of them go wrong."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ DURABLE: Final = (
     "fsync,fdatasync,syncfs,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,rmdir,link,linkat,"
     "ftruncate,pwrite64,mount,umount2"
 )
+KILL: Final = "kill"
 ATTACH_LIMIT: Final = 5.0  # seconds
 _LINE = re.compile(r"^(\d+) +([a-z0-9_]+)\(", re.MULTILINE)
 
@@ -22,15 +23,17 @@ _LINE = re.compile(r"^(\d+) +([a-z0-9_]+)\(", re.MULTILINE)
 class Traced:
     """From `with` to the end of its block: every thread of a process is traced.
 
-    With `kill` (a system call and a number) the process gets SIGKILL before the call of that number; strace
-    counts the calls of each thread by themselves.
+    `at` is a system call and a number: before the call of that number the process gets SIGKILL, or, if
+    `effect` is the name of an errno, the call fails with it. strace counts the calls of each thread by
+    themselves.
     """
 
-    def __init__(self, pid: int, output: Path, kill: tuple[str, int] | None = None) -> None:
+    def __init__(self, pid: int, output: Path, at: tuple[str, int] | None = None, effect: str = KILL) -> None:
         self._output = output
-        more = ["-e", f"inject={kill[0]}:signal=SIGKILL:when={kill[1]}"] if kill else []
-        traced = kill[0] if kill else DURABLE
-        words = ["strace", "-f", "-p", str(pid), "-o", str(output), "-e", f"trace={traced}", *more]
+        words = ["strace", "-f", "-p", str(pid), "-o", str(output), "-e", f"trace={at[0] if at else DURABLE}"]
+        if at:
+            what = "signal=SIGKILL" if effect == KILL else f"error={effect}"
+            words += ["-e", f"inject={at[0]}:{what}:when={at[1]}"]
         self._process = subprocess.Popen(words, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
 
     def __enter__(self) -> Self:

@@ -66,8 +66,8 @@ def write_file(path: Path, content: str) -> None:
 def remove_tree(path: Path) -> None:
     """Make the directory `path` disappear in one step, then free its space.
 
-    A kill in between leaves a sibling whose name begins with a dot, which recovery removes. Recovery also
-    gets what cannot be freed now: for everybody else the directory is gone.
+    A kill in between leaves a sibling whose name begins with a dot, which recovery removes. What cannot be
+    freed now is left the same way, for the next collection: for everybody else the directory is gone.
     """
     grave = Path(tempfile.mkdtemp(prefix=".gone-", dir=path.parent))
     path.rename(grave)

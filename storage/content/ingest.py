@@ -145,6 +145,14 @@ def mark_committed(directory: Path, digest: Digest, size: int) -> None:
     write_file(directory / COMMITTED, f"{digest} {size}")
 
 
+def become_committed(directory: Path, digest: Digest, size: int) -> None:
+    """Let go of an ingest's data, since the blob is here already; one without data stays as it is."""
+    data = directory / DATA
+    if data.exists():
+        mark_committed(directory, digest, size)
+        data.unlink()
+
+
 def mark_leased(directory: Path) -> None:
     """Note that a lease decides how long it is kept; twice is the same as once."""
     if not (directory / LEASED).exists():

@@ -1,4 +1,7 @@
-"""What a start-up makes of the ingests that a crash left: whole ones stay, remains go."""
+"""What a start-up makes of the ingests that a crash left: whole ones stay, remains go.
+
+Remains that a failing disk left go with the next collection too.
+"""
 
 import shutil
 from dataclasses import dataclass
@@ -24,6 +27,15 @@ def recover(directory: Path) -> Recovery:
     """
     refs = [_recover_entry(entry) for entry in list(directory.iterdir())]
     return Recovery(tuple(sorted(ref for ref in refs if ref is not None)), refs.count(None))
+
+
+def clear_remains(directory: Path) -> None:
+    """Remove what could not be removed when it disappeared; what still cannot stays for the next time.
+
+    For the owner between two calls: only they make such names, and none outlasts a call otherwise.
+    """
+    for entry in directory.glob(".*"):
+        shutil.rmtree(entry, ignore_errors=True)
 
 
 def _recover_entry(entry: Path) -> str | None:

@@ -6,7 +6,8 @@ lock of each ingest. What a SIGKILL of the owner leaves after each step of a com
     before the rename       the ingest, whole: it is committed again, or resumed, or expires
     after the rename        the blob, and an ingest without data, which is no ingest: the next call for
                             that ref or `recover` removes it
-    while removing          a directory whose name begins with a dot, which `recover` removes
+    while removing          a directory whose name begins with a dot, which `recover` removes, and where
+                            the disk refused instead of a kill, `clear_remains`
 """
 
 import io
@@ -20,7 +21,7 @@ from storage.content import ingest as ingests
 from storage.content.disk import CHUNK, hash_file, private_directory, reported, sync_directory
 from storage.content.ingest import Ingest, IngestStatus
 from storage.content.reader import VerifiedReader
-from storage.content.recovery import Recovery, recover
+from storage.content.recovery import Recovery, clear_remains, recover
 from storage.digest import HEX_LENGTHS, Digest, Hasher
 from storage.errors import (
     AlreadyExistsError,
@@ -264,6 +265,11 @@ class ContentStore:
                 sync_directory(self._blobs / algorithm)  # a blob may have been renamed and not made durable
         return recovery
 
+    def clear_remains(self) -> None:
+        """Free what a failing disk did not let go of, as far as it does now."""
+        with reported("clear the content store"):
+            clear_remains(self._ingests)
+
     def _ingest(self, ref: str) -> Path:
         return self._ingests / ingests.directory_name(ref)
 
@@ -324,7 +330,9 @@ class ContentStore:
         directory = self._ingest(ref)
         with reported(f"commit ingest {ref!r}"):
             sync_directory(self.path(digest).parent)  # a crash may have come right after the rename
-            if directory.exists() and not keep:
+            if keep:
+                ingests.become_committed(directory, digest, info.size)
+            elif directory.exists():
                 ingests.discard(directory, ref)
         if size is not None and size != info.size:
             raise InvalidArgumentError(f"blob {digest} has {info.size} bytes instead of {size}")

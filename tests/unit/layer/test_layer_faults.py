@@ -6,10 +6,8 @@ nothing under its name; an error of the disk is one clean error. Either way the 
 
 import contextlib
 import errno
-import functools
 import io
 import os
-import signal
 
 import pytest
 
@@ -17,28 +15,11 @@ from actors.linux.openat2 import open_in_root
 from storage.errors import NotFoundError, StorageError, UnavailableError
 from storage.layer.apply import apply_layer
 from storage.snapshotters import NativeSnapshotter, OverlaySnapshotter
+from tests.faulty import Faulty
 from tests.unit.layer.crafted import Tar, tree
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
-CHANGING = [
-    "open",
-    "write",
-    "mkdir",
-    "rename",
-    "unlink",
-    "rmdir",
-    "ftruncate",
-    "fchmod",
-    "fchown",
-    "chown",
-    "setxattr",
-    "utime",
-    "symlink",
-    "link",
-    "mknod",
-    "sendfile",
-]
 MOST_STEPS = 400
 LOWER = (
     Tar()
@@ -66,33 +47,6 @@ LAYER = (
 
 def nothing(_):
     """In place of syncfs, which a test cannot tell from not doing so."""
-
-
-class Faulty:
-    """The changing calls of `os`, of which number `at` goes wrong: it kills, or fails with an errno."""
-
-    def __init__(self, monkeypatch, at, fault, *, after=False):
-        self.at, self.fault, self.after = at, fault, after
-        self.calls = 0
-        for name in CHANGING:
-            monkeypatch.setattr(os, name, functools.partial(self._call, getattr(os, name)))
-
-    def _call(self, real, *args, **kwargs):
-        self.calls += 1
-        if self.calls != self.at:
-            return real(*args, **kwargs)
-        if self.fault != "kill":
-            raise OSError(self.fault, os.strerror(self.fault))
-        try:
-            if self.after:
-                real(*args, **kwargs)
-        finally:
-            os.kill(os.getpid(), signal.SIGKILL)
-        raise AssertionError("a dead process goes on")
-
-    @property
-    def reached(self):
-        return self.calls >= self.at
 
 
 @pytest.fixture(params=[OverlaySnapshotter, NativeSnapshotter], ids=lambda made: made.name)
@@ -155,7 +109,7 @@ def test_killed_at_each_call(reopen, expected, after):
         pid = os.fork()
         if pid == 0:
             with pytest.MonkeyPatch.context() as patch:
-                Faulty(patch, step, "kill", after=after)
+                Faulty(patch, step, after=after)
                 unpack(reopen(), "layer", "base", LAYER)
                 os._exit(0)
         killed = os.waitpid(pid, 0)[1] != 0

@@ -45,6 +45,7 @@ def state(path):
 
 
 WRITES = {
+    "put content": lambda m: m.contents.put("ns", "sha256:00", {"l": "v"}),
     "put image": lambda m: m.images.put("ns", "old", {"digest": "new"}),
     "create image elsewhere": lambda m: m.images.create("new", "a", {}),
     "delete container": lambda m: m.containers.delete("ns", "c"),

@@ -13,10 +13,10 @@ from storage.content import store as store_module
 from storage.content import writer as writer_module
 from storage.digest import Digest
 from storage.errors import NotFoundError, StorageError, UnavailableError
+from tests.faulty import Faulty
 
 CONTENT = b"0123456789" * 100
 DIGEST = Digest.of(CONTENT)
-CHANGING = ("open", "write", "fsync", "mkdir", "rename", "unlink", "rmdir", "ftruncate", "chmod")
 DONE = 42
 
 
@@ -59,6 +59,17 @@ def commit_again(root):
     store.commit("s", DIGEST)
 
 
+def note_again(root):
+    """The same, with an owner who notes it."""
+    fetch(root)
+    store = ContentStore(root)
+    store.open_ingest("s")
+    store.commit("s", DIGEST, keep=True)
+    [status] = store.statuses()
+    assert (status.ref, status.committed, status.offset) == ("s", DIGEST, len(CONTENT))
+    store.abort("s")
+
+
 def abort(root):
     store = ContentStore(root)
     store.open_ingest("r")
@@ -89,6 +100,7 @@ SCRIPTS = [
     fetch_unsealed,
     fetch_and_note,
     commit_again,
+    note_again,
     abort,
     restart_for_another_digest,
     delete,
@@ -96,29 +108,12 @@ SCRIPTS = [
 ]
 
 
-def die_at(count, *, after):
-    """Replace the changing calls of `os` by ones that kill this process before, or after, call `count`."""
-    calls = iter(range(10**6))
-
-    def guarded(real, *args, **kwargs):
-        fatal = next(calls) == count
-        if fatal and not after:
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = real(*args, **kwargs)
-        if fatal:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    for name in CHANGING:
-        setattr(os, name, functools.partial(guarded, getattr(os, name)))
-
-
 def run_and_die(script, root, count, *, after):
     """Whether `script`, in a child killed around its call `count`, came to its end."""
     child = os.fork()
     if child == 0:
         try:
-            die_at(count, after=after)
+            Faulty(pytest.MonkeyPatch(), count + 1, after=after)
             script(root)
             os._exit(DONE)
         finally:
