@@ -1,4 +1,4 @@
-"""ENOSPC and EIO at every system call of a write: all or nothing, a clean error, then the same owner works."""
+"""ENOSPC and EIO at every system call of a write: all or nothing, a clean error, then it works."""
 
 import os
 import signal
