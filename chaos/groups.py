@@ -13,6 +13,8 @@ TRIES, PAUSE = 100, 0.02
 
 
 _SERIAL = itertools.count()
+_HOMES: dict[Path, Path] = {}
+"""Of each group of ours, where its process came from: two faults may choose the same one."""
 
 
 class _Borrowed:
@@ -20,11 +22,11 @@ class _Borrowed:
 
     def __init__(self, controller: str, pid: int) -> None:
         self._pid = pid
-        self._home = ROOT / controller / _path(controller, pid).lstrip("/")
-        self._group = (
-            ROOT / controller / f"chaos-{os.getpid()}-{pid}-{next(_SERIAL)}"
-        )  # two faults may choose the same process
+        now = ROOT / controller / _path(controller, pid).lstrip("/")
+        self._home = _HOMES.get(now, now)  # the group of an earlier fault may be gone before ours
+        self._group = ROOT / controller / f"chaos-{os.getpid()}-{pid}-{next(_SERIAL)}"
         self._group.mkdir()
+        _HOMES[self._group] = self._home
         self._move(self._group)
 
     def _move(self, group: Path) -> None:
