@@ -7,6 +7,7 @@ Restarted by the supervisor, always.
 
 import secrets
 import time
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ from storage.descriptor import Descriptor
 from storage.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from storage.metadata import Container, Image, Metadata, Namespace, NewContainer, Task
 from storage.reference import Reference
+from transport.keys import Key, KeyRing
 
 
 def _name(body: m.ImagesGet | m.ImagesPut | m.ImagesDelete) -> str:
@@ -35,11 +37,32 @@ class MetadataActor(LeasingActor):
     def started(self) -> None:
         """Open the database, migrating it if need be."""
         self._store = Metadata(self.settings.root / "metadata.db")
+        self._keys = KeyRing(self.settings.keys)
 
     def stopping(self) -> None:
         """Close the database in order."""
         self._store.close()
         self.finish()
+
+    # Keys of clients on other hosts
+
+    def keys_server(self, _body: m.KeysServer, _: Call) -> dict[str, str]:
+        """Where it listens, and its public key."""
+        listen, node = self.settings.listen, self.settings.node
+        return {"endpoint": listen, "public": self._keys.server().public, "node": node}
+
+    def keys_allow(self, body: m.KeysAllow, _: Call) -> None:
+        """Enter it."""
+        self._keys.allow(Key(body.name, body.public, body.role, time.time_ns()))
+
+    def keys_revoke(self, body: m.KeysRevoke, _: Call) -> None:
+        """Strike it."""
+        self._keys.revoke(body.name)
+
+    def keys_list(self, _body: m.KeysList, _: Call) -> dict[str, Any]:
+        """By name."""
+        found = sorted(self._keys.keys().values(), key=lambda key: key.name)
+        return {"keys": [asdict(key) for key in found]}
 
     # Images
 

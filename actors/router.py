@@ -1,14 +1,21 @@
-"""Router: the only door. One ROUTER socket through which actors and clients reach each other.
+"""Router: the only door. A ROUTER socket through which actors and clients reach each other.
+
+Clients of other hosts, who have keys, come in by one on TCP.
 
 States: none that is durable; what it decides is in transport/switch.py. It has no mailbox beside its
 socket and is not a Pykka actor: it only passes on. Ends with SIGTERM. Restarted by the supervisor, always;
 then actors announce themselves again and clients reconnect.
 """
 
+from typing import Any
+
 from actors import __version__
+from actors.roles import is_audited, refusal
 from actors.zygote.birth import Birth
 from actors.zygote.control import Closed
 from actors.zygote.place import PROTOCOL
+from transport.keys import KeyRing
+from transport.outer import OuterDoor, Policy
 from transport.router import RouterSocket
 
 
@@ -21,7 +28,12 @@ def run(birth: Birth) -> None:
         "node": birth.settings.node,
         "features": [],
     }
-    door = RouterSocket(birth.settings.router_socket, welcome)
+    settings = birth.settings
+
+    def outer(context: Any) -> OuterDoor:
+        return OuterDoor(context, settings.listen, KeyRing(settings.keys), Policy(refusal, is_audited))
+
+    door = RouterSocket(settings.router_socket, welcome, outer if settings.listen else None)
     birth.control.send(op="ready")
 
     def on_control() -> bool:

@@ -31,6 +31,7 @@ class Settings:
         root: durable state: content, snapshots, databases, logs. Directory, mode 0700.
         state: what does not outlive a reboot: sockets, locks, mounts, journals. Directory, mode 0711.
         node: name of this host among others.
+        listen: `tcp://ADDRESS:PORT` for clients on other hosts, who need keys; empty for none.
         log_level: one of `LOG_LEVELS`.
         metrics_listen: `address:port` of the HTTP endpoint, loopback only; port 0 takes a free one.
         runtime_name: `runc` or `crun`, when a container does not say.
@@ -66,6 +67,7 @@ class Settings:
     root: Path
     state: Path
     node: str = field(default_factory=socket.gethostname)
+    listen: str = ""
     log_level: str = "info"
     metrics_listen: str = "127.0.0.1:9323"
     runtime_name: str = "runc"
@@ -100,6 +102,11 @@ class Settings:
     def router_socket(self) -> Path:
         """The only door: where clients and actors connect."""
         return self.state / "actord.sock"
+
+    @property
+    def keys(self) -> Path:
+        """Where the daemon's own key pair is, and the keys of those who may come in over TCP."""
+        return self.root / "keys"
 
     @property
     def zygote_socket(self) -> Path:
@@ -225,6 +232,7 @@ def _check(settings: Settings) -> None:
             raise SettingsError(f"{name.replace('_', ' ', 1)} is {getattr(settings, name)}; it is at least 1")
     if settings.events_keep < 1:
         raise SettingsError(f"events keep is {settings.events_keep}; keep at least 1")
+    _check_listen(settings)
     _check_registry(settings)
     if not MIN_HANG_AFTER <= settings.supervision_hang_after <= 3600:
         raise SettingsError(f"supervision hang_after is not between {MIN_HANG_AFTER} and 3600 seconds")
@@ -234,6 +242,20 @@ def _check(settings: Settings) -> None:
             f"state directory {settings.state} is too long for a Unix socket; use a shorter one"
         )
     metrics_address(settings)
+
+
+def _check_listen(settings: Settings) -> None:
+    """An address and a port, both as numbers: names would be looked up by whoever can fake answers."""
+    if not settings.listen:
+        return
+    host, _, port = settings.listen.removeprefix("tcp://").rpartition(":")
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+        right = settings.listen.startswith("tcp://") and 0 < int(port) <= 65535
+    except ValueError:
+        right = False
+    if not right:
+        raise SettingsError(f"listen address {settings.listen!r} is not of the form tcp://192.0.2.1:7400")
 
 
 def _check_registry(settings: Settings) -> None:

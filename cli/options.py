@@ -162,7 +162,9 @@ class Given:
         return found
 
 
-ADDRESS = Option("--address", "socket of the daemon, or the directory it is in", value="PATH")
+ADDRESS = Option(
+    "--address", "socket of the daemon, its directory, or a connection file (actr keys new)", value="PATH"
+)
 NAMESPACE = Option("-n --namespace", "namespace to work in", value="NAME")
 FORMAT = Option("--format", "how to print: table or json", value="FORMAT", choices=("table", "json"))
 HELP = Option("-h --help", "show this help")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
+    from transport.far import FarDealer
+
 SIGNATURE = b"ACTD1"
 MINOR = 0  # of the protocol that this client speaks
 RETRY_AFTER = 0.03  # seconds
@@ -73,7 +75,7 @@ class Client:
         """Connect. Raises NotRunningError, ProtocolError."""
         self.path = path
         self.welcome: dict[str, Any] = {}
-        self._dealer: Dealer | None = None
+        self._dealer: Dealer | FarDealer | None = None
         self._connect(0.0 if not os.path.exists(path) else PATIENCE_AT_START)  # noqa: PTH110  # pathlib is 4 ms
 
     def request(
@@ -212,7 +214,7 @@ class Client:
         until = time.monotonic() + patience
         while True:
             try:
-                self._dealer = Dealer(self.path, SHAKE_HANDS)
+                self._dealer = _dealer(self.path)
                 self._greet()
             except ProtocolError:
                 self.close()
@@ -270,6 +272,15 @@ class Client:
             raise _LostError(sent=True) from error
 
 
+def _dealer(path: str) -> Dealer | FarDealer:
+    """To this host's router, or by a connection file to another's. Raises OSError, ProtocolError."""
+    if not os.path.isfile(path):  # noqa: PTH113  # as above
+        return Dealer(path, SHAKE_HANDS)
+    from transport.far import FarDealer  # noqa: PLC0415  # 40 ms
+
+    return FarDealer(path, SHAKE_HANDS)
+
+
 def _read(frames: list[bytes]) -> tuple[dict[str, Any], bytes, tuple[bytes, ...]]:
     """Header, packed body and buffers. Raises ProtocolError."""
     if frames and not frames[0]:
@@ -306,5 +317,7 @@ def _may_resume(error: RemoteError) -> bool:
 def _not_running(path: str, error: Exception) -> NotRunningError:
     if isinstance(error, PermissionError):
         return NotRunningError(f"no permission to connect to {path}; run it as root")
+    if os.path.isfile(path):  # noqa: PTH113  # as above
+        return NotRunningError(f"{path}: {error}: is that daemon up, and is this the key that it has?")
     text = f"no daemon answers at {path}; start it with: actord --state DIR (or set ACTORD_ADDRESS)"
     return NotRunningError(text)

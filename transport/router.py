@@ -1,4 +1,6 @@
-"""The router's socket: one ROUTER on a Unix socket, its frames given to the switch and back.
+"""The router's sockets: a ROUTER on a Unix socket, and where that is wanted one on TCP (outer.py).
+
+Their frames are given to the switch and back.
 
 Facts of ZeroMQ that shape this (docs/decisions.md): ROUTER_MANDATORY, or messages to a hung peer are
 accepted and lost; explicit high-water marks, message size and linger; the routing id `name/incarnation`
@@ -17,9 +19,11 @@ import zmq
 
 from transport.envelope import MAX_MESSAGE, Envelope, failure, parse
 from transport.errors import ProtocolError, RemoteError
+from transport.outer import MARK, OuterDoor
 from transport.switch import Send, Switch
 
 QUEUE = 10_000
+OUTER_BATCH = 32
 BATCH = 256  # messages taken before deadlines and the control channel are looked at again
 
 
@@ -27,10 +31,15 @@ _ACTOR = re.compile(rb"[a-z][\x21-\x7e]{0,200}/[0-9]{1,15}")
 
 
 class RouterSocket:
-    """Owns the socket and runs the loop. One thread."""
+    """Owns the sockets and runs the loop. One thread."""
 
-    def __init__(self, path: Path, welcome: dict[str, object]) -> None:
-        """Bind `path` (at most 107 bytes, in a directory that nobody else can enter)."""
+    def __init__(
+        self,
+        path: Path,
+        welcome: dict[str, object],
+        outer: "Callable[[zmq.Context[zmq.Socket[bytes]]], OuterDoor] | None" = None,
+    ) -> None:
+        """Bind `path` (at most 107 bytes, in a directory that nobody else enters); `outer` makes a door."""
         self.switch = Switch(time.monotonic(), welcome)
         self._context = zmq.Context(io_threads=1)
         self._socket = self._context.socket(zmq.ROUTER)
@@ -48,21 +57,35 @@ class RouterSocket:
             path.unlink()  # the daemon's lock says that nobody else serves here
         self._socket.bind(f"ipc://{path}")
         path.chmod(0o600)
+        self._outer = outer(self._context) if outer else None
 
     def run(self, control: int, on_control: Callable[[], bool]) -> None:
         """Serve until `on_control`, called when descriptor `control` is readable, returns False."""
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(control, zmq.POLLIN)
+        outer = self._outer
+        if outer is not None:
+            poller.register(outer.socket, zmq.POLLIN)
+            poller.register(outer.zap, zmq.POLLIN)
         while True:
-            sends, again = self.switch.expire(time.monotonic())
-            self._deliver(sends)
-            wait = None if again is None else max(0, int((again - time.monotonic()) * 1000) + 1)
-            ready = dict(poller.poll(wait))
+            ready = dict(poller.poll(self._wait()))
             if control in ready and not on_control():
                 return
             if self._socket in ready:
                 self._receive_batch()
+            if outer is not None and outer.zap in ready:
+                outer.admit()
+            if outer is not None and outer.socket in ready:
+                self._receive_outer(outer)
+
+    def _wait(self) -> int | None:
+        """Do what is due; milliseconds until something will be, None for never."""
+        sends, again = self.switch.expire(time.monotonic())
+        self._deliver(sends)
+        bind = self._outer.tend(time.monotonic()) if self._outer else None
+        due = [at for at in (again, bind) if at is not None]
+        return max(0, int((min(due) - time.monotonic()) * 1000) + 1) if due else None
 
     def _receive_batch(self) -> None:
         for _ in range(BATCH):
@@ -71,6 +94,23 @@ class RouterSocket:
             except zmq.Again:
                 return
             self._deliver(self._understand(_address(peer), frames))
+
+    def _receive_outer(self, outer: OuterDoor) -> None:
+        """Fewer at a time: those of this host come first."""
+        for _ in range(OUTER_BATCH):
+            try:
+                received = outer.receive()
+            except ProtocolError:
+                self.switch.counters["malformed"] += 1
+                continue
+            if received is None:
+                return
+            peer, message, refused = received
+            if refused is None:
+                self._deliver(self.switch.receive(peer, message, time.monotonic()))
+            else:
+                self.switch.counters["refused"] += 1
+                self._deliver([(peer, failure(message.forwarded(peer), refused))])
 
     def _understand(self, peer: str, frames: list[bytes]) -> list[Send]:
         try:
@@ -84,8 +124,10 @@ class RouterSocket:
         waiting = deque(sends)
         while waiting:
             address, message = waiting.popleft()
+            far = self._outer is not None and address.startswith(MARK)
+            socket = self._outer.socket if self._outer is not None and far else self._socket
             try:
-                self._socket.send_multipart([_routing_id(address), *message.to_frames()], zmq.NOBLOCK)
+                socket.send_multipart([_routing_id(address), *message.to_frames()], zmq.NOBLOCK)
             except zmq.Again:
                 waiting.extend(self.switch.full(address, message))
             except zmq.ZMQError as error:
@@ -106,4 +148,4 @@ def _address(peer: bytes) -> str:
 
 
 def _routing_id(address: str) -> bytes:
-    return bytes.fromhex(address[1:]) if address.startswith("~") else os.fsencode(address)
+    return bytes.fromhex(address.lstrip("~")) if address.startswith("~") else os.fsencode(address)

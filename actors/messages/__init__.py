@@ -19,6 +19,7 @@ from actors.messages.every import *  # noqa: F403
 from actors.messages.files import *  # noqa: F403
 from actors.messages.images import *  # noqa: F403
 from actors.messages.jobs import *  # noqa: F403
+from actors.messages.keys import *  # noqa: F403
 from actors.messages.leases import *  # noqa: F403
 from actors.messages.metrics import *  # noqa: F403
 from actors.messages.network import *  # noqa: F403

@@ -51,6 +51,9 @@ def _settings() -> Settings:
     parser.add_argument("--state", type=Path, help="sockets, mounts, locks (default: /run/actord)")
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="see etc/actord.toml for the keys")
     parser.add_argument("--node", help="name of this host (default: its host name)")
+    parser.add_argument(
+        "--listen", metavar="tcp://ADDR:PORT", help="for clients on other hosts; see actr keys"
+    )
     parser.add_argument("--grpc", dest="grpc_listen", metavar="SOCKET", help="socket of containerd's API")
     parser.add_argument("--log-level", choices=LOG_LEVELS)
     parser.add_argument(

@@ -60,7 +60,7 @@ def write_connection_file(settings: Settings, instance: str) -> None:
     """`connection.json` in the state directory, 0600: how a client in any language finds the daemon."""
     description = {
         "protocol": PROTOCOL,
-        "endpoints": [f"ipc://{settings.router_socket}"],
+        "endpoints": [f"ipc://{settings.router_socket}", *([settings.listen] if settings.listen else [])],
         "node": settings.node,
         "instance": instance,
         "pid": os.getpid(),

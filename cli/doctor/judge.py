@@ -10,7 +10,7 @@ from typing import Literal
 from cli.doctor.facts import Facts, Space
 
 Level = Literal["ok", "note", "warning", "error"]
-NEEDED_KERNEL, FULL_KERNEL = (5, 10), (5, 19)
+NEEDED_KERNEL, FULL_KERNEL = (5, 14), (5, 19)
 NEEDED_CONTROLLERS = ("cpu", "memory", "pids")
 WANTED_CONTROLLERS = ("cpuset",)
 MANY_FILES = 65536
@@ -66,7 +66,10 @@ def _kernel(facts: Facts) -> Finding:
     version = (int(found[1]), int(found[2])) if found else (0, 0)
     if version < NEEDED_KERNEL:
         return Finding(
-            "kernel", "error", facts.kernel, "use Linux 5.10 or later: openat2 and pidfds are needed"
+            "kernel",
+            "error",
+            facts.kernel,
+            "use Linux 5.14 or later: pidfds, openat2 and cgroup.kill are needed",
         )
     if version < FULL_KERNEL:
         return Finding(

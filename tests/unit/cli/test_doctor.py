@@ -36,9 +36,9 @@ def test_a_healthy_machine_has_nothing_to_be_done():
     ("wrong", "subject", "level", "remedy"),
     [
         ({"uid": 1000}, "permissions", "error", "sudo"),
-        ({"kernel": "4.19.0"}, "kernel", "error", "5.10"),
+        ({"kernel": "4.19.0"}, "kernel", "error", "5.14"),
         ({"kernel": "5.15.0"}, "kernel", "note", "--userns"),
-        ({"kernel": "what"}, "kernel", "error", "5.10"),
+        ({"kernel": "what"}, "kernel", "error", "5.14"),
         ({"controllers": None}, "control groups", "error", "mount -t cgroup2"),
         ({"controllers": frozenset({"cpu", "pids"})}, "control groups", "error", "cgroup_enable=memory"),
         ({"controllers": frozenset({"cpu", "pids", "memory"})}, "control groups", "note", "--cpuset-cpus"),

@@ -1,0 +1,101 @@
+"""What a key of another host may do (`actr keys`). Pure.
+
+An observer sees, and changes nothing. An operator works with containers, images and networks; that is as
+much as root on this host, since a container may mount any directory of it. An admin changes who may come
+in, and the daemon itself. Some operations are between the actors of one host, or about descriptors and
+directories of it: those are open to nobody from outside. What no list names is refused.
+"""
+
+from typing import Any, Final
+
+from transport.envelope import Envelope
+from transport.errors import ProtocolError
+
+
+def _named(**services: str) -> frozenset[str]:
+    """Operations by their services: `tasks="start stop"`."""
+    return frozenset(f"{service}.{verb}" for service, verbs in services.items() for verb in verbs.split())
+
+
+OBSERVER: Final = _named(
+    containers="get list",
+    tasks="state processes stats wait output",
+    images="get list",
+    namespaces="list",
+    leases="list list_resources",
+    content="info list missing status statuses",
+    snapshots="stat list usage layers",
+    events="subscribe",
+    introspection="version info actors",
+    actors="watch",
+    metrics="address",
+    network="get list ports",
+    netns="list",
+    links="list",
+    volumes="get list",
+    system="df",
+    jobs="attach",
+    transfers="attach",
+    failpoints="list",
+    keys="server",
+    router="peers ping",
+)
+OPERATOR: Final = _named(
+    bundles="spec",
+    containers="create remove rename networks want",
+    tasks="create start let_run delete kill stop restart pause resume update checkpoint restore"
+    " exec exec_add exec_start exec_delete input close_io resize",
+    files="get put",
+    images="put delete pull",
+    transfers="start",
+    jobs="start",
+    namespaces="create update delete",
+    leases="create delete add_resource delete_resource",
+    content="update delete abort",
+    snapshots="update",
+    network="create remove connect disconnect prune check",
+    volumes="create remove prune",
+    gc="run",
+    system="prune check",
+)
+ADMIN: Final = _named(
+    keys="allow revoke list",
+    system="repair",
+    supervision="call",
+    failpoints="set",
+    netns="create remove run",
+    links="create change remove",
+)
+LENDING: Final = frozenset({"load", "save", "export", "import", "diff"})
+"""Jobs that work with a descriptor of their client's."""
+_ALLOWED: Final = {
+    "observer": OBSERVER,
+    "operator": OBSERVER | OPERATOR,
+    "admin": OBSERVER | OPERATOR | ADMIN,
+}
+_FIRST: Final = (("observer", OBSERVER), ("operator", OPERATOR), ("admin", ADMIN))
+
+
+def is_audited(op: str) -> bool:
+    """Whether it changes something, more than what a terminal shows."""
+    return op not in OBSERVER and op not in ("tasks.input", "tasks.resize")
+
+
+def refusal(role: str, request: Envelope) -> str:
+    """Why a key of that role may not ask this; empty when it may."""
+    if request.op not in _ALLOWED.get(role, ()):
+        needed = next((name for name, operations in _FIRST if request.op in operations), "")
+        if needed:
+            return f"{request.op} needs the role {needed}, this key is of an {role}"
+        return f"{request.op} is for the daemon's own host only"
+    if request.op == "jobs.start" and (work := _work(request)) in LENDING:
+        return f"{work} reads or writes a file of its client: run it on the daemon's host"
+    return ""
+
+
+def _work(request: Envelope) -> str:
+    try:
+        body: Any = request.value()
+    except ProtocolError:
+        return ""  # the supervisor refuses it
+    return str(body.get("work", "")) if isinstance(body, dict) else ""

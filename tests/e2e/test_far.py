@@ -1,0 +1,214 @@
+"""Clients on other hosts: TCP with keys. Who has none, or the wrong one, gets nowhere and disturbs nobody."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import resource
+import socket
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import zmq
+from daemon import CHECKOUT, Daemon, running, wait_until
+
+from transport.client import Client
+from transport.errors import RemoteError
+from transport.keys import new_pair
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.root
+HALF_OPEN = 300
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        found: int = one.getsockname()[1]
+        return found
+
+
+@pytest.fixture(scope="module")
+def far(short_root: Path, busybox: str) -> Iterator[Daemon]:
+    directory = short_root / "far"
+    directory.mkdir()
+    with running(directory, "--listen", f"tcp://127.0.0.1:{free_port()}") as started:
+        started.actr("pull", busybox)
+        for name, role in (("oscar", "operator"), ("olga", "observer"), ("ada", "admin")):
+            started.actr("keys", "new", name, "--role", role, "-o", directory / f"{name}.json")
+        yield started
+
+
+def from_afar(far: Daemon, name: str, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """bin/actr with that connection file."""
+    return subprocess.run(
+        [CHECKOUT / "bin/actr", "--address", far.directory / f"{name}.json", *words],
+        input=stdin, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def connection(far: Daemon, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((far.directory / f"{name}.json").read_text())
+    return found
+
+
+def test_an_operator_works_as_at_home(far: Daemon, busybox: str):
+    assert from_afar(far, "oscar", "run", "--rm", busybox, "echo", "from afar").stdout == "from afar\n"
+    assert from_afar(far, "oscar", "run", "--rm", "-i", busybox, "cat", stdin="typed").stdout == "typed"
+    assert from_afar(far, "oscar", "run", "--rm", busybox, "sh", "-c", "exit 7").returncode == 7
+    script = "head -c 3000000 /dev/zero | tr '\\0' x"
+    assert len(from_afar(far, "oscar", "run", "--rm", busybox, "sh", "-c", script).stdout) == 3_000_000
+    done = from_afar(far, "oscar", "keys", "ls")
+    assert "keys.list needs the role admin" in done.stderr
+    done = from_afar(far, "oscar", "save", "-o", str(far.directory / "saved"), busybox)
+    assert "run it on the daemon's host" in done.stderr
+    assert not (far.directory / "saved").exists()
+
+
+def test_an_observer_sees_and_changes_nothing(far: Daemon, busybox: str):
+    assert busybox in from_afar(far, "olga", "images").stdout
+    done = from_afar(far, "olga", "run", "--rm", busybox, "true")
+    assert done.returncode == 125
+    assert "containers.create needs the role operator" in done.stderr
+    assert "olga (observer) containers.create of metadata" in far.log.read_text()
+
+
+def test_an_admin_lets_others_in_and_out_at_once(far: Daemon):
+    pair = new_pair()
+    public, path = pair.public, far.directory / "eve.json"
+    fields = {**connection(far, "ada"), "public": public, "secret": pair.secret, "name": "eve"}
+    path.write_text(json.dumps(fields))
+    assert "does not know key eve" in from_afar(far, "eve", "ps").stderr
+    assert from_afar(far, "ada", "keys", "allow", "eve", public).stdout == "eve\n"
+    with contextlib.closing(Client(str(path))) as client:
+        client.request("containers.list", {}, to="metadata")
+        assert from_afar(far, "ada", "keys", "revoke", "eve").stdout == "eve\n"
+        with pytest.raises(RemoteError, match="this key has been revoked"):
+            client.request("containers.list", {}, to="metadata")
+    assert "does not know key eve" in from_afar(far, "eve", "ps").stderr
+    names = [
+        one["name"] for one in json.loads(from_afar(far, "ada", "keys", "ls", "--format", "json").stdout)
+    ]
+    assert names == ["ada", "olga", "oscar"]
+
+
+def test_who_takes_the_daemon_for_another_finds_nobody(far: Daemon):
+    fields = {**connection(far, "oscar"), "server": new_pair().public}
+    (far.directory / "wrong.json").write_text(json.dumps(fields))
+    done = from_afar(far, "wrong", "ps")
+    assert done.returncode == 1
+    assert "is this the key that it has?" in done.stderr
+    (far.directory / "none.json").write_text("{}")
+    assert "is no connection file" in from_afar(far, "none", "ps").stderr
+
+
+def test_without_a_key_nobody_gets_a_word_in(far: Daemon):
+    with zmq.Context() as context, context.socket(zmq.DEALER) as plain:
+        plain.setsockopt(zmq.LINGER, 0)
+        plain.connect(connection(far, "oscar")["endpoint"])
+        plain.send_multipart([b"ACTD1", b"\x82\xa1t\xa5HELLO\xa2id\xc4\x10" + bytes(16), b"\x80"])
+        assert not plain.poll(1500)
+    local = far.actr("ps", "-q")
+    assert local.returncode == 0
+
+
+def test_an_actors_name_is_nobodys_to_claim(far: Daemon):
+    """A peer that calls itself metadata/999 gets no request that is meant for metadata."""
+    fields = connection(far, "ada")
+    with zmq.Context() as context, context.socket(zmq.DEALER) as socket_:
+        for option, value in (
+            (zmq.LINGER, 0),
+            (zmq.ROUTING_ID, b"metadata/999"),
+            (zmq.CURVE_SERVERKEY, fields["server"].encode()),
+            (zmq.CURVE_PUBLICKEY, fields["public"].encode()),
+            (zmq.CURVE_SECRETKEY, fields["secret"].encode()),
+        ):
+            socket_.setsockopt(option, value)
+        socket_.connect(fields["endpoint"])
+        socket_.send_multipart([b"ACTD1", b"\x82\xa1t\xa5HELLO\xa2id\xc4\x10" + bytes(16), b"\x80"])
+        assert socket_.poll(5000), "it is welcome, as a client"
+        assert b"WELCOME" in socket_.recv_multipart()[1]
+        assert far.actr("images", "-q").returncode == 0
+        assert not socket_.poll(100)
+        socket_.send_multipart([b"ACTD1", b"\x81\xa1t\xa4NOTE", b"\x80"])
+        assert socket_.poll(5000)
+        assert b"a client sends no NOTE" in b"".join(socket_.recv_multipart())
+
+
+def test_a_frame_without_end_and_doors_half_open_disturb_nobody(far: Daemon, busybox: str):
+    host, _, port = connection(far, "oscar")["endpoint"].removeprefix("tcp://").rpartition(":")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    doors = [socket.create_connection((host, int(port)), 10) for _ in range(HALF_OPEN)]
+    try:
+        for door in doors[:20]:
+            door.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x00CURVE".ljust(55, b"\0"))
+        doors[0].sendall(b"\x02" + (1 << 30).to_bytes(8, "big"))
+        assert from_afar(far, "oscar", "run", "--rm", busybox, "echo", "still").stdout == "still\n"
+        assert far.actr("run", "--rm", busybox, "echo", "here").stdout == "here\n"
+    finally:
+        for door in doors:
+            door.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    huge = b"x" * (21 << 20)
+    with contextlib.closing(Client(str(far.directory / "oscar.json"))) as client:
+        with pytest.raises(RemoteError):
+            client.request("containers.list", {}, to="metadata", limit=3.0, buffers=(huge,))
+        client.request("containers.list", {}, to="metadata")
+
+
+def test_a_stream_from_afar_outlives_the_router(far: Daemon, busybox: str):
+    script = "for i in $(seq 200); do echo line $i; sleep 0.02; done"
+    words = ["--address", far.directory / "oscar.json", "run", "--rm", busybox, "sh", "-c", script]
+    with subprocess.Popen(
+        [CHECKOUT / "bin/actr", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        far.kill_actor("router")
+        rest, complaint = process.communicate(timeout=60)
+    assert (first + rest).splitlines() == [b"line %d" % number for number in range(1, 201)], complaint
+    assert process.returncode == 0
+
+
+def test_a_port_that_somebody_has_keeps_nobody_out_at_home(tmp: Path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        (tmp / "d").mkdir()
+        with running(tmp / "d", "--listen", f"tcp://127.0.0.1:{port}") as daemon:
+            assert f"cannot listen at tcp://127.0.0.1:{port}" in daemon.log.read_text()
+            daemon.actr("keys", "new", "late", "-o", tmp / "late.json")
+            taken.close()
+            wait_until("it listens", lambda: "listening at" in daemon.log.read_text())
+            with contextlib.closing(Client(str(tmp / "late.json"))) as client:
+                assert client.request("containers.list", {}, to="metadata")["containers"] == []
+
+
+@pytest.mark.parametrize(
+    "address", ["tcp://*:7400", "tcp://host:7400", "ipc:///x", "tcp://127.0.0.1:0", "7400"]
+)
+def test_an_address_that_is_none_is_refused_at_once(tmp: Path, address: str):
+    done = subprocess.run(
+        [CHECKOUT / "bin/actord", "--root", tmp / "r", "--state", tmp / "s", "--listen", address],
+        capture_output=True, text=True, timeout=20, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "is not of the form tcp://192.0.2.1:7400" in done.stderr
+
+
+def test_nothing_is_left_of_a_refused_file(far: Daemon, tmp: Path):
+    (tmp / "there.json").write_text("precious")
+    done = far.actr("keys", "new", "x", "-o", tmp / "there.json", check=None)
+    assert done.returncode != 0
+    assert (tmp / "there.json").read_text() == "precious"
+    far.actr("keys", "new", "no/name", "-o", tmp / "other.json", check=1)
+    assert not (tmp / "other.json").exists()

@@ -1,0 +1,68 @@
+"""Who may ask what from another host: each operation is in one list, or is for nobody out there."""
+
+from __future__ import annotations
+
+import pytest
+
+from actors.messages import OPERATIONS
+from actors.roles import ADMIN, LENDING, OBSERVER, OPERATOR, is_audited, refusal
+from transport.envelope import request
+
+ROUTERS = {"router.peers", "router.ping"}
+INTERNAL = frozenset(
+    {
+        "bundles.make", "children.start", "collection.sweep", "collection.unreached", "collector.note",
+        "containers.forget", "containers.update", "content.check", "content.commit", "content.open",
+        "content.sweep", "contents.admit", "contents.forget", "contents.get", "contents.list",
+        "contents.merge", "contents.put", "contents.unheld", "contents.update", "events.backup",
+        "events.check", "events.publish", "leases.release", "leases.take", "metadata.backup",
+        "metadata.check", "network.attach", "network.detach", "network.names", "resolver.refresh",
+        "snapshots.backup", "snapshots.check", "snapshots.cleanup", "snapshots.commit", "snapshots.graph",
+        "snapshots.mounts", "snapshots.prepare", "snapshots.remove", "snapshots.repair", "snapshots.sweep",
+        "snapshots.usages", "snapshots.view", "system.backup", "tasks.freeze", "tasks.record", "tasks.thaw",
+        "volumes.forget", "volumes.settle",
+    }
+)  # fmt: skip
+
+
+def asked(op: str, **body: object) -> str:
+    return refusal("operator", request("somebody", op, body))
+
+
+def test_each_operation_has_one_place():
+    lists = [OBSERVER, OPERATOR, ADMIN, INTERNAL]
+    assert sum(map(len, lists)) == len(frozenset.union(*lists))
+    assert frozenset.union(*lists) == OPERATIONS.keys() | ROUTERS
+
+
+@pytest.mark.parametrize(
+    ("role", "op", "why"),
+    [
+        ("observer", "containers.list", ""),
+        ("observer", "containers.create", "needs the role operator"),
+        ("observer", "keys.allow", "needs the role admin"),
+        ("operator", "containers.create", ""),
+        ("operator", "keys.list", "needs the role admin"),
+        ("admin", "keys.list", ""),
+        ("admin", "content.commit", "for the daemon's own host only"),
+        ("admin", "no.such", "for the daemon's own host only"),
+        ("nobody", "containers.list", "needs the role observer"),
+    ],
+)
+def test_roles_build_on_each_other(role, op, why):
+    found = refusal(role, request("somebody", op, {}))
+    assert bool(found) == bool(why)
+    assert why in found
+
+
+def test_jobs_with_a_descriptor_of_their_client_stay_at_home():
+    for work in LENDING:
+        assert "run it on the daemon's host" in asked("jobs.start", work=work)
+    assert asked("jobs.start", work="commit") == ""
+    assert asked("jobs.start", work=3) == ""  # the supervisor says what is wrong with it
+
+
+def test_what_is_only_looked_at_leaves_no_line():
+    assert not is_audited("containers.list")
+    assert not is_audited("tasks.input")
+    assert is_audited("containers.create")

@@ -1,0 +1,79 @@
+"""The ring of keys: what is written, what is believed, what is refused."""
+
+from __future__ import annotations
+
+import json
+import stat
+from dataclasses import replace
+
+import pytest
+
+from storage.errors import InvalidArgumentError, NotFoundError
+from transport.keys import Key, KeyRing, check_public, new_pair
+
+
+def key(name: str = "one", role: str = "operator") -> Key:
+    return Key(name, new_pair().public, role, 1)
+
+
+def test_the_daemons_own_pair_stays(tmp_path):
+    assert KeyRing(tmp_path / "keys").server() == KeyRing(tmp_path / "keys").server()
+    assert stat.S_IMODE((tmp_path / "keys").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "keys/server.json").stat().st_mode) == 0o600
+
+
+def test_keys_come_and_go_and_other_readers_see_it(tmp_path):
+    ring, reader = KeyRing(tmp_path), KeyRing(tmp_path)
+    assert reader.keys() == {}
+    one = key()
+    ring.allow(one)
+    assert reader.keys() == {one.public: one}
+    newer = replace(key(), role="observer")
+    ring.allow(newer)
+    assert reader.keys() == {newer.public: newer}
+    ring.revoke("one")
+    assert reader.keys() == {}
+    with pytest.raises(NotFoundError, match="no key is named one"):
+        ring.revoke("one")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "what"),
+    [
+        ({"name": "../x"}, "key name"),
+        ({"name": ""}, "key name"),
+        ({"role": "root"}, "none of observer, operator, admin"),
+        ({"public": "x" * 39}, "40 characters"),
+        ({"public": '"' * 40}, "40 characters"),
+        ({"public": "é" * 40}, "40 characters"),
+    ],
+)
+def test_what_is_no_key_is_refused(tmp_path, wrong, what):
+    with pytest.raises(InvalidArgumentError, match=what):
+        KeyRing(tmp_path).allow(replace(key(), **wrong))
+    assert KeyRing(tmp_path).keys() == {}
+
+
+def test_a_key_has_one_name(tmp_path):
+    ring, one = KeyRing(tmp_path), key()
+    ring.allow(one)
+    with pytest.raises(InvalidArgumentError, match="is one's already"):
+        ring.allow(replace(one, name="two"))
+
+
+def test_a_damaged_file_lets_nobody_in(tmp_path):
+    ring = KeyRing(tmp_path)
+    ring.allow(key("good"))
+    (tmp_path / "clients/half.json").write_text('{"name": "half"')
+    (tmp_path / "clients/odd.json").write_text(json.dumps({**vars_of(key("odd")), "role": "king"}))
+    assert [one.name for one in ring.keys().values()] == ["good"]
+
+
+def vars_of(one: Key) -> dict[str, object]:
+    return {"name": one.name, "public": one.public, "role": one.role, "created_at": one.created_at}
+
+
+def test_a_fresh_key_is_one():
+    pair = new_pair()
+    check_public(pair.public)
+    assert pair.public != pair.secret

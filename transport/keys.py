@@ -1,0 +1,137 @@
+"""Who may come in over TCP: the daemon's own CURVE key pair, and the public keys of its clients.
+
+A directory with the pair and one small file for each client; the router reads it, metadata writes it. Keys
+are written as ZeroMQ writes them, in Z85 (https://rfc.zeromq.org/spec/32/).
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import zmq
+from zmq.utils import z85
+
+from storage.content.disk import private_directory, sync_directory
+from storage.errors import InvalidArgumentError, NotFoundError
+from storage.names import check_identifier
+
+ROLES: Final = ("observer", "operator", "admin")
+"""What a key may do, each what the one before may and more (actors/roles.py)."""
+KEY_LENGTH: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A key pair: `public` may be shown, `secret` may not."""
+
+    public: str
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A client's key: its public half, in Z85, and what it may do. `created_at` in nanoseconds."""
+
+    name: str
+    public: str
+    role: str
+    created_at: int
+
+
+def new_pair() -> Pair:
+    """A fresh key pair."""
+    public, secret = zmq.curve_keypair()
+    return Pair(public.decode(), secret.decode())
+
+
+class KeyRing:
+    """The directory. Several may read it while one writes."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._clients = directory / "clients"
+        self._seen = -1
+        self._known: dict[str, Key] = {}
+
+    def server(self) -> Pair:
+        """The daemon's own pair, made when it is first wanted, and durable when this returns."""
+        path = self._directory / "server.json"
+        private_directory(self._directory)
+        try:
+            return Pair(**json.loads(path.read_text()))
+        except FileNotFoundError:
+            pair = new_pair()
+            _write(path, asdict(pair))
+            return pair
+
+    def allow(self, key: Key) -> None:
+        """Let a client in from now on; its name's earlier key no longer is.
+
+        Raises:
+            InvalidArgumentError: name, key or role is not one, or another client has this key.
+        """
+        check_identifier("key name", key.name)
+        if key.role not in ROLES:
+            raise InvalidArgumentError(f"role {key.role[:40]!a} is none of {', '.join(ROLES)}")
+        check_public(key.public)
+        for other in self.keys().values():
+            if other.public == key.public and other.name != key.name:
+                raise InvalidArgumentError(f"this key is {other.name}'s already: revoke that first")
+        private_directory(self._clients)
+        _write(self._clients / f"{key.name}.json", asdict(key))
+
+    def revoke(self, name: str) -> None:
+        """Let a client in no more, and take nothing more from one that is in. Raises NotFoundError."""
+        check_identifier("key name", name)
+        try:
+            (self._clients / f"{name}.json").unlink()
+        except FileNotFoundError:
+            raise NotFoundError(f"no key is named {name}: see actr keys ls") from None
+        sync_directory(self._clients)
+
+    def keys(self) -> Mapping[str, Key]:
+        """Every client's key, by its public half; read again when the directory has changed."""
+        try:
+            changed = self._clients.stat().st_mtime_ns
+        except FileNotFoundError:
+            return {}
+        if changed != self._seen:
+            found = [_read(path) for path in self._clients.glob("*.json")]
+            self._known = {key.public: key for key in found if key is not None}
+            self._seen = changed
+        return self._known
+
+
+def check_public(public: str) -> None:
+    """Refuse what is no public key. Raises InvalidArgumentError."""
+    try:
+        right = len(public) == KEY_LENGTH and len(z85.decode(public.encode())) == 32
+    except (ValueError, KeyError):
+        right = False
+    if not right:
+        raise InvalidArgumentError("a public key has 40 characters, as actr keys new prints it")
+
+
+def _read(path: Path) -> Key | None:
+    """None for one that went this moment, and for one that says what no key says: it lets nobody in."""
+    try:
+        key = Key(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    return key if key.role in ROLES else None
+
+
+def _write(path: Path, fields: dict[str, Any]) -> None:
+    """Whole or not at all, for us alone, and durable when it returns."""
+    temporary = path.with_suffix(".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, json.dumps(fields).encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    temporary.rename(path)
+    sync_directory(path.parent)

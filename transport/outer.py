@@ -1,0 +1,164 @@
+"""The router's door to other hosts: TCP, each peer known by its CURVE key.
+
+No key, no connection: the handshake is answered by the ZAP handler here (https://rfc.zeromq.org/spec/27/),
+in the router's own thread, and fails without it. Whoever is in is looked up again for each message, so that
+a key that is revoked is worth nothing at once. Peers cannot claim an actor's address: all that comes through
+this door has an address of its own kind.
+"""
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import zmq
+from zmq.utils import z85
+
+from transport.envelope import Envelope, parse
+from transport.errors import RemoteError
+from transport.keys import Key, KeyRing
+
+MARK: Final = "~~"
+"""How the address of a peer on another host begins; what others cannot begin with."""
+MAX_MESSAGE: Final = 20 << 20  # a body of 16 MiB, and what is around it
+QUEUE_IN, QUEUE_OUT = 16, 512  # messages of one peer
+RATE, BURST = 2000.0, 4000.0  # messages a second of one peer, and how many at once
+MOST_PEERS: Final = 4096  # whose rate is remembered
+BIND_AGAIN: Final = 1.0  # seconds
+TYPES = frozenset({"HELLO", "REQ", "CANCEL", "CREDIT", "PING"})
+log = logging.getLogger("router")
+audit = logging.getLogger("audit")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What roles may do.
+
+    Attributes:
+        refusal: why a role may not ask this; empty when it may.
+        is_audited: whether an operation that is passed on is worth a line in the audit log.
+    """
+
+    refusal: Callable[[str, Envelope], str]
+    is_audited: Callable[[str], bool]
+
+
+class OuterDoor:
+    """Owns the TCP socket and the ZAP handler. For the router's thread.
+
+    Attributes:
+        socket: the ROUTER; `zap` the socket on which libzmq asks who may come in.
+    """
+
+    def __init__(
+        self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, ring: KeyRing, policy: Policy
+    ) -> None:
+        self._endpoint, self._ring, self._policy = endpoint, ring, policy
+        self._rates: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._bound, self._bind_at = False, 0.0
+        self.zap = context.socket(zmq.REP)
+        self.zap.setsockopt(zmq.LINGER, 0)
+        self.zap.bind("inproc://zeromq.zap.01")
+        self.socket = context.socket(zmq.ROUTER)
+        server = ring.server()
+        for option, value in (
+            (zmq.ROUTER_MANDATORY, 1),
+            (zmq.SNDHWM, QUEUE_OUT),
+            (zmq.RCVHWM, QUEUE_IN),
+            (zmq.LINGER, 0),
+            (zmq.MAXMSGSIZE, MAX_MESSAGE),
+            (zmq.HANDSHAKE_IVL, 4000),
+            (zmq.TCP_KEEPALIVE, 1),
+            (zmq.TCP_KEEPALIVE_IDLE, 1),
+            (zmq.TCP_KEEPALIVE_INTVL, 1),
+            (zmq.TCP_KEEPALIVE_CNT, 3),
+            (zmq.TCP_MAXRT, 3000),
+            (zmq.IPV6, 1),
+            (zmq.CURVE_SERVER, 1),
+            (zmq.ZAP_ENFORCE_DOMAIN, 1),
+        ):
+            self.socket.setsockopt(option, value)
+        self.socket.setsockopt(zmq.ZAP_DOMAIN, b"actord")
+        self.socket.setsockopt(zmq.CURVE_SECRETKEY, server.secret.encode())
+
+    def tend(self, now: float) -> float | None:
+        """Bind, unless that is done; gives the time to try again, None for never.
+
+        Somebody else may have the port: that must not keep those of this host from their daemon.
+        """
+        if self._bound or now < self._bind_at:
+            return None if self._bound else self._bind_at
+        try:
+            self.socket.bind(self._endpoint)
+        except zmq.ZMQError as error:
+            if not self._bind_at:
+                log.error("cannot listen at %s: %s; tried again every second", self._endpoint, error)  # noqa: TRY400
+            self._bind_at = now + BIND_AGAIN
+            return self._bind_at
+        self._bound = True
+        log.info("listening at %s", self._endpoint)
+        return None
+
+    def admit(self) -> None:
+        """Answer one question of libzmq: may this key come in?"""
+        frames = self.zap.recv_multipart()
+        request_id = frames[1] if len(frames) > 1 else b""
+        known = self._known(frames)
+        status, text = (b"200", b"OK") if known else (b"400", b"this key is not allowed")
+        user = known.public.encode() if known else b""
+        self.zap.send_multipart([b"1.0", request_id, status, text, user, b""])
+        if known is None:
+            audit.warning("refused a connection from %s: its key is not allowed", _text(frames[3:4]))
+
+    def _known(self, frames: list[bytes]) -> Key | None:
+        """Frames: version, id, domain, address, identity, mechanism, the client's key in 32 bytes."""
+        if len(frames) != 7 or frames[0] != b"1.0" or frames[5] != b"CURVE" or len(frames[6]) != 32:
+            return None
+        return self._ring.keys().get(z85.encode(frames[6]).decode())
+
+    def receive(self) -> tuple[str, Envelope, RemoteError | None] | None:
+        """The next message: its sender's address, the message, and why it is refused if it is.
+
+        None for no more now. Raises ProtocolError, with nothing said to the sender.
+        """
+        try:
+            peer, *frames = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return None
+        address = MARK + peer.bytes.hex()
+        public = str(peer.get("User-Id"))
+        key = self._ring.keys().get(public)
+        message = parse([frame.bytes for frame in frames], address)
+        return address, message, self._refusal(address, key, message)
+
+    def _refusal(self, address: str, key: Key | None, message: Envelope) -> RemoteError | None:
+        if key is None:
+            return RemoteError("permission_denied", "this key has been revoked: ask for a new one")
+        if message.type not in TYPES:
+            return RemoteError("permission_denied", f"a client sends no {message.type}")
+        if not self._in_time(address, time.monotonic()):
+            return RemoteError("overloaded", f"more than {RATE:g} messages a second: send fewer")
+        if message.type != "REQ":
+            return None
+        why = self._policy.refusal(key.role, message)
+        passed = logging.INFO if self._policy.is_audited(message.op) else logging.DEBUG
+        level = logging.WARNING if why else passed
+        audit.log(
+            level, "%s (%s) %s of %s: %s", key.name, key.role, message.op, message.to, why or "passed on"
+        )
+        return RemoteError("permission_denied", why) if why else None
+
+    def _in_time(self, address: str, now: float) -> bool:
+        """A bucket that fills at RATE and holds BURST."""
+        left, since = self._rates.pop(address, (BURST, now))
+        left = min(BURST, left + (now - since) * RATE)
+        self._rates[address] = (max(0.0, left - 1), now)
+        if len(self._rates) > MOST_PEERS:
+            self._rates.popitem(last=False)
+        return left >= 1
+
+
+def _text(frames: list[bytes]) -> str:
+    return frames[0].decode(errors="replace") if frames else "?"
