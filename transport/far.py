@@ -16,7 +16,7 @@ from transport.errors import ProtocolError
 
 MAX_FRAME = 64 * 1024 * 1024
 _REFUSED = (zmq.EVENT_HANDSHAKE_FAILED_AUTH, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL)
-_LOST = (zmq.EVENT_DISCONNECTED, zmq.EVENT_CLOSED)
+_LOST = (zmq.EVENT_DISCONNECTED, zmq.EVENT_CLOSED, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,8 @@ class FarDealer:
                 who = wish.name or wish.public
                 text = f"the daemon at {wish.endpoint} does not know key {who}: actr keys allow, on its host"
                 raise ProtocolError(text)
+            if event in _LOST:
+                break
         raise ConnectionRefusedError(f"nobody answers at {wish.endpoint}")
 
     def send(self, frames: list[bytes]) -> None:
