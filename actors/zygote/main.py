@@ -46,22 +46,27 @@ def main() -> None:
 
 
 def _settings() -> Settings:
-    parser = argparse.ArgumentParser(prog="actord", description="containers as supervised actors: the daemon")
-    parser.add_argument("--root", type=Path, help="durable state (default: /var/lib/actord)")
-    parser.add_argument("--state", type=Path, help="sockets, mounts, locks (default: /run/actord)")
-    parser.add_argument("--config", type=Path, metavar="FILE.toml", help="see etc/actord.toml for the keys")
-    parser.add_argument("--node", help="name of this host (default: its host name)")
-    parser.add_argument(
+    given = vars(parser().parse_args())
+    return load(given.pop("config"), **given)
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the daemon's command line takes; the manual page is made from it."""
+    found = argparse.ArgumentParser(prog="actord", description="containers as supervised actors: the daemon")
+    found.add_argument("--root", type=Path, help="durable state (default: /var/lib/actord)")
+    found.add_argument("--state", type=Path, help="sockets, mounts, locks (default: /run/actord)")
+    found.add_argument("--config", type=Path, metavar="FILE.toml", help="see etc/actord.toml for the keys")
+    found.add_argument("--node", help="name of this host (default: its host name)")
+    found.add_argument(
         "--listen", metavar="tcp://ADDR:PORT", help="for clients on other hosts; see actr keys"
     )
-    parser.add_argument("--grpc", dest="grpc_listen", metavar="SOCKET", help="socket of containerd's API")
-    parser.add_argument("--log-level", choices=LOG_LEVELS)
-    parser.add_argument(
+    found.add_argument("--grpc", dest="grpc_listen", metavar="SOCKET", help="socket of containerd's API")
+    found.add_argument("--log-level", choices=LOG_LEVELS)
+    found.add_argument(
         "--failpoints", action="store_true", default=None, help="let faults be injected: for tests"
     )
-    parser.add_argument("--version", action="version", version=f"actord {__version__}")
-    given = vars(parser.parse_args())
-    return load(given.pop("config"), **given)
+    found.add_argument("--version", action="version", version=f"actord {__version__}")
+    return found
 
 
 def _run(settings: Settings) -> None:
