@@ -6,6 +6,7 @@ revision, an event a key.
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from actors import lifecycle as life
@@ -27,6 +28,9 @@ class Reports:
         self._revision = 0
         self._ending: int | None = None  # the run whose end is being told, or has been
         self._told_end = self._end_wanted = False
+        self._begun = ""  # the key of the run whose start has been heard
+        self._beginning = ""  # the key of the run whose start is being told
+        self._end_waits = False  # for that to be heard
 
     def report(self) -> None:
         """The task, to metadata."""
@@ -68,14 +72,16 @@ class Reports:
         key: str,
         at: int,
         then: Callable[[Any], None] | None = None,
+        *,
+        limit: float | None = None,
         **body: Any,
     ) -> None:
         """Publish an event about this container, once for each `key`."""
         event = {"container_id": self._actor.id, **body}
         full = f"{topic}:{self._actor.namespace}:{self._actor.id}:{key}"
         publish = m.EventsPublish(self._actor.namespace, topic, full, event, at)
-        limit = LIMIT if then is None else ASK_LIMIT
-        self._actor.ask(publish, then or self._told, limit=limit)
+        usual = LIMIT if then is None else ASK_LIMIT
+        self._actor.ask(publish, then or self._told, limit=limit or usual)
 
     def announce_create(self) -> None:
         """The event of a process that is made, and held."""
@@ -99,8 +105,24 @@ class Reports:
 
     def announce_start(self) -> None:
         """The event of the start."""
-        state = self._actor.state
-        self.announce("/tasks/start", self._run_key(), state.started_at, pid=state.pid)
+        state, key = self._actor.state, self._run_key()
+        self._beginning = key
+        heard = partial(self._heard_start, key)
+        self.announce("/tasks/start", key, state.started_at, heard, limit=LIMIT, pid=state.pid)
+
+    def _heard_start(self, key: str, result: Any) -> None:
+        """Or never will be. Whoever hears of an end has heard of the start."""
+        if key != self._beginning:
+            return
+        self._beginning = ""
+        if not self._end_waits:
+            self._told(result)
+            self._begun = "" if isinstance(result, Exception) else key
+            return
+        self._end_waits = False
+        if not self._again(result):
+            self._begun = key
+            self._announce_oom_and_end()
 
     def _run_key(self) -> str:
         """Names the run for good; its number alone begins anew with each reboot."""
@@ -130,6 +152,14 @@ class Reports:
     def _announce_exit(self, result: Any) -> None:
         if self._again(result):
             return
+        if self._actor.state.held or self._begun == self._run_key():
+            self._announce_oom_and_end()
+            return
+        self._end_waits = True
+        if self._beginning != self._run_key():  # our predecessor may have died before it was heard
+            self.announce_start()
+
+    def _announce_oom_and_end(self) -> None:
         state = self._actor.state
         if state.oom:  # told already, as a rule: then this is not told again, but waited for
             self.announce_oom(state.exited_at, self._announced_oom)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SEQUENCE: Final = "events have no unmarked gap"
 ONE_EXIT: Final = "one exit event per run"
+ONE_START: Final = "one start event per run"
 KEYED: Final = "each key has at most one effect"
 CREDIT: Final = 1000
 
@@ -106,6 +107,10 @@ class Follower(threading.Thread):
         for (topic, identity), times in self.topics.items():
             self._findings.check(KEYED, times == 1, f"{topic} of {identity[:12]} came {times} times")
         for run in self._scene.runs.every():
-            for topic in ("/containers/create", "/tasks/start", "/containers/delete"):
+            if run.ended:
+                times = self.topics["/tasks/start", run.id]
+                text = f"{run.name} ({run.id[:12]}) ended, and its start was told {times} times"
+                self._findings.check(ONE_START, times == 1, text)
+            for topic in ("/containers/create", "/containers/delete"):
                 if run.over and not self.topics[topic, run.id]:
                     self._findings.note(f"no {topic} event of a container")

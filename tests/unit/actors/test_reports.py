@@ -1,28 +1,41 @@
-"""What a container's actor reports is newer than what was reported before, whatever the clock says."""
+"""What a container's actor reports is newer than what was reported before, and begins with the start."""
 
 from __future__ import annotations
 
+import logging
 import time
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from actors.lifecycle import State
+from actors.lifecycle import Settled, State
 from actors.reports import Reports
+from transport.errors import RemoteError
 
 
 class _Actor(SimpleNamespace):
     """As much of a container's actor as reports need."""
 
-    def ask(self, body: Any, _then: Any, **_: Any) -> None:
+    def ask(self, body: Any, then: Any, **_: Any) -> None:
         self.asked.append(body)
+        self.answers.append(then)
+
+    def later(self, _seconds: float, function: Any) -> None:
+        function()
+
+    def soon(self, function: Any) -> None:
+        function()
+
+    def happened(self, fact: Any) -> None:
+        self.facts.append(fact)
 
 
 def _reports(recorded: dict[str, Any] | None) -> tuple[Reports, list[Any]]:
     asked: list[Any] = []
-    actor = _Actor(namespace="n", id="c", record={"task": recorded}, state=State("running"), asked=asked,
-        health=SimpleNamespace(status=""))  # fmt: skip
+    actor = _Actor(namespace="n", id="c", record={"task": recorded, "created_at": 7}, state=State("running"),
+        asked=asked, answers=[], facts=[], log=logging.getLogger("test"), health=SimpleNamespace(status=""),
+    )  # fmt: skip
     return Reports(actor), asked  # type: ignore[arg-type]
 
 
@@ -37,3 +50,67 @@ def test_a_report_is_newer_than_all_before_it_though_the_clock_went_back(
     revisions = [body.revision for body in asked]
     assert revisions == sorted(set(revisions))
     assert revisions[0] > (recorded or {}).get("revision", 0)
+
+
+EXITED = State("exited", run=1, pid=5, started_at=11, exited_at=12, exit_code=3)
+
+
+class _Told:
+    """A run from its start to its end; what is said is heard when the test says so."""
+
+    def __init__(self) -> None:
+        self.reports, self.asked = _reports(None)
+        self.actor: Any = self.reports._actor
+        self.actor.state = EXITED
+
+    @property
+    def topics(self) -> list[str]:
+        return [body.topic for body in self.asked if hasattr(body, "topic")]
+
+    def heard(self, result: Any = None) -> None:
+        """The oldest that was not."""
+        self.actor.answers.pop(0)(result or {})
+
+
+def test_an_end_is_told_when_the_start_has_been_heard():
+    told = _Told()
+    told.reports.announce_start()
+    told.reports.settle()
+    told.actor.answers.append(told.actor.answers.pop(0))  # metadata is quicker than events
+    told.heard()
+    assert told.topics == ["/tasks/start"]
+    told.heard()
+    assert told.topics == ["/tasks/start", "/tasks/exit"]
+    assert not told.actor.facts
+    told.heard()
+    assert told.actor.facts == [Settled()]
+
+
+def test_an_end_waits_for_nothing_once_the_start_was_heard():
+    told = _Told()
+    told.reports.announce_start()
+    told.heard()
+    told.reports.settle()
+    told.heard()
+    assert told.topics == ["/tasks/start", "/tasks/exit"]
+
+
+def test_a_start_that_the_last_incarnation_may_not_have_told_is_told_before_the_end():
+    told = _Told()
+    told.reports.settle()
+    told.heard()
+    assert told.topics == ["/tasks/start"]
+    told.heard(RemoteError("unavailable", "events ended"))  # then all of it is told again
+    told.heard()
+    told.heard()
+    assert told.topics == ["/tasks/start", "/tasks/start", "/tasks/exit"]
+    told.heard()
+    assert told.actor.facts == [Settled()]
+
+
+def test_what_was_held_to_its_end_has_never_started():
+    told = _Told()
+    told.actor.state = State("exited", run=1, pid=5, started_at=11, exited_at=12, held=True)
+    told.reports.settle()
+    told.heard()
+    assert told.topics == ["/tasks/exit"]
