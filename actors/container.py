@@ -617,6 +617,11 @@ class ContainerActor(Actor):
             why = "has ended" if over else "was started without -i"
             raise RemoteError("failed_precondition", f"the process takes no input: it {why}")
 
+    def cancelled(self, call: Call) -> None:
+        """Who follows no more, or is gone, leaves nothing open."""
+        super().cancelled(call)
+        self.streams.prune()
+
     def credited(self, call: Call) -> None:
         """A follower takes more."""
         self.streams.credited(call)

@@ -20,6 +20,7 @@ from actors.messages import TasksOutput
 from actors.runtime import bundle as files
 from actors.runtime.output import STDERR, STDOUT, Output, Reader, last_bytes, touch
 from actors.runtime.wishes import log_limits
+from transport.errors import RemoteError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -201,7 +202,7 @@ class Streams:
 
     def add(self, wish: TasksOutput, call: Call) -> None:
         """A new follower."""
-        self._prune()
+        self.prune()
         self.followed = True
         directory = self.files(wish.exec_id)
         touch(directory)
@@ -227,7 +228,7 @@ class Streams:
         for follower in self._followers:
             if follower.process == name:
                 self._serve(follower)
-        self._prune()
+        self.prune()
 
     def _serve(self, follower: _Follower) -> None:
         call = follower.call
@@ -245,17 +246,26 @@ class Streams:
         if not follower.stays:
             follower.call.reply({})
         elif follower.process:
-            if self._actor.execs.has_ended(follower.process):
-                follower.call.settle(self._actor.execs.exit_answer(follower.process))
+            self._end_of_exec(follower)
         elif self._actor.has_settled():
             follower.call.settle(self._actor.exit_answer())
 
+    def _end_of_exec(self, follower: _Follower) -> None:
+        """Somebody may have had it forgotten before a slow follower came to its end."""
+        execs = self._actor.execs
+        if execs.has_ended(follower.process):
+            try:
+                follower.call.settle(execs.exit_answer(follower.process))
+            except RemoteError as error:
+                follower.call.fail(error)
+
     def busy(self) -> bool:
         """Whether somebody has not been told the end yet."""
-        self._prune()
+        self.prune()
         return bool(self._followers)
 
-    def _prune(self) -> None:
+    def prune(self) -> None:
+        """Let go of those that have been answered, or are gone."""
         for follower in self._followers:
             if not follower.call.open:
                 follower.reader.close()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from actors.linux.mounts import umount_below
 from chaos import report, schedule
+from chaos.clients import Clients
 from chaos.control import Control
 from chaos.enumeration import Enumeration
 from chaos.faults import Nemesis
@@ -55,6 +56,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--containers", type=int, default=50, help="how many run in a siege (default: 50)")
     parser.add_argument("--break", dest="sabotaged", choices=WAYS, default="", help="to see a check fail")
     parser.add_argument("--pulls", type=int, metavar="N", help="instead, pull N times with interruptions")
+    parser.add_argument("--clients", type=int, metavar="N", help="instead, N clients that vanish")
     parser.add_argument("--megabytes", type=int, default=300, help="size of the image pulled (default: 300)")
     return parser.parse_args()
 
@@ -64,6 +66,8 @@ def main() -> int:
     given = options()
     if given.pulls:
         return interrupted_pulls(given)
+    if given.clients:
+        return vanishing_clients(given)
     directory = given.report or Path(tempfile.mkdtemp(prefix="actord-chaos-report-"))
     directory.mkdir(parents=True, exist_ok=True)
     seed, steps = schedule.read(given.replay) if given.replay else (given.seed, drawn(given))
@@ -116,6 +120,20 @@ def interrupted_pulls(given: argparse.Namespace) -> int:
         print(failure)
     held = not figures.failed and not figures.asked_again and not figures.bad
     return 0 if held and figures.finished else 1
+
+
+def vanishing_clients(given: argparse.Namespace) -> int:
+    """Execs, attachments and resizes by clients that go away; prints what the actors had before and after."""
+    place = Path(tempfile.mkdtemp(prefix="chaos-clients-"))
+    try:
+        with Scene(place, Findings(), given.seed) as scene:
+            scene.daemon.actr("pull", scene.busybox)
+            figures = Clients(scene.daemon, scene.busybox, given.seed).perform(given.clients)
+    finally:
+        umount_below(str(place))
+        shutil.rmtree(place, ignore_errors=True)
+    print("\n".join(figures.lines()))
+    return 1 if figures.grown else 0
 
 
 def enumerated(scene: Scene, given: argparse.Namespace) -> dict[str, object]:

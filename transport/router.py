@@ -81,10 +81,11 @@ class RouterSocket:
 
     def _wait(self) -> int | None:
         """Do what is due; milliseconds until something will be, None for never."""
-        sends, again = self.switch.expire(time.monotonic())
-        self._deliver(sends)
+        expired, again = self.switch.expire(time.monotonic())
+        probes, probe = self.switch.probe(time.monotonic())
+        self._deliver(expired + probes)
         bind = self._outer.tend(time.monotonic()) if self._outer else None
-        due = [at for at in (again, bind) if at is not None]
+        due = [at for at in (again, probe, bind) if at is not None]
         return max(0, int((min(due) - time.monotonic()) * 1000) + 1) if due else None
 
     def _receive_batch(self) -> None:

@@ -21,6 +21,8 @@ GRACE_AFTER_START = (
 )
 GRACE_AFTER_DEADLINE = 0.25  # seconds: the one who was asked should be the first to say that it is late
 
+PROBE_EVERY = 2.0  # seconds between two looks whether clients that wait are still there
+
 Send = tuple[str, Envelope]  # address, message
 
 
@@ -53,6 +55,7 @@ class Switch:
     _by_target: dict[str, set[tuple[str, bytes]]] = field(default_factory=lambda: defaultdict(set))
     _per_peer: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     _deadlines: list[tuple[float, tuple[str, bytes]]] = field(default_factory=list)
+    _probe_at: float = 0.0
 
     def receive(self, peer: str, message: Envelope, now: float) -> list[Send]:
         """What to send for a message of `peer` (its address)."""
@@ -184,6 +187,9 @@ class Switch:
             return [(message.fr, failure(message, error))]
         if message.type in ("PART", "EVT"):
             return self._abandon((message.to, message.re))
+        if message.type == "PONG":
+            gone = [key for key in self._waiting if key[0] == address]
+            return [send for key in gone for send in self._abandon(key)]
         return []
 
     def _abandon(self, key: tuple[str, bytes]) -> list[Send]:
@@ -216,6 +222,21 @@ class Switch:
                 error = RemoteError("deadline_exceeded", text, outcome="unknown", actor=waiting.target)
                 sends.append((key[0], failure(waiting.asked, error)))
         return sends, self._deadlines[0][0] if self._deadlines else None
+
+    def probe(self, now: float) -> tuple[list[Send], float | None]:
+        """Say something to each client that waits, now and then; also returns when to come back.
+
+        ZeroMQ tells of a client that is gone only when something is sent to it: what follows a container
+        that is silent would otherwise be held open for ever by whoever answers.
+        """
+        clients = [peer for peer in self._per_peer if peer.startswith("~")]
+        if not clients:
+            self._probe_at = now + PROBE_EVERY
+            return [], None
+        if now < self._probe_at:
+            return [], self._probe_at
+        self._probe_at = now + PROBE_EVERY
+        return [(peer, Envelope("PONG")) for peer in clients], self._probe_at
 
     def _forget(self, key: tuple[str, bytes]) -> bool:
         waiting = self._waiting.pop(key, None)

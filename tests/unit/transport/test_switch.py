@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from transport.codec import pack
 from transport.envelope import Envelope, answer, failure, note, part, request
 from transport.errors import ProtocolError, RemoteError
-from transport.switch import GRACE_AFTER_DEADLINE, GRACE_AFTER_START, MAX_OUTSTANDING_PER_PEER, Switch
+from transport.switch import (
+    GRACE_AFTER_DEADLINE,
+    GRACE_AFTER_START,
+    MAX_OUTSTANDING_PER_PEER,
+    PROBE_EVERY,
+    Switch,
+)
 
 CLIENT = "~0011"
 LATER = 100.0  # long after the start
@@ -280,6 +286,22 @@ def test_the_longest_deadline_that_the_codec_can_carry_is_one_that_a_poller_can_
 
 
 # Sends that fail
+
+
+def test_clients_that_wait_are_looked_after_and_those_that_are_gone_are_given_up(switch):
+    assert switch.probe(LATER) == ([], None), "nobody waits"
+    first, second = asked(switch), asked(switch)
+    asked(switch, peer="supervisor/1")
+    sends, again = switch.probe(LATER)
+    assert (sends, again) == ([], LATER + PROBE_EVERY)
+    ((address, message),), _ = switch.probe(LATER + PROBE_EVERY)
+    assert (address, message.type) == (CLIENT, "PONG")
+    cancels = switch.unreachable(address, message)
+    assert [(to, one.type, one.re, one.fr) for to, one in cancels] == [
+        ("images/4", "CANCEL", first.id, CLIENT),
+        ("images/4", "CANCEL", second.id, CLIENT),
+    ]
+    assert switch.probe(LATER + 3 * PROBE_EVERY) == ([], None), "an actor is watched by others"
 
 
 def test_a_request_that_cannot_be_delivered_is_answered(switch):
