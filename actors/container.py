@@ -380,7 +380,9 @@ class ContainerActor(Actor):
 
     def _deletion(self) -> m.EventsPublish:
         topic = "/containers/delete"
-        event = {"container_id": self.id, "id": self.id}
+        event: dict[str, Any] = {"container_id": self.id, "id": self.id}
+        if self.state.error:  # whoever asked for the start may come to hear of it only when all is gone
+            event |= {"error": self.state.error, "error_code": self.state.error_code}
         key = f"{topic}:{self.namespace}:{self.id}:{self.record['created_at']}"
         return m.EventsPublish(self.namespace, topic, key, event, time.time_ns())
 

@@ -125,21 +125,38 @@ def _is_on_record(session: Session, container: str) -> bool:
 
 
 def journalled_exit(session: Session, container: str) -> dict[str, Any]:
-    """The last exit of a container that is gone, as `tasks.wait` would give it."""
+    """The last exit of a container that is gone, as `tasks.wait` would give it.
+
+    Raises:
+        RefusedError: it has gone because it could not be started.
+    """
+    found = _last_event(session, container, "/tasks/exit")
+    if found:
+        return {"exit_code": found.get("exit_status"), "exited_at": found.get("exited_at", 0)}
+    found = _last_event(session, container, "/containers/delete")
+    if found.get("error"):
+        from transport.errors import RemoteError
+
+        details = {"exit_code": found.get("error_code")}
+        error = RemoteError("failed_precondition", found["error"], outcome="done", details=details)
+        raise RefusedError(error, "tasks.output", {})
+    return {"exit_code": None}
+
+
+def _last_event(session: Session, container: str, topic: str) -> dict[str, Any]:
+    """Its body; empty for none. An exec's exit has the exec's id, and is not meant."""
     after = 0
-    found: dict[str, Any] = {"exit_code": None}
+    found: dict[str, Any] = {}
 
     def body() -> dict[str, Any]:
-        wish = {"namespace": session.namespace, "container_id": container, "topic": "/tasks/exit"}
+        wish = {"namespace": session.namespace, "container_id": container, "topic": topic}
         return {**wish, "after": after, "follow": False}
 
     for message in session.stream("events", "events.subscribe", body(), credit=1000, resume=body):
-        if message.kind != "event":
-            continue
-        after = max(after, message.seq)
-        event = message.body.get("body") or {}
-        if event.get("id") == container:  # an exec's exit has the exec's id
-            found = {"exit_code": event.get("exit_status"), "exited_at": event.get("exited_at", 0)}
+        if message.kind == "event":
+            after = max(after, message.seq)
+            event = message.body.get("body") or {}
+            found = event if event.get("id") == container else found
     return found
 
 

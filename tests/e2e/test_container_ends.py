@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+from daemon import wait_until
+
+from cli.following import Output, follow_container, write_through
+from cli.session import RefusedError, Session
 
 if TYPE_CHECKING:
     from daemon import Daemon
@@ -42,3 +47,22 @@ def test_after_a_reboot_what_had_ended_is_not_run_again_and_keeps_its_exit_code(
         if "/tasks/start" in line
     ]
     assert len(started) == 2, "each run has a start of its own, though both are the first of their journal"
+
+
+def test_who_asks_late_still_hears_why_a_container_that_removes_itself_did_not_start(
+    daemon: Daemon, busybox: str
+):
+    session = Session(str(daemon.state / "actord.sock"), "default")
+    body = {
+        "namespace": "default",
+        "image": busybox,
+        "options": {"args": ["true"], "network": {"networks": [{"network": "nobody"}]}},
+        "wanted": "running",
+        "auto_remove": True,
+    }
+    with contextlib.closing(session):
+        made = session.ask_once("metadata", "containers.create", body)
+        wait_until("it has gone", lambda: daemon.actr("ps", "-aq").stdout == "")
+        with pytest.raises(RefusedError, match='network "nobody" not found') as refused:
+            follow_container(session, made["id"], write_through, Output(session, made["actor"]))
+    assert refused.value.error.details == {"exit_code": 125}
