@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
@@ -117,7 +118,7 @@ class BundlesActor(Actor):
         sources = self._shifted(wish, sources, directory)
         spec = composing.compose(directory, body, wish, image, network(), sources)
         files.write_health(directory, composing.health_of(wish, image.config))
-        files.write_spec(directory, spec)
+        self._write_spec(directory, spec)
         failpoints.hit("bundles", "spec", "after")
         return {"stop_signal": wish.stop_signal or image.stop_signal}
 
@@ -163,19 +164,24 @@ class BundlesActor(Actor):
         files.mount_rootfs(directory, [{"type": "bind", "source": str(root), "options": ["rbind"]}])
         rootfs_check.check(directory / files.ROOTFS, mount_destinations(spec))
         files.write_health(directory, composing.health_of(wish, {}))
-        files.write_spec(directory, spec)
+        self._write_spec(directory, spec)
         return {"stop_signal": wish.stop_signal}
 
-    @staticmethod
-    def _make_foreign(body: m.BundlesMake, wish: Wishes, directory: Path) -> dict[str, Any]:
+    def _make_foreign(self, body: m.BundlesMake, wish: Wishes, directory: Path) -> dict[str, Any]:
         rootfs = files.read_task(directory)["rootfs"]
         path = files.cgroups_path(body.namespace, body.id)
         spec = raw_bundle.foreign(wish.foreign, path, mounted=bool(rootfs))
         if rootfs:
             files.mount_rootfs(directory, rootfs)
         files.write_health(directory, None)
-        files.write_spec(directory, spec)
+        self._write_spec(directory, spec)
         return {"stop_signal": ""}
+
+    def _write_spec(self, directory: Path, spec: dict[str, Any]) -> None:
+        files.write_spec(directory, spec)
+        if self.settings.runtime_keep_specs:
+            name = f"{directory.parent.name}+{directory.name}+{time.time_ns()}.json"
+            shutil.copyfile(directory / files.CONFIG, Path(self.settings.runtime_keep_specs) / name)
 
     def _volumes(self, body: m.BundlesMake, mounts: list[MountWish], directory: Path) -> dict[str, str]:
         """The host's paths of the volumes, by target; those that are new are filled from the image."""

@@ -36,6 +36,7 @@ class Settings:
         metrics_listen: `address:port` of the HTTP endpoint, loopback only; port 0 takes a free one.
         runtime_name: `runc` or `crun`, when a container does not say.
         runtime_binary: path of the runtime, empty for the one on PATH.
+        runtime_keep_specs: directory for a copy of each specification that a runtime is given; or empty.
         network_cni_path: directories with CNI plugins, `:` between them.
         registry_hosts: directory of hosts.toml files, empty for none.
         registry_docker_config: the docker config.json with the daemon's own logins.
@@ -72,6 +73,7 @@ class Settings:
     metrics_listen: str = "127.0.0.1:9323"
     runtime_name: str = "runc"
     runtime_binary: str = ""
+    runtime_keep_specs: str = ""
     network_cni_path: str = "/usr/lib/cni:/opt/cni/bin"
     registry_hosts: str = ""
     registry_docker_config: str = "/root/.docker/config.json"

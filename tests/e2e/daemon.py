@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.e2e import runtime_schema
 from transport.client import Client
 
 if TYPE_CHECKING:
@@ -51,12 +52,19 @@ class Daemon:
         return self.directory / "state"
 
     @property
+    def specs(self) -> Path:
+        """Every config.json that a runtime was given."""
+        return self.directory / "specs"
+
+    @property
     def log(self) -> Path:
         return self.directory / "log"
 
     def start(self) -> None:
         config = self.directory / "actord.toml"
-        config.write_text(f'[metrics]\nlisten = "127.0.0.1:0"\n{self.settings}')
+        self.specs.mkdir(exist_ok=True)
+        runtime = f'[runtime]\nkeep_specs = "{self.specs}"\n'
+        config.write_text(f'[metrics]\nlisten = "127.0.0.1:0"\n{runtime}{self.settings}')
         (self.state / "connection.json").unlink(missing_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -171,7 +179,7 @@ class Daemon:
             yield client
 
     def clean_up(self) -> None:
-        """Remove every container, stop, and make sure that nothing lives on."""
+        """Remove every container, stop, and make sure that nothing lives on; then look at what was run."""
         if self.process is None or self.process.poll() is not None:
             self.start()
         for namespace in {"default", *self.containers}:
@@ -179,6 +187,7 @@ class Daemon:
                 self.actr("--namespace", namespace, "rm", "-f", one["id"], check=None)
         self.stop()
         self.kill_everything()
+        assert runtime_schema.violations_in(self.specs) == []
 
 
 @contextlib.contextmanager
