@@ -19,7 +19,6 @@ from typing import Any, NoReturn
 
 from actors.linux import descriptors, process
 from actors.linux.openat2 import open_in_root
-from actors.linux.syncfs import syncfs
 from storage import errors
 from storage.errors import InvalidArgumentError, StorageError
 from storage.layer.apply import Applied, apply_layer
@@ -52,7 +51,7 @@ class Layer:
 def apply_in_child(
     layer: Layer, blob: Readable, lowers: Callable[[], Sequence[Path]], look: Callable[[], None]
 ) -> Applied:
-    """Apply and wait. For worker threads.
+    """Apply and wait. For worker threads. What was written is not on the disk yet.
 
     Where the layer has no lowers yet, `lowers` is called when they are needed, at the end at the latest; what
     it raises is raised here, and ends the child. So does what `look` raises, which is called now and then.
@@ -139,6 +138,10 @@ def _child(layer: Layer, blob: int, parent: socket.socket, parent_pid: int) -> N
         os._exit(0)
 
 
+def _later(_: int) -> None:
+    """Whoever commits the layer has it written out, for several at once."""
+
+
 def _outcome(layer: Layer, blob: int, parent: socket.socket) -> dict[str, Any]:
     def lowers() -> list[Path]:
         descriptors.send(parent, b'{"wants": "lowers"}')
@@ -150,7 +153,7 @@ def _outcome(layer: Layer, blob: int, parent: socket.socket) -> dict[str, Any]:
             layer.upper,
             lowers if layer.lowers is None else layer.lowers,
             open_in_root=open_in_root,
-            sync=syncfs,
+            sync=_later,
             limits=layer.limits,
             overlay=layer.overlay,
         )

@@ -6,7 +6,6 @@ applied without a mount. Removed trees are deleted after the answer. Restarted b
 the start removes what no record names.
 """
 
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import msgspec
 from actors import failpoints
 from actors import messages as m
 from actors.call import LATER, Call, Later
-from actors.linux.syncfs import syncfs
+from actors.linux.syncfs import sync_filesystem
 from actors.snapshot_sweeping import SnapshotSweepingActor
 from storage.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError
 from storage.snapshotters import NativeSnapshotter, OverlaySnapshotter, Snapshotter
@@ -53,7 +52,7 @@ class SnapshotsActor(SnapshotSweepingActor):
             raise InvalidArgumentError(f'snapshotter "{name}" is none of {", ".join(_KINDS)}')
         if name not in self.stores:
             directory, make = _KINDS[name]
-            self.stores[name] = make(self.settings.root / directory, sync=_sync)
+            self.stores[name] = make(self.settings.root / directory, sync=sync_filesystem)
         return self.stores[name]
 
     def snapshots_prepare(self, body: m.SnapshotsPrepare, call: Call) -> dict[str, Any] | Later:
@@ -91,12 +90,14 @@ class SnapshotsActor(SnapshotSweepingActor):
         store = self.named(body.snapshotter)
         try:
             with self.busy(SYNC_LIMIT):
-                store.commit(body.namespace, body.name, body.key, body.labels, parent=body.parent)
+                store.commit(
+                    body.namespace, body.name, body.key, body.labels, parent=body.parent, synced=body.synced
+                )
         except AlreadyExistsError:
             self._drop(store, body.namespace, body.key)
         except NotFoundError:  # repeated after an answer that was lost
             store.stat(body.namespace, body.name)
-        return {}
+        return {"files": str(store.layers(body.namespace, body.name)[0])}
 
     def snapshots_stat(self, body: m.SnapshotsStat, _: Call) -> dict[str, Any]:
         """One snapshot."""
@@ -175,14 +176,6 @@ def _how_to_use(store: Snapshotter, namespace: str, key: str) -> dict[str, Any]:
         "lowers": [str(path) for path in store.lowers(namespace, key)],
         "stacked": store.stacked,
     }
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        syncfs(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _delete(paths: Iterable[Path]) -> None:

@@ -6,80 +6,45 @@ right: the snapshot is committed after both the blob's digest and the layer's di
 With a snapshotter that stacks, a layer is unpacked into a snapshot of its own before those below it are
 there, and put on them when it is committed. It is applied once more, in order, should it turn out to need
 them for more than could be assumed (see storage/layer/tree.py). Others are unpacked one after the other.
+
+Layers are committed in order, from the lowest; all that are ready by then are made durable by one syncfs,
+since each one would wait for the files of all that are being unpacked.
 """
 
 import fcntl
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
-from typing import Protocol
 
 from actors import failpoints
 from actors import messages as m
 from actors.applying import Layer, apply_in_child
 from actors.inflight import InFlight, Progress
+from actors.layers import Layers, StoredLayers
+from actors.linux.syncfs import sync_filesystem
 from actors.relating import hold
 from storage.content import ContentStore
+from storage.content.disk import reported
 from storage.descriptor import Descriptor
 from storage.digest import Digest
 from storage.errors import InvalidArgumentError, UnavailableError
 from storage.image.chain import chain_ids
 from storage.image.manifest import Manifest
 from storage.layer.apply import Applied
-from storage.layer.compression import Readable
 from storage.layer.limits import Limits
 from storage.layer.tree import WrongAssumptionError
 from transport.errors import RemoteError
 
 COMMIT_LIMIT = 300.0  # seconds that a slow disk may take
 PREPARE_LIMIT = 600.0  # seconds that the copy of a native snapshot may take
-AT_ONCE = max(2, min(4, os.cpu_count() or 1))  # layers unpacked at the same time
+AT_ONCE = max(3, min(4, os.cpu_count() or 1))  # layers unpacked at the same time; some of them wait
 TURN = 0.05  # seconds between looks at a layer that somebody else is unpacking
-
-
-class Layers(Protocol):
-    """Where the bytes of layers come from, when that is not the store."""
-
-    def open(self, layer: Descriptor) -> AbstractContextManager[Readable]:
-        """The blob from its first byte on; it may still be arriving, and nobody has verified it."""
-
-    def settle(self, layer: Descriptor) -> None:
-        """Return once the blob is in the store, verified. Raises what kept it from coming."""
-
-    def taken(self, layer: Descriptor) -> int:
-        """How many bytes of it were read, once it has arrived; 0 before."""
-
-    def renewed(self, layer: Descriptor) -> bool:
-        """Whether what was read first turned out wrong, and the blob that is in the store came after it."""
-
-
-class StoredLayers:
-    """Layers whose blobs are in the store."""
-
-    def __init__(self, store: ContentStore) -> None:
-        self._store = store
-
-    def open(self, layer: Descriptor) -> AbstractContextManager[Readable]:
-        """The blob."""
-        return self._store.open(layer.digest)
-
-    def settle(self, layer: Descriptor) -> None:
-        """It is there."""
-
-    def taken(self, layer: Descriptor) -> int:
-        """Nobody counts."""
-        del layer
-        return 0
-
-    def renewed(self, layer: Descriptor) -> bool:
-        """What is in the store is right."""
-        del layer
-        return False
 
 
 def check_counts(manifest: Manifest, diff_ids: tuple[Digest, ...]) -> None:
@@ -89,24 +54,52 @@ def check_counts(manifest: Manifest, diff_ids: tuple[Digest, ...]) -> None:
         raise InvalidArgumentError(text)
 
 
-@dataclass(frozen=True, slots=True)
+class _OvertakenError(Exception):
+    """Somebody else has made the snapshot of a layer: what is built on our files is to be built on that."""
+
+
+@dataclass(slots=True, eq=False)
 class _Step:
     """One layer: what it is, what it becomes, on what, and where its bytes come from.
 
-    `below` is done when the parent is committed.
+    Attributes:
+        applied: gives the directory of its files, once they are all there and right; None if there is a
+            snapshot already.
+        committed: done when there is a snapshot.
+        held: what is to be undone when it is committed, or will not be: the lock of its name, its files.
     """
 
     layer: Descriptor
     diff_id: Digest
     name: str
-    parent: str
-    below: "Future[None] | None"
+    below: "_Step | None"
     layers: Layers
+    applied: "Future[Path | None]" = field(init=False)
+    committed: "Future[None]" = field(default_factory=Future)
+    held: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def parent(self) -> str:
+        """The name of what it is on."""
+        return self.below.name if self.below else ""
 
     def wait_below(self) -> None:
         """Until the parent is committed; raises what kept it from that."""
         if self.below is not None:
-            self.below.result()
+            self.below.committed.result()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it could be committed."""
+        return self.applied.done() and self.applied.exception() is None
+
+
+def _steps(manifest: Manifest, diff_ids: tuple[Digest, ...], layers: Layers) -> list[_Step]:
+    """From the lowest layer up."""
+    steps: list[_Step] = []
+    for layer, diff_id, name in zip(manifest.layers, diff_ids, chain_ids(diff_ids), strict=True):
+        steps.append(_Step(layer, diff_id, str(name), steps[-1] if steps else None, layers))
+    return steps
 
 
 class Unpacker:
@@ -128,6 +121,7 @@ class Unpacker:
         self._stored = StoredLayers(store)
         self._check = check
         self._snapshotter = snapshotter
+        self._left_over = actor.birth.inc > 1  # an earlier incarnation may have left snapshots half done
         settings = actor.settings
         self._ahead = (snapshotter or settings.snapshots_default) == "overlayfs"
         self._limits = Limits(
@@ -145,21 +139,29 @@ class Unpacker:
         """
         self.hold(manifest, diff_ids)
         self.clear()
-        parent, below = "", None
+        while True:  # at each attempt one more layer is found done
+            steps = _steps(manifest, diff_ids, layers or self._stored)
+            with suppress(_OvertakenError):
+                self._take_all(steps)
+                return steps[-1].name if steps else ""
+
+    def _take_all(self, steps: Sequence[_Step]) -> None:
         # Begun in order, so that the lowest one that is not done is at work, and others may wait for it.
-        with ThreadPoolExecutor(AT_ONCE if self._ahead else 1) as pool:
-            steps = []
-            for layer, diff_id, name in zip(manifest.layers, diff_ids, chain_ids(diff_ids), strict=True):
-                step = _Step(layer, diff_id, str(name), parent, below, layers or self._stored)
-                parent, below = step.name, pool.submit(self._take, step)
-                steps.append(below)
-            try:
-                for one in steps:
-                    one.result()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-        return parent
+        try:
+            with ThreadPoolExecutor(AT_ONCE if self._ahead else 1) as pool:
+                for step in steps:
+                    step.applied = pool.submit(self._take, step)
+                try:
+                    self._commit_all(steps)
+                except BaseException as error:
+                    for step in steps:
+                        if not step.committed.done():
+                            step.committed.set_exception(error)
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
+        finally:
+            for step in steps:
+                step.held.close()
 
     def hold(self, manifest: Manifest, diff_ids: tuple[Digest, ...]) -> None:
         """Have our lease hold blobs, snapshots to be and the way there, all before any is looked for."""
@@ -169,53 +171,52 @@ class Unpacker:
         blobs = [("content", str(one.digest)) for one in manifest.children()]
         hold(self._actor, *blobs, *((kind, key) for name in names for key in (name, self._key(name))))
 
-    def _take(self, step: _Step) -> None:
-        with self._alone(step.name):
-            if not self.is_unpacked(step.name):
-                self._unpack(step)
-        step.layers.settle(step.layer)
-        step.wait_below()
-        self._moved(step.layer, "done", step.layer.size)
+    def _take(self, step: _Step) -> Path | None:
+        step.held.enter_context(self._alone(step.name))
+        if self.is_unpacked(step.name):
+            return None
+        step.held.callback(self._give_up, step)
+        files = self._applied(step)
+        failpoints.hit(self._actor.kind, "unpack", "applied")
+        return files
 
-    def _unpack(self, step: _Step) -> None:
-        kind, key = self._actor.kind, self._key(step.name)
-        try:
-            applied = self._applied(step, key)
-            _compare(applied, step.layer, step.diff_id)
-            failpoints.hit(kind, "unpack", "applied")
-            step.wait_below()
-            self._commit(step, key)
-            failpoints.hit(kind, "unpack", "after")
-        except Exception:
-            with suppress(RemoteError):
-                self._remove(key)
-            raise
+    def _give_up(self, step: _Step) -> None:
+        if not step.committed.done() or step.committed.exception():
+            try:
+                self._remove(self._key(step.name))
+            except RemoteError:
+                self._left_over = True
 
-    def _applied(self, step: _Step, key: str) -> Applied:
+    def _applied(self, step: _Step) -> Path:
         """Apply a layer from where its bytes come; once more from the store, if they began anew meanwhile."""
         layer, layers = step.layer, step.layers
         try:
-            applied = self._apply_ahead(step, key)
+            files = self._apply_ahead(step)
         except Exception as error:
             layers.settle(layer)  # a blob that did not arrive well is the reason for everything else
             again = isinstance(error, UnavailableError) or layers.renewed(layer)
             if layers is self._stored or not again:
                 raise
-            return self._apply(step, key, self._stored, ahead=False)
+            return self._apply_again(step)
         layers.settle(layer)
-        return self._apply(step, key, self._stored, ahead=False) if layers.renewed(layer) else applied
+        return self._apply_again(step) if layers.renewed(layer) else files
 
-    def _apply_ahead(self, step: _Step, key: str) -> Applied:
+    def _apply_ahead(self, step: _Step) -> Path:
         """Apply it before those below are there, if they are not; again after them, if that was too early."""
         try:
-            ahead = self._ahead and step.below is not None and not step.below.done()
-            return self._apply(step, key, step.layers, ahead=ahead)
+            ahead = self._ahead and step.below is not None and not step.below.committed.done()
+            return self._apply(step, step.layers, ahead=ahead)
         except WrongAssumptionError:
             step.layers.settle(step.layer)
-            return self._apply(step, key, self._stored, ahead=False)
+            return self._apply_again(step)
 
-    def _apply(self, step: _Step, key: str, layers: Layers, *, ahead: bool) -> Applied:
-        """Prepare and fill the snapshot `key`, on nothing if it is made ahead of its parent."""
+    def _apply_again(self, step: _Step) -> Path:
+        """From the store, and in order: nothing is assumed any more."""
+        self._remove(self._key(step.name))
+        return self._apply(step, self._stored, ahead=False)
+
+    def _apply(self, step: _Step, layers: Layers, *, ahead: bool) -> Path:
+        """Prepare and fill a snapshot, on nothing if it is made ahead of its parent. Gives its files."""
 
         def look() -> None:
             self._check()
@@ -224,8 +225,8 @@ class Unpacker:
 
         if not ahead:
             step.wait_below()
+        key = self._key(step.name)
         with layers.open(step.layer) as blob:
-            self._remove(key)  # what a crash left half done
             prepare = m.SnapshotsPrepare(
                 self._namespace, key, "" if ahead else step.parent, snapshotter=self._snapshotter
             )
@@ -233,19 +234,62 @@ class Unpacker:
             failpoints.hit(self._actor.kind, "unpack", "before")
             below = None if ahead else tuple(map(Path, place["lowers"]))
             into = Layer(Path(place["upper"]), self._limits, overlay=place["stacked"], lowers=below)
-            return apply_in_child(into, blob, lambda: self._lowers(step), look)
+            applied = apply_in_child(into, blob, lambda: self._lowers(step), look)
+        _compare(applied, step.layer, step.diff_id)
+        return into.upper
 
     def _lowers(self, step: _Step) -> list[Path]:
-        """The directories below, once they are there."""
-        step.wait_below()
-        layers = m.SnapshotsLayers(self._namespace, step.parent, self._snapshotter)
-        return [Path(path) for path in self._actor.call(layers)["layers"]]
+        """The directories below, nearest first, once everything is in them."""
+        found: list[Path] = []
+        below = step.below
+        while below is not None:
+            files = below.applied.result()
+            if files is None:
+                layers = m.SnapshotsLayers(self._namespace, below.name, self._snapshotter)
+                return found + [Path(path) for path in self._actor.call(layers)["layers"]]
+            found.append(files)
+            below = below.below
+        return found
 
-    def _commit(self, step: _Step, key: str) -> None:
+    def _commit_all(self, steps: Sequence[_Step]) -> None:
+        """In order, as they get ready."""
+        while steps:
+            steps[0].applied.result()
+            ready = list(takewhile(lambda step: step.is_ready, steps))
+            self._sync(ready)
+            for step in ready:
+                self._finish(step)
+            steps = steps[len(ready) :]
+
+    def _sync(self, steps: Sequence[_Step]) -> None:
+        """Have the files of some layers on the disk: here, not in the actor whom everybody waits for."""
+        fresh = [files for step in steps if (files := step.applied.result())]
+        if fresh:
+            with reported(f"make {len(fresh)} layers durable"):
+                sync_filesystem(fresh[0])
+
+    def _finish(self, step: _Step) -> None:
+        step.layers.settle(step.layer)
+        files = step.applied.result()
+        if files is not None:
+            self._commit(step, files)
+            failpoints.hit(self._actor.kind, "unpack", "after")
+        step.committed.set_result(None)
+        step.held.close()
+        self._moved(step.layer, "done", step.layer.size)
+
+    def _commit(self, step: _Step, files: Path) -> None:
         commit = m.SnapshotsCommit(
-            self._namespace, key, step.name, parent=step.parent, snapshotter=self._snapshotter
+            self._namespace,
+            self._key(step.name),
+            step.name,
+            parent=step.parent,
+            snapshotter=self._snapshotter,
+            synced=True,
         )
-        self._actor.call(commit, limit=COMMIT_LIMIT)
+        found = self._actor.call(commit, limit=COMMIT_LIMIT)
+        if found["files"] != str(files):
+            raise _OvertakenError
 
     def _remove(self, key: str) -> None:
         self._actor.call(m.SnapshotsRemove(self._namespace, key, self._snapshotter))
@@ -257,11 +301,12 @@ class Unpacker:
         return f"extract {self._actor.birth.name} {name}"
 
     def clear(self) -> None:
-        """Remove what an earlier incarnation of this transfer left half unpacked."""
-        if self._actor.birth.inc > 1:
+        """Remove what an earlier attempt of this transfer left half unpacked."""
+        if self._left_over:
             for one in self._actor.call(m.SnapshotsList(self._namespace, self._snapshotter))["snapshots"]:
                 if one["key"].startswith(self._key("")):
                     self._remove(one["key"])
+            self._left_over = False
 
     def is_unpacked(self, name: str) -> bool:
         """Whether there is a committed snapshot of that name."""

@@ -57,9 +57,13 @@ class SnapshotsMounts:
 class SnapshotsCommit:
     """Make the active snapshot `key` the committed one `name`; if `name` exists, `key` is dropped.
 
+    Answer: `files`, the directory of what is committed now.
+
     Attributes:
         labels: of the committed one, beside those named `containerd.io/snapshot/...` that it inherits.
         parent: puts a snapshot that was prepared on none on this one; overlayfs only.
+        synced: its files are on the disk already, by a syncfs after the last of them was written. Else they
+            are written out now, while others wait.
     """
 
     namespace: str
@@ -69,6 +73,7 @@ class SnapshotsCommit:
     parent: str = ""
     snapshotter: SnapshotterName = ""
     lease: str = ""
+    synced: bool = False
 
 
 @operation("snapshots.stat", "snapshots", repeatable=True)

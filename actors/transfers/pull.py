@@ -12,9 +12,8 @@ from actors.relating import relate
 from actors.transfers.arrival import Arrival, ArrivingLayers
 from actors.transfers.fetch import Fetcher
 from actors.transfers.transfer import Transfer
-from actors.unpacking import Unpacker, check_counts
+from actors.unpacking import Unpacker
 from storage.descriptor import Descriptor
-from storage.digest import Digest
 from storage.errors import NotFoundError
 from storage.image.config import parse_config
 from storage.image.contents import walk
@@ -86,12 +85,10 @@ class Pull:
 
     def _take(self, manifest: Manifest) -> None:
         """Fetch a manifest's blobs, and unpack an image's layers."""
-        if not manifest.is_image:
+        if manifest.is_image:
+            self._take_image(manifest)
+        else:
             self._fetch_all(manifest.children())
-            return
-        config = parse_config(self._fetcher.small(manifest.config, MAX_CONFIG), manifest.config.media_type)
-        check_counts(manifest, config.diff_ids)
-        self._layers(manifest, config.diff_ids)
 
     def _fetch_the_others(self, root: Descriptor, chosen: Manifest | None) -> None:
         for part in walk(root, self._fetcher.document).parts:
@@ -107,15 +104,16 @@ class Pull:
         self._fetcher.fetch(blob)
         self._transfer.moved(str(blob.digest), "done", blob.size, blob.size)
 
-    def _layers(self, manifest: Manifest, diff_ids: tuple[Digest, ...]) -> None:
-        """Fetch several at once; unpack each as it arrives, as soon as all below it are there."""
+    def _take_image(self, manifest: Manifest) -> None:
+        """Fetch several layers at once, and what they are meanwhile; unpack each as it arrives."""
         for layer in manifest.layers:
             self._transfer.moved(str(layer.digest), "waiting", 0, layer.size)
-        self._unpacker.hold(manifest, diff_ids)
         with self._transfer.several() as pool:
             distinct = {layer.digest: layer for layer in manifest.layers}  # one may occur twice
             arrivals = {digest: self._begin(pool, layer) for digest, layer in distinct.items()}
-            self._unpacker.unpack(manifest, diff_ids, ArrivingLayers(arrivals))
+            content = self._fetcher.small(manifest.config, MAX_CONFIG)
+            config = parse_config(content, manifest.config.media_type)
+            self._unpacker.unpack(manifest, config.diff_ids, ArrivingLayers(arrivals))
 
     def _begin(self, pool: concurrent.futures.ThreadPoolExecutor, layer: Descriptor) -> Arrival:
         arrival = self._fetcher.arrival(layer)

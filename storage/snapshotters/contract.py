@@ -124,13 +124,14 @@ class Snapshotter(Protocol):
         *,
         usage: Usage | None = None,
         parent: str = "",
+        synced: bool = False,
     ) -> None:
         """Turn an active snapshot into the committed `name`; its files and record are durable on return.
 
         Labels `containerd.io/snapshot/*` and `containerd.io/snapshot.ref` of the active one stay unless
         replaced; its other labels end with it. `usage` saves a scan when the caller knows it. With a
         `parent`, a snapshot that was prepared on none is put on that one, if the snapshotter is `stacked`:
-        so layers are unpacked before those below them.
+        so layers are unpacked before those below them. With `synced` its files are durable already.
 
         Raises:
             NotFoundError: the key does not exist.

@@ -122,6 +122,7 @@ class DirectorySnapshotter(abc.ABC):
         *,
         usage: Usage | None = None,
         parent: str = "",
+        synced: bool = False,
     ) -> None:
         """See `Snapshotter.commit`."""
         with self._records.database.transaction(), _disk_errors(key):
@@ -135,7 +136,8 @@ class DirectorySnapshotter(abc.ABC):
             files = self._directory(record.id) / "fs"
             kept = {**inherited(record.snapshot.labels), **(labels or {})}
             self._records.commit(record, name, kept, usage or measure(files))
-            self._sync(files)
+            if not synced:
+                self._sync(files)
 
     def _rebase(self, record: Record, parent: str) -> None:
         """Put a snapshot that was prepared without a parent on one."""

@@ -214,6 +214,18 @@ def test_usage(snapshotter):
     assert snapshotter.usage("ns", "second") == Usage(7, 77)
 
 
+def test_files_are_made_durable_before_the_record_unless_they_are(implementation, tmp):
+    synced = []
+    snapshotter = implementation(tmp / "root", sync=synced.append)
+    for key, known in (("own", False), ("known", True)):
+        snapshotter.prepare("ns", key)
+        files = snapshotter.upper("ns", key)
+        snapshotter.commit("ns", f"{key}-done", key, synced=known)
+        assert synced == ([] if known else [files])
+        synced.clear()
+    snapshotter.close()
+
+
 def test_everything_is_there_after_reopening(snapshotter, implementation, tmp):
     commit(snapshotter, "base", files=["a"])
     mounts = snapshotter.prepare("ns", "work", "base", {"k": "v"})

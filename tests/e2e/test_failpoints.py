@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+import tarfile
+from typing import TYPE_CHECKING, Any
 
+import images
 import pytest
 from daemon import Daemon, running, wait_until
 
@@ -13,6 +15,8 @@ from transport.errors import RemoteError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from registry import Registry
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
 
@@ -192,6 +196,38 @@ def test_without_the_option_they_are_refused(daemon: Daemon):
     assert done.returncode == 1
     assert "--failpoints" in done.stderr
     daemon.actr("images")
+
+
+def test_a_snapshot_that_somebody_else_commits_meanwhile(fragile: Daemon, registry: Registry, tmp: Path):
+    def extra(tar: tarfile.TarFile) -> None:
+        images.add_file(tar, "usr/lib/one", b"a layer that is not there yet")
+
+    name = f"{registry.host}/library/overtaken:t"
+    layout = images.Layout(tmp / "image")
+    base = layout.add_layer(lambda tar: images.write_busybox(tar, extra))
+    top = layout.add_layer(lambda tar: images.add_file(tar, "usr/lib/three", b"3"))
+    layout.tag("t", layout.add_image([base, top], {"Cmd": ["sh"], "Env": [images.PATH]}))
+    images.push(layout, "t", name)
+    _set(fragile, "puller.unpack.applied", "delay(4000,count=1)")
+    mine = {"namespace": "default", "key": "mine", "labels": {"containerd.io/gc.root": "yes"}}
+    with fragile.popen("pull", name) as pull, contextlib.closing(fragile.client()) as client:
+
+        def ask(verb: str, **body: object) -> dict[str, Any]:
+            found: dict[str, Any] = client.request(f"snapshots.{verb}", body, to="snapshots", limit=20)
+            return found
+
+        def begun() -> bool:
+            keys = [one["key"] for one in ask("list", namespace="default")["snapshots"]]
+            return any(key.startswith("extract ") and key.endswith(base[1]) for key in keys)
+
+        wait_until("the layer is being unpacked", begun)
+        files = ask("prepare", **mine)["upper"]
+        with tarfile.open(layout.path(base[0]["digest"])) as tar:
+            tar.extractall(files)  # noqa: S202  # we have made it
+        ask("commit", **mine, name=base[1])
+        assert pull.wait(timeout=60) == 0
+        assert ask("layers", namespace="default", key=base[1])["layers"] == [files]
+    assert fragile.actr("run", "--rm", name, "cat", "/usr/lib/three").stdout == "3"
 
 
 def test_the_environment_sets_them_for_the_whole_daemon(

@@ -48,6 +48,21 @@ def test_opens_durable_and_checked(database):
     assert database.check() == ()
 
 
+def test_commits_write_over_what_the_log_has_and_a_crash_loses_none(database, path, tmp_path):
+    log = path.with_name(f"{path.name}-wal")
+    length = log.stat().st_size
+    for number in range(600):  # each is a commit: the log begins anew several times
+        add(database, f"{number:03}")
+    assert log.stat().st_size == length >= 1 << 20
+    crashed = tmp_path / "crashed.db"
+    for ending in ("", "-wal"):
+        crashed.with_name(crashed.name + ending).write_bytes(path.with_name(path.name + ending).read_bytes())
+    found = Database(crashed, SCHEMA)
+    assert names(found) == [f"{number:03}" for number in range(600)]
+    assert found.check() == ()
+    found.close()
+
+
 def test_migrations_run_once_and_in_order(path):
     Database(path, SCHEMA).close()
     later = (*SCHEMA, "ALTER TABLE things ADD COLUMN a INTEGER; ALTER TABLE things ADD COLUMN b INTEGER;")
