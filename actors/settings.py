@@ -47,6 +47,7 @@ class Settings:
         registry_range_bytes: how much of a large blob one request asks for.
         registry_ranges_after: seconds for which a large blob is left to one connection.
         registry_bandwidth: bytes per second of one transfer, 0 for no limit.
+        registry_total_bandwidth: the same, of all transfers together.
         grpc_listen: socket of containerd's API; `default` for one in the state directory, empty for none.
         events_keep: how many events the journal keeps.
         logging_journal: socket of systemd's journal, for the log driver journald.
@@ -84,6 +85,7 @@ class Settings:
     registry_range_bytes: int = 32 << 20
     registry_ranges_after: float = 1.0
     registry_bandwidth: int = 0
+    registry_total_bandwidth: int = 0
     grpc_listen: str = "default"
     events_keep: int = 100_000
     logging_journal: str = "/run/systemd/journal/socket"
@@ -161,6 +163,7 @@ _TYPES = {
     "registry_range_bytes": int,
     "registry_ranges_after": float,
     "registry_bandwidth": int,
+    "registry_total_bandwidth": int,
     "collection_mutations": int,
     "collection_pause": float,
     "collection_startup_delay": float,
@@ -266,8 +269,11 @@ def _check_registry(settings: Settings) -> None:
             raise SettingsError(f"registry {name} is not between 1 and {MAX_CONNECTIONS}")
     if not MIN_RANGE <= settings.registry_range_bytes <= 1 << 30:
         raise SettingsError(f"registry range_bytes is not between {MIN_RANGE} and {1 << 30}")
-    if settings.registry_ranges_after < 0 or settings.registry_bandwidth < 0:
-        raise SettingsError("registry ranges_after and bandwidth must not be negative")
+    if (
+        min(settings.registry_ranges_after, settings.registry_bandwidth, settings.registry_total_bandwidth)
+        < 0
+    ):
+        raise SettingsError("registry ranges_after, bandwidth and total_bandwidth must not be negative")
 
 
 def _check_collection(settings: Settings) -> None:

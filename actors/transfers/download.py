@@ -84,7 +84,7 @@ class Download:
                     return  # what was to be a range is everything: take it as that
                 for chunk in stream:
                     self._write(chunk)
-                    self._transfer.throttle.take(len(chunk))
+                    self._transfer.throttle(len(chunk))
                     self._ask_for_help()
 
         self._transfer.persist(go_on, lambda: self._writer.offset)
@@ -127,7 +127,7 @@ class Download:
                 for chunk in stream:
                     parts.append(number, chunk)
                     failpoints.hit("puller", "fetch", "part")
-                    self._transfer.throttle.take(len(chunk))
+                    self._transfer.throttle(len(chunk))
                     self._transfer.check()
 
         self._transfer.persist(go_on, lambda: parts.length(number))

@@ -134,7 +134,7 @@ class Push:
                 file.seek(offset)
                 while piece := file.read(PIECE):
                     offset += len(piece)
-                    self._transfer.throttle.take(len(piece))
+                    self._transfer.throttle(len(piece))
                     self._transfer.moved(str(blob.digest), "uploading", offset, blob.size)
                     yield piece
 

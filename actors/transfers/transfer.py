@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from actors import __version__
 from actors.inflight import AbandonedError, Progress
 from storage.content import ContentStore
+from storage.content.disk import reported
 from transport.registry.client import RegistryClient
 from transport.registry.credentials import Credentials, DockerConfig, GivenLogin, Login
 from transport.registry.hosts import Hosts
 from transport.registry.retry import persist
-from transport.registry.throttle import Throttle
+from transport.registry.throttle import SharedAccount, Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +44,11 @@ class Transfer:
         self.name: str = actor.birth.name
         self.namespace: str = actor.birth.args["namespace"]
         self.store = ContentStore(settings.content)
-        self.throttle = Throttle(settings.registry_bandwidth, wait=self.pause)
+        common = SharedAccount(settings.state / "bandwidth")
+        self._throttles = (
+            Throttle(settings.registry_bandwidth, wait=self.pause),
+            Throttle(settings.registry_total_bandwidth, common, wait=self.pause),
+        )
         self.client = RegistryClient(
             Hosts(
                 directories=(Path(settings.registry_hosts),) if settings.registry_hosts else (),
@@ -72,6 +77,12 @@ class Transfer:
         """Wait. Raises AbandonedError."""
         if self._stop.wait(seconds):
             raise AbandonedError
+
+    def throttle(self, count: int) -> None:
+        """Note that `count` bytes were moved, and wait until the limits allow for them. AbandonedError."""
+        with reported("share the bandwidth"):
+            for one in self._throttles:
+                one.take(count)
 
     def call(self, body: Any, *, limit: float = 30.0) -> Any:
         """Ask another actor and wait. Raises RemoteError."""

@@ -56,6 +56,7 @@ def test_every_table_and_key(tmp):
         range_bytes = 65536
         ranges_after = 0
         bandwidth = 7
+        total_bandwidth = 8
         [events]
         keep = 5
         [supervision]
@@ -69,6 +70,7 @@ def test_every_table_and_key(tmp):
     assert (found.registry_skip_verify, found.registry_layers_at_once) == (("c",), 4)
     assert (found.registry_ranges_at_once, found.registry_range_bytes) == (5, 65536)
     assert (found.registry_ranges_after, found.registry_bandwidth) == (0, 7)
+    assert found.registry_total_bandwidth == 8
     assert metrics_address(found) == ("::1", 0)
 
 
