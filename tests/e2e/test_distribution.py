@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -202,15 +201,24 @@ def test_a_push_in_chunks_survives_its_puller(daemon: Daemon, registry: Registry
             wait_until(
                 "a blob is there", lambda: other.served("PUT", "/blobs/uploads/") or push.poll() is not None
             )
-            killed = [one["pid"] for one in daemon.json("actors") if one["kind"] == "puller" and one["pid"]]
-            for pid in killed:
-                os.kill(pid, signal.SIGKILL)
+            killed = sum(kill(one["pid"]) for one in daemon.json("actors") if one["kind"] == "puller")
             _, err = push.communicate(timeout=60)
         assert killed
         assert push.returncode == 0, err
         assert other.served("PATCH")
         found = skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{target}")
         assert found.encode() == image.manifest
+
+
+def kill(pid: int | None) -> bool:
+    """Whether it was there to be killed: the pullers of what is over end by themselves."""
+    if not pid:
+        return False
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_copy(daemon: Daemon, registry: Registry, image: Image, short_root: Path):
@@ -370,62 +378,7 @@ def test_whoever_waits_for_a_shared_fetch_takes_it_over(slow: tuple[Daemon, Scri
     assert len(scripted.requests("GET", f"/v2/slow/app/blobs/{digest_of(layer)}")) == 2
 
 
-# What a registry may do wrong
-
-
-def wrong_digest(image: Image, layer: bytes) -> Answer:
-    return Answer(200, bytes(len(layer)))
-
-
-def wrong_length(image: Image, layer: bytes) -> Answer:
-    return Answer(200, layer + b"more")
-
-
-def endless(image: Image, layer: bytes) -> Answer:
-    return Answer(200, b"x" * 65536, endless=True)
-
-
-@pytest.mark.parametrize(
-    ("answer", "says"),
-    [(wrong_digest, "had digest"), (wrong_length, "the registry has"), (endless, "had digest")],
-)
-def test_bad_content_is_refused(daemon: Daemon, tmp: Path, answer, says: str):
-    image = make_image(tmp / "layout", "v1", os.urandom(300_000))
-    digest, layer = max(image.blobs.items(), key=lambda item: len(item[1]))
-    with ScriptedRegistry() as scripted:
-        for content in image.blobs.values():
-            scripted.add_blob("bad/app", content)
-        scripted.add_manifest("bad/app", image.manifest, "v1")
-        scripted.on("GET", f"/v2/bad/app/blobs/{digest}", answer(image, layer))
-        done = daemon.actr("pull", "-q", f"{scripted.host}/bad/app:v1", check=1)
-    assert says in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert not (daemon.root / "content/blobs/sha256" / digest.partition(":")[2]).exists()
-
-
-def test_patience_warnings_and_redirects(daemon: Daemon, tmp: Path):
-    """429 with Retry-After, cut connections, 416, a warning, a redirect to another host: in one pull."""
-    image = make_image(tmp / "layout", "v1", os.urandom(300_000), os.urandom(200_000))
-    with ScriptedRegistry() as scripted, ScriptedRegistry() as elsewhere:
-        blobs = sorted(image.blobs.items(), key=lambda item: len(item[1]))
-        for _, content in blobs:
-            scripted.add_blob("odd/app", content)
-            elsewhere.add_blob("odd/app", content)
-        scripted.add_manifest("odd/app", image.manifest, "v1")
-        manifest = scripted.routes["HEAD", "/v2/odd/app/manifests/v1"][0]
-        warned = Answer(200, image.manifest, {**manifest.headers, "Warning": '299 - "this tag is old"'})
-        scripted.on("HEAD", "/v2/odd/app/manifests/v1", Answer(429, b"", {"Retry-After": "1"}), warned)
-        path = f"/v2/odd/app/blobs/{blobs[1][0]}"
-        properly = scripted.routes["GET", path][0]
-        scripted.on("GET", path, Answer(200, blobs[1][1], cut_after=70_000), Answer(416), properly)
-        path = f"/v2/odd/app/blobs/{blobs[2][0]}"
-        scripted.on("GET", path, Answer(307, b"", {"Location": f"{elsewhere.url}{path}"}))
-        began = time.monotonic()
-        done = daemon.actr("pull", f"{scripted.host}/odd/app:v1")
-        assert time.monotonic() - began >= 1  # what it was asked for, and no less
-        assert "this tag is old" in done.stderr
-        assert len(elsewhere.requests("GET", path)) == 1
-        assert "authorization" not in elsewhere.asked[0].headers
+# Mirrors
 
 
 def test_a_mirror_with_wrong_bytes_is_passed_over(registry: Registry, image: Image, tmp: Path):
