@@ -125,7 +125,13 @@ class LeasingActor(Actor):
 
     def leases_release(self, body: m.LeasesRelease, _: Call) -> None:
         """The end of an actor, or of its work."""
-        if not self._store.leases.release(body.holder, body.instance, body.incarnation):
+        leases = self._store.leases
+        if body.resumable:
+            until = time.time_ns() + RESUME_WINDOW
+            if leases.let_go(body.holder, body.instance, body.incarnation, until):
+                self._tell_collector()
+            return
+        if not leases.release(body.holder, body.instance, body.incarnation):
             return
         if not body.finished:
             self._later = time.time_ns() + RESUME_WINDOW

@@ -176,13 +176,17 @@ class SupervisorActor(Actor):
         known = self._processes.get(name)
         return known.incarnation if known else 0
 
-    def _release(self, name: str, instance: str, inc: int) -> None:
+    def _release(self, name: str, instance: str, inc: int, *, resumable: bool = False) -> None:
         """Whatever it held goes with an actor that will not be back; at once, not when a lease expires."""
         if self._kind(name) in _LEASED:
-            self.ask(m.LeasesRelease(name, instance, inc), _ignore, limit=RELEASE_LIMIT)
+            release = m.LeasesRelease(name, instance, inc, resumable=resumable)
+            self.ask(release, _ignore, limit=RELEASE_LIMIT)
 
     def _release_left(self, result: Any) -> None:
-        """Leases of actors that ended while there was no supervisor to see it."""
+        """Leases of actors that ended while there was no supervisor to see it.
+
+        Whoever wanted a transfer that went down with the daemon comes back with it, or a little later.
+        """
         if isinstance(result, Exception):
             self.log.warning("leases of actors that are gone are not released: %s", result)
             return
@@ -190,7 +194,9 @@ class SupervisorActor(Actor):
         for one in result["leases"]:
             alive = one["instance"] == self.birth.instance and one["holder"] in known
             if one["holder"] and not alive:
-                self._release(one["holder"], one["instance"], one["incarnation"])
+                name, instance = one["holder"], one["instance"]
+                crashed = instance != self.birth.instance and self._kind(name) == "puller"
+                self._release(name, instance, one["incarnation"], resumable=crashed)
 
     def _shutdown(self) -> None:
         self._stopping = True

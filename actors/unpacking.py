@@ -121,7 +121,6 @@ class Unpacker:
         self._stored = StoredLayers(store)
         self._check = check
         self._snapshotter = snapshotter
-        self._left_over = actor.birth.inc > 1  # an earlier incarnation may have left snapshots half done
         settings = actor.settings
         self._ahead = (snapshotter or settings.snapshots_default) == "overlayfs"
         self._limits = Limits(
@@ -182,10 +181,8 @@ class Unpacker:
 
     def _give_up(self, step: _Step) -> None:
         if not step.committed.done() or step.committed.exception():
-            try:
+            with suppress(RemoteError):
                 self._remove(self._key(step.name))
-            except RemoteError:
-                self._left_over = True
 
     def _applied(self, step: _Step) -> Path:
         """Apply a layer from where its bytes come; once more from the store, if they began anew meanwhile."""
@@ -197,9 +194,9 @@ class Unpacker:
             again = isinstance(error, UnavailableError) or layers.renewed(layer)
             if layers is self._stored or not again:
                 raise
-            return self._apply_again(step)
+            return self._apply(step, self._stored, ahead=False)
         layers.settle(layer)
-        return self._apply_again(step) if layers.renewed(layer) else files
+        return self._apply(step, self._stored, ahead=False) if layers.renewed(layer) else files
 
     def _apply_ahead(self, step: _Step) -> Path:
         """Apply it before those below are there, if they are not; again after them, if that was too early."""
@@ -208,12 +205,7 @@ class Unpacker:
             return self._apply(step, step.layers, ahead=ahead)
         except WrongAssumptionError:
             step.layers.settle(step.layer)
-            return self._apply_again(step)
-
-    def _apply_again(self, step: _Step) -> Path:
-        """From the store, and in order: nothing is assumed any more."""
-        self._remove(self._key(step.name))
-        return self._apply(step, self._stored, ahead=False)
+            return self._apply(step, self._stored, ahead=False)
 
     def _apply(self, step: _Step, layers: Layers, *, ahead: bool) -> Path:
         """Prepare and fill a snapshot, on nothing if it is made ahead of its parent. Gives its files."""
@@ -227,6 +219,7 @@ class Unpacker:
             step.wait_below()
         key = self._key(step.name)
         with layers.open(step.layer) as blob:
+            self._remove(key)  # what a crash left half done
             prepare = m.SnapshotsPrepare(
                 self._namespace, key, "" if ahead else step.parent, snapshotter=self._snapshotter
             )
@@ -301,12 +294,11 @@ class Unpacker:
         return f"extract {self._actor.birth.name} {name}"
 
     def clear(self) -> None:
-        """Remove what an earlier attempt of this transfer left half unpacked."""
-        if self._left_over:
+        """Remove what an earlier incarnation of this transfer left half unpacked."""
+        if self._actor.birth.inc > 1:
             for one in self._actor.call(m.SnapshotsList(self._namespace, self._snapshotter))["snapshots"]:
                 if one["key"].startswith(self._key("")):
                     self._remove(one["key"])
-            self._left_over = False
 
     def is_unpacked(self, name: str) -> bool:
         """Whether there is a committed snapshot of that name."""

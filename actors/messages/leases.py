@@ -113,12 +113,15 @@ class LeasesRelease:
 
     Attributes:
         finished: its work was done: all that it has made has a name by now.
+        resumable: it went down with the whole daemon, and nobody could try again since: what it held stays
+            for some minutes, whoever collects meanwhile. The same work taken up again takes it over.
     """
 
     holder: str
     instance: str
     incarnation: Number
     finished: bool = False
+    resumable: bool = False
 
 
 @operation("contents.admit", "metadata", repeatable=True)

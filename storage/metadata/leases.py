@@ -17,6 +17,10 @@ from storage.names import check_text, encode_labels
 
 _RESOURCE_TYPE = re.compile(r"content|ingests|images|snapshots/[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")
 
+_HELD = "WHERE holder = ? AND holder != '' AND instance = ? AND incarnation <= ?"
+_DELETE_HELD = f"DELETE FROM leases {_HELD}"  # noqa: S608  # nothing in it is anybody's
+_LET_HELD_GO = f"UPDATE leases SET holder = '', expires_at = ? {_HELD}"  # noqa: S608  # the same
+
 
 class Leases:
     """The leases table and the resources that each lease holds."""
@@ -77,15 +81,20 @@ class Leases:
             if self._find(namespace, identity) is None:
                 self.create(namespace, identity)
             self._database.execute(
-                "UPDATE leases SET holder = ?, instance = ?, incarnation = ? WHERE namespace = ? AND id = ?",
+                "UPDATE leases SET holder = ?, instance = ?, incarnation = ?, expires_at = NULL "
+                "WHERE namespace = ? AND id = ?",
                 (holder, instance, incarnation, namespace, identity),
             )
         return self.get(namespace, identity)
 
     def release(self, holder: str, instance: str, incarnation: int) -> int:
         """Delete the leases of an actor up to that incarnation; a later one's stay. How many there were."""
-        sql = "DELETE FROM leases WHERE holder = ? AND holder != '' AND instance = ? AND incarnation <= ?"
-        return self._database.execute(sql, (holder, instance, incarnation)).rowcount
+        return self._database.execute(_DELETE_HELD, (holder, instance, incarnation)).rowcount
+
+    def let_go(self, holder: str, instance: str, incarnation: int, expires_at: int) -> int:
+        """The same, but they stay until then: whoever takes one of them has all that it holds."""
+        found = self._database.execute(_LET_HELD_GO, (expires_at, holder, instance, incarnation))
+        return found.rowcount
 
     def add(self, namespace: str, identity: str, *resources: Resource) -> bool:
         """Let the lease hold resources; again is no error. Whether it held any of them not yet.

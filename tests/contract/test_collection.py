@@ -114,6 +114,24 @@ def test_what_was_interrupted_goes_with_the_next_run(town):
     finish(town)
 
 
+def test_what_went_down_with_the_daemon_waits_for_whoever_goes_on(town):
+    worker = Worker(town, Tally(), 3)
+    worker.maybe_cut = lambda: None
+    digest = "sha256:" + "1" * 64
+    worker.ask(m.LeasesTake(NAMESPACE, "l", "puller/load/x", "daemon", 1))
+    worker.ask(m.ContentOpen(f"blob-{digest}", digest, 99, NAMESPACE, "l"))
+    worker.ask(m.LeasesRelease("puller/load/x", "daemon", 1, resumable=True))
+    worker.ask(m.GcRun())
+    assert len(left(town)["ingests"]) == 1
+    (lease,) = worker.ask(m.LeasesList(NAMESPACE))["leases"]
+    assert lease["expires_at"]
+    worker.ask(m.LeasesTake(NAMESPACE, "l", "puller/load/x", "another daemon", 1))
+    (lease,) = worker.ask(m.LeasesList(NAMESPACE))["leases"]
+    assert (lease["holder"], lease["expires_at"]) == ("puller/load/x", None)
+    worker.ask(m.LeasesRelease("puller/load/x", "another daemon", 1))
+    finish(town)
+
+
 def test_a_container_holds_its_image_and_its_snapshot(town):
     worker = Worker(town, Tally(), 3)
     worker.maybe_cut = lambda: None

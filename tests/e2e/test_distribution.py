@@ -309,12 +309,13 @@ def test_fifty_clients_fetch_each_blob_once(daemon: Daemon, registry: Registry, 
 
 def test_interrupted_pulls_fetch_nothing_twice(tmp: Path):
     """The short form of `bin/chaos --pulls 200`."""
-    figures = Interrupted(tmp, 12 << 20, 1 << 20, seed=5).perform(3)
+    figures = Interrupted(tmp, 12 << 20, 1 << 20, seed=5).perform(4)
     assert figures.failed == []
-    assert (figures.finished, figures.asked_again, figures.bad) == (3, 0, 0)
+    assert (figures.finished, figures.asked_again, figures.forgotten, figures.bad) == (4, 0, 0, 0)
     assert figures.sent >= figures.size  # each pull has begun with nothing
     assert figures.killed
     assert figures.cut
+    assert figures.restarted
 
 
 # Ctrl-C
