@@ -5,7 +5,9 @@ same over restarts (a free one, when the settings say 0, is noted in the state d
 the supervisor, always.
 """
 
+import contextlib
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -18,7 +20,10 @@ from actors import __version__
 from actors import messages as m
 from actors.actor import Actor
 from actors.call import Call
-from actors.linux import cgroups
+from actors.container_metrics import GAUGES, PREFIX, samples
+from actors.linux import cgroups, process
+from actors.linux.cgroup_figures import figures
+from actors.runtime.bundle import actual_cgroups_path, cgroups_path
 from actors.settings import metrics_address
 from transport.errors import RemoteError
 
@@ -47,6 +52,7 @@ class MetricsActor(Actor):
     def _application(self) -> Any:
         registry = CollectorRegistry()
         registry.register(_Tree(self))
+        registry.register(_Stores(self))
         registry.register(_Containers(self))
         serve = make_wsgi_app(registry)
 
@@ -70,8 +76,8 @@ class _QuietHandler(WSGIRequestHandler):
         """A scrape every few seconds is no news."""
 
 
-class _Tree(Collector):
-    """What the supervisor knows of its children."""
+class _Asking(Collector):
+    """Asks other actors when it is scraped; whoever does not answer in time is left out."""
 
     def __init__(self, actor: MetricsActor) -> None:
         self._actor = actor
@@ -80,69 +86,115 @@ class _Tree(Collector):
         """Nothing in advance: registering must not ask anybody."""
         return []
 
-    def collect(self) -> Iterator[Metric]:
-        """One sample an actor."""
-        yield InfoMetricFamily("actord_build", "Version of the daemon.", {"version": __version__})
-        up = GaugeMetricFamily("actord_actor_up", "Whether the actor runs.", labels=["actor", "kind"])
-        restarts = CounterMetricFamily("actord_actor_restarts", "Restarts of the actor.", labels=["actor"])
-        memory = GaugeMetricFamily(
-            "actord_actor_memory_bytes",
-            "Proportional set size of the actor's process.",
-            labels=["actor"],
-        )
-        reports = CounterMetricFamily(
-            "actord_supervision_reports", "What the supervision tree has reported.", labels=["kind"]
-        )
-        found = self._tree()
-        for kind, number in found["reports"].items():
-            reports.add_metric([kind], number)
-        for one in found["actors"]:
-            up.add_metric([one["name"], one["kind"]], 1.0 if one["state"] == "running" else 0.0)
-            restarts.add_metric([one["name"]], one["restarts"])
-            memory.add_metric([one["name"]], one["memory"])
-        yield from (up, restarts, memory, reports)
-
-    def _tree(self) -> dict[str, Any]:
+    def ask(self, body: Any, missing: dict[str, Any]) -> dict[str, Any]:
+        """The answer, or `missing`."""
         try:
-            found: dict[str, Any] = self._actor.call(m.Actors(), limit=SCRAPE_LIMIT)
+            found: dict[str, Any] = self._actor.call(body, limit=SCRAPE_LIMIT)
         except RemoteError as error:
-            self._actor.log.warning("the tree cannot be shown: %s", error)
-            return {"actors": [], "reports": {}}
+            self._actor.log.warning("%s is left out: %s", m.operation_of(body).name, error)
+            return missing
         return found
 
 
-class _Containers(Collector):
-    """What the cgroup files say of each running container."""
-
-    def __init__(self, actor: MetricsActor) -> None:
-        self._actor = actor
-        self._layout = cgroups.detect()
-
-    def describe(self) -> list[Metric]:
-        """Nothing in advance: registering must not ask anybody."""
-        return []
+class _Tree(_Asking):
+    """What the supervisor knows of its children, and the kernel of their processes."""
 
     def collect(self) -> Iterator[Metric]:
-        """One sample a running container."""
-        labels = ["container_id", "namespace", "runtime"]
-        cpu = CounterMetricFamily(
-            "container_cpu_total_nanoseconds", "Processor time used.", labels=labels, unit="nanoseconds"
+        """A few samples an actor."""
+        yield InfoMetricFamily("actord_build", "Version of the daemon.", {"version": __version__})
+        found = self.ask(m.Actors(memory=False), {"actors": [], "reports": {}})
+        reports = CounterMetricFamily(
+            "actord_supervision_reports", "What the supervision tree has reported.", labels=["kind"]
         )
-        memory = GaugeMetricFamily("container_memory_usage_usage_bytes", "Memory in use.", labels=labels)
-        pids = GaugeMetricFamily("container_pids_current", "Processes and threads.", labels=labels)
-        for container in self._running():
-            values = [container["id"], container["namespace"], container["runtime"]]
-            found = cgroups.statistics(self._layout, f"/actord/{container['namespace']}/{container['id']}")
-            if found is not None:
-                cpu.add_metric(values, found.cpu_nanoseconds or 0)
-                memory.add_metric(values, found.memory_bytes or 0)
-                pids.add_metric(values, found.pids or 0)
-        yield from (cpu, memory, pids)
+        for kind, number in found["reports"].items():
+            reports.add_metric([kind], number)
+        yield reports
+        yield from _of_actors(found["actors"])
 
-    def _running(self) -> list[dict[str, Any]]:
-        try:
-            everyone = self._actor.call(m.ContainersList(), limit=SCRAPE_LIMIT)["containers"]
-        except RemoteError as error:
-            self._actor.log.warning("the containers cannot be listed: %s", error)
-            return []
-        return [one for one in everyone if (one["task"] or {}).get("status") == "running"]
+
+def _of_actors(actors: list[dict[str, Any]]) -> Iterator[Metric]:
+    up = GaugeMetricFamily("actord_actor_up", "Whether the actor runs.", labels=["actor", "kind"])
+    restarts = CounterMetricFamily("actord_actor_restarts", "Restarts of the actor.", labels=["actor"])
+    memory = GaugeMetricFamily(
+        "actord_actor_resident_bytes", "Memory of its process, shared pages in full.", labels=["actor"]
+    )
+    processor = CounterMetricFamily(
+        "actord_actor_cpu_seconds", "Processor time of its process.", labels=["actor"]
+    )
+    files = GaugeMetricFamily("actord_actor_open_fds", "Open descriptors of its process.", labels=["actor"])
+    for one in actors:
+        name = [one["name"]]
+        up.add_metric([one["name"], one["kind"]], 1.0 if one["state"] == "running" else 0.0)
+        restarts.add_metric(name, one["restarts"])
+        with contextlib.suppress(OSError):  # it has ended, or is not there yet
+            usage = process.usage(one["pid"])
+            memory.add_metric(name, usage.resident)
+            processor.add_metric(name, usage.processor)
+            files.add_metric(name, usage.descriptors)
+    yield from (up, restarts, memory, processor, files)
+
+
+class _Stores(_Asking):
+    """How much there is, and what came by the router."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Counts."""
+        yield from _of_containers(self.ask(m.ContainersList(), {"containers": []})["containers"])
+        images = GaugeMetricFamily("actord_images", "Names of images.", labels=["namespace"])
+        for space in self.ask(m.NamespacesList(), {"namespaces": []})["namespaces"]:
+            listed = self.ask(m.ImagesList(space["name"]), {"images": []})["images"]
+            images.add_metric([space["name"]], len(listed))
+        yield images
+
+
+def _of_containers(every: list[dict[str, Any]]) -> Iterator[Metric]:
+    counts = Counter((one["namespace"], (one["task"] or {}).get("status", "created")) for one in every)
+    states = GaugeMetricFamily(
+        "actord_containers", "Containers by state of their task.", labels=["namespace", "status"]
+    )
+    for (namespace, status), count in sorted(counts.items()):
+        states.add_metric([namespace, status], count)
+    yield states
+
+
+class _Containers(_Asking):
+    """What the cgroup files say of each running container, under containerd's names."""
+
+    def __init__(self, actor: MetricsActor) -> None:
+        super().__init__(actor)
+        self._layout = cgroups.detect()
+
+    def collect(self) -> Iterator[Metric]:
+        """A family for each name, a sample for each container that has it."""
+        families: dict[str, Metric] = {}
+        for container in self.ask(m.ContainersList(), {"containers": []})["containers"]:
+            if (container["task"] or {}).get("status") in ("running", "paused"):
+                self._add(families, container)
+        yield from families.values()
+
+    def _add(self, families: dict[str, Any], container: dict[str, Any]) -> None:
+        own = {
+            "container_id": container["id"],
+            "namespace": container["namespace"],
+            "runtime": container["runtime"],
+        }
+        for sample in samples(figures(self._layout, self._place(container))):
+            labels = own | dict(sample.labels)
+            family = families.get(sample.name)
+            if family is None:
+                family = families[sample.name] = _family(sample.name, list(labels))
+            family.add_metric(list(labels.values()), sample.value)
+
+    def _place(self, container: dict[str, Any]) -> str:
+        """Of its cgroups; clients of containerd's API choose their own."""
+        namespace, identity = container["namespace"], container["id"]
+        if container["options"].get("foreign"):
+            return actual_cgroups_path(self._actor.settings.bundle(namespace, identity))
+        return cgroups_path(namespace, identity)
+
+
+def _family(name: str, labels: list[str]) -> Any:
+    """A counter where the name says so, which makes the same name of it."""
+    kind = CounterMetricFamily if name.endswith("_total") and name not in GAUGES else GaugeMetricFamily
+    text = f"{name.replace('_', ' ')}, from the control group."  # the kernel's documentation has the meaning
+    return kind(f"{PREFIX}_{name}", text, labels=labels)

@@ -6,6 +6,7 @@ An exit must be journalled before it is reaped: `peek_children` looks, `reap` ta
 import ctypes
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from actors.linux.libc import checked, libc
@@ -113,6 +114,25 @@ def exit_code(wait_status: int) -> int:
     """The code as a shell gives it, 0 to 255: of a death by signal, 128 and the signal's number."""
     code = os.waitstatus_to_exitcode(wait_status)
     return code if code >= 0 else 128 - code
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process takes: bytes resident (shared pages in full), seconds of processor, descriptors."""
+
+    resident: int
+    processor: float
+    descriptors: int
+
+
+def usage(pid: int) -> Usage:
+    """Cheap, unlike `proportional_memory`: two small files and a listing. Raises OSError when it is gone."""
+    stat = Path(f"/proc/{pid}/stat").read_bytes()
+    fields = stat[stat.rindex(b")") + 2 :].split()  # proc(5): utime is the 14th field, rss the 24th
+    ticks = int(fields[11]) + int(fields[12])
+    return Usage(
+        int(fields[21]) * os.sysconf("SC_PAGESIZE"), ticks / os.sysconf("SC_CLK_TCK"), descriptor_count(pid)
+    )
 
 
 def proportional_memory(pid: int) -> int:
