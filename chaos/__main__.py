@@ -148,9 +148,11 @@ def enumerated(scene: Scene, given: argparse.Namespace) -> dict[str, object]:
 
 def besieged(scene: Scene, rounds: int, containers: int) -> dict[str, float]:
     """A siege; prints and returns the figures."""
-    found = Siege(scene).perform(rounds, containers)
+    with Control(scene.findings) as control:
+        found = Siege(scene, control).perform(rounds, containers)
     print(f"siege: {containers} containers, everything killed {rounds} times: ready again after", end=" ")
-    print(f"{found['median']:.2f} s (median), {found['max']:.2f} s at most; {found['late']} later than 5 s")
+    print(f"{found['median']:.2f} s (median), {found['max']:.2f} s at most; {found['late']} later than 5 s,")
+    print(f"{found['late_for_the_machine']} for a machine {found['slowness']:.1f} times slower than normal")
     return found
 
 

@@ -17,6 +17,7 @@ from chaos.scenarios import Worker
 from tests.e2e.daemon import wait_until
 
 if TYPE_CHECKING:
+    from chaos.control import Control
     from chaos.runs import Run
     from chaos.scene import Scene
 
@@ -27,10 +28,17 @@ PATIENCE: Final = 120.0  # seconds after which it counts as never
 
 @dataclass(slots=True)
 class Siege:
-    """Of one scene. `recovered` has the seconds from the start of the daemon to the last actor, by round."""
+    """Of one scene.
+
+    Attributes:
+        recovered: seconds from the start of the daemon to the last actor, by round.
+        slowness: how many times slower than normal the machine was meanwhile.
+    """
 
     scene: Scene
+    control: Control
     recovered: list[float] = field(default_factory=list)
+    slowness: list[float] = field(default_factory=list)
 
     def perform(self, rounds: int, containers: int) -> dict[str, float]:
         """All of it; returns the figures."""
@@ -41,14 +49,15 @@ class Siege:
         for number in range(1, rounds + 1):
             self.scene.findings.step = number
             self._round(runs)
-            print(f"{number}/{rounds}: ready after {self.recovered[-1]:.2f} s", flush=True)
+            took, slow = self.recovered[-1], self.slowness[-1]
+            print(f"{number}/{rounds}: ready after {took:.2f} s, slower machine: {slow:.1f}", flush=True)
         for run in runs:
             worker.finish(run, stop=True)
         return self._figures(containers)
 
     def _round(self, runs: list[Run]) -> None:
         self.scene.daemon.kill_everything()
-        began = time.monotonic()
+        began, began_at = time.monotonic(), self.scene.findings.now()
         self.scene.restart()
         session = self.scene.session()
         wanted = {run.actor for run in runs}
@@ -59,6 +68,7 @@ class Siege:
 
         wait_until("every actor runs again", ready, PATIENCE)
         self.recovered.append(time.monotonic() - began)
+        self.slowness.append(self.control.slowness(began_at, self.scene.findings.now()))
         session.close()
         for run in runs:
             self.scene.findings.check(UNTOUCHED, run.untouched(), f"{run.name} was touched")
@@ -70,4 +80,8 @@ class Siege:
             "median": statistics.median(self.recovered),
             "max": max(self.recovered),
             "late": sum(one > READY for one in self.recovered),
+            "slowness": statistics.median(self.slowness),
+            "late_for_the_machine": sum(
+                took > READY * slow for took, slow in zip(self.recovered, self.slowness, strict=True)
+            ),
         }
