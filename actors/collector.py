@@ -114,9 +114,7 @@ class CollectorActor(Actor):
         swept = self.call(m.CollectionSweep(nodes), limit=SWEEP_LIMIT)
         failpoints.hit("collector", "mark", "after")
         candidates = [m.SnapshotNode(**node) for node in swept["snapshots"]]
-        removed = 0
-        if candidates:
-            removed = self.call(m.SnapshotsSweep(candidates), limit=SWEEP_LIMIT)["snapshots"]
+        removed = self.call(m.SnapshotsSweep(candidates), limit=SWEEP_LIMIT)["snapshots"]
         failpoints.hit("collector", "snapshots", "after")
         content = self.call(m.ContentSweep(), limit=SWEEP_LIMIT)
         failpoints.hit("collector", "content", "after")

@@ -61,6 +61,8 @@ class SnapshotSweepingActor(SweepingActor):
         """Remove those of the candidates that nothing leads to even now, children before parents."""
         wanted = [(one.snapshotter, one.namespace, one.key) for one in body.snapshots]
         names = set(self.sweepable(wanted))
+        for store in self.stores.values():
+            self.delete_discarded(store)  # what could not be deleted before
         if not names:
             call.reply({"snapshots": 0})
             return LATER

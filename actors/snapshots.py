@@ -144,7 +144,10 @@ class SnapshotsActor(SnapshotSweepingActor):
         self.delete_discarded(store)
 
     def delete_discarded(self, store: Snapshotter) -> None:
-        """Delete in a thread, one at a time; what is discarded meanwhile has its turn afterwards."""
+        """Delete in a thread, one at a time; what is discarded meanwhile has its turn afterwards.
+
+        What cannot be deleted has another turn with the next removal or collection.
+        """
         if store.name in self._deleting:
             return
         if waiting := store.discard():
@@ -179,10 +182,17 @@ def _how_to_use(store: Snapshotter, namespace: str, key: str) -> dict[str, Any]:
 
 
 def _delete(paths: Iterable[Path]) -> None:
+    """As many as can be; raises what kept the first of the others."""
+    kept: list[OSError] = []
     for path in paths:
         failpoints.hit("snapshots", "delete", "before")
-        delete_tree(path)
+        try:
+            delete_tree(path)
+        except OSError as error:
+            kept.append(error)
         failpoints.hit("snapshots", "delete", "after")
+    if kept:
+        raise kept[0]
 
 
 def _described(snapshot: Any) -> dict[str, Any]:

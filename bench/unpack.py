@@ -1,16 +1,13 @@
 """Unpacking alone: an image whose blobs are in the store already, mounted for the first time.
 
-`ctr images mount` and `actr images mount` unpack what is not unpacked and mount a view of it. What an actor
-and its writers take at most is read from the kernel (VmHWM) by a thread, while they are there.
+`ctr images mount` and `actr images mount` unpack what is not unpacked and mount a view of it.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import subprocess
-import threading
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +15,7 @@ from bench.disk import new_filesystem
 from bench.pairs import Comparison, in_turn, timed
 from bench.peers import Actord, Containerd, Daemon
 from tests.e2e import images
+from tests.e2e.watching import MostMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
 LARGE: Final = 1 << 30  # bytes of the large layer
 BLOCK: Final = 1 << 20  # bytes of noise that it repeats: no compressor looks back so far, and no cap is met
 FILES: Final = 20_000  # in the layer of small files
-_LOOK_SECONDS: Final = 0.02
 
 
 def measure(directory: Path, pairs: int) -> Iterator[Comparison]:
@@ -110,9 +107,9 @@ def _extremes(directory: Path) -> list[Comparison]:
         layout.tag(name, layout.add_image([layout.add_layer(write)], {}))
         archive = _archive(layout, name, directory)
         peak: list[float] = []
-        seconds = _once(directory, Actord, _watched(peak), archive)
+        seconds = _once(directory, Actord, partial(_watched, peak), archive)
         samples[tag] = [amount / seconds]
-        memory[tag.split(":", maxsplit=1)[0]] = [max(peak)]
+        memory[tag.split(":", maxsplit=1)[0]] = peak
         archive.unlink()
     return [
         Comparison("apply throughput", "per s", samples),
@@ -120,36 +117,8 @@ def _extremes(directory: Path) -> list[Comparison]:
     ]
 
 
-def _watched(peak: list[float]) -> Callable[[Actord, Path, Path], float]:
-    def unpack(actord: Actord, archive: Path, target: Path) -> float:
-        with _watching(actord, peak):
-            return _by_actord(actord, archive, target)
-
-    return unpack
-
-
-@contextmanager
-def _watching(actord: Actord, peak: list[float]) -> Iterator[None]:
-    """Note the highest VmHWM of every process below the daemon."""
-    over = threading.Event()
-
-    def look() -> None:
-        while not over.wait(_LOOK_SECONDS):
-            peak.extend(_high_water(pid) for pid in actord.processes())
-
-    watcher = threading.Thread(target=look)
-    watcher.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watcher.join()
-
-
-def _high_water(pid: int) -> float:
-    try:
-        text = Path(f"/proc/{pid}/status").read_text()
-    except OSError:  # it has ended
-        return 0.0
-    found = re.search(r"^VmHWM:\s+(\d+) kB$", text, re.MULTILINE)
-    return 1024.0 * int(found[1]) if found else 0.0
+def _watched(peak: list[float], actord: Actord, archive: Path, target: Path) -> float:
+    with MostMemory(actord.processes()[0]) as most:
+        seconds = _by_actord(actord, archive, target)
+    peak.append(float(most.bytes))
+    return seconds

@@ -219,6 +219,7 @@ class Collect(Operation):
         worker, image = self.worker, self.worker.scene.images[0]
         session, check = worker.session, worker.findings.check
         self.act()
+        persist(lambda: session.ask("snapshots", "snapshots.cleanup", {}))
         blobs = persist(lambda: session.ask("content", "content.list", {}))["blobs"]
         left = {one["digest"] for one in blobs}.intersection(image.blobs)
         check(KEPT, not left, f"blobs were not collected: {sorted(left)}")

@@ -7,16 +7,18 @@ import dataclasses
 import os
 import random
 import threading
+import time
 from pathlib import Path
 
 import pytest
-from actor_town import Town
+from actor_town import LIMIT, Town
 from collection_load import NAMESPACE, Collecting, Tally, Worker, digest_of
 
 from actors import messages as m
 from actors.collector import CollectorActor
 from actors.content import ContentActor
 from actors.events import EventsActor
+from actors.linux.mounts import Mount, mount_one, umount_below
 from actors.metadata import MetadataActor
 from actors.snapshots import SnapshotsActor
 from storage.content import ContentStore, IngestWriter
@@ -98,6 +100,27 @@ def kill_now_and_then(town, tally, threads):
             town.actor(service)
             tally.add(f"kills of {service.kind}")
             done += 1
+
+
+def test_what_could_not_be_deleted_goes_with_a_later_run(town):
+    """A mount is in the way of one of two; it keeps nobody else, and is gone by the next run."""
+    worker = Worker(town, Tally(), 3)
+    trash = town.settings.root / "snapshots/trash"
+    upper = Path(worker.ask(m.SnapshotsPrepare(NAMESPACE, "busy"))["upper"])
+    (upper / "busy").mkdir()
+    worker.ask(m.SnapshotsPrepare(NAMESPACE, "free"))
+    mount_one(Mount("tmpfs", "tmpfs", ()), str(upper / "busy"))
+    for key in ("busy", "free"):
+        worker.ask(m.SnapshotsRemove(NAMESPACE, key))
+    with pytest.raises(RemoteError, match="removed snapshots remain"):
+        worker.client.request("snapshots.cleanup", {}, to="snapshots")
+    assert len(list(trash.iterdir())) == 1
+    umount_below(str(trash))
+    worker.ask(m.GcRun())
+    until = time.monotonic() + LIMIT
+    while list(trash.iterdir()) and time.monotonic() < until:  # it is deleted in the background
+        time.sleep(0.02)
+    assert list(trash.iterdir()) == []
 
 
 def test_what_was_interrupted_goes_with_the_next_run(town):
