@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import images
@@ -19,6 +20,7 @@ from tests.unit.layer.crafted import tree
 from tests.unit.layer.test_layer_hostile import attacks
 
 if TYPE_CHECKING:
+    import tarfile
     from collections.abc import Callable
     from pathlib import Path
 
@@ -109,3 +111,36 @@ def test_nothing_outside_changes(
     assert longest < SECONDS
     actors = daemon.actors()
     assert {name: actors[name]["pid"] for name in pids} == pids
+
+
+ROOTS = {
+    "dev": (("dev",), ()),
+    "proc": (("proc",), ()),
+    "sys": (("sys",), ()),
+    "a parent of a target": (("data",), ("--mount", "type=tmpfs,destination=/data/inner/deep")),
+}
+
+
+@pytest.mark.parametrize("runtime", ["runc", "crun"])
+@pytest.mark.parametrize("case", ROOTS)
+def test_a_root_that_leads_a_runtime_outside_is_refused(
+    daemon: Daemon, tmp: Path, outside: Path, case: str, runtime: str
+):
+    """Both runtimes would follow the link to the host; they never see it."""
+    (links, options), before = ROOTS[case], tree(outside)
+    layout = images.Layout(tmp / "image")
+    layers = [layout.add_layer(images.write_busybox), layout.add_layer(partial(_replaced, links, outside))]
+    layout.tag("t", layout.add_image(layers, {"Cmd": ["true"]}))
+    daemon.actr("load", "-q", "--base-name", "hostile/root", "-i", layout.directory)
+    done = daemon.actr("run", "--rm", "--runtime", runtime, *options, "hostile/root:t", check=125)
+    assert f"/{links[0]} of the root file system is a link or file" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert tree(outside) == before
+    assert daemon.json("ps", "-a") == []
+
+
+def _replaced(links: tuple[str, ...], outside: Path, tar: tarfile.TarFile) -> None:
+    for name in links:
+        if name != "data":
+            images.add_file(tar, f".wh.{name}", b"")
+        tar.addfile(images.symlink_entry(name, str(outside)))
