@@ -212,8 +212,9 @@ class ContainerActor(Actor):
 
     def _runtime_state(self) -> Path:
         """Ids that clients of containerd's API choose are unique in their namespace only."""
-        if self.stepwise.task or self.record.get("options", {}).get("foreign"):
-            return Path(self.settings.state / "runtimes" / self.namespace)
+        foreign = self.stepwise.task or self.record.get("options", {}).get("foreign")
+        if foreign:
+            return Path(str(foreign.get("root") or self.settings.state / "runtimes"), self.namespace)
         return self.settings.state / "runtime"
 
     def _prepare(self) -> None:
@@ -524,7 +525,7 @@ class ContainerActor(Actor):
         }
 
     def tasks_kill(self, body: m.TasksKill, call: Call) -> Later | None:
-        """Signal its process, or an exec's."""
+        """Signal its process, or an exec's, or all."""
         if body.signal not in signal.valid_signals():
             raise RemoteError("invalid_argument", f"there is no signal {body.signal}")
         if body.exec_id:
@@ -532,6 +533,8 @@ class ContainerActor(Actor):
             return None
         self._refuse_unless_running()
         target = Process(self.state.pid, self.state.start_time)
+        if body.everyone:
+            self.control.signal_everyone(body.signal)
         if body.signal != signal.SIGKILL or self.state.policy == "no":
             signal_process(target, body.signal)
             return None
@@ -670,10 +673,10 @@ class ContainerActor(Actor):
         self._refuse_unless_running()
         return {"processes": self.control.processes()}
 
-    def tasks_stats(self, _body: m.TasksStats, _: Call) -> Any:
+    def tasks_stats(self, body: m.TasksStats, _: Call) -> Any:
         """From its cgroup and its network namespace."""
         self._refuse_unless_running()
-        return self.control.statistics()
+        return self.control.statistics(figures=body.figures)
 
     def tasks_checkpoint(self, body: m.TasksCheckpoint, call: Call) -> Later:
         """With CRIU, where that works."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from actors import lifecycle as life
 from actors import messages as m
 from actors.call import Call
-from actors.linux import cgroups, proc_table
+from actors.linux import cgroup_figures, cgroups, proc_table
 from actors.linux.pidfd import Process
 from actors.networking.wishes import connections
 from actors.processes import signal_process
@@ -66,11 +66,24 @@ class Control:
         Raises:
             RemoteError: an option is none of those that can change, or cannot be enforced.
         """
+        if body.resources:
+            self._update_foreign(body.resources, call)
+            return
         unknown = sorted(set(body.options) - resources.UPDATABLE - {"restart"})
         if unknown:
             known = ", ".join(sorted(resources.UPDATABLE | {"restart"}))
             raise RemoteError("invalid_argument", f"{unknown[0][:64]!r} cannot be updated; {known} can")
         self._in_turn(lambda: self._update(body, call))
+
+    def _update_foreign(self, limits: Mapping[str, Any], call: Call) -> None:
+        """Of a container that its client describes, who keeps what it wants on its own record."""
+        actor = self._actor
+        if not actor.record["options"].get("foreign") or actor.state.phase != "running":
+            text = f"container {actor.record['name']} does not run, or was not created by this API"
+            raise RemoteError("failed_precondition", text)
+        actor.processes.run_runtime(
+            lambda: actor.launcher.update(limits), lambda result: call.settle(_remote(result))
+        )
 
     def _update(self, body: m.TasksUpdate, call: Call) -> None:
         actor = self._actor
@@ -166,6 +179,10 @@ class Control:
         signal_process(target, signal.SIGKILL)
         self.let_go()
 
+    def signal_everyone(self, number: int) -> None:
+        """Each of its processes; one that stands still takes it when it may go on."""
+        cgroups.signal_all(cgroups.mounted(), self._cgroup(), number)
+
     def let_go(self) -> None:
         """A paused one goes on, so that a signal reaches it."""
         if self._actor.state.paused:
@@ -179,7 +196,7 @@ class Control:
         pids = cgroups.processes(cgroups.detect(), self._cgroup())
         return proc_table.rows(pids)
 
-    def statistics(self) -> Mapping[str, Any]:
+    def statistics(self, *, figures: bool = False) -> Mapping[str, Any]:
         """What it uses now; None where the kernel does not tell."""
         layout, pid = cgroups.detect(), self._actor.state.pid
         found = cgroups.statistics(layout, self._cgroup())
@@ -193,6 +210,7 @@ class Control:
             "network_sent_bytes": sent,
             "cpus": os.cpu_count() or 1,
             "at": time.time_ns(),
+            **({"figures": cgroup_figures.figures(layout, self._cgroup())} if figures else {}),
         }
 
     # Checkpoints

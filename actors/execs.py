@@ -271,8 +271,8 @@ class Execs:
     def _watch(self, name: str, one: Exec) -> None:
         if not one.given:
             self._actor.streams.follow(name, self.wants(name))
-        elif one.terminal:
-            self._actor.stepwise.lines.follow(name, *one.given["io"][:2])
+        else:
+            self._actor.stepwise.lines.follow(name, one.given["io"], terminal=one.terminal)
         target = Process(one.pid, one.start_time)
         self._actor.processes.when_exited(target, lambda code, at: self._exited(name, code, at))
 

@@ -1,7 +1,8 @@
 """A container that its client runs step by step: create, let run, take note of the end.
 
 So it is with clients of containerd's API. They also bring their own FIFOs, which the process gets as they
-are: nothing of ours stands in between, so no death of ours can lose a byte or cost a moment. Output is opened
+are: nothing of ours stands in between, so no death of ours can lose a byte or cost a moment. (Standard error
+goes through our hands, and terminals do; see actors/client_lines.py.) Output is opened
 for both directions: a client that is gone gives neither EPIPE nor SIGPIPE. Of standard input the zygote
 keeps a writing end until `tasks.close_io`: the end does not come before the first writer, nor by our death.
 """
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from actors import lifecycle as life
 from actors import messages as m
 from actors.call import LATER, Call, Later
-from actors.client_terminals import Lines
+from actors.client_lines import Lines
 from actors.linux import descriptors
 from actors.runtime import bundle as files
 from actors.runtime.errors import ContainerError
@@ -67,8 +68,7 @@ class Stepwise:
                 call.fail(result)
                 return
             actor.record = result
-            more = {"no_pivot": body.no_pivot, "terminal": body.terminal}
-            self.task = {**self._named(body), "rootfs": body.rootfs, **more}
+            self.task = _noted(body, actor.record["options"]["foreign"].get("root", ""))
             files.write_task(actor.bundle, self.task)
             actor.wait_for_start(call)
             actor.happened(life.Create())
@@ -76,19 +76,17 @@ class Stepwise:
         actor.ask(m.ContainersGet(actor.namespace, actor.id), loaded)
         return LATER
 
-    @staticmethod
-    def _named(body: m.TasksCreate) -> dict[str, Any]:
-        return {"stdin": body.stdin, "stdout": body.stdout, "stderr": body.stderr}
-
     def launch(self) -> Running:
         """In a worker thread."""
-        io = [self.task[name] for name in ("stdin", "stdout", "stderr")]
-        no_pivot = self.task["no_pivot"]
+        flags = {name: self.task[name] for name in ("no_pivot", "no_new_keyring")}
         if self.task["terminal"]:
             with self.lines.opened("", self._actor.bundle) as console:
-                return self._actor.launcher.create({}, console, no_pivot=no_pivot)
-        with self.ends("", io) as ends:
-            return self._actor.launcher.create(ends, no_pivot=no_pivot)
+                return self._actor.launcher.create({}, console, **flags)
+        with self.ends("", self._io()) as ends:
+            return self._actor.launcher.create(ends, **flags)
+
+    def _io(self) -> list[str]:
+        return [self.task[name] for name in ("stdin", "stdout", "stderr")]
 
     @contextlib.contextmanager
     def ends(self, name: str, io: Sequence[str]) -> Iterator[dict[int, int]]:
@@ -100,9 +98,21 @@ class Stepwise:
             for number, said in enumerate(io[1:], 1):
                 if said:
                     found[number] = _output(said)
-            yield found
+                    self._own(found[number])
+            with contextlib.ExitStack() as stack:
+                through = dict(found)
+                if io[2] and not io[2].startswith(FILE):
+                    through[2] = stack.enter_context(self.lines.errors(name, found[2]))
+                    self._own(through[2])
+                yield through
         finally:
             descriptors.close_all(found.values())
+
+    def _own(self, descriptor: int) -> None:
+        """Give a FIFO to whom its client says: a program of that user can then open /dev/stdout too."""
+        uid, gid = self.task.get("io_uid", 0), self.task.get("io_gid", 0)
+        if (uid or gid) and stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            os.fchown(descriptor, uid, gid)
 
     def _input(self, name: str, path: str) -> int:
         reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -113,9 +123,8 @@ class Stepwise:
         return reading
 
     def follow(self) -> None:
-        """Its terminal, if it has one."""
-        if self.task["terminal"]:
-            self.lines.follow("", self.task["stdin"], self.task["stdout"])
+        """What goes through our hands: its terminal, or its standard error."""
+        self.lines.follow("", self._io(), terminal=self.task["terminal"])
 
     def end_input(self, name: str) -> None:
         """The end comes when whoever else writes has closed; saying it twice is fine."""
@@ -181,6 +190,22 @@ class Stepwise:
         waiting[0].reply({"pid": state.pid, "exit_code": code, "exited_at": state.exited_at})
         for call in waiting[1:]:
             call.fail(RemoteError("not_found", f"task {self._actor.id}: not found"))
+
+
+def _noted(body: m.TasksCreate, root: str) -> dict[str, Any]:
+    """What the next incarnation has to know of it before it has the record."""
+    names = (
+        "stdin",
+        "stdout",
+        "stderr",
+        "rootfs",
+        "terminal",
+        "no_pivot",
+        "no_new_keyring",
+        "io_uid",
+        "io_gid",
+    )
+    return {**{name: getattr(body, name) for name in names}, "root": root}
 
 
 def _output(said: str) -> int:

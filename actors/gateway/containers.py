@@ -5,11 +5,13 @@ the rest is its option `foreign`, as `kept` makes it.
 """
 
 import base64
+import contextlib
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
 from actors import messages as m
+from actors.gateway import runc_options
 from actors.gateway.translation import Asking, put_time
 from actors.leasing import masked
 from storage.filters import parse_filters
@@ -18,7 +20,6 @@ from transport.grpc.interface import message
 from transport.grpc.server import Call, Service
 
 _PACKAGE: Final = "containerd.services.containers.v1"
-_OPTIONS: Final = "containerd.runc.v1.Options"
 RUNTIME: Final = "io.containerd.runc.v2"
 PREFIX: Final = "extensions."
 MUTABLE: Final = ("labels", "spec", "extensions", "image", "snapshot_key")
@@ -61,7 +62,7 @@ class Containers(Asking, Service):
             id=given.id,
             options={"foreign": kept(given)},
             labels=dict(given.labels),
-            runtime=_binary(given.runtime.options),
+            runtime=runc_options.program(given.runtime.options),
             snapshotter=given.snapshotter or "",
             snapshot_key=given.snapshot_key,
         )
@@ -88,9 +89,19 @@ class Containers(Asking, Service):
         try:
             self.ask(call, m.ContainersRemove(), to=found["actor"])
         except RemoteError as error:
-            if error.code != "not_found":  # asked again, it may have gone by the first time
+            if error.code != "not_found":
                 raise
+            if self._is_there(call, found):
+                text = f"container {request.id} is on record, but has no actor yet: try again"
+                raise RemoteError("unavailable", text) from error
         return message("google.protobuf.Empty")()
+
+    def _is_there(self, call: Call, found: dict[str, Any]) -> bool:
+        """Whether what has no actor is on record all the same; an actor's last act is to end the record."""
+        with contextlib.suppress(RemoteError):
+            again = self.ask(call, m.ContainersGet(call.namespace, found["id"]))
+            return bool(again["created_at"] == found["created_at"])
+        return False
 
 
 def record(service: Asking, call: Call, identity: str) -> dict[str, Any]:
@@ -107,6 +118,7 @@ def kept(given: Any) -> dict[str, Any]:
     return {
         "runtime": given.runtime.name or RUNTIME,
         "options": _plain(given.runtime.options),
+        "root": runc_options.root(given.runtime.options),
         "spec": _plain(given.spec),
         "snapshotter": given.snapshotter,
         "extensions": {name: _plain(value) for name, value in given.extensions.items()},
@@ -120,13 +132,6 @@ def _plain(packed: Any) -> dict[str, str]:
 def packed_from(plain: Mapping[str, str]) -> Any:
     """The other way."""
     return message("google.protobuf.Any")(type_url=plain["type_url"], value=base64.b64decode(plain["value"]))
-
-
-def _binary(options: Any) -> str:
-    """The runtime's program, if the options name one."""
-    if options.type_url.rpartition("/")[2] != _OPTIONS:
-        return ""
-    return str(message(_OPTIONS).FromString(options.value).binary_name)
 
 
 def _change(namespace: str, known: Mapping[str, Any], given: Any, paths: list[str]) -> m.ContainersUpdate:

@@ -1,16 +1,16 @@
 """Processes of containers: each method is one operation of a container's actor."""
 
 import contextlib
-import json
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
 from actors import messages as m
+from actors.gateway import runc_options
 from actors.gateway.containers import record
 from actors.gateway.task_metrics import metric
-from actors.gateway.translation import Asking, put_time
+from actors.gateway.translation import Asking, parsed, put_time
 from storage.filters import parse_filters
 from transport.errors import RemoteError
 from transport.grpc.interface import message
@@ -18,7 +18,6 @@ from transport.grpc.server import Call, Service
 
 _PACKAGE: Final = "containerd.services.tasks.v1"
 _EMPTY: Final = "google.protobuf.Empty"
-_OPTIONS: Final = "containerd.runc.v1.Options"
 CREATED, RUNNING, STOPPED, PAUSED = 1, 2, 3, 4
 UNKNOWN_STATUS: Final = 255  # of a process of which nobody can know how it ended
 TURN: Final = 20.0  # seconds after which a call that waits looks whether its client still does
@@ -33,6 +32,8 @@ class Tasks(Asking, Service):
     def create(self, request: Any, call: Call) -> Any:
         """Make its process; the program is held."""
         found = record(self, call, request.container_id)
+        if request.checkpoint.digest:
+            raise RemoteError("not_implemented", "checkpoints are not there yet")
         body = m.TasksCreate(
             [
                 {"type": one.type, "source": one.source, "options": list(one.options)}
@@ -41,10 +42,10 @@ class Tasks(Asking, Service):
             request.stdin,
             request.stdout,
             request.stderr,
-            _refuse_unknown(request),
-            request.terminal,
+            terminal=request.terminal,
+            **runc_options.for_task(request.options, found["options"].get("foreign") or {}),
         )
-        with _as_runtime():
+        with _as_runtime("failed to create shim task: OCI runtime create failed"):
             pid = self.ask(call, body, to=found["actor"])["pid"]
         return message(f"{_PACKAGE}.CreateTaskResponse")(container_id=found["id"], pid=pid)
 
@@ -52,7 +53,7 @@ class Tasks(Asking, Service):
         """Let it run, or start an exec."""
         actor, _ = self._task(call, request.container_id)
         body = m.TasksExecStart(request.exec_id) if request.exec_id else m.TasksLetRun()
-        with _as_runtime():
+        with _as_runtime(f"OCI runtime {'exec' if request.exec_id else 'start'} failed"):
             pid = self.ask(call, body, to=actor)["pid"]
         return message(f"{_PACKAGE}.StartResponse")(pid=pid)
 
@@ -108,7 +109,7 @@ class Tasks(Asking, Service):
         phase = _exec(state, request.exec_id)["phase"] if request.exec_id else state["phase"]
         if phase != "running":
             raise RemoteError("not_found", "process already finished: not found")
-        self.ask(call, m.TasksKill(request.signal, request.exec_id), to=actor)
+        self.ask(call, m.TasksKill(request.signal, request.exec_id, request.all), to=actor)
         return message(_EMPTY)()
 
     def exec(self, request: Any, call: Call) -> Any:
@@ -116,7 +117,7 @@ class Tasks(Asking, Service):
         actor, state = self._task(call, request.container_id)
         if state["phase"] != "running":
             raise RemoteError("failed_precondition", f"task {request.container_id} is not running")
-        process = _json(request.spec.value)
+        process = parsed(request.spec.value, "exec: its process")
         body = m.TasksExecAdd(
             request.exec_id, process, request.stdin, request.stdout, request.stderr, request.terminal
         )
@@ -167,8 +168,19 @@ class Tasks(Asking, Service):
             if not running or not filters.match(partial(_id_field, one["id"])):
                 continue
             with contextlib.suppress(RemoteError):
-                answer.metrics.append(metric(one["id"], self.ask(call, m.TasksStats(), to=one["actor"])))
+                answer.metrics.append(metric(one["id"], self._statistics(call, one["actor"])))
         return answer
+
+    def _statistics(self, call: Call, actor: str) -> Any:
+        return self.ask(call, m.TasksStats(figures=True), to=actor)
+
+    def update(self, request: Any, call: Call) -> Any:
+        """Other limits, until it ends."""
+        actor, _ = self._task(call, request.container_id)
+        limits = parsed(request.resources.value, "update: its resources")
+        if limits:
+            self.ask(call, m.TasksUpdate(resources=limits), to=actor)
+        return message(_EMPTY)()
 
     def wait(self, request: Any, call: Call) -> Any:
         """Until it has ended. A daemon or actor that goes away meanwhile is waited out."""
@@ -205,28 +217,14 @@ def _id_field(identity: str, path: Any) -> str | None:
     return identity if tuple(path) == ("id",) else None
 
 
-def _refuse_unknown(request: Any) -> bool:
-    """What cannot be had is refused by name; whether the root is to be had without pivot_root."""
-    if request.checkpoint.digest:
-        raise RemoteError("not_implemented", "checkpoints are not there yet")
-    if any(one.startswith("binary://") for one in (request.stdout, request.stderr)):
-        raise RemoteError("not_implemented", "loggers are not there yet; use file:// or a FIFO")
-    if request.options.type_url.rpartition("/")[2] != _OPTIONS:
-        return False
-    options = message(_OPTIONS).FromString(request.options.value)
-    if options.systemd_cgroup:
-        raise RemoteError("not_implemented", "cgroups of systemd are not there yet")
-    return bool(options.no_pivot_root)
-
-
 @contextlib.contextmanager
-def _as_runtime() -> Iterator[None]:
-    """Clients tell by the text why a program could not be run, and expect UNKNOWN with it."""
+def _as_runtime(before: str) -> Iterator[None]:
+    """Clients tell by the text why a program could not be run, and expect containerd's, and UNKNOWN."""
     try:
         yield
     except RemoteError as error:
         if error.details and "exit_code" in error.details:
-            raise RemoteError("internal", str(error)) from error
+            raise RemoteError("internal", f"{before}: {error}") from error
         raise
 
 
@@ -234,16 +232,6 @@ def _exec(state: Mapping[str, Any], name: str) -> dict[str, Any]:
     found: dict[str, Any] | None = state["execs"].get(name)
     if found is None:
         raise RemoteError("not_found", f"process {name}: not found")
-    return found
-
-
-def _json(value: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(value)
-    except (ValueError, RecursionError) as error:
-        raise RemoteError("invalid_argument", f"exec: its process is not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise RemoteError("invalid_argument", "exec: its process is not an object")
     return found
 
 

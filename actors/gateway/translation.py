@@ -1,9 +1,11 @@
 """What the services have in common: asking an actor for a call, and values of theirs from values of ours."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from actors.actor import Actor
+from transport.errors import RemoteError
 from transport.grpc.interface import message
 from transport.grpc.server import Call
 
@@ -19,6 +21,17 @@ class Asking:
     def ask(self, call: Call, body: Any, *, to: str = "") -> Any:
         """The answer. In a thread of the server. Raises RemoteError."""
         return self.actor.call(body, to=to, limit=call.limit)
+
+
+def parsed(value: bytes, what: str) -> dict[str, Any]:
+    """A JSON object that a client has packed. Raises RemoteError: it is none."""
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise RemoteError("invalid_argument", f"{what} is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise RemoteError("invalid_argument", f"{what} is not an object")
+    return found
 
 
 def put_time(target: Any, nanoseconds: int) -> None:

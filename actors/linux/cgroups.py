@@ -182,11 +182,16 @@ def _kill_all(layout: Layout, cgroups_path: str) -> None:
         fresh = processes(layout, cgroups_path) - signalled
         if not fresh:
             return
-        _kill_each(layout, cgroups_path, fresh)
+        _signal_each(layout, cgroups_path, fresh, signal.SIGKILL)
         signalled |= fresh
 
 
-def _kill_each(layout: Layout, cgroups_path: str, pids: set[int]) -> None:
+def signal_all(layout: Layout, cgroups_path: str, number: int) -> None:
+    """Send a signal to each process of a container; who is forked meanwhile may not get it."""
+    _signal_each(layout, cgroups_path, processes(layout, cgroups_path), number)
+
+
+def _signal_each(layout: Layout, cgroups_path: str, pids: set[int], number: int) -> None:
     held: dict[int, int] = {}
     try:
         for pid in pids:
@@ -195,7 +200,7 @@ def _kill_each(layout: Layout, cgroups_path: str, pids: set[int]) -> None:
         # Looked up again now that the pids are held: one that was reused in between is not in the cgroup.
         for pid in processes(layout, cgroups_path) & held.keys():
             with contextlib.suppress(ProcessLookupError):
-                pidfd.send_signal(held[pid], signal.SIGKILL)
+                pidfd.send_signal(held[pid], number)
     finally:
         for descriptor in held.values():
             os.close(descriptor)

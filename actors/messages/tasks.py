@@ -38,6 +38,10 @@ class TasksCreate:
         stdout: path of a FIFO, or `file://` and the path of a file; empty for none.
         stderr: the same.
         terminal: give it one; all of its output is then standard output.
+        no_pivot: make its root without pivot_root.
+        no_new_keyring: let it have the keyring of whoever started us.
+        io_uid: owner of what it writes to, when that is a FIFO.
+        io_gid: the same for the group.
     """
 
     rootfs: list[Json] = field(default_factory=list)
@@ -46,6 +50,9 @@ class TasksCreate:
     stderr: str = ""
     no_pivot: bool = False
     terminal: bool = False
+    no_new_keyring: bool = False
+    io_uid: Number = 0
+    io_gid: Number = 0
 
 
 @operation("tasks.let_run", "container")
@@ -92,10 +99,15 @@ class TasksExecStart:
 @operation("tasks.kill", "container")
 @dataclass(frozen=True, slots=True)
 class TasksKill:
-    """Send a signal to its first process, or to an exec's."""
+    """Send a signal to its first process, to an exec's, or to every process that it has.
+
+    Attributes:
+        everyone: to every process of its cgroup.
+    """
 
     signal: int = 15
     exec_id: str = ""
+    everyone: bool = False
 
 
 @operation("tasks.stop", "container", repeatable=True)
@@ -142,9 +154,12 @@ class TasksUpdate:
     Attributes:
         options: those of `containers.create` that are limits of memory, processors, processes and disks, and
             `restart`. What is absent stays.
+        resources: of a container with the option `foreign`, which runs: `linux.resources` of the OCI runtime
+            specification. Not on record: whoever described the container does so anew for its next start.
     """
 
-    options: Json
+    options: Json = field(default_factory=dict)
+    resources: Json = field(default_factory=dict)
 
 
 @operation("tasks.processes", "container", repeatable=True)
@@ -156,7 +171,14 @@ class TasksProcesses:
 @operation("tasks.stats", "container", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class TasksStats:
-    """What it uses now: memory, processor time, processes, bytes of disks and network; null if unknown."""
+    """What it uses now: memory, processor time, processes, bytes of disks and network; null if unknown.
+
+    Attributes:
+        figures: answer also `figures`: all that its cgroup tells, in the words and shape of containerd's
+            `io.containerd.cgroups.v1.Metrics` or `v2.Metrics`, whichever the host has.
+    """
+
+    figures: bool = False
 
 
 @operation("tasks.checkpoint", "container", repeatable=True)

@@ -76,16 +76,12 @@ class Launcher:
         _wait_for_program(process.pid, self.program)
         return Running(process, at)
 
-    def create(
-        self, ends: Mapping[int, int], console: Path | None = None, *, no_pivot: bool = False
-    ) -> Running:
-        """As `run`, but the program is held until `start`."""
+    def create(self, ends: Mapping[int, int], console: Path | None = None, **flags: bool) -> Running:
+        """As `run`, but the program is held until `start`. Flags: `no_pivot`, `no_new_keyring`."""
         pid_file = self._bundle / files.PID_FILE
         pid_file.unlink(missing_ok=True)
         log = self._fresh_log()
-        command = self._runtime.create(
-            self._id, self._bundle, pid_file, log, no_pivot=no_pivot, console_socket=console
-        )
+        command = self._runtime.create(self._id, self._bundle, pid_file, log, console_socket=console, **flags)
         self._do("create", command, log, ends)
         return _running(pid_file)
 

@@ -42,6 +42,7 @@ class Daemon:
     process: subprocess.Popen[bytes] | None = None
     containers: list[str] = field(default_factory=list)
     ready_seconds: float = READY_SECONDS
+    enter: tuple[str, ...] = ()  # words before the command, to start it in namespaces of a host
 
     @property
     def root(self) -> Path:
@@ -68,7 +69,7 @@ class Daemon:
         (self.state / "connection.json").unlink(missing_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [CHECKOUT / "bin/actord", "--root", self.root, "--state", self.state, "--config", config,
+                [*self.enter, CHECKOUT / "bin/actord", "--root", self.root, "--state", self.state, "--config", config,
                  *self.extra],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip

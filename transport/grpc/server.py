@@ -121,10 +121,15 @@ def serve(address: Path, services: Sequence[Service], log: logging.Logger) -> gr
     return server
 
 
+def snake(name: str) -> str:
+    """A method's name as its service has it: `close_io` for `CloseIO`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
 def _handlers(service: Service, log: logging.Logger) -> grpc.GenericRpcHandler:
     found = {}
     for name, method in interface.methods(service.name).items():
-        own = getattr(service, re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower(), None)
+        own = getattr(service, snake(name), None)
         if own is not None:
             found[name] = _handler(method, own, log)
     return grpc.method_handlers_generic_handler(service.name, found)

@@ -1,0 +1,227 @@
+"""What goes between a process and the FIFOs that its client brings: of a terminal, and of standard error.
+
+A terminal's master is ours to read and write. Standard error goes through a FIFO of ours, since the runtime
+writes to it what kept it from starting a program, which is for whoever asked for that, and not the program's
+output. The zygote keeps the master and that FIFO, and the client's have names: the next incarnation goes on.
+Used in the pump's thread, but for what says otherwise.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from actors.linux import descriptors
+from actors.linux import terminal as window
+from actors.runtime.console import ConsoleSocket
+from transport.errors import RemoteError
+
+if TYPE_CHECKING:
+    from actors.container import ContainerActor
+
+ONE_MOVE: Final = 1 << 16  # bytes from one side before others have their turn
+DRAIN: Final = 10.0  # seconds that the client of a process that has ended may take for what is left
+LOOK_AGAIN: Final = 0.1  # seconds until a side that takes or gives nothing is looked at again
+
+
+@dataclass(slots=True)
+class _Line:
+    """One of ours, and the client's that it is joined to; -1 for what is not there."""
+
+    source: int
+    output: int = -1
+    input: int = -1
+
+    def descriptors(self) -> list[int]:
+        return [one for one in (self.source, self.output, self.input) if one >= 0]
+
+
+class Lines:
+    """Of one container: of its first process under the empty name, of its execs under theirs."""
+
+    def __init__(self, actor: "ContainerActor") -> None:
+        self._actor = actor
+        self._known: dict[str, _Line] = {}  # by the key under which the zygote keeps it too
+
+    # In a worker thread, before a process starts
+
+    @contextlib.contextmanager
+    def opened(self, name: str, directory: Path) -> Iterator[Path]:
+        """Where a runtime hands a terminal over; afterwards it has been taken."""
+        console = ConsoleSocket(directory)
+        try:
+            yield console.path
+            self._keep(_terminal(name), _Line(console.take()))
+        finally:
+            console.close()
+
+    @contextlib.contextmanager
+    def errors(self, name: str, output: int) -> Iterator[int]:
+        """A process's standard error, which goes on to `output`, a FIFO of its client, once `follow` says so.
+
+        Nothing of it goes there when the block fails: what was written then is the runtime's.
+        """
+        path = self._fifo(name)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        os.mkfifo(path, 0o600)
+        end = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            source = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            self._keep(_errors(name), _Line(source, os.dup(output)))
+            yield end
+        except BaseException:
+            self._close(_errors(name))
+            raise
+        finally:
+            os.close(end)
+
+    def _fifo(self, name: str) -> Path:
+        return self._actor.streams.pipes(name) / "errors"
+
+    def _keep(self, key: str, line: _Line) -> None:
+        self._known[key] = line
+        self._actor.host.say(line.descriptors(), op="keep", key=key)
+
+    # In any thread
+
+    def follow(self, name: str, io: Sequence[str], *, terminal: bool) -> None:
+        """Begin to move between what is ours and the FIFOs of `io`, also after a crash."""
+        if terminal:
+            self._with(_terminal(name), lambda: self._join(_terminal(name), io[0], io[1]))
+        elif io[2] and not io[2].startswith("file:"):
+            self._with(_errors(name), lambda: self._go_on(name, io[2]))
+
+    def _with(self, key: str, then: Callable[[], None]) -> None:
+        def fetched(found: list[int]) -> None:
+            if found:
+                self._known[key] = _Line(*found[:2])
+                descriptors.close_all(found[2:])
+            then()
+
+        def begin() -> None:
+            if key in self._known:
+                then()
+            else:
+                self._actor.host.lifeline.fetch(key, fetched)
+
+        self._actor.host.pump.call(begin)
+
+    def drain(self, name: str, then: Callable[[], None]) -> None:
+        """Move what is left, for as long as its client may take it; `then` in the actor's thread."""
+        until = time.monotonic() + DRAIN
+
+        def last() -> None:
+            left = [self._empty(key) for key in (_terminal(name), _errors(name))]
+            if any(left) and time.monotonic() < until:
+                self._actor.host.pump.call_later(LOOK_AGAIN, last)
+                return
+            for key in (_terminal(name), _errors(name)):
+                self._close(key)
+            self._actor.soon(then)
+
+        self._actor.host.pump.call(last)
+
+    def resize(self, name: str, rows: int, columns: int) -> None:
+        """Tell a terminal its size. Raises RemoteError."""
+        line = self._known.get(_terminal(name))
+        if line is None:
+            raise RemoteError("failed_precondition", "the process has no terminal, or has ended")
+        window.set_window_size(line.source, rows, columns)
+
+    # In the pump's thread
+
+    def _join(self, key: str, given: str, taken: str) -> None:
+        """A terminal, both ways."""
+        line = self._known.get(key)
+        if line is None:
+            return  # nobody has kept it: every process of ours was killed
+        flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC
+        with contextlib.suppress(OSError):  # its client has removed it
+            line.output = os.open(taken, flags) if taken else -1
+            line.input = os.open(given, flags) if given else -1
+        if line.output >= 0:
+            self._watch(key, line.source, partial(_moved, line.source, line.output))
+        if line.input >= 0:
+            self._watch(key, line.input, partial(_moved, line.input, line.source))
+
+    def _go_on(self, name: str, taken: str) -> None:
+        """Standard error, one way. After the death of all of us, what was in our FIFO is in it still."""
+        key = _errors(name)
+        if key not in self._known:
+            with contextlib.suppress(FileNotFoundError):  # it was not started through us
+                source = os.open(self._fifo(name), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                self._keep(key, _Line(source, _fifo_or_nothing(taken)))
+        if (line := self._known.get(key)) is not None:
+            self._watch(key, line.source, partial(_moved, line.source, line.output))
+
+    def _watch(self, key: str, source: int, move: Callable[[], int]) -> None:
+        pump = self._actor.host.pump
+        line = self._known[key]
+
+        def readable() -> None:
+            if not move():
+                pump.unwatch(source)
+                pump.call_later(LOOK_AGAIN, again)
+
+        def again() -> None:
+            if self._known.get(key) is line:
+                pump.watch(source, readable)
+
+        again()
+
+    def _empty(self, key: str) -> bool:
+        """Move what the client takes; whether there is more."""
+        line = self._known.get(key)
+        if line is None or line.output < 0:
+            return False
+        while _moved(line.source, line.output):
+            pass
+        return _waiting(line.source)
+
+    def _close(self, key: str) -> None:
+        def close() -> None:
+            line = self._known.pop(key, None)
+            if line is not None:
+                for number in line.descriptors():
+                    self._actor.host.pump.unwatch(number)
+                descriptors.close_all(line.descriptors())
+                self._actor.host.say(op="drop", key=key)
+
+        self._actor.host.pump.call(close)
+
+
+def _terminal(name: str) -> str:
+    return f"{name}/terminal"
+
+
+def _errors(name: str) -> str:
+    return f"{name}/errors"
+
+
+def _fifo_or_nothing(path: str) -> int:
+    """A client's FIFO; /dev/null when it has removed that, since the process is not to wait for it."""
+    flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(path, flags)
+    except OSError:
+        return os.open(os.devnull, flags)
+
+
+def _waiting(source: int) -> bool:
+    try:
+        return window.waiting(source) > 0
+    except OSError:  # a terminal that nobody has open any more
+        return False
+
+
+def _moved(source: int, target: int) -> int:
+    """Bytes moved; 0 when there is nothing to take, no room, or nobody at the other end."""
+    try:
+        return os.splice(source, target, ONE_MOVE)
+    except OSError:
+        return 0

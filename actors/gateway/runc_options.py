@@ -1,0 +1,61 @@
+"""Options of the runc runtime, packed beside a container or a task: honoured, or refused by name."""
+
+import base64
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from transport.errors import RemoteError
+from transport.grpc.interface import message
+
+_OPTIONS: Final = "containerd.runc.v1.Options"
+_REFUSED: Final = {
+    "shim_cgroup": "there are no shims; the actor of a container is in the daemon's cgroup",
+    "systemd_cgroup": "cgroups are made by the runtime itself",
+}
+
+
+def program(packed: Any) -> str:
+    """The runtime's program, if a container's options name one."""
+    options = _options(packed.type_url, packed.value)
+    return "" if options is None else str(options.binary_name)
+
+
+def root(packed: Any) -> str:
+    """Where the runtime keeps its state, by namespace; empty for our own place. Raises RemoteError."""
+    options = _options(packed.type_url, packed.value)
+    found = "" if options is None else str(options.root)
+    if found and (not found.startswith("/") or ".." in PurePosixPath(found).parts):
+        raise RemoteError("invalid_argument", f"runc option root {found[:256]!r} is not an absolute path")
+    return found
+
+
+def for_task(packed: Any, foreign: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of `tasks.create`: from the task's options, or without those from the container's.
+
+    Raises:
+        RemoteError: not_implemented for an option that cannot be had.
+    """
+    kept = foreign.get("options") or {"type_url": "", "value": ""}
+    given = _options(packed.type_url, packed.value)
+    options = given or _options(kept["type_url"], base64.b64decode(kept["value"]))
+    if options is None:
+        return {}
+    for name, why in _REFUSED.items():
+        if getattr(options, name):
+            raise RemoteError("not_implemented", f"runc option {name} is not there: {why}")
+    if given is not None and given.root and given.root != foreign.get("root"):
+        raise RemoteError("not_implemented", "runc option root is the container's, not the task's")
+    return {
+        "no_pivot": options.no_pivot_root,
+        "no_new_keyring": options.no_new_keyring,
+        "io_uid": options.io_uid,
+        "io_gid": options.io_gid,
+    }
+
+
+def _options(type_url: str, value: bytes) -> Any:
+    """None for options of another runtime, or for none."""
+    if type_url.rpartition("/")[2] != _OPTIONS:
+        return None
+    return message(_OPTIONS).FromString(value)

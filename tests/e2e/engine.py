@@ -1,0 +1,200 @@
+"""Debian's Docker Engine on a containerd that a test names, on a host of its own.
+
+The host is a mount and a network namespace: two engines side by side have the same addresses, ports and rules,
+so that what they say can be compared as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import images
+import pexpect
+from daemon import Daemon, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DOCKER: Final = "/usr/bin/docker"  # of the engine's own package, whatever else PATH may have
+UP_SECONDS: Final = 60.0
+LIMIT: Final = 60.0  # seconds for one command
+
+
+class Host:
+    """Namespaces that last as long as a process in them."""
+
+    def __init__(self) -> None:
+        words = ["unshare", "--mount", "--net", "--propagation", "private", "sh", "-c"]
+        script = "ip link set lo up && echo ready && exec cat"
+        self._anchor = subprocess.Popen([*words, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self._anchor.stdout is not None
+        assert self._anchor.stdout.readline() == b"ready\n"
+        self.enter = ("nsenter", "--target", str(self._anchor.pid), "--mount", "--net", "--wdns=/")
+
+    def run(
+        self, *words: str | Path, given: str | None = None, seconds: float = LIMIT
+    ) -> subprocess.CompletedProcess[str]:
+        """One command on it."""
+        stdin = {"input": given} if given is not None else {"stdin": subprocess.DEVNULL}
+        return subprocess.run(
+            [*self.enter, *map(str, words)], capture_output=True, text=True, timeout=seconds, check=False,
+            errors="replace", **stdin,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        assert self._anchor.stdin is not None
+        assert self._anchor.stdout is not None
+        self._anchor.stdin.close()
+        self._anchor.stdout.close()
+        self._anchor.wait(10)
+
+
+@dataclass
+class Engine:
+    """One dockerd."""
+
+    host: Host
+    directory: Path
+    containerd: Path  # its socket
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def socket(self) -> str:
+        return f"unix://{self.directory}/docker.sock"
+
+    def start(self, *extra: str) -> None:
+        """Until it answers."""
+        place = self.directory
+        place.mkdir(exist_ok=True)
+        config = place / "daemon.json"
+        config.write_text("{}")  # not the machine's own
+        with (place / "docker.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*self.host.enter, "dockerd", "--config-file", config, "--containerd", self.containerd,
+                 "--data-root", place / "data", "--exec-root", place / "exec", "--pidfile", place / "pid",
+                 "--host", self.socket, "--shutdown-timeout", "5", "--storage-driver", "overlay2", *extra],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        wait_until(f"dockerd answers, see {place}/docker.log", self._answers, UP_SECONDS)
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, (self.directory / "docker.log").read_text()[-3000:]
+        return self.docker("version").returncode == 0
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait(60)
+        self.process = None
+
+    def docker(
+        self, *words: str | Path, given: str | None = None, seconds: float = LIMIT
+    ) -> subprocess.CompletedProcess[str]:
+        """The command line, on this engine."""
+        return self.host.run(*self.command(*words), given=given, seconds=seconds)
+
+    def command(self, *words: str | Path) -> list[str]:
+        """Words of the command line."""
+        environment = ("env", "DOCKER_BUILDKIT=0", f"DOCKER_CONFIG={self.directory}")
+        return [*environment, DOCKER, "--host", self.socket, *map(str, words)]
+
+    def ok(self, *words: str | Path, given: str | None = None) -> str:
+        """What it prints; it has to succeed."""
+        done = self.docker(*words, given=given)
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
+        return done.stdout
+
+    def typed(self, *words: str) -> pexpect.spawn[str]:
+        """The command line on a terminal."""
+        command = [*self.host.enter, *self.command(*words)]
+        return pexpect.spawn(command[0], command[1:], timeout=30, dimensions=(33, 77), encoding="utf-8")
+
+
+def load_busybox(engine: Engine, archive: Path) -> None:
+    """The image `busybox`, of a root made by `root_archive`."""
+    change = ("--change", 'CMD ["sh"]')
+    engine.ok("import", *change, archive, "busybox")
+
+
+def root_archive(directory: Path) -> Path:
+    """A root of a static busybox and little else."""
+    archive = directory / "busybox.tar"
+    with tarfile.open(archive, "w") as file:
+        images.write_busybox(file)
+    return archive
+
+
+@contextlib.contextmanager
+def containerd(directory: Path, host: Host) -> Iterator[Path]:
+    """Debian's, on that host; gives its socket."""
+    directory.mkdir()
+    config, socket = directory / "config.toml", directory / "c.sock"
+    config.write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
+    command = [*host.enter, "containerd", "--config", config, "--root", directory / "root"]
+    command += ["--state", directory / "state", "--address", socket]
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        wait_until("containerd listens", socket.exists)
+        yield socket
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@contextlib.contextmanager
+def actord(directory: Path, host: Host) -> Iterator[Daemon]:
+    """Ours, on that host, with its gateway at `state/containerd.sock`."""
+    directory.mkdir()
+    daemon = Daemon(directory, enter=host.enter)
+    daemon.start()
+    try:
+        wait_until("the gateway listens", (daemon.state / "containerd.sock").exists)
+        yield daemon
+    finally:
+        daemon.containers.append("moby")
+        daemon.clean_up()
+
+
+@contextlib.contextmanager
+def engine_on(host: Host, directory: Path, socket: Path, archive: Path) -> Iterator[Engine]:
+    """A dockerd with the image `busybox`; ended with all of its containers."""
+    engine = Engine(host, directory, socket)
+    engine.start()
+    try:
+        load_busybox(engine, archive)
+        yield engine
+    finally:
+        if engine.process is None:
+            engine.start()
+        engine.docker("swarm", "leave", "--force")
+        listed = engine.docker("ps", "--all", "--quiet").stdout.split()
+        if listed:
+            engine.docker("rm", "--force", "--volumes", *listed)
+        engine.stop()
+
+
+@contextlib.contextmanager
+def on_actord(directory: Path, archive: Path) -> Iterator[tuple[Engine, Daemon]]:
+    """A dockerd on an actord of its own."""
+    with contextlib.closing(Host()) as host, actord(directory / "actord", host) as daemon:
+        socket = daemon.state / "containerd.sock"
+        with engine_on(host, directory / "docker", socket, archive) as engine:
+            yield engine, daemon
+
+
+@contextlib.contextmanager
+def on_containerd(directory: Path, archive: Path) -> Iterator[Engine]:
+    """A dockerd on Debian's containerd."""
+    with (
+        contextlib.closing(Host()) as host,
+        containerd(directory / "containerd", host) as socket,
+        engine_on(host, directory / "docker", socket, archive) as engine,
+    ):
+        yield engine
