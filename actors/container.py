@@ -124,8 +124,10 @@ class ContainerActor(Actor):
         if isinstance(result, RemoteError):
             if result.code != "not_found":
                 raise result
-            self._clean_up()  # removed while we were away
-            self.finish()
+            self._leave()
+            return
+        if self.birth.args.get("created_at", result["created_at"]) != result["created_at"]:
+            self._leave()  # to the actor of another container, which waits for our end
             return
         self.record = result
         program = self.settings.runtime_binary or result["runtime"]
@@ -149,6 +151,11 @@ class ContainerActor(Actor):
         for call in self._early:
             super().on_receive(call)
         self._early.clear()
+
+    def _leave(self) -> None:
+        """It was removed while we were away."""
+        self._clean_up()
+        self.finish()
 
     def _with_record(self, record: dict[str, Any]) -> State:
         """What the record says, and a journal does not or may not yet."""
@@ -372,7 +379,7 @@ class ContainerActor(Actor):
         for wait in under_way:
             wait()
         failpoints.hit("container", "remove", "announced")
-        self.call(m.ContainersForget(self.namespace, self.id))
+        self.call(m.ContainersForget(self.namespace, self.id, self.record["created_at"]))
         failpoints.hit("container", "remove", "forgotten")
 
     def _has_wished_removal(self) -> bool:

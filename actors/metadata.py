@@ -127,7 +127,8 @@ class MetadataActor(LeasingActor):
         self.announce(body.namespace, "/containers/create", f"{container.id}:{container.created_at}", event)
         actor = f"container/{body.namespace}/{container.id}"
         answer = {"id": container.id, "name": container.name, "actor": actor}
-        start = m.ChildrenStart("container", actor, {"namespace": body.namespace, "id": container.id})
+        args = {"namespace": body.namespace, "id": container.id, "created_at": container.created_at}
+        start = m.ChildrenStart("container", actor, args)
         self.ask(start, lambda result: call.settle(result if isinstance(result, Exception) else answer))
         return LATER
 
@@ -180,9 +181,10 @@ class MetadataActor(LeasingActor):
 
     def containers_forget(self, body: m.ContainersForget, _: Call) -> None:
         """The end of a removal; saying it twice is fine."""
-        if any(one.id == body.id for one in self._store.containers.list(body.namespace)):
-            self._store.containers.delete(body.namespace, body.id)
-            self.changed(deleted=True)
+        for one in self._store.containers.list(body.namespace):
+            if one.id == body.id and body.created_at in (0, one.created_at):
+                self._store.containers.delete(body.namespace, body.id)
+                self.changed(deleted=True)
 
     def tasks_record(self, body: m.TasksRecord, _: Call) -> None:
         """What a container's actor reports; of a container that is gone, nothing is kept."""

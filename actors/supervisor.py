@@ -31,6 +31,7 @@ from transport.errors import RemoteError
 from transport.registry.endpoint import check_host
 
 CONTAINERS, PULLERS, JOBS = "containers", "pullers", "jobs"
+START_AGAIN = 0.02  # seconds until it is looked whether an earlier container of the same id has ended
 RESTORE_AGAIN = 0.2  # seconds
 REMEMBERED = 4096  # names not used any more, whose incarnation is still known
 RELEASE_LIMIT = 600.0  # seconds for metadata to be there
@@ -63,7 +64,7 @@ class SupervisorActor(Actor):
         self._tree = s.new_tree(TREE, random.Random().random)  # noqa: S311  # jitter, not a secret
         self._processes: dict[str, _Process] = {}
         self._static = {name for name, node in self._tree.nodes.items() if node.spec.type == "worker"}
-        self._asked: dict[int, tuple[Call, str]] = {}
+        self._asked: dict[int, tuple[Call, m.ChildrenStart | None]] = {}
         self._serial = 0
         self._stopping = self._restored = False
         self._up = False
@@ -276,10 +277,11 @@ class SupervisorActor(Actor):
             self.log.error("containers cannot be restored: %s", result)
             self._list_containers()
             return
-        on_record = {(one["namespace"], one["id"]) for one in result["containers"]}
-        for namespace, identity in sorted(on_record | self._left()):
+        on_record = {(one["namespace"], one["id"]): one["created_at"] for one in result["containers"]}
+        for namespace, identity in sorted(on_record.keys() | self._left()):
             failpoints.hit("supervisor", "restore", "each")
-            args = {"namespace": namespace, "id": identity}
+            created = on_record.get((namespace, identity), 0)
+            args = {"namespace": namespace, "id": identity, "created_at": created}
             self._serial += 1
             start = {"supervisor": CONTAINERS, "id": f"container/{namespace}/{identity}", "args": args}
             self._decide(s.Call(self._serial, "start_child", start))
@@ -324,7 +326,7 @@ class SupervisorActor(Actor):
             if body.name != f"container/{namespace}/{own}":
                 raise RemoteError("invalid_argument", f"{body.name!r} is not the name of container {own}")
         self._serial += 1
-        self._asked[self._serial] = (call, body.name)
+        self._asked[self._serial] = (call, body)
         arguments = {"supervisor": home, "id": body.name, "args": body.args}
         self._decide(s.Call(self._serial, "start_child", arguments))
         return LATER
@@ -361,7 +363,7 @@ class SupervisorActor(Actor):
     def supervision_call(self, body: m.SupervisionCall, call: Call) -> Later:
         """As the tree answers it."""
         self._serial += 1
-        self._asked[self._serial] = (call, "")
+        self._asked[self._serial] = (call, None)
         self._decide(s.Call(self._serial, body.operation, {**body.args, "supervisor": body.supervisor}))
         return LATER
 
@@ -374,22 +376,36 @@ class SupervisorActor(Actor):
             self.host.say(op="failpoint", name=body.name, action=str(self.parsed(body.action)))
 
     def _answer(self, effect: s.Reply | s.ReplyError) -> None:
-        call, name = self._asked.pop(int(effect.request), (None, ""))
+        call, start = self._asked.pop(int(effect.request), (None, None))
         failed = isinstance(effect, s.ReplyError) and effect.code == "start_failed"
-        if failed and (call is None or self._kind(name) == "container"):  # on record: it has to come
+        if failed and (call is None or (start and start.kind == "container")):  # on record: it has to come
             self._restore_again()
         if call is None:
             return
-        if isinstance(effect, s.Reply) and not name:
-            call.reply({"result": effect.result})
-        elif isinstance(effect, s.Reply) or effect.code == "already_started":
-            call.reply({"actor": name})
+        if isinstance(effect, s.Reply):
+            if start is None:
+                call.reply({"result": effect.result})
+            else:
+                call.reply({"actor": start.name})
+        elif start is not None and effect.code == "already_started":
+            self._found_started(start, call)
         elif effect.code in ("not_found", "invalid_argument"):
             call.fail(RemoteError(effect.code, effect.text))
         else:
             passing = effect.code in ("unavailable", "restarting", "start_failed")
             code = "unavailable" if passing else "failed_precondition"
             call.fail(RemoteError(code, effect.text))
+
+    def _found_started(self, start: m.ChildrenStart, call: Call) -> None:
+        """Who runs under the name may be on its way out, of an earlier container: its end is waited for."""
+        found = self._tree.nodes.get(start.name)
+        if start.kind != "container" or found is None or found.spec.args == start.args:
+            call.reply({"actor": start.name})
+        elif call.open:
+            self.later(START_AGAIN, lambda: self._start_again(start, call))
+
+    def _start_again(self, start: m.ChildrenStart, call: Call) -> None:
+        self.children_start(start, call)
 
     def introspection_version(self, _body: m.Version, _: Call) -> dict[str, Any]:
         """What this daemon is."""

@@ -96,10 +96,15 @@ class ContainersNetworks:
 @operation("containers.forget", "metadata", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class ContainersForget:
-    """Delete the record: said by the container's actor, as the last step of a removal."""
+    """Delete the record: said by the container's actor, as the last step of a removal.
+
+    Attributes:
+        created_at: of the record that is meant; a younger one of the same id stays. 0: any.
+    """
 
     namespace: str
     id: str
+    created_at: Number = 0
 
 
 @operation("tasks.record", "metadata", repeatable=True)

@@ -69,8 +69,8 @@ class Daemon:
         (self.state / "connection.json").unlink(missing_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.enter, CHECKOUT / "bin/actord", "--root", self.root, "--state", self.state, "--config", config,
-                 *self.extra],
+                [*self.enter, CHECKOUT / "bin/actord", "--root", self.root, "--state", self.state,
+                 "--config", config, *self.extra],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         try:

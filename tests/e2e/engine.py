@@ -1,7 +1,7 @@
 """Debian's Docker Engine on a containerd that a test names, on a host of its own.
 
-The host is a mount and a network namespace: two engines side by side have the same addresses, ports and rules,
-so that what they say can be compared as it is.
+The host is a mount and a network namespace: two engines side by side have the same addresses, ports and
+rules, so that what they say can be compared as it is.
 """
 
 from __future__ import annotations

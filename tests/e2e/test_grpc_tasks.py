@@ -56,9 +56,9 @@ class Api:
             self.task(method, **fields)
         return raised.value.code().name, raised.value.details()
 
-    def container(self, root: Path, *words: str) -> str:
+    def container(self, root: Path, *words: str, identity: str = "") -> str:
         """Put one on record that runs `words`."""
-        identity = f"c{secrets.token_hex(8)}"
+        identity = identity or f"c{secrets.token_hex(8)}"
         spec = {
             "ociVersion": "1.0.2",
             "process": {"args": list(words), "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}},
@@ -222,3 +222,17 @@ def _exits_while_down(daemon: Daemon, api: Api, root: Path) -> None:
     wait_until("it was told", lambda: any(body.container_id == name for _, body in seen))
     assert next(body.exit_status for _, body in seen if body.container_id == name) == 6
     assert api.task("Delete", container_id=name).exit_status == 6
+
+
+def test_an_id_is_used_again_at_once(api: Api, root: Path):
+    """As Docker does it with a restart: whoever is on its way out does not take the next one along."""
+    name = api.container(root, "true")
+    for _ in range(20):
+        api.ask(f"{CONTAINERS}.Containers", "Delete", id=name)
+        assert api.container(root, "true", identity=name) == name
+        assert api.refused("Get", container_id=name)[0] == "NOT_FOUND"
+    api.task("Create", container_id=name)
+    api.task("Start", container_id=name)
+    assert api.task("Wait", container_id=name).exit_status == 0
+    api.task("Delete", container_id=name)
+    api.ask(f"{CONTAINERS}.Containers", "Delete", id=name)

@@ -9,13 +9,13 @@ import pytest
 
 from actors import messages as m
 from actors.settings import Settings
-from actors.supervisor import RESTORE_AGAIN, SupervisorActor
+from actors.supervisor import RESTORE_AGAIN, START_AGAIN, SupervisorActor
 from actors.tree import TREE
 from transport.errors import RemoteError
 
 WORKERS = [child.id for child in TREE.children if child.type == "worker"]
 CONTAINER, PULLER = "container/n/one", "puller/n/two"
-RECORD = {"containers": [{"namespace": "n", "id": "one"}]}
+RECORD = {"containers": [{"namespace": "n", "id": "one", "created_at": 7}]}
 
 
 class House:
@@ -80,6 +80,12 @@ class House:
         question.then(result)
         self.work_off()
 
+    def starts(self, name: str, inc: int = 1) -> None:
+        """The zygote has forked it, and it is ready."""
+        for ev in ("spawned", "ready"):
+            self.actor.told({"ev": ev, "name": name, "inc": inc, "pid": 7})
+        self.work_off()
+
     def dies(self, name: str, inc: int = 1, status: int = 9) -> None:
         self.actor.told({"ev": "exited", "name": name, "inc": inc, "pid": 7, "status": status, "reason": ""})
         self.work_off()
@@ -129,7 +135,7 @@ def test_a_container_whose_first_start_fails_is_started_once_more_without_its_cl
     house.answers("containers.list", {"containers": []})
     answers: list[Any] = []
     call = SimpleNamespace(fail=answers.append, reply=answers.append)
-    wish = m.ChildrenStart("container", CONTAINER, {"namespace": "n", "id": "one"})
+    wish = m.ChildrenStart("container", CONTAINER, {"namespace": "n", "id": "one", "created_at": 7})
     house.actor.children_start(wish, call)
     house.actor.told({"ev": "spawned", "name": CONTAINER, "inc": 1, "pid": 7})
     house.dies(CONTAINER)
@@ -148,3 +154,21 @@ def test_the_lease_of_one_that_is_still_to_be_claimed_is_not_released(house, ins
     lease = {"holder": PULLER, "instance": instance, "incarnation": 1}
     house.answers("leases.list", {"leases": [lease]})
     assert len(house.released()) == released
+
+
+def test_a_container_of_the_same_id_waits_for_the_end_of_the_one_before(house):
+    house.adopts(*WORKERS)
+    house.answers("containers.list", RECORD)
+    house.starts(CONTAINER)
+    answers: list[Any] = []
+    call = SimpleNamespace(fail=answers.append, reply=answers.append, open=True)
+    same = m.ChildrenStart("container", CONTAINER, {"namespace": "n", "id": "one", "created_at": 7})
+    house.actor.children_start(same, call)
+    assert answers == [{"actor": CONTAINER}]
+    house.actor.children_start(m.ChildrenStart("container", CONTAINER, {**same.args, "created_at": 8}), call)
+    assert len(answers) == 1
+    house.dies(CONTAINER, status=0)
+    house.passes(START_AGAIN)
+    assert house.spawned == [CONTAINER, CONTAINER]
+    house.starts(CONTAINER, inc=2)
+    assert answers == [{"actor": CONTAINER}] * 2

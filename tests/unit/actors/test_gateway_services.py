@@ -1,0 +1,78 @@
+"""The services' methods, and what they make of a client's options."""
+
+from __future__ import annotations
+
+import base64
+import inspect
+
+import pytest
+
+from actors.gateway import runc_options
+from actors.gateway.services import all_of
+from transport.errors import RemoteError
+from transport.grpc import interface
+from transport.grpc.interface import message
+from transport.grpc.server import snake
+
+OPTIONS = "containerd.runc.v1.Options"
+
+
+@pytest.mark.parametrize("service", all_of(None), ids=lambda one: one.name)
+def test_every_method_of_a_service_is_one_of_its_interface(service):
+    """One whose name is not found there would never be called."""
+    known = {snake(name) for name in interface.methods(service.name)}
+    public = {
+        name for name, _ in inspect.getmembers(type(service), inspect.isfunction) if not name.startswith("_")
+    }
+    assert public - {"ask"} <= known
+
+
+def test_names_of_methods():
+    names = ("CloseIO", "ListStream", "DeleteProcess", "ResizePty", "Check")
+    assert [snake(name) for name in names] == [
+        "close_io",
+        "list_stream",
+        "delete_process",
+        "resize_pty",
+        "check",
+    ]
+
+
+def _packed(**fields):
+    value = message(OPTIONS)(**fields).SerializeToString()
+    return message("google.protobuf.Any")(type_url=OPTIONS, value=value)
+
+
+def _foreign(**fields):
+    packed = _packed(**fields)
+    plain = {"type_url": packed.type_url, "value": base64.b64encode(packed.value).decode()}
+    return {"options": plain, "root": fields.get("root", "")}
+
+
+NONE = message("google.protobuf.Any")()
+
+
+def test_options_of_a_container_count_where_the_task_has_none():
+    found = runc_options.for_task(NONE, _foreign(io_uid=5, io_gid=6, no_new_keyring=True))
+    assert found == {"no_pivot": False, "no_new_keyring": True, "io_uid": 5, "io_gid": 6}
+    found = runc_options.for_task(_packed(no_pivot_root=True), _foreign(io_uid=5))
+    assert found == {"no_pivot": True, "no_new_keyring": False, "io_uid": 0, "io_gid": 0}
+    assert runc_options.for_task(NONE, {}) == {}
+
+
+@pytest.mark.parametrize("name", ["shim_cgroup", "systemd_cgroup"])
+def test_what_cannot_be_had_is_refused_by_name(name):
+    value = True if name == "systemd_cgroup" else "/x"
+    with pytest.raises(RemoteError, match=f"runc option {name} is not there") as raised:
+        runc_options.for_task(NONE, _foreign(**{name: value}))
+    assert raised.value.code == "not_implemented"
+
+
+def test_where_the_runtime_keeps_its_state():
+    assert runc_options.root(_packed(root="/run/own")) == "/run/own"
+    assert runc_options.root(NONE) == ""
+    for wrong in ("own", "/run/../own"):
+        with pytest.raises(RemoteError, match="is not an absolute path"):
+            runc_options.root(_packed(root=wrong))
+    with pytest.raises(RemoteError, match="is the container's"):
+        runc_options.for_task(_packed(root="/other"), _foreign(root="/run/own"))
