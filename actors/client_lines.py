@@ -93,7 +93,7 @@ class Lines:
         """Begin to move between what is ours and the FIFOs of `io`, also after a crash."""
         if terminal:
             self._with(_terminal(name), lambda: self._join(_terminal(name), io[0], io[1]))
-        elif io[2] and not io[2].startswith("file:"):
+        elif is_fifo(io[2]):
             self._with(_errors(name), lambda: self._go_on(name, io[2]))
 
     def _with(self, key: str, then: Callable[[], None]) -> None:
@@ -193,6 +193,11 @@ class Lines:
                 self._actor.host.say(op="drop", key=key)
 
         self._actor.host.pump.call(close)
+
+
+def is_fifo(said: str) -> bool:
+    """Whether what a client names is a FIFO, by its path; others have a scheme."""
+    return bool(said) and "://" not in said
 
 
 def _terminal(name: str) -> str:

@@ -404,7 +404,7 @@ class ContainerActor(Actor):
         self.happened(life.Removed())
 
     def _clean_up(self) -> None:
-        files.unmount_rootfs(self.bundle)
+        files.unmount_all(self.bundle)
         shutil.rmtree(self.settings.logs(self.namespace, self.id), ignore_errors=True)
         shutil.rmtree(self.bundle, ignore_errors=True)
         self.copying.clear()

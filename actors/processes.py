@@ -9,12 +9,14 @@ import os
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actors import failpoints
 from actors.lifeline import ExitFound
-from actors.linux import descriptors, pidfd, process
+from actors.linux import descriptors, pidfd, pinning, process
 from actors.linux.pidfd import Process
+from actors.runtime import bundle as files
 
 if TYPE_CHECKING:
     from actors.container import ContainerActor
@@ -44,8 +46,18 @@ class Processes:
 
     def hold(self, target: Process) -> None:
         """Keep hold of a process that will be watched later: then nobody can take its exit status away."""
-        with contextlib.suppress(ProcessLookupError):
-            self._held[target] = target.open()
+        if (found := self._open(target)) is not None:
+            self._held[target] = found
+
+    def _open(self, target: Process) -> int | None:
+        """Also one that has been reaped by a stranger while nobody of us lived."""
+        try:
+            return target.open()
+        except ProcessLookupError:
+            return pinning.open_pinned(self._pin(target))
+
+    def _pin(self, target: Process) -> Path:
+        return self._actor.bundle / files.PINS / f"{target.pid}-{target.start_time}"
 
     def let_go(self) -> None:
         """Of those that nobody came to watch."""
@@ -58,9 +70,8 @@ class Processes:
         Until `then` has returned, and so has journalled the exit, it can be found again: our own child stays
         a zombie, and the zygote keeps what it has.
         """
-        try:
-            descriptor = self._held.pop(target) if target in self._held else target.open()
-        except ProcessLookupError:
+        descriptor = self._held.pop(target) if target in self._held else self._open(target)
+        if descriptor is None:
             self._actor.host.lifeline.fetch(_shelf(target), partial(self._fetched, target, then))
         else:
             self._watch(target, descriptor, then)
@@ -81,9 +92,14 @@ class Processes:
         self._actor.host.say([descriptor], op="keep", key=_shelf(target))
 
     def _watch(self, target: Process, descriptor: int, then: ExitFound) -> None:
-        """The zygote keeps it open too: when we die, the process may become the child of a stranger."""
+        """The zygote keeps it open too: when we die, the process may become the child of a stranger.
+
+        And it is pinned, should all of us die.
+        """
         self._watched[target] = descriptor
         self._keep(target, descriptor)
+        with contextlib.suppress(OSError):  # on an older kernel it goes without
+            pinning.pin(descriptor, self._pin(target))
 
         def readable() -> None:
             self._actor.host.pump.unwatch(descriptor)
@@ -117,6 +133,7 @@ class Processes:
         then(None if status is None else process.exit_code(status), at or time.time_ns())
         failpoints.hit("container", "exit", "taken")
         process.reap(target.pid)
+        pinning.unpin(self._pin(target))
         if self._watched.pop(target, -1) >= 0:
             self._actor.host.say(op="drop", key=_shelf(target))
         if descriptor >= 0:

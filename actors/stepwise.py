@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 from actors import lifecycle as life
 from actors import messages as m
 from actors.call import LATER, Call, Later
-from actors.client_lines import Lines
-from actors.linux import descriptors
+from actors.client_lines import Lines, is_fifo
 from actors.runtime import bundle as files
+from actors.runtime import log_program
 from actors.runtime.errors import ContainerError
 from actors.runtime.launch import Running
 from transport.errors import RemoteError
@@ -91,22 +91,30 @@ class Stepwise:
     @contextlib.contextmanager
     def ends(self, name: str, io: Sequence[str]) -> Iterator[dict[int, int]]:
         """Descriptors for a process; none for an empty name. In a worker thread. Raises OSError."""
-        found: dict[int, int] = {}
-        try:
+        with contextlib.ExitStack() as stack:
+            found: dict[int, int] = {}
             if io[0]:
                 found[0] = self._input(name, io[0])
-            for number, said in enumerate(io[1:], 1):
-                if said:
-                    found[number] = _output(said)
-                    self._own(found[number])
-            with contextlib.ExitStack() as stack:
-                through = dict(found)
-                if io[2] and not io[2].startswith(FILE):
-                    through[2] = stack.enter_context(self.lines.errors(name, found[2]))
-                    self._own(through[2])
-                yield through
-        finally:
-            descriptors.close_all(found.values())
+                stack.callback(os.close, found[0])
+            if any(said.startswith(log_program.SCHEME) for said in io[1:]):
+                found |= stack.enter_context(self._logger(io))
+            else:
+                found |= {number: self._output(said, stack) for number, said in enumerate(io[1:], 1) if said}
+            if is_fifo(io[2]):
+                found[2] = stack.enter_context(self.lines.errors(name, found[2]))
+                self._own(found[2])
+            yield found
+
+    def _logger(self, io: Sequence[str]) -> contextlib.AbstractContextManager[dict[int, int]]:
+        if io[1] != io[2]:
+            raise ContainerError("a logger takes both, standard output and standard error")
+        return log_program.ends(io[1], self._actor.namespace, self._actor.id)
+
+    def _output(self, said: str, stack: contextlib.ExitStack) -> int:
+        found = _opened(said)
+        stack.callback(os.close, found)
+        self._own(found)
+        return found
 
     def _own(self, descriptor: int) -> None:
         """Give a FIFO to whom its client says: a program of that user can then open /dev/stdout too."""
@@ -208,7 +216,7 @@ def _noted(body: m.TasksCreate, root: str) -> dict[str, Any]:
     return {**{name: getattr(body, name) for name in names}, "root": root}
 
 
-def _output(said: str) -> int:
+def _opened(said: str) -> int:
     """Open what a client named."""
     if said.startswith(FILE):
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC

@@ -34,6 +34,7 @@ class Tasks(Asking, Service):
         found = record(self, call, request.container_id)
         if request.checkpoint.digest:
             raise RemoteError("not_implemented", "checkpoints are not there yet")
+        _refuse_log_of_terminal(request)
         body = m.TasksCreate(
             [
                 {"type": one.type, "source": one.source, "options": list(one.options)}
@@ -117,6 +118,7 @@ class Tasks(Asking, Service):
         actor, state = self._task(call, request.container_id)
         if state["phase"] != "running":
             raise RemoteError("failed_precondition", f"task {request.container_id} is not running")
+        _refuse_log_of_terminal(request)
         process = parsed(request.spec.value, "exec: its process")
         body = m.TasksExecAdd(
             request.exec_id, process, request.stdin, request.stdout, request.stderr, request.terminal
@@ -215,6 +217,11 @@ class Tasks(Asking, Service):
 
 def _id_field(identity: str, path: Any) -> str | None:
     return identity if tuple(path) == ("id",) else None
+
+
+def _refuse_log_of_terminal(request: Any) -> None:
+    if request.terminal and "://" in request.stdout:
+        raise RemoteError("not_implemented", "what a terminal shows goes to a FIFO, to no file or logger yet")
 
 
 @contextlib.contextmanager

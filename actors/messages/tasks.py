@@ -35,7 +35,8 @@ class TasksCreate:
     Attributes:
         rootfs: mounts (`type`, `source`, `options`) that make its root; none if that is mounted already.
         stdin: path of a FIFO; empty for none.
-        stdout: path of a FIFO, or `file://` and the path of a file; empty for none.
+        stdout: path of a FIFO, `file://` and the path of a file, or `binary://` and the path of a program,
+            with its arguments as a query, that takes both outputs; empty for none.
         stderr: the same.
         terminal: give it one; all of its output is then standard output.
         no_pivot: make its root without pivot_root.

@@ -30,6 +30,7 @@ CONFIG = "config.json"
 JOURNAL = "journal.json"
 LOCK = "lock"
 PIPES = "pipes"
+PINS = "pins"
 PID_FILE = "pid"
 RUNTIME_LOG = "runtime.log"
 EXECS = "execs"
@@ -97,6 +98,11 @@ def unmount_rootfs(bundle: Path) -> None:
     """Unmount what is mounted at `rootfs`, however often, and what of volumes is shown shifted."""
     mounts.umount_below(str(bundle / ROOTFS))
     shifted.hide(bundle)
+
+
+def unmount_all(bundle: Path) -> None:
+    """Unmount what is mounted anywhere in it: it is about to be removed."""
+    mounts.umount_below(str(bundle))
 
 
 def write_process(bundle: Path, directory: Path, wish: Wishes) -> Path:

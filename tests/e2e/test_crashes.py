@@ -104,6 +104,21 @@ def test_everything_killed_at_once_and_started_again(own_daemon: Daemon, busybox
     daemon.actr("rm", "survivor")
 
 
+def test_an_exit_while_nobody_of_actord_lives(own_daemon: Daemon, busybox: str):
+    """The kernel keeps how it ended: a stranger has reaped it, and nobody had anything of it open."""
+    daemon = own_daemon
+    script = "trap 'exit 9' TERM; echo on; while :; do usleep 9000; done"
+    daemon.actr("run", "-d", "--name", "lonely", busybox, "sh", "-c", script)
+    wait_until("it handles the signal", lambda: daemon.actr("logs", "lonely").stdout == "on\n")
+    (one,) = daemon.json("ps")
+    daemon.kill_everything()
+    os.kill(one["task"]["pid"], signal.SIGTERM)
+    wait_until("it has ended", lambda: not Path(f"/proc/{one['task']['pid']}").exists())
+    daemon.start()
+    assert daemon.actr("wait", "lonely").stdout.strip() == "9"
+    daemon.actr("rm", "lonely")
+
+
 def test_the_zygote_alone_killed_leaves_actors_that_are_adopted(own_daemon: Daemon, busybox: str):
     daemon = own_daemon
     daemon.actr(

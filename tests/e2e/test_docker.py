@@ -6,31 +6,50 @@ The whole session takes minutes: run it with -m slow.
 from __future__ import annotations
 
 import contextlib
+import os
+import random
+import signal
+import threading
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import engine as engines
 import pytest
+from daemon import wait_until
 from session import STEPS, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from daemon import Daemon
     from engine import Engine
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]
+SEED = 8
+PAUSES = (0.05, 0.6)  # seconds between two deaths, at least and at most
+CODES = {"three": 3, "five": 5, "seven": 7}
 
 
 @pytest.fixture
-def pair(tmp: Path) -> Iterator[tuple[Engine, Engine]]:
-    """An engine on actord, and one on containerd."""
-    archive = engines.root_archive(tmp)
-    (tmp / "a").mkdir()
+def archive(tmp: Path) -> Path:
+    return engines.root_archive(tmp)
+
+
+@pytest.fixture
+def theirs(tmp: Path, archive: Path) -> Iterator[Engine]:
+    """An engine on containerd."""
     (tmp / "c").mkdir()
-    with contextlib.ExitStack() as stack:
-        theirs = stack.enter_context(engines.on_containerd(tmp / "c", archive))
-        ours, _ = stack.enter_context(engines.on_actord(tmp / "a", archive))
-        yield ours, theirs
+    with engines.on_containerd(tmp / "c", archive) as engine:
+        yield engine
+
+
+@pytest.fixture
+def pair(tmp: Path, archive: Path) -> Iterator[tuple[Engine, Daemon]]:
+    """An engine on actord, and that."""
+    (tmp / "a").mkdir()
+    with engines.on_actord(tmp / "a", archive) as found:
+        yield found
 
 
 def _compare(ours: Engine, theirs: Engine, steps: Sequence[Step]) -> None:
@@ -43,11 +62,74 @@ def _compare(ours: Engine, theirs: Engine, steps: Sequence[Step]) -> None:
     assert not different, "\n".join(different)
 
 
-def test_a_short_session(pair: tuple[Engine, Engine]):
-    _compare(*pair, [step for step in STEPS if step.quick])
+def test_a_short_session(pair: tuple[Engine, Daemon], theirs: Engine):
+    _compare(pair[0], theirs, [step for step in STEPS if step.quick])
 
 
 @pytest.mark.slow
-def test_the_whole_session(pair: tuple[Engine, Engine]):
+def test_the_whole_session(pair: tuple[Engine, Daemon], theirs: Engine):
     assert len(STEPS) >= 60
-    _compare(*pair, STEPS)
+    _compare(pair[0], theirs, STEPS)
+
+
+@pytest.mark.slow
+def test_the_whole_session_while_actors_are_killed(pair: tuple[Engine, Daemon], theirs: Engine):
+    ours, daemon = pair
+    with _killing(daemon, random.Random(SEED)) as killed:  # noqa: S311
+        _compare(ours, theirs, STEPS)
+    print(f"killed: {Counter(name.partition('/')[0] for name in killed)}")  # noqa: T201
+    assert len(killed) > 100
+
+
+@contextlib.contextmanager
+def _killing(daemon: Daemon, chance: random.Random) -> Iterator[list[str]]:
+    """SIGKILL to one actor after the other, but for the gateway, whose calls under way would end with it."""
+    killed: list[str] = []
+    over = threading.Event()
+
+    def kill() -> None:
+        while not over.wait(chance.uniform(*PAUSES)):
+            with contextlib.suppress(AssertionError, ProcessLookupError, KeyError):
+                name = chance.choice(sorted(set(daemon.actors()) - {"zygote", "grpc"}))
+                os.kill(daemon.actors()[name]["pid"], signal.SIGKILL)
+                killed.append(name)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        yield killed
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_exits_while_all_of_actord_is_dead(pair: tuple[Engine, Daemon]):
+    engine, daemon = pair
+    pids = _run_until_told(engine)
+    daemon.kill_everything()
+    _end(engine, pids)
+    daemon.start()
+    wanted = sorted(["stays running 0", *(f"{name} exited {code}" for name, code in CODES.items())])
+    wait_until("the engine knows", lambda: _shown(engine) == wanted, 60)
+    assert engine.ok("exec", "stays", "echo", "inside") == "inside\n"
+    assert engine.ok("start", "three") == "three\n"
+
+
+def _run_until_told(engine: Engine) -> list[str]:
+    """Containers that end with a known code when they get SIGTERM, and one that stays; pids of the former."""
+    for name, code in {**CODES, "stays": 0}.items():
+        script = f"trap 'exit {code}' TERM; echo started; while :; do sleep 0.1; done"
+        engine.ok("run", "-d", "--name", name, "busybox", "sh", "-c", script)
+        wait_until("it runs", lambda name=name: "started" in engine.ok("logs", name))
+    return [engine.ok("inspect", "-f", "{{.State.Pid}}", name).strip() for name in CODES]
+
+
+def _end(engine: Engine, pids: list[str]) -> None:
+    engine.host.run("kill", *pids)
+    wait_until("they have ended", lambda: not any(Path("/proc", pid).exists() for pid in pids))
+
+
+def _shown(engine: Engine) -> list[str]:
+    names = engine.ok("ps", "-a", "--format", "{{.Names}}").split()
+    found = engine.ok("inspect", "-f", "{{.Name}} {{.State.Status}} {{.State.ExitCode}}", *names)
+    return sorted(line.removeprefix("/") for line in found.splitlines())

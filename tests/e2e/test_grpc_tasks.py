@@ -56,7 +56,7 @@ class Api:
             self.task(method, **fields)
         return raised.value.code().name, raised.value.details()
 
-    def container(self, root: Path, *words: str, identity: str = "") -> str:
+    def container(self, root: Path, *words: str, identity: str = "", options: Any = None) -> str:
         """Put one on record that runs `words`."""
         identity = identity or f"c{secrets.token_hex(8)}"
         spec = {
@@ -71,6 +71,8 @@ class Api:
         )
         given = message(f"{CONTAINERS}.Container")(id=identity, spec=packed)
         given.runtime.name = "io.containerd.runc.v2"
+        if options is not None:
+            given.runtime.options.CopyFrom(options)
         self.ask(f"{CONTAINERS}.Containers", "Create", container=given)
         return identity
 
@@ -236,3 +238,107 @@ def test_an_id_is_used_again_at_once(api: Api, root: Path):
     assert api.task("Wait", container_id=name).exit_status == 0
     api.task("Delete", container_id=name)
     api.ask(f"{CONTAINERS}.Containers", "Delete", id=name)
+
+
+LOGGER = """#!/bin/sh
+cat <&4 >"$2/err" &
+echo "$CONTAINER_ID $CONTAINER_NAMESPACE $1" >"$2/about"
+echo ready >&5
+cat <&3 >"$2/out.new"
+wait
+mv "$2/out.new" "$2/out"
+"""
+
+
+def test_a_logger_of_the_clients_own(api: Api, root: Path, tmp: Path):
+    (tmp / "logger").write_text(LOGGER)
+    (tmp / "logger").chmod(0o755)
+    address = f"binary://{tmp}/logger?to={tmp}"
+    name = api.container(root, "sh", "-c", "echo one; echo two >&2")
+    code, text = api.refused("Create", container_id=name, stdout=address, stderr=address, terminal=True)
+    assert (code, "terminal" in text) == ("UNIMPLEMENTED", True)
+    code, text = api.refused(
+        "Create", container_id=name, stdout="binary:///no/such", stderr="binary:///no/such"
+    )
+    assert "logger '/no/such' cannot be started" in text
+    api.task("Create", container_id=name, stdout=address, stderr=address)
+    api.task("Start", container_id=name)
+    assert api.task("Wait", container_id=name).exit_status == 0
+    wait_until("the logger has ended", (tmp / "out").exists)
+    assert (tmp / "out").read_text() == "one\n"
+    assert (tmp / "err").read_text() == "two\n"
+    assert (tmp / "about").read_text() == f"{name} default to\n"
+    api.task("Delete", container_id=name)
+
+
+def test_input_ends_and_everybody_is_signalled(api: Api, root: Path, tmp: Path):
+    for one in ("in", "out"):
+        os.mkfifo(tmp / one)
+    with os.fdopen(os.open(tmp / "out", os.O_RDWR), "rb", buffering=0) as reader:
+        child = "(trap 'echo child; exit' USR1; echo there; while :; do sleep 0.1; done)"
+        script = f"{child} & cat; trap 'echo own' USR1; wait; wait"
+        name = api.container(root, "sh", "-c", script)
+        api.task("Create", container_id=name, stdin=str(tmp / "in"), stdout=str(tmp / "out"))
+        api.task("Start", container_id=name)
+        said = reader.read(100)
+        writer = os.open(tmp / "in", os.O_WRONLY)
+        os.write(writer, b"given\n")
+        os.close(writer)
+        while b"given" not in said:
+            said += reader.read(100)
+        api.task("CloseIO", container_id=name, stdin=True)
+        wait_until("cat has ended", lambda: b"cat" not in _commands(api, name))
+        api.task("Kill", container_id=name, signal=10, all=True)
+        while not (b"child" in said and b"own" in said):
+            said += reader.read(100)
+    assert api.task("Wait", container_id=name).exit_status == 0
+    api.task("Delete", container_id=name)
+
+
+def _commands(api: Api, name: str) -> list[bytes]:
+    """Of each of its processes, the first word."""
+    found = []
+    for one in api.task("ListPids", container_id=name).processes:
+        with contextlib.suppress(OSError):
+            found.append(Path(f"/proc/{one.pid}/cmdline").read_bytes().split(b"\0")[0])
+    return found
+
+
+def test_update_and_complete_metrics(api: Api, root: Path):
+    name = api.container(root, "sleep", "1000")
+    api.task("Create", container_id=name)
+    api.task("Start", container_id=name)
+    limits = message("google.protobuf.Any")(value=json.dumps({"pids": {"limit": 33}}).encode())
+    api.task("Update", container_id=name, resources=limits)
+    (found,) = api.task("Metrics", filters=[f"id=={name}"]).metrics
+    figures = message(found.data.type_url).FromString(found.data.value)
+    assert (figures.pids.current, figures.pids.limit) == (1, 33)
+    assert figures.memory.usage.usage > 0
+    wrong = message("google.protobuf.Any")(value=b"no")
+    assert api.refused("Update", container_id=name, resources=wrong)[0] == "INVALID_ARGUMENT"
+    api.task("Kill", container_id=name, signal=9)
+    api.task("Wait", container_id=name)
+    api.task("Delete", container_id=name)
+
+
+def test_options_of_the_runtime(api: Api, root: Path, tmp: Path):
+    """Owner of the output, place of the state; what cannot be had is refused by name."""
+    make = message("containerd.runc.v1.Options")
+
+    def packed(**fields: Any) -> Any:
+        value = make(**fields).SerializeToString()
+        return message("google.protobuf.Any")(type_url="containerd.runc.v1.Options", value=value)
+
+    os.mkfifo(tmp / "out")
+    name = api.container(root, "sleep", "1000", options=packed(root=str(tmp / "state")))
+    code, text = api.refused("Create", container_id=name, options=packed(shim_cgroup="/x"))
+    assert (code, "shim_cgroup" in text) == ("UNIMPLEMENTED", True)
+    owned = packed(root=str(tmp / "state"), io_uid=77, io_gid=88)
+    api.task("Create", container_id=name, stdout=str(tmp / "out"), options=owned)
+    assert (tmp / "state/default" / name / "state.json").exists()
+    assert (tmp / "out").stat().st_gid == 88  # runc then gives it to the user of the process
+    api.task("Start", container_id=name)
+    api.task("Kill", container_id=name, signal=9)
+    assert api.task("Wait", container_id=name).exit_status == 137
+    api.task("Delete", container_id=name)
+    assert not (tmp / "state/default" / name).exists()
