@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import secrets
+import select
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from transport.grpc import interface
 from transport.grpc.interface import message
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Iterator
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(240)]
@@ -276,32 +278,30 @@ def test_input_ends_and_everybody_is_signalled(api: Api, root: Path, tmp: Path):
         os.mkfifo(tmp / one)
     with os.fdopen(os.open(tmp / "out", os.O_RDWR), "rb", buffering=0) as reader:
         child = "(trap 'echo child; exit' USR1; echo there; while :; do sleep 0.1; done)"
-        script = f"{child} & cat; trap 'echo own' USR1; wait; wait"
+        script = f"{child} & cat; trap 'echo own' USR1; echo armed; wait; wait"
         name = api.container(root, "sh", "-c", script)
         api.task("Create", container_id=name, stdin=str(tmp / "in"), stdout=str(tmp / "out"))
         api.task("Start", container_id=name)
-        said = reader.read(100)
         writer = os.open(tmp / "in", os.O_WRONLY)
         os.write(writer, b"given\n")
         os.close(writer)
-        while b"given" not in said:
-            said += reader.read(100)
+        assert _read(reader, b"there", b"given")
         api.task("CloseIO", container_id=name, stdin=True)
-        wait_until("cat has ended", lambda: b"cat" not in _commands(api, name))
+        assert _read(reader, b"armed")  # only when cat has ended
         api.task("Kill", container_id=name, signal=10, all=True)
-        while not (b"child" in said and b"own" in said):
-            said += reader.read(100)
+        assert _read(reader, b"child", b"own")
     assert api.task("Wait", container_id=name).exit_status == 0
     api.task("Delete", container_id=name)
 
 
-def _commands(api: Api, name: str) -> list[bytes]:
-    """Of each of its processes, the first word."""
-    found = []
-    for one in api.task("ListPids", container_id=name).processes:
-        with contextlib.suppress(OSError):
-            found.append(Path(f"/proc/{one.pid}/cmdline").read_bytes().split(b"\0")[0])
-    return found
+def _read(reader: io.FileIO, *words: bytes) -> bool:
+    """Whether all of these words come."""
+    said = b""
+    while select.select([reader], [], [], 30)[0]:
+        said += os.read(reader.fileno(), 4096)
+        if all(word in said for word in words):
+            return True
+    return False
 
 
 def test_update_and_complete_metrics(api: Api, root: Path):
