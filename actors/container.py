@@ -540,8 +540,9 @@ class ContainerActor(Actor):
             return None
         self._refuse_unless_running()
         target = Process(self.state.pid, self.state.start_time)
-        if body.everyone:
+        if body.everyone and body.signal != signal.SIGKILL:  # the death of the first one is that of all
             self.control.signal_everyone(body.signal)
+            return None
         if body.signal != signal.SIGKILL or self.state.policy == "no":
             signal_process(target, body.signal)
             return None
