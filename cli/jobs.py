@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cli.session import Session
+    from transport.errors import RemoteError
 
 PATIENCE = 20.0  # seconds in which a job that dies again and again may get somewhere
 STDIN, STDOUT = 0, 1
@@ -50,5 +51,14 @@ def _do(session: Session, work: str, args: dict[str, Any], shown: Any) -> dict[s
             shown.part(message.body)
     except RefusedError as error:
         name = args.get("name") or args.get("image") or args.get("source_image") or ""
-        raise RefusedError(error.error, error.op, {"name": name}) from error
+        reason = _unheard(work) if error.says_gone(actor) else error.error
+        raise RefusedError(reason, error.op, {"name": name}) from error
     raise AssertionError("a stream ends with a final answer or an error")
+
+
+def _unheard(work: str) -> RemoteError:
+    """A job ends with the daemon. What it has read of a pipe cannot be read again, so we do not repeat it."""
+    from transport.errors import RemoteError
+
+    text = f"the daemon was stopped, or was too slow to say how {work} ended: look whether it is done"
+    return RemoteError("unavailable", text, outcome="unknown")

@@ -37,6 +37,10 @@ class RefusedError(Exception):
         """The error's code."""
         return self.error.code
 
+    def says_gone(self, actor: str) -> bool:
+        """Whether there is no such actor; of what an actor works on, the actor itself would say so."""
+        return self.code == "not_found" and str(self) == f"no actor is named {actor}"
+
 
 class Session:
     """The connection is made when it is first needed.

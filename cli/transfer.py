@@ -74,7 +74,7 @@ def _attempts(
         try:
             return _attach(session, actor, body, logins, shown)
         except RefusedError as error:
-            if not _puller_is_gone(error, actor):
+            if not error.says_gone(actor):
                 raise
             result = done_since(started)
             if result is not None:
@@ -98,11 +98,6 @@ def _attach(
     except RefusedError as error:
         raise RefusedError(error.error, error.op, wish) from None
     raise AssertionError("a stream ends with a final answer or an error")
-
-
-def _puller_is_gone(error: RefusedError, actor: str) -> bool:
-    """The router knows no such actor; that a registry has no such image is said by the puller itself."""
-    return error.code == "not_found" and str(error) == f"no actor is named {actor}"
 
 
 def config_path() -> str:

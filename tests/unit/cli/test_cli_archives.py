@@ -59,6 +59,15 @@ def test_a_save_that_fails_leaves_nothing(daemon, actr, job, tmp):
     assert not list(tmp.glob("*out*")) + list(tmp.glob("made"))
 
 
+def test_a_job_that_went_with_the_daemon_is_not_said_to_be_unknown(daemon, actr, job, tmp):
+    job(RESULT)
+    daemon.on["jobs.attach"] = lambda asked: asked.err("not_found", f"no actor is named {asked.to}")
+    done = actr("save", "-q", "-o", tmp / "out", "a:1")
+    assert done.code == 1
+    assert done.err.startswith("actr: the daemon was stopped, or was too slow to say how save ended")
+    assert not list(tmp.glob("*out*"))
+
+
 def test_save_takes_one_place(actr, daemon, tmp):
     done = actr("save", "-o", "x", "-d", tmp, "a:1")
     assert done.code == 2
