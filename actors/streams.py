@@ -202,7 +202,6 @@ class Streams:
 
     def add(self, wish: TasksOutput, call: Call) -> None:
         """A new follower."""
-        self.prune()
         self.followed = True
         directory = self.files(wish.exec_id)
         touch(directory)
@@ -216,12 +215,14 @@ class Streams:
         follower = _Follower(call, reader, wish.exec_id, wish.follow)
         self._followers.append(follower)
         self._serve(follower)
+        self.prune()
 
     def credited(self, call: Call) -> None:
         """This follower takes more."""
         for follower in self._followers:
             if follower.call is call:
                 self._serve(follower)
+        self.prune()
 
     def serve(self, name: str) -> None:
         """Give every follower of a process what there is."""

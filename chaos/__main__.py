@@ -125,11 +125,14 @@ def interrupted_pulls(given: argparse.Namespace) -> int:
 def vanishing_clients(given: argparse.Namespace) -> int:
     """Execs, attachments and resizes by clients that go away; prints what the actors had before and after."""
     place = Path(tempfile.mkdtemp(prefix="chaos-clients-"))
+    directory = given.report or Path(tempfile.mkdtemp(prefix="actord-chaos-report-"))
+    directory.mkdir(parents=True, exist_ok=True)
     try:
         with Scene(place, Findings(), given.seed) as scene:
             scene.daemon.actr("pull", scene.busybox)
             figures = Clients(scene.daemon, scene.busybox, given.seed).perform(given.clients)
     finally:
+        shutil.copyfile(place / "log", directory / "actord.log")
         umount_below(str(place))
         shutil.rmtree(place, ignore_errors=True)
     print("\n".join(figures.lines()))
