@@ -122,9 +122,12 @@ def has_file(layout: Layout, controller: str, name: str) -> bool:
     top = layout.controllers.get(controller)
     if top is None:
         return False
-    return (top / name).exists() or any(
-        (Path(entry.path) / name).exists() for entry in os.scandir(top) if entry.is_dir(follow_symlinks=False)
-    )
+    if (top / name).exists():
+        return True
+    with os.scandir(top) as entries:
+        return any(
+            (Path(entry.path) / name).exists() for entry in entries if entry.is_dir(follow_symlinks=False)
+        )
 
 
 def directories(layout: Layout, cgroups_path: str) -> list[Path]:

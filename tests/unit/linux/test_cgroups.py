@@ -5,12 +5,16 @@ import errno
 import os
 import signal
 import uuid
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from actors.linux import cgroups, mounts, process, spawn
 from actors.linux.cgroups import Kind, Layout, Statistics
+from actors.runtime import resources
+from actors.runtime.errors import InvalidSpecError
+from actors.runtime.wishes import Wishes
 
 PATH = "/actord/default/c1"
 
@@ -47,6 +51,11 @@ V2 = {
     "actord/default/c1/pids.current": "7\n",
     "actord/default/c1/cgroup.procs": "21\n",
     "actord/default/c1/cgroup.kill": "",
+    "actord/default/c1/io.stat": "8:0 rbytes=4096 wbytes=512 rios=1 wios=1 dbytes=0 dios=0\n"
+    "253:1 rbytes=1000 wbytes=0 rios=3 wios=0 dbytes=0 dios=0\n",
+    "actord/io.weight": "default 100\n",
+    "actord/memory.max": "max\n",
+    "actord/pids.max": "max\n",
 }
 
 
@@ -93,6 +102,23 @@ def test_version_2(tmp_path):
     assert cgroups.statistics(layout, PATH) == Statistics(8192, 67108864, 1_500_000, 7, 1)
     cgroups.kill(layout, PATH)
     assert (root / "actord/default/c1/cgroup.kill").read_text() == "1"
+
+
+def test_what_version_2_enforces_tells_and_kills(tmp_path):
+    layout = cgroups.detect(write(tmp_path, V2))
+    assert cgroups.block_io(layout, PATH) == (5096, 512)
+    assert cgroups.has_file(layout, "blkio", "io.weight"), "the controller is called io there"
+    assert not cgroups.has_file(layout, "memory", "memory.limit_in_bytes")
+    enforced = Wishes(memory=64 << 20, pids_limit=5, blkio_weight=100)
+    has_file = partial(cgroups.has_file, layout)
+    resources.refuse_unenforceable(enforced, v2=True, has_file=has_file)
+    with pytest.raises(
+        InvalidSpecError, match=r"cpuset-cpus cannot be enforced: this kernel has no cpuset\.cpus"
+    ):
+        resources.refuse_unenforceable(Wishes(cpuset_cpus="0"), v2=True, has_file=has_file)
+    assert cgroups.processes(layout, PATH) == {21}
+    cgroups.kill(layout, PATH)
+    assert (tmp_path / PATH[1:] / "cgroup.kill").read_text() == "1", "the kernel kills, those that fork too"
 
 
 def test_a_container_without_a_cgroup(tmp_path):
