@@ -54,8 +54,11 @@ def kill_actor_after(daemon: Daemon, name: str, bytes_kept: int) -> None:
     daemon.kill_actor(f"container/default/{name}")
 
 
-def test_json_files_have_each_line_once_though_the_actor_is_killed(daemon: Daemon, busybox: str):
-    name = start(daemon, busybox, "--log-driver", "json-file")
+@pytest.mark.parametrize("runtime", ["runc", "crun"])
+def test_json_files_have_each_line_once_though_the_actor_is_killed(
+    daemon: Daemon, busybox: str, runtime: str
+):
+    name = start(daemon, busybox, "--log-driver", "json-file", "--runtime", runtime)
     for count in (2000, 8000, 20000):
         kill_actor_after(daemon, name, count)
     daemon.actr("wait", name)

@@ -53,9 +53,9 @@ def test_since_until_tail_stamps_and_follow_together(daemon: Daemon, busybox: st
     daemon.actr("rm", "-f", name)
 
 
-@pytest.mark.parametrize("killed", [False, True])
-def test_a_log_is_cut_to_its_limits_and_says_so(daemon: Daemon, busybox: str, killed: bool):
-    limits = ("--log-opt", "max-size=256k", "--log-opt", "max-file=2")
+@pytest.mark.parametrize(("killed", "runtime"), [(False, "crun"), (True, "runc")])
+def test_a_log_is_cut_to_its_limits_and_says_so(daemon: Daemon, busybox: str, killed: bool, runtime: str):
+    limits = ("--log-opt", "max-size=256k", "--log-opt", "max-file=2", "--runtime", runtime)
     name = daemon.actr("run", "-d", *limits, busybox, "seq", "200000").stdout.strip()
     actor = daemon.json("inspect", name)["actor"]
     with daemon.popen("logs", "-f", name) as follower:

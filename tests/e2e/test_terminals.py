@@ -104,8 +104,9 @@ def test_a_session_goes_on_after_its_actor_was_killed(daemon: Daemon, busybox: s
         assert shown == ["turn10", "turn11", "turn12"]
 
 
-def test_keys_detach_and_attach_comes_back(daemon: Daemon, busybox: str):
-    with at(daemon, "run", "-it", "--name", "keys", busybox, "sh") as terminal:
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_keys_detach_and_attach_comes_back(daemon: Daemon, busybox: str, runtime: str):
+    with at(daemon, "run", "-it", "--runtime", runtime, "--name", "keys", busybox, "sh") as terminal:
         terminal.until("a prompt", lambda now: "#" in now.text)
         terminal.type("X=kept\r\x10\x11")
         assert terminal.ended() == 0

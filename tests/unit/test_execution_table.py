@@ -14,8 +14,7 @@ from cli.networking import OPTIONS as NETWORK
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/execution.md").read_text()
 ROWS = [row.split(" | ") for row in re.findall(r"^\| (`.+) \|$", PAGE, re.MULTILINE)]
-STREAMS = {"tty", "interactive", "detach-keys"}  # shown by the tests of streams
-OF_OTHERS = STREAMS | {option.key for option in NETWORK} | {"snapshotter"}  # shown by tests of their own
+OF_OTHERS = {option.key for option in NETWORK} | {"snapshotter"}  # shown by tests of their own
 
 
 def words(text: str) -> list[str]:
@@ -42,4 +41,15 @@ def test_the_tests_that_it_names_exist(row: list[str]):
         file, _, name = word.rpartition("::")
         text = (ROOT / "tests/e2e" / (file or "test_flags.py")).read_text()
         assert f"def {name}(" in text, word
-    assert named or "see the tests" in row[-1]
+    assert named
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if "--" in row[0]], ids=lambda row: row[0][:40])
+def test_each_flag_is_shown_with_both_runtimes(row: list[str]):
+    taken = []
+    for word in (word for word in words(row[-1]) if "test_" in word):
+        file, _, name = word.rpartition("::")
+        text = (ROOT / "tests/e2e" / (file or "test_flags.py")).read_text()
+        found = re.search(rf"def {name}\((.*?)\)", text, re.DOTALL)
+        taken.append(found is not None and "runtime" in found[1])
+    assert any(taken)
