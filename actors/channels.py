@@ -261,9 +261,9 @@ class Channels:
         self._add(name, piece)
 
     def _add(self, name: str, piece: Piece) -> None:
-        if name not in self._known:
+        channel = self._known.get(name)
+        if channel is None:
             raise RemoteError("unavailable", "the process is only just starting, or its actor is")
-        channel = self._known[name]
         if len(channel.pieces) >= MOST_WAITING:
             raise RemoteError("overloaded", "the process does not read its input, and too many writers wait")
 
@@ -308,14 +308,14 @@ class Channels:
             os.close(target)
             self._keep(name, channel)
 
-    # Any thread
+    def resize(self, name: str, size: tuple[int, int], call: Call) -> None:
+        """Tell a terminal its size. In any thread."""
 
-    def resize(self, name: str, rows: int, columns: int) -> None:
-        """Tell a terminal its size. Raises RemoteError."""
-        channel = self._known.get(name)
-        if channel is None or channel.master < 0:
-            raise RemoteError("failed_precondition", "the process has no terminal, or has ended")
-        window.set_window_size(channel.master, rows, columns)
+        def tell() -> None:
+            channel = self._known.get(name)
+            give_size(-1 if channel is None else channel.master, size, call)
+
+        self._actor.host.pump.call(tell)
 
     def discard(self, name: str) -> None:
         """Close what belongs to a process that has ended, or has not started. In the pump's thread."""
@@ -334,6 +334,18 @@ class Channels:
         descriptors.close_all(channel.descriptors())
         channel.master = channel.target = -1
         channel.input = None
+
+
+def give_size(master: int, size: tuple[int, int], call: Call) -> None:
+    """Where the master is closed as well, in the pump's thread: elsewhere its number may be another file's.
+
+    -1 for one that is not there.
+    """
+    if master < 0:
+        call.fail(RemoteError("failed_precondition", "the process has no terminal, or has ended"))
+    else:
+        window.set_window_size(master, *size)
+        call.reply({})
 
 
 def _closed() -> RemoteError:

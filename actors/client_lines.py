@@ -15,10 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from actors.call import Call
+from actors.channels import give_size
 from actors.linux import descriptors
 from actors.linux import terminal as window
 from actors.runtime.console import ConsoleSocket
-from transport.errors import RemoteError
 
 if TYPE_CHECKING:
     from actors.container import ContainerActor
@@ -126,12 +127,14 @@ class Lines:
 
         self._actor.host.pump.call(last)
 
-    def resize(self, name: str, rows: int, columns: int) -> None:
-        """Tell a terminal its size. Raises RemoteError."""
-        line = self._known.get(_terminal(name))
-        if line is None:
-            raise RemoteError("failed_precondition", "the process has no terminal, or has ended")
-        window.set_window_size(line.source, rows, columns)
+    def resize(self, name: str, size: tuple[int, int], call: Call) -> None:
+        """Tell a terminal its size."""
+
+        def tell() -> None:
+            line = self._known.get(_terminal(name))
+            give_size(-1 if line is None else line.source, size, call)
+
+        self._actor.host.pump.call(tell)
 
     # In the pump's thread
 

@@ -615,12 +615,13 @@ class ContainerActor(Actor):
         self.streams.channels.end(body.exec_id, call)
         return LATER
 
-    def tasks_resize(self, body: m.TasksResize, _: Call) -> None:
+    def tasks_resize(self, body: m.TasksResize, call: Call) -> Later:
         """Its terminal has another size."""
         if not (1 <= body.rows <= MAX_SIDE and 1 <= body.columns <= MAX_SIDE):
             raise RemoteError("invalid_argument", f"a terminal has from 1 to {MAX_SIDE} rows and columns")
         channels = self.stepwise.lines if self.stepwise.task else self.streams.channels
-        channels.resize(body.exec_id, body.rows, body.columns)
+        channels.resize(body.exec_id, (body.rows, body.columns), call)
+        return LATER
 
     def _refuse_without_input(self, exec_id: str) -> None:
         """Refuse what can never be delivered; what only is not ready yet is tried again."""
