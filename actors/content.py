@@ -81,6 +81,7 @@ class ContentActor(SweepingActor):
         if not present:  # it has come while metadata was asked, whose answer is about its absence
             raise RemoteError("unavailable", f"blob {digest} has come this moment; ask again")
         if found["known"]:
+            self._forget_how(self._stored(body.namespace, body.ref, body.digest))
             raise AlreadyExistsError(f"blob {digest} exists already")
         return self._opened(body, None)  # others have it, and this namespace must show that it has it too
 

@@ -156,8 +156,9 @@ class ContentStore:
 
         Raises:
             NotFoundError: There is no such ingest, and no such blob.
-            UnavailableError: A writer still has the ingest, or the disk did not take the bytes.
-            FailedPreconditionError: Bytes are missing; the ingest stays and can be resumed.
+            UnavailableError: A writer still has the ingest.
+            FailedPreconditionError: Bytes are missing, and the ingest stays and can be resumed; or the disk
+                did not take them, and it is gone.
             InvalidArgumentError: Digest or size are wrong; the ingest is gone.
         """
         if self.path(digest).is_file():
@@ -315,11 +316,13 @@ class ContentStore:
     def _publish(self, directory: Path, ref: str, data: int, digest: Digest) -> None:
         try:
             os.fsync(data)
-        except OSError:
+        except OSError as error:
             # The kernel reports a failed write once and then calls the pages clean: a second fsync would
-            # succeed over lost bytes, so these are never used again.
+            # succeed over lost bytes, so these are never used again, and the same call cannot succeed.
             ingests.discard(directory, ref)
-            raise
+            reason = (error.strerror or str(error)).lower()
+            text = f"cannot commit ingest {ref!r}: {reason}: discarded, begin again"
+            raise FailedPreconditionError(text) from error
         blob = self.path(digest)
         (directory / ingests.DATA).rename(blob)
         sync_directory(blob.parent)

@@ -205,6 +205,22 @@ def test_a_blob_that_was_not_recorded_before_a_kill_is_no_stray(town):
     finish(town)
 
 
+def test_a_commit_that_was_cut_off_is_over_when_its_blob_is_asked_for_again(town):
+    """The blob is in its place, not on record, and its ingest says so; opening it again puts it on record."""
+    content = b"of a known digest"
+    worker = Worker(town, Tally(), 3)
+    wish = m.ContentOpen("r", digest_of(content), len(content), NAMESPACE)
+    with IngestWriter(Path(worker.ask(wish)["path"]), limit=99) as writer:
+        writer.write(content)
+        writer.finish()
+    ContentStore(town.settings.content).commit(f"{NAMESPACE}/r", Digest.parse(digest_of(content)), keep=True)
+    with pytest.raises(RemoteError, match="exists already"):
+        worker.ask(wish)
+    assert left(town)["ingests"] == []
+    assert [one["digest"] for one in left(town)["records"]] == [digest_of(content)]
+    finish(town)
+
+
 def test_a_committed_blob_goes_with_its_ingest_when_nobody_comes_back(town):
     content = b"never recorded"
     worker = Worker(town, Tally(), 3)
