@@ -38,7 +38,8 @@ class Delivery:
         self._actor = actor
         self._thread: threading.Thread | None = None
         self._awake = threading.Event()
-        self._ending = False
+        self._lock = threading.Lock()
+        self._serving = self._ending = False
         self._said = ""
         self._descriptors: list[int] = []
 
@@ -62,9 +63,13 @@ class Delivery:
 
         `ended`: nothing more comes.
         """
-        self._ending = ended
-        if self._wish.driver in ("file", "none") or (self._thread and self._thread.is_alive()):
+        if self._wish.driver in ("file", "none"):
             return
+        with self._lock:
+            self._ending = ended
+            if self._serving:
+                return
+            self._serving = True
         self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
         self._thread.start()
 
@@ -99,8 +104,16 @@ class Delivery:
     def _run(self) -> None:
         try:
             self._serve()
+            while self._goes_on():
+                self._serve()
         except Exception as error:  # noqa: BLE001  # it is raised where it ends the actor
             self._actor.soon(partial(_raise, error))
+
+    def _goes_on(self) -> bool:
+        """Whether its container has been started again while what the last run had left was delivered."""
+        with self._lock:
+            self._serving = not self._ending
+            return self._serving
 
     def _serve(self) -> None:
         actor = self._actor

@@ -72,6 +72,18 @@ def test_json_files_have_each_line_once_though_the_actor_is_killed(
     daemon.actr("rm", name)
 
 
+def test_a_container_that_starts_again_goes_on_in_its_file(daemon: Daemon, busybox: str):
+    name = daemon.actr("run", "-d", "--log-driver", "json", busybox, "printf", "x").stdout.strip()
+    for runs in (2, 3):
+        daemon.actr("wait", name)
+        daemon.actr("start", name)
+        daemon.actr("wait", name)
+        assert daemon.actr("logs", name).stdout == "x" * runs
+    path = kept(daemon, name) / "json.log"
+    wait_until("all is there", lambda: path.read_text().count('"x"') == 3)
+    daemon.actr("rm", name)
+
+
 def test_json_files_are_rotated(daemon: Daemon, busybox: str):
     limits = ("--log-opt", "max-size=64k", "--log-opt", "max-file=3")
     name = daemon.actr("run", "-d", "--log-driver", "json", *limits, busybox, "seq", "100000").stdout.strip()
