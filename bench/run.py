@@ -10,7 +10,7 @@ unpack: the same Debian images, whose blobs are there already; then how fast and
 memory: the proportional memory of a shim and of a container actor, with 20 containers each, with and without
         the kernel's merging of pages.
 network: 200 containers connected one by one and removed, as often as there are rounds: actord, the CNI bridge
-        plugin, Docker (a tenth as often); nothing may be left.
+        plugin, Docker (one container, as often in sum); nothing may be left.
 """
 
 from __future__ import annotations

@@ -48,6 +48,9 @@ def options() -> argparse.Namespace:
         "--enumerate", dest="verb", choices=tuple(OPERATIONS), help="kill at each crash point"
     )
     parser.add_argument(
+        "--points", type=int, default=0, metavar="N", help="no more than N of these points, by the seed"
+    )
+    parser.add_argument(
         "--inject", choices=(KILL, "ENOSPC", "EIO"), default=KILL, help="what happens at crash points"
     )
     parser.add_argument(
@@ -75,7 +78,8 @@ def main() -> int:
     schedule.write(path, seed, steps)
     place = Path(tempfile.mkdtemp(prefix="chaos-"))
     findings = Findings()
-    again = f"--enumerate {given.verb} --inject {given.inject}" if given.verb else f"--replay {path}"
+    points = f" --points {given.points} --seed {seed}" if given.points else ""
+    again = f"--enumerate {given.verb} --inject {given.inject}{points}" if given.verb else f"--replay {path}"
     if given.siege:
         again = f"--siege {given.siege} --containers {given.containers}"
     how: dict[str, object] = {"seed": seed, "replay": f"bin/chaos {again}"}
@@ -141,7 +145,9 @@ def vanishing_clients(given: argparse.Namespace) -> int:
 
 def enumerated(scene: Scene, given: argparse.Namespace) -> dict[str, object]:
     """Every crash point of one operation; prints and returns the figures."""
-    found = Enumeration(scene, Nemesis(scene), given.verb, given.inject).perform(given.seconds)
+    found = Enumeration(scene, Nemesis(scene), given.verb, given.inject).perform(
+        given.seconds, given.points, given.seed
+    )
     points = ", ".join(f"{number} {kind}" for kind, number in found.points.items())
     print(f"{given.verb}: {found.points.total()} crash points ({points}), {given.inject} at each:", end=" ")
     print(f"{found.killed} of them killed somebody, {found.refused} operations were refused and repeated;")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import threading
 import time
 from collections import Counter
@@ -70,13 +71,15 @@ class Enumeration:
         self.outcome = Outcome()
         self._before: dict[str, Any] = {}
 
-    def perform(self, seconds: float) -> Outcome:
-        """All points, as far as the time goes."""
+    def perform(self, seconds: float, most: int = 0, seed: int = 0) -> Outcome:
+        """All points, or `most` of them, drawn by `seed`, as far as the time goes."""
         ends = time.monotonic() + seconds
         self._once(lambda operation: operation.act())  # what is made once
         self._before = residue.calm(self._scene, self._session)
         failpoints = self._failpoint_cases() if self._effect == KILL else []
         cases = [*failpoints, *self._syscall_cases()]
+        if most:
+            cases = random.Random(seed).sample(cases, min(most, len(cases)))
         for number, (kind, name, arm) in enumerate(cases, 1):
             if time.monotonic() > ends:
                 self._findings.note(f"the time was over: {len(cases) - number + 1} points are left")

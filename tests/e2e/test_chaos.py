@@ -34,6 +34,15 @@ def test_a_short_run_breaks_nothing(tmp: Path):
     assert {path.name for path in tmp.iterdir()} >= {"chaos-report.md", "timeline.svg", "schedule.json"}
 
 
+def test_the_network_actor_is_killed_at_some_points(tmp: Path):
+    """Three of all, drawn: nothing is taken twice or left over, and no packet of a container is lost."""
+    done, found = _chaos(tmp, "--enumerate", "disconnect", "--points", "3", "--seed", "5")
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert sum(found["points"]["points"].values()) == 3
+    assert (found["points"]["corrupt"], found["points"]["leaks"], found["broken"]) == (0, 0, 0)
+    assert found["points"]["killed"]
+
+
 BROKEN = {
     "exit-code": "exit codes are right",
     "second-process": "one live incarnation per name",

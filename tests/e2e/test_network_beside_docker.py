@@ -7,12 +7,15 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import images
 import pytest
 from daemon import Daemon, running, wait_until
 
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(240)]
+
+DOCKER_PORT = 18080
 
 
 def _run(*words: str | Path, check: bool = True) -> str:
@@ -75,9 +80,10 @@ def _outside(mark: str) -> None:
     _run("ip", "-n", mark, "link", "set", "up0", "up")
 
 
-def _attach(daemon: Daemon, name: str) -> str:
+def _attach(daemon: Daemon, name: str, *ports: dict[str, Any]) -> str:
     """A namespace on the default network, without a container: there is no image here. Gives its path."""
-    body = {"namespace": "default", "id": name, "wish": {"networks": [{"network": "bridge"}]}}
+    wish = {"networks": [{"network": "bridge"}], "ports": list(ports)}
+    body = {"namespace": "default", "id": name, "wish": wish}
     with contextlib.closing(daemon.client()) as client:
         found: dict[str, Any] = client.request("network.attach", body, to="network", limit=30.0)
     return str(found["path"])
@@ -88,36 +94,133 @@ def _detach(daemon: Daemon, name: str) -> None:
         client.request("network.detach", {"namespace": "default", "id": name}, to="network", limit=30.0)
 
 
+@contextlib.contextmanager
+def _unbroken(path: str) -> Iterator[None]:
+    """An echo request every 0.1 s from a namespace to the other host, none of which gets lost."""
+    command = ["nsenter", f"--net={path}", "ping", "-i", "0.1", "-w", "200", "10.196.0.2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as ping:
+        try:
+            yield
+        finally:
+            ping.send_signal(signal.SIGINT)
+            said = ping.communicate(timeout=30)[0]
+    answered = [int(number) for number in re.findall(r"icmp_seq=(\d+)", said)]
+    assert answered == list(range(1, len(answered) + 1)) != [], said
+
+
+def _served(mark: str, port: int) -> str:
+    """What a published port says to the other host; nothing when it does not answer."""
+    url = f"http://10.196.0.1:{port}/x"
+    return _run("ip", "netns", "exec", mark, "curl", "-sm", "5", url, check=False).strip()
+
+
+class Containers:
+    """Docker's, of one busybox, each a web server that says its name."""
+
+    def __init__(self, directory: Path) -> None:
+        self._docker = ("docker", "--host", f"unix://{directory}/sock")
+        with tarfile.open(directory / "busybox.tar", "w") as tar:
+            tar.add(images.busybox_binary(), "busybox")
+        self("import", str(directory / "busybox.tar"), "busybox")
+
+    def __call__(self, *words: str) -> str:
+        return _run(*self._docker, *words).strip()
+
+    def serve(self, name: str, port: int, *more: str) -> str:
+        """Start one with a published port; the path of its network namespace."""
+        script = f"/busybox mkdir /w; echo {name} > /w/x; exec /busybox httpd -f -p 80 -h /w"
+        self(
+            "run", "-d", "--name", name, "-p", f"{port}:80", *more, "busybox", "/busybox", "sh", "-c", script
+        )
+        return f"/proc/{self('inspect', '-f', '{{.State.Pid}}', name)}/ns/net"
+
+
 def _beside(directory: Path) -> None:
     mark = f"d{os.urandom(3).hex()}"
     with contextlib.ExitStack() as undo:
         undo.enter_context(_docker(directory))
         _outside(mark)
         undo.callback(_run, "ip", "netns", "del", mark)
-        before = _rules("actord_")
-        daemon = undo.enter_context(running(directory))
-        path = _attach(daemon, "one")
+        docker = Containers(directory) if shutil.which("dockerd") else None
+        if docker is None:
+            _drops_and_says_how(undo, directory, mark, None)
+            return
+        undo.callback(docker, "rm", "-f", "web")
+        theirs = docker.serve("web", DOCKER_PORT)
+        wait_until("Docker's port answers", lambda: _served(mark, DOCKER_PORT) == "web")
+        with _unbroken(theirs):
+            _drops_and_says_how(undo, directory, mark, docker)
+            assert _served(mark, DOCKER_PORT) == "web"
 
-        def out() -> bool:
-            ping = ("ping", "-c", "2", "-i", "0.1", "-W", "2", "10.196.0.2")
-            return " 0% packet loss" in _run("nsenter", f"--net={path}", *ping, check=False)
 
-        assert not out()  # Docker's policy drops it, and no rule of ours could help
-        said = daemon.actr("network", "check", "--format", "json", check=1).stdout
-        (finding,) = json.loads(said)
-        assert finding["object"] == "chain ip filter FORWARD"
-        assert _rules("actord_") == before
-        commands = finding["problem"].partition("to let it pass: ")[2].split("; ")
-        for command in commands:
-            assert command.startswith("iptables -I DOCKER-USER ")
-            _run(*command.split())
-        assert out()
-        assert daemon.json("network", "check") == []
-        for command in commands:
-            _run(*command.replace(" -I ", " -D ").split())
-        _detach(daemon, "one")
-        daemon.actr("network", "rm", "bridge")
-        assert _rules("actord_") == before
+def _drops_and_says_how(
+    undo: contextlib.ExitStack, directory: Path, mark: str, docker: Containers | None
+) -> None:
+    """Docker's policy drops what ours send, and `network check` says what would let it pass."""
+    before = _rules("actord_")
+    daemon = undo.enter_context(running(directory))
+    path = _attach(daemon, "one")
+
+    def out() -> bool:
+        ping = ("ping", "-c", "2", "-i", "0.1", "-W", "2", "10.196.0.2")
+        return " 0% packet loss" in _run("nsenter", f"--net={path}", *ping, check=False)
+
+    assert not out()  # Docker's policy drops it, and no rule of ours could help
+    said = daemon.actr("network", "check", "--format", "json", check=1).stdout
+    (finding,) = json.loads(said)
+    assert finding["object"] == "chain ip filter FORWARD"
+    assert _rules("actord_") == before
+    commands = finding["problem"].partition("to let it pass: ")[2].split("; ")
+    for command in commands:
+        assert command.startswith("iptables -I DOCKER-USER ")
+        _run(*command.split())
+    assert out()
+    assert daemon.json("network", "check") == []
+    if docker is not None:
+        _both_at_work(daemon, docker, path, mark)
+    for command in commands:
+        _run(*command.replace(" -I ", " -D ").split())
+    _detach(daemon, "one")
+    daemon.actr("network", "rm", "bridge")
+    assert sorted(_rules("actord_")) == sorted(before)
+
+
+def _both_at_work(daemon: Daemon, docker: Containers, path: str, mark: str) -> None:
+    """Each publishes, connects, and takes away what it had, while the other one's traffic goes on."""
+    with tempfile.TemporaryDirectory() as web, _published(daemon, Path(web)) as port:
+        wait_until("our port answers", lambda: _served(mark, port) == "ours")
+        (table,) = re.findall(r"^table inet (actord_\w+) ", _run("nft", "list", "ruleset"), re.MULTILINE)
+        _run("nft", "flush", "table", "inet", table)
+        daemon.actr("network", "check", "--mend")
+        assert (_served(mark, port), _served(mark, DOCKER_PORT)) == ("ours", "web")
+        with _unbroken(path):
+            docker("network", "create", "second")
+            docker("network", "connect", "second", "web")
+            docker.serve("more", DOCKER_PORT + 1, "--network", "second")
+            wait_until("its port answers", lambda: _served(mark, DOCKER_PORT + 1) == "more")
+            assert _served(mark, port) == "ours"
+            docker("rm", "-f", "more")
+            docker("network", "disconnect", "second", "web")
+            docker("network", "rm", "second")
+        assert (_served(mark, port), _served(mark, DOCKER_PORT)) == ("ours", "web")
+    assert not _served(mark, port)
+
+
+@contextlib.contextmanager
+def _published(daemon: Daemon, web: Path) -> Iterator[int]:
+    """A web server in a namespace of actord's, and its port on the host."""
+    (web / "x").write_text("ours")
+    path = _attach(daemon, "served", {"container_port": 80})
+    with contextlib.closing(daemon.client()) as client:
+        found = client.request("network.ports", {"namespace": "default", "id": "served"}, to="network")
+    serve = [str(images.busybox_binary()), "httpd", "-f", "-p", "80", "-h", str(web)]
+    server = subprocess.Popen(["nsenter", f"--net={path}", *serve])
+    try:
+        yield int(found["ports"][0]["host_port"])
+    finally:
+        server.terminate()
+        server.wait(30)
+        _detach(daemon, "served")
 
 
 def test_docker_and_actord_side_by_side(short_root: Path):
