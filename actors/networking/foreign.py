@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 _TABLE = re.compile(r"table (\S+ \S+) \{")
 _CHAIN = re.compile(r"\s+chain (\S+) \{")
 _DROPPING = re.compile(r"\s+type filter hook forward priority [^;]+; policy drop;")
+_FIREWALLD = "inet firewalld"
+_OPEN = "goto filter_FWD_trusted"  # where an interface without a zone goes if the default zone is that one
 _USERS = "DOCKER-USER"  # Docker's chain for rules of people, which it never changes
 
 
@@ -16,6 +18,9 @@ def blocking(ruleset: str, own: str, bridges: Sequence[str]) -> Iterator[tuple[s
     prints; `own` names our table.
     """
     for table, text in _tables(ruleset):
+        if table == _FIREWALLD:
+            yield from _without_zone(text, bridges)
+            continue
         closed = [bridge for bridge in bridges if not _accepted(text, bridge)]
         if not closed or table == f"inet {own}":
             continue
@@ -25,6 +30,15 @@ def blocking(ruleset: str, own: str, bridges: Sequence[str]) -> Iterator[tuple[s
             chain = found[1] if found else chain
             if _DROPPING.match(line):
                 yield f"chain {table} {chain}", _advice(table, chain, text, closed)
+
+
+def _without_zone(lines: Sequence[str], bridges: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Found where firewalld rejects what is forwarded from an interface that is in no zone of its own."""
+    closed = [bridge for bridge in bridges if not any(f'"{bridge}"' in line for line in lines)]
+    if closed and all(line.strip() != _OPEN for line in lines):
+        commands = [f"firewall-cmd --permanent --zone=trusted --add-interface={one}" for one in closed]
+        advice = "; ".join([*commands, "firewall-cmd --reload"])
+        yield f"table {_FIREWALLD}", f"it rejects what networks send out; to let it pass: {advice}"
 
 
 def _tables(ruleset: str) -> Iterator[tuple[str, list[str]]]:

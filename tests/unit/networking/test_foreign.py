@@ -52,3 +52,22 @@ def test_another_table_and_nobody_to_be_dropped():
     )
     assert list(blocking(text, "actord_1", [])) == []
     assert list(blocking(text.replace("drop", "accept"), "actord_1", ["b1"])) == []
+
+
+FIREWALLD = """table inet firewalld {
+	chain filter_FORWARD_ZONES {
+		iifname "b1" goto filter_FWD_trusted
+		goto filter_FWD_public
+	}
+}
+"""
+
+
+def test_firewalld_lets_out_what_is_in_a_zone():
+    assert list(blocking(FIREWALLD, "actord_1", ["b1"])) == []
+    ((what, problem),) = blocking(FIREWALLD, "actord_1", ["b1", "b2"])
+    assert what == "table inet firewalld"
+    assert problem.endswith(
+        "to let it pass: firewall-cmd --permanent --zone=trusted --add-interface=b2; firewall-cmd --reload"
+    )
+    assert list(blocking(FIREWALLD.replace("public", "trusted"), "actord_1", ["b2"])) == []

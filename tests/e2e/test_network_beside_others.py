@@ -1,4 +1,4 @@
-"""Beside a real Docker daemon, in a network namespace of their own: neither gets into the other's way."""
+"""Beside a real Docker daemon and a real firewalld: nobody gets into another's way."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from daemon import Daemon, running, wait_until
 from actors.linux.threads import CLONE_NEWNET, in_own_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(240)]
 
@@ -94,6 +94,11 @@ def _detach(daemon: Daemon, name: str) -> None:
         client.request("network.detach", {"namespace": "default", "id": name}, to="network", limit=30.0)
 
 
+def _reaches_out(path: str) -> bool:
+    ping = ("ping", "-c", "2", "-i", "0.1", "-W", "2", "10.196.0.2")
+    return " 0% packet loss" in _run("nsenter", f"--net={path}", *ping, check=False)
+
+
 @contextlib.contextmanager
 def _unbroken(path: str) -> Iterator[None]:
     """An echo request every 0.1 s from a namespace to the other host, none of which gets lost."""
@@ -161,11 +166,7 @@ def _drops_and_says_how(
     daemon = undo.enter_context(running(directory))
     path = _attach(daemon, "one")
 
-    def out() -> bool:
-        ping = ("ping", "-c", "2", "-i", "0.1", "-W", "2", "10.196.0.2")
-        return " 0% packet loss" in _run("nsenter", f"--net={path}", *ping, check=False)
-
-    assert not out()  # Docker's policy drops it, and no rule of ours could help
+    assert not _reaches_out(path)  # Docker's policy drops it, and no rule of ours could help
     said = daemon.actr("network", "check", "--format", "json", check=1).stdout
     (finding,) = json.loads(said)
     assert finding["object"] == "chain ip filter FORWARD"
@@ -174,7 +175,7 @@ def _drops_and_says_how(
     for command in commands:
         assert command.startswith("iptables -I DOCKER-USER ")
         _run(*command.split())
-    assert out()
+    assert _reaches_out(path)
     assert daemon.json("network", "check") == []
     if docker is not None:
         _both_at_work(daemon, docker, path, mark)
@@ -226,3 +227,71 @@ def _published(daemon: Daemon, web: Path) -> Iterator[int]:
 def test_docker_and_actord_side_by_side(short_root: Path):
     directory = Path(tempfile.mkdtemp(prefix="d-", dir=short_root))
     in_own_thread(CLONE_NEWNET, lambda: _beside(directory))
+
+
+BUS = """<busconfig><type>system</type><listen>unix:path={path}</listen><auth>EXTERNAL</auth>
+<policy context="default"><allow user="*"/><allow own="*"/><allow send_destination="*"/>
+<allow receive_sender="*"/></policy></busconfig>"""
+
+
+@contextlib.contextmanager
+def _started(*command: str | Path) -> Iterator[None]:
+    """A program in the background, that ends with the block."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@contextlib.contextmanager
+def _firewalld(directory: Path) -> Iterator[Callable[..., str]]:
+    """With a bus of its own and a copy of the settings; gives firewall-cmd."""
+    _run("ip", "link", "set", "lo", "up")
+    address = directory / "bus"
+    (directory / "bus.conf").write_text(BUS.format(path=address))
+    shutil.copytree("/etc/firewalld", directory / "etc")
+    own = {"DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={address}"}
+
+    def command(*words: str) -> str:
+        return _run(
+            "env", *(f"{key}={value}" for key, value in own.items()), "firewall-cmd", *words, check=False
+        )
+
+    bus = ("dbus-daemon", f"--config-file={directory}/bus.conf", "--nofork", "--nopidfile")
+    log = (f"--log-file={directory}/firewalld.log", f"--system-config={directory}/etc")
+    with _started(*bus):
+        wait_until("the bus is there", address.exists)
+        with _started("env", *(f"{k}={v}" for k, v in own.items()), "firewalld", "--nofork", "--nopid", *log):
+            wait_until("firewalld is up", lambda: command("--state").strip() == "running", 60)
+            yield command
+
+
+def _beside_firewalld(directory: Path) -> None:
+    mark = f"f{os.urandom(3).hex()}"
+    with contextlib.ExitStack() as undo:
+        firewall = undo.enter_context(_firewalld(directory))
+        _outside(mark)
+        undo.callback(_run, "ip", "netns", "del", mark)
+        before = _rules("actord_")
+        daemon = undo.enter_context(running(directory))
+        with tempfile.TemporaryDirectory() as web, _published(daemon, Path(web)) as port:
+            assert _served(mark, port) == "ours"  # firewalld lets through what was published
+            path = f"{daemon.state}/netns/default+served"
+            assert not _reaches_out(path)
+            (finding,) = json.loads(daemon.actr("network", "check", "--format", "json", check=1).stdout)
+            assert finding["object"] == "table inet firewalld"
+            assert _rules("actord_") == before
+            for line in finding["problem"].partition("to let it pass: ")[2].split("; "):
+                assert firewall(*line.split()[1:]).strip() == "success"
+            assert _reaches_out(path)
+            assert daemon.json("network", "check") == []
+            assert firewall("--reload").strip() == "success"
+            assert _served(mark, port) == "ours"
+
+
+@pytest.mark.skipif(shutil.which("firewalld") is None, reason="there is no firewalld (package firewalld)")
+def test_firewalld_and_actord_side_by_side(short_root: Path):
+    directory = Path(tempfile.mkdtemp(prefix="f-", dir=short_root))
+    in_own_thread(CLONE_NEWNET, lambda: _beside_firewalld(directory))
