@@ -4,7 +4,7 @@ All of them in a network namespace of the benchmark's own, so nobody else's rule
 
 - actord: `network.attach` of a new container: its namespace, an interface on a bridge, an address, on record;
 - CNI: `ip netns add`, then ADD of the bridge plugin with host-local addresses, as a runtime would run it;
-- Docker: POST /networks/NAME/connect for a container that runs, so without a namespace: one container, as often.
+- Docker: POST /networks/NAME/connect for one container that runs, so without a namespace; as often.
 """
 
 from __future__ import annotations
