@@ -78,7 +78,7 @@ class JsonFile:
         self._batch.clear()
 
     def _rotate(self, count: int) -> None:
-        """Killed between, the new file is begun by the next one: there is none, or an empty one."""
+        """Killed before the note, the next one begins the new file; nothing is written before it."""
         os.close(self._file)
         names = [self._path, *(self._path.with_name(f"{NAME}.{number}") for number in range(1, count))]
         names[-1].unlink(missing_ok=True)
@@ -86,6 +86,7 @@ class JsonFile:
             if newer.exists():
                 newer.rename(older)
         self._progress.more["size"] = 0
+        self._progress.save()
         self._open()
 
     def end(self) -> None:
