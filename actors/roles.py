@@ -38,6 +38,7 @@ OBSERVER: Final = _named(
     transfers="attach",
     failpoints="list",
     keys="server",
+    nodes="list",
     router="peers ping",
 )
 OPERATOR: Final = _named(
@@ -60,6 +61,7 @@ OPERATOR: Final = _named(
 )
 ADMIN: Final = _named(
     keys="allow revoke list",
+    nodes="join leave",
     system="repair",
     supervision="call",
     failpoints="set",

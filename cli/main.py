@@ -73,6 +73,7 @@ COMMANDS = {
     "rmi": "remove images",
     "content": "look at blobs and ingests",
     "leases": "look after what keeps things from being collected",
+    "node": "other nodes, reached by name",
     "keys": "who on other hosts may work with the daemon",
     "doctor": "look for what keeps actord from working, and say what to do",
     "system": "look after the stores: space, garbage, checks, backups",

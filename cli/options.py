@@ -167,8 +167,9 @@ ADDRESS = Option(
 )
 NAMESPACE = Option("-n --namespace", "namespace to work in", value="NAME")
 FORMAT = Option("--format", "how to print: table or json", value="FORMAT", choices=("table", "json"))
+NODE = Option("--node", "another node, by its name (actr node ls)", value="NAME")
 HELP = Option("-h --help", "show this help")
-GLOBAL = (ADDRESS, NAMESPACE, FORMAT, HELP)
+GLOBAL = (ADDRESS, NODE, NAMESPACE, FORMAT, HELP)
 
 
 def parse(options: tuple[Option, ...], words: list[str], given: Given, stop_after: int | None) -> list[str]:

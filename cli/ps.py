@@ -21,7 +21,7 @@ LONGEST_COMMAND = 40
 
 def run(session: Session, given: Given) -> int:
     """Print those that run, or all; the youngest first."""
-    found = session.ask("metadata", "containers.list", {"namespace": session.namespace})["containers"]
+    found = everywhere(session) if given.flag("all-nodes") else here(session)
     found = [one for one in found if given.flag("all") or status_of(one) in ("running", "paused")]
     found.sort(key=lambda one: -int(one["created_at"]))
     if given.flag("quiet") or given.flag("names"):
@@ -31,8 +31,38 @@ def run(session: Session, given: Given) -> int:
         print_json(found)
     else:
         now = time.time_ns()
-        print_table(HEADS, [row(one, now) for one in found], FLEXIBLE, TAILS)
+        if given.flag("all-nodes"):
+            print_table(("NODE", *HEADS), [(one["node"], *row(one, now)) for one in found], (2, 3, 4), (3,))
+        else:
+            print_table(HEADS, [row(one, now) for one in found], FLEXIBLE, TAILS)
     return 0
+
+
+def here(session: Session) -> list[dict[str, Any]]:
+    """Every container of one node."""
+    body = {"namespace": session.namespace}
+    found: list[dict[str, Any]] = session.ask("metadata", "containers.list", body)["containers"]
+    return found
+
+
+def everywhere(session: Session) -> list[dict[str, Any]]:
+    """Every container of this node and of those it knows; a node that does not answer is complained of."""
+    from cli.complaint import complain
+    from transport.client import NotRunningError
+    from transport.errors import ProtocolError
+
+    known = session.ask("metadata", "nodes.list", {})
+    found = []
+    for name in ("", *(one["name"] for one in known["nodes"])):
+        far = session.at(name) if name else session
+        try:
+            found += [{**one, "node": name or known["own"]} for one in here(far)]
+        except (NotRunningError, ProtocolError) as error:
+            complain(f"node {name} is left out: {error}")
+        finally:
+            if name:
+                far.close()
+    return found
 
 
 def row(container: dict[str, Any], now: int) -> tuple[str, ...]:
@@ -92,5 +122,6 @@ COMMAND = Command(
         Option("-a --all", "also those that do not run"),
         Option("-q --quiet", "print ids only"),
         Option("--names", "print names only"),
+        Option("-A --all-nodes", "those of every node that is known, too"),
     ),
 )

@@ -49,12 +49,14 @@ class Session:
         address: path of the daemon's socket.
         namespace: the namespace to work in.
         json: whether to print JSON.
+        node: the node to work with, empty for the one whose address this is.
     """
 
-    def __init__(self, address: str, namespace: str, *, json: bool = False) -> None:
+    def __init__(self, address: str, namespace: str, *, json: bool = False, node: str = "") -> None:
         self.address = address
         self.namespace = namespace
         self.json = json
+        self.node = node
         self._client: Client | None = None
 
     @property
@@ -64,11 +66,32 @@ class Session:
             from transport.client import Client
 
             self._client = Client(self.address)
+            if self.node:
+                self._client = self._far(self._client)
         return self._client
+
+    def _far(self, here: Client) -> Client:
+        """To the node, by what the daemon here knows of it."""
+        from transport.client import Client
+        from transport.errors import RemoteError
+        from transport.far import connection
+
+        try:
+            if self.node == here.welcome.get("node"):
+                return here
+            found = here.request("nodes.get", {"name": self.node}, to="metadata", repeatable=True)
+        except RemoteError as error:
+            raise RefusedError(error, "nodes.get", {}) from error
+        here.close()
+        return Client(self.address, node=connection(found))
 
     def another(self) -> Session:
         """The same with a connection of its own, for a signal handler or beside a stream."""
-        return Session(self.address, self.namespace, json=self.json)
+        return self.at(self.node)
+
+    def at(self, node: str) -> Session:
+        """The same at another node; at the one whose address this is, for an empty name."""
+        return Session(self.address, self.namespace, json=self.json, node=node)
 
     def close(self) -> None:
         """Close the connection, if there is one."""
@@ -131,7 +154,9 @@ def session(given: Given) -> Session:
     """From the global options and the environment."""
     address = given.text("address") or os.environ.get("ACTORD_ADDRESS") or DEFAULT_ADDRESS
     namespace = given.text("namespace") or os.environ.get("ACTORD_NAMESPACE") or "default"
-    return Session(socket_path(address), namespace, json=given.text("format") == "json")
+    return Session(
+        socket_path(address), namespace, json=given.text("format") == "json", node=given.text("node")
+    )
 
 
 def socket_path(address: str) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from transport.far import FarDealer
+    from transport.far import Connection, FarDealer
 
 SIGNATURE = b"ACTD1"
 MINOR = 0  # of the protocol that this client speaks
@@ -71,12 +71,13 @@ class Client:
         welcome: what the router said of itself: version, instance, node, protocol, features.
     """
 
-    def __init__(self, path: str) -> None:
-        """Connect. Raises NotRunningError, ProtocolError."""
-        self.path = path
+    def __init__(self, path: str, *, node: Connection | None = None) -> None:
+        """Connect, to the router at `path` or that of another node. Raises NotRunningError, ProtocolError."""
+        self.path = node.endpoint if node else path
+        self._node = node
         self.welcome: dict[str, Any] = {}
         self._dealer: Dealer | FarDealer | None = None
-        self._connect(0.0 if not os.path.exists(path) else PATIENCE_AT_START)  # noqa: PTH110  # pathlib is 4 ms
+        self._connect(0.0 if node or not os.path.exists(path) else PATIENCE_AT_START)  # noqa: PTH110  # pathlib is 4 ms
 
     def request(
         self,
@@ -214,7 +215,7 @@ class Client:
         until = time.monotonic() + patience
         while True:
             try:
-                self._dealer = _dealer(self.path)
+                self._dealer = _dealer(self.path, self._node)
                 self._greet()
             except ProtocolError:
                 self.close()
@@ -222,7 +223,7 @@ class Client:
             except (OSError, _LostError) as error:
                 self.close()
                 if time.monotonic() >= until or isinstance(error, PermissionError):
-                    raise _not_running(self.path, error) from error
+                    raise _not_running(self.path, error, far=self._node is not None) from error
             else:
                 return
             time.sleep(RETRY_AFTER)
@@ -272,13 +273,13 @@ class Client:
             raise _LostError(sent=True) from error
 
 
-def _dealer(path: str) -> Dealer | FarDealer:
+def _dealer(path: str, node: Connection | None) -> Dealer | FarDealer:
     """To this host's router, or by a connection file to another's. Raises OSError, ProtocolError."""
-    if not os.path.isfile(path):  # noqa: PTH113  # as above
+    if node is None and not os.path.isfile(path):  # noqa: PTH113  # as above
         return Dealer(path, SHAKE_HANDS)
-    from transport.far import FarDealer  # noqa: PLC0415  # 40 ms
+    from transport.far import FarDealer, read_connection  # noqa: PLC0415  # 40 ms
 
-    return FarDealer(path, SHAKE_HANDS)
+    return FarDealer(node or read_connection(path), SHAKE_HANDS)
 
 
 def _read(frames: list[bytes]) -> tuple[dict[str, Any], bytes, tuple[bytes, ...]]:
@@ -314,10 +315,10 @@ def _may_resume(error: RemoteError) -> bool:
     return error.retryable and (error.outcome != "done" or error.code == "overloaded")
 
 
-def _not_running(path: str, error: Exception) -> NotRunningError:
+def _not_running(path: str, error: Exception, *, far: bool) -> NotRunningError:
     if isinstance(error, PermissionError):
         return NotRunningError(f"no permission to connect to {path}; run it as root")
-    if os.path.isfile(path):  # noqa: PTH113  # as above
+    if far or os.path.isfile(path):  # noqa: PTH113  # as above
         return NotRunningError(f"{path}: {error}: is that daemon up, and is this the key that it has?")
     text = f"no daemon answers at {path}; start it with: actord --state DIR (or set ACTORD_ADDRESS)"
     return NotRunningError(text)

@@ -35,19 +35,22 @@ class Connection:
 def read_connection(path: str) -> Connection:
     """Read a connection file. Raises ProtocolError, OSError."""
     try:
-        found: Any = json.loads(Path(path).read_bytes()[:65536])
-        known = {field.name for field in fields(Connection)}
-        return Connection(**{key: str(value) for key, value in found.items() if key in known})
+        return connection(json.loads(Path(path).read_bytes()[:65536]))
     except (ValueError, TypeError, AttributeError) as error:
         raise ProtocolError(f"{path} is no connection file: actr keys new makes one") from error
+
+
+def connection(found: Any) -> Connection:
+    """From a connection file's content. Raises TypeError, AttributeError for anything else."""
+    known = {field.name for field in fields(Connection)}
+    return Connection(**{key: str(value) for key, value in found.items() if key in known})
 
 
 class FarDealer:
     """As `zmtp.Dealer`, to another host. Not thread-safe."""
 
-    def __init__(self, path: str, timeout: float = 5.0) -> None:
+    def __init__(self, wish: Connection, timeout: float = 5.0) -> None:
         """Connect and shake hands. Raises OSError, ProtocolError."""
-        wish = read_connection(path)
         self._context = zmq.Context(io_threads=1)
         self._monitor: zmq.Socket[bytes]
         try:
@@ -57,7 +60,7 @@ class FarDealer:
             self._shake_hands(wish, time.monotonic() + timeout)
         except zmq.ZMQError as error:
             self.close()
-            raise ProtocolError(f"{path}: cannot connect to {wish.endpoint[:80]!r}: {error}") from error
+            raise ProtocolError(f"cannot connect to {wish.endpoint[:80]!r}: {error}") from error
         except BaseException:
             self.close()
             raise

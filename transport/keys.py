@@ -64,7 +64,7 @@ class KeyRing:
             return Pair(**json.loads(path.read_text()))
         except FileNotFoundError:
             pair = new_pair()
-            _write(path, asdict(pair))
+            write_private(path, asdict(pair))
             return pair
 
     def allow(self, key: Key) -> None:
@@ -81,7 +81,7 @@ class KeyRing:
             if other.public == key.public and other.name != key.name:
                 raise InvalidArgumentError(f"this key is {other.name}'s already: revoke that first")
         private_directory(self._clients)
-        _write(self._clients / f"{key.name}.json", asdict(key))
+        write_private(self._clients / f"{key.name}.json", asdict(key))
 
     def revoke(self, name: str) -> None:
         """Let a client in no more, and take nothing more from one that is in. Raises NotFoundError."""
@@ -124,7 +124,7 @@ def _read(path: Path) -> Key | None:
     return key if key.role in ROLES else None
 
 
-def _write(path: Path, fields: dict[str, Any]) -> None:
+def write_private(path: Path, fields: Mapping[str, Any]) -> None:
     """Whole or not at all, for us alone, and durable when it returns."""
     temporary = path.with_suffix(".new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)

@@ -23,6 +23,7 @@ from actors.messages.keys import *  # noqa: F403
 from actors.messages.leases import *  # noqa: F403
 from actors.messages.metrics import *  # noqa: F403
 from actors.messages.network import *  # noqa: F403
+from actors.messages.nodes import *  # noqa: F403
 from actors.messages.primitives import *  # noqa: F403
 from actors.messages.resolver import *  # noqa: F403
 from actors.messages.snapshots import *  # noqa: F403
