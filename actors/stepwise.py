@@ -21,6 +21,7 @@ from actors.call import LATER, Call, Later
 from actors.client_lines import Lines, is_fifo
 from actors.runtime import bundle as files
 from actors.runtime import log_program
+from actors.runtime.binary_logger import SCHEME
 from actors.runtime.errors import ContainerError
 from actors.runtime.launch import Running
 from transport.errors import RemoteError
@@ -96,7 +97,7 @@ class Stepwise:
             if io[0]:
                 found[0] = self._input(name, io[0])
                 stack.callback(os.close, found[0])
-            if any(said.startswith(log_program.SCHEME) for said in io[1:]):
+            if any(said.startswith(SCHEME) for said in io[1:]):
                 found |= stack.enter_context(self._logger(io))
             else:
                 found |= {number: self._output(said, stack) for number, said in enumerate(io[1:], 1) if said}

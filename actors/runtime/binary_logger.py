@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from actors.linux import descriptors, terminal
 from actors.linux.pidfd import Process
@@ -55,7 +55,7 @@ def parse(address: str) -> Program:
             f"logger {address[:256]!r} is not of the form {SCHEME}/path/of/program?key=value"
         )
     pairs = parse_qsl(parts.query, keep_blank_values=True, max_num_fields=_MOST_ARGUMENTS)
-    return Program(parts.path, tuple(word for key, value in pairs for word in (key, value) if word))
+    return Program(unquote(parts.path), tuple(word for key, value in pairs for word in (key, value) if word))
 
 
 class BinaryLogger:

@@ -11,14 +11,12 @@ import os
 import select
 import signal
 from collections.abc import Iterator
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 from actors.linux import descriptors
 from actors.linux.spawn import spawn
+from actors.runtime.binary_logger import READY_LIMIT, parse
 from actors.runtime.errors import InvalidSpecError
 
-SCHEME = "binary://"
-READY_LIMIT = 10.0  # seconds
 _OUT, _ERR, _READY = 3, 4, 5
 
 
@@ -29,7 +27,8 @@ def ends(address: str, namespace: str, container: str) -> Iterator[dict[int, int
     Raises:
         InvalidSpecError: it is not there, ends at once, or does not say that it is ready.
     """
-    command = _command(address)
+    program = parse(address)
+    command = [program.path, *program.arguments]
     opened: list[int] = []
     try:
         for _ in range(3):
@@ -44,16 +43,6 @@ def ends(address: str, namespace: str, container: str) -> Iterator[dict[int, int
         yield {1: out_end, 2: err_end}
     finally:
         descriptors.close_all(opened)
-
-
-def _command(address: str) -> list[str]:
-    """The program and its arguments."""
-    parts = urlsplit(address)
-    path = unquote(parts.path)
-    if not path.startswith("/") or parts.netloc:
-        raise InvalidSpecError(f"logger {address[:256]!r} is not {SCHEME} and an absolute path")
-    pairs = parse_qsl(parts.query, keep_blank_values=True)
-    return [path, *(word for pair in pairs for word in pair if word)]
 
 
 def _spawned(command: list[str], environment: dict[str, str], inherit: dict[int, int]) -> int:
