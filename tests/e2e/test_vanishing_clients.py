@@ -14,7 +14,7 @@ from chaos.clients import Clients, Vanishing
 if TYPE_CHECKING:
     from daemon import Daemon
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.timeout(600)]
 
 
 def test_what_vanished_clients_leave_goes_away(daemon: Daemon, busybox: str):

@@ -130,9 +130,14 @@ def post(dealer, message):
 
 
 def final(dealer):
+    return next_of(dealer, "FIN", "ERR")
+
+
+def next_of(dealer, *types):
+    """Whatever else comes is passed over: the router asks those that wait for long whether they are there."""
     while True:
         message = parse(dealer.receive(LIMIT))
-        if message.type in ("FIN", "ERR"):
+        if message.type in types:
             return message
 
 
@@ -282,10 +287,10 @@ def test_a_question_survives_the_router(odd, town):
 def test_parts_come_as_far_as_the_credit_goes(odd, dealer):
     body = {"namespace": "", "id": ""}
     asked = post(dealer, request("network", "network.detach", body, credit=25))
-    parts = [parse(dealer.receive(LIMIT)) for _ in range(3)]
+    parts = [next_of(dealer, "PART") for _ in range(3)]
     assert [one.value()["left"] for one in parts] == [25, 15, 5]
     post(dealer, Envelope("CREDIT", re=asked.id, credit=16))
-    more = [parse(dealer.receive(LIMIT)) for _ in range(2)]
+    more = [next_of(dealer, "PART") for _ in range(2)]
     assert [one.value()["left"] for one in more] == [11, 1]
     post(dealer, Envelope("CREDIT", re=b"unknown", credit=100))
     post(dealer, Envelope("CANCEL", re=asked.id))
