@@ -486,13 +486,13 @@ class ContainerActor(Actor):
         """Make its process."""
         return self.stepwise.create(body, call)
 
-    def tasks_let_run(self, _body: m.TasksLetRun, call: Call) -> Later:
+    def tasks_let_run(self, body: m.TasksLetRun, call: Call) -> Later:
         """Let its program run."""
-        return self.stepwise.let_run(call)
+        return self.stepwise.let_run(body, call)
 
-    def tasks_delete(self, _body: m.TasksDelete, call: Call) -> Later:
+    def tasks_delete(self, body: m.TasksDelete, call: Call) -> Later:
         """Take note of its end."""
-        return self.stepwise.delete(call)
+        return self.stepwise.delete(body, call)
 
     def tasks_exec_add(self, body: m.TasksExecAdd, _: Call) -> None:
         """One more process, later."""
@@ -500,8 +500,7 @@ class ContainerActor(Actor):
 
     def tasks_exec_start(self, body: m.TasksExecStart, call: Call) -> Later:
         """Now."""
-        self._refuse_unless_running()
-        self.execs.start_added(body.exec_id, call)
+        self.execs.start_added(body, call)
         return LATER
 
     def wait_for_start(self, call: Call) -> None:
@@ -538,7 +537,7 @@ class ContainerActor(Actor):
         if body.exec_id:
             signal_process(self.execs.running(body.exec_id), body.signal)
             return None
-        self._refuse_unless_running()
+        self.refuse_unless_running()
         target = Process(self.state.pid, self.state.start_time)
         if body.everyone and body.signal != signal.SIGKILL:  # the death of the first one is that of all
             self.control.signal_everyone(body.signal)
@@ -555,7 +554,8 @@ class ContainerActor(Actor):
         self.control.kill(target)
         call.reply({})
 
-    def _refuse_unless_running(self) -> None:
+    def refuse_unless_running(self) -> None:
+        """Raise RemoteError failed_precondition."""
         if self.state.phase != "running":
             name = self.record["name"]
             raise RemoteError("failed_precondition", f"container {name} is not running; see actr ps -a")
@@ -643,7 +643,7 @@ class ContainerActor(Actor):
 
     def tasks_exec(self, body: m.TasksExec, call: Call) -> Later:
         """One more process."""
-        self._refuse_unless_running()
+        self.refuse_unless_running()
         self.execs.start(body, call)
         return LATER
 
@@ -653,7 +653,7 @@ class ContainerActor(Actor):
 
     def tasks_freeze(self, body: m.TasksFreeze, call: Call) -> Later:
         """Have it stand still for a while."""
-        self._refuse_unless_running()
+        self.refuse_unless_running()
         return self.freezing.freeze(body.seconds, call)
 
     def tasks_thaw(self, _body: m.TasksThaw, _: Call) -> None:
@@ -662,13 +662,13 @@ class ContainerActor(Actor):
 
     def tasks_pause(self, _body: m.TasksPause, call: Call) -> Later:
         """Freeze it."""
-        self._refuse_unless_running()
+        self.refuse_unless_running()
         self.control.pause(call, paused=True)
         return LATER
 
     def tasks_resume(self, _body: m.TasksResume, call: Call) -> Later:
         """Let it go on."""
-        self._refuse_unless_running()
+        self.refuse_unless_running()
         self.control.pause(call, paused=False)
         return LATER
 
@@ -679,17 +679,17 @@ class ContainerActor(Actor):
 
     def tasks_processes(self, _body: m.TasksProcesses, _: Call) -> dict[str, Any]:
         """Those of its cgroup."""
-        self._refuse_unless_running()
+        self.refuse_unless_running()
         return {"processes": self.control.processes()}
 
     def tasks_stats(self, body: m.TasksStats, _: Call) -> Any:
         """From its cgroup and its network namespace."""
-        self._refuse_unless_running()
+        self.refuse_unless_running()
         return self.control.statistics(figures=body.figures)
 
     def tasks_checkpoint(self, body: m.TasksCheckpoint, call: Call) -> Later:
         """With CRIU, where that works."""
-        self._refuse_unless_running()
+        self.refuse_unless_running()
         self.control.checkpoint(body, call)
         return LATER
 

@@ -18,7 +18,7 @@ from actors.call import Call
 from actors.channels import Wants
 from actors.health import PREFIX
 from actors.linux.pidfd import Process
-from actors.messages import TasksExec, TasksExecAdd
+from actors.messages import TasksExec, TasksExecAdd, TasksExecStart
 from actors.processes import signal_process
 from actors.runtime import bundle as files
 from actors.runtime.errors import ContainerError, RuntimeCommandError
@@ -184,20 +184,28 @@ class Execs:
         if not _ID.match(body.exec_id):
             raise RemoteError("invalid_argument", f"exec id {body.exec_id[:80]!r} is not usable")
         if body.exec_id in self._known:
+            if body.token and self._known[body.exec_id].given.get("token") == body.token:
+                return
             raise RemoteError("already_exists", f"exec {body.exec_id} already exists")
-        given = {"process": body.process, "io": [body.stdin, body.stdout, body.stderr]}
+        io = [body.stdin, body.stdout, body.stderr]
+        given = {"process": body.process, "io": io, "token": body.token}
         self._known[body.exec_id] = Exec(phase="added", given=given, terminal=body.terminal)
         self._actor.save()
         self._announce("/tasks/exec-added", body.exec_id, time.time_ns(), exec_id=body.exec_id)
 
-    def start_added(self, name: str, call: Call) -> None:
+    def start_added(self, body: TasksExecStart, call: Call) -> None:
         """Start one that was added."""
-        one = self._find(name)
-        if one.phase not in ("added", "starting"):
+        name, one = body.exec_id, self._find(body.exec_id)
+        again = bool(body.token) and one.given.get("started_by") == body.token
+        if one.phase not in ("added", "starting") and not again:
             raise RemoteError("internal", f"exec {name} has been started before")
-        self._wants_start.setdefault(name, []).append(call)
         if one.phase == "added":
-            one.phase = "starting"
+            self._actor.refuse_unless_running()
+        self._wants_start.setdefault(name, []).append(call)
+        if one.phase != "added":
+            self._answer_start(name)
+        else:
+            one.phase, one.given["started_by"] = "starting", body.token
             self._actor.save()
             self._actor.processes.run_runtime(
                 lambda: self._launch_added(name, one), lambda result: self._launched(name, result)

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 FILE: Final = "file://"
 _FILE_MODE: Final = 0o640
+ENDED: Final = ("pid", "start_time", "run", "exit_code", "known", "exited_at")
+"""Of a run that its client has taken note of, what it is told if it asks once more."""
 
 
 class Stepwise:
@@ -38,8 +40,8 @@ class Stepwise:
 
     def __init__(self, actor: "ContainerActor") -> None:
         self._actor = actor
-        self._letting = False  # whether the runtime has been asked to let the program run
-        self._deleting: list[Call] = []
+        self._letting: list[Call] = []  # who wait for the runtime to let the program run
+        self._deleting: list[tuple[Call, str]] = []
         self.task = files.read_task(actor.bundle)
         self.lines = Lines(actor)
 
@@ -53,6 +55,14 @@ class Stepwise:
         if state.phase == "running" and state.held and not self._actor.launcher.is_held():
             self._actor.happened(life.LetRun(time.time_ns()))
 
+    def _is_again(self, verb: str, token: str) -> bool:
+        """Whether this very request has been begun before: its answer may have been lost with somebody."""
+        return bool(token) and self.task.get("tokens", {}).get(verb) == token
+
+    def _begun(self, verb: str, token: str, **more: Any) -> None:
+        self.task = {**self.task, **more, "tokens": {**self.task.get("tokens", {}), verb: token}}
+        files.write_task(self._actor.bundle, self.task)
+
     # Creating
 
     def create(self, body: m.TasksCreate, call: Call) -> Later:
@@ -61,6 +71,8 @@ class Stepwise:
         if not actor.record["options"].get("foreign"):
             text = f"container {actor.record['name']} was not created by this API; use tasks.start"
             raise RemoteError("failed_precondition", text)
+        if self._is_again("create", body.token) and self._created(call):
+            return LATER
         if actor.state.phase != "created" or (actor.state.error and not actor.state.settled):
             raise RemoteError("already_exists", f"task {actor.id}: already exists")
 
@@ -70,12 +82,24 @@ class Stepwise:
                 return
             actor.record = result
             self.task = _noted(body, actor.record["options"]["foreign"].get("root", ""))
-            files.write_task(actor.bundle, self.task)
+            self._begun("create", body.token)
             actor.wait_for_start(call)
             actor.happened(life.Create())
 
         actor.ask(m.ContainersGet(actor.namespace, actor.id), loaded)
         return LATER
+
+    def _created(self, call: Call) -> bool:
+        """Answer one that is asked again; False when it has not been begun after all."""
+        state = self._actor.state
+        if state.phase in ("running", "exited") or (state.error and state.settled):
+            started = {"status": state.phase, "pid": state.pid}
+            call.settle(self._actor.exit_answer() if state.error else started)
+        elif state.phase in ("preparing", "starting") or state.error:
+            self._actor.wait_for_start(call)
+        else:
+            return False
+        return True
 
     def launch(self) -> Running:
         """In a worker thread."""
@@ -141,30 +165,39 @@ class Stepwise:
 
     # Letting it run
 
-    def let_run(self, call: Call) -> Later:
+    def let_run(self, body: m.TasksLetRun, call: Call) -> Later:
         """Let the program run. Raises RemoteError: it does, or has, or there is none."""
-        actor = self._actor
-        if actor.state.phase != "running":
-            raise RemoteError("failed_precondition", f"cannot start a {actor.state.phase} process")
-        if not actor.state.held or self._letting:
+        state = self._actor.state
+        again = self._is_again("let_run", body.token)
+        if again and state.phase in ("running", "exited") and not state.held:
+            call.reply({"pid": state.pid})
+            return LATER
+        if state.phase != "running":
+            raise RemoteError("failed_precondition", f"cannot start a {state.phase} process")
+        if not state.held or (self._letting and not again):
             raise RemoteError("internal", "cannot start a running process")
-        self._letting = True
-        pid = actor.state.pid
-
-        def started(result: Any) -> None:
-            self._letting = False
-            if not actor.state.held:  # it has run and ended meanwhile, which may confuse the runtime
-                call.reply({"pid": pid})
-            elif isinstance(result, ContainerError | OSError):
-                call.fail(RemoteError("internal", str(result), outcome="done"))
-            elif isinstance(result, Exception):
-                raise result
-            else:
-                actor.happened(life.LetRun(time.time_ns()))
-                call.reply({"pid": pid})
-
-        actor.processes.run_runtime(actor.launcher.start, started)
+        self._letting.append(call)
+        if len(self._letting) == 1:
+            self._begun("let_run", body.token)
+            pid = state.pid
+            self._actor.processes.run_runtime(
+                self._actor.launcher.start, lambda result: self._let(pid, result)
+            )
         return LATER
+
+    def _let(self, pid: int, result: Any) -> None:
+        calls, self._letting = self._letting, []
+        answer: Any = {"pid": pid}
+        if not self._actor.state.held:  # it has run and ended meanwhile, which may confuse the runtime
+            pass
+        elif isinstance(result, ContainerError | OSError):
+            answer = RemoteError("internal", str(result), outcome="done")
+        elif isinstance(result, Exception):
+            raise result
+        else:
+            self._actor.happened(life.LetRun(time.time_ns()))
+        for call in calls:
+            call.settle(answer)
 
     def before_exit(self) -> None:
         """One that ends while the runtime lets it run has run: its start is told before its exit."""
@@ -173,14 +206,17 @@ class Stepwise:
 
     # The end
 
-    def delete(self, call: Call) -> Later:
+    def delete(self, body: m.TasksDelete, call: Call) -> Later:
         """Forget a run that has ended. Raises RemoteError: it has not, or there is none."""
         state = self._actor.state
+        if state.phase != "exited" and self._is_again("delete", body.token):
+            self._tell_deleted(life.State(**self.task["ended"]), [call])
+            return LATER
         if state.phase in ("preparing", "starting", "running"):
             raise RemoteError("failed_precondition", f"task {self._actor.id} must be stopped before deletion")
         if state.phase != "exited":
             raise RemoteError("not_found", f"task {self._actor.id}: not found")
-        self._deleting.append(call)
+        self._deleting.append((call, body.token))
         if state.settled:
             self.settled()
         return LATER
@@ -191,14 +227,23 @@ class Stepwise:
         state = self._actor.state
         if not waiting or state.phase != "exited":
             return
+        token = waiting[0][1]
+        self._begun("delete", token, ended={name: getattr(state, name) for name in ENDED})
         self._actor.happened(life.Forget())
-        self._actor.reports.announce_delete(state)
         self._actor.execs.clear()
         self.end_input("")
-        code = state.exit_code if state.known else None
-        waiting[0].reply({"pid": state.pid, "exit_code": code, "exited_at": state.exited_at})
-        for call in waiting[1:]:
-            call.fail(RemoteError("not_found", f"task {self._actor.id}: not found"))
+        own = [call for call, named in waiting if named == token]
+        self._tell_deleted(state, own if token else own[:1])
+        for call, _ in waiting:
+            if call.open:
+                call.fail(RemoteError("not_found", f"task {self._actor.id}: not found"))
+
+    def _tell_deleted(self, ended: life.State, calls: Sequence[Call]) -> None:
+        """Also once more: the event has a key."""
+        self._actor.reports.announce_delete(ended)
+        code = ended.exit_code if ended.known else None
+        for call in calls:
+            call.reply({"pid": ended.pid, "exit_code": code, "exited_at": ended.exited_at})
 
 
 def _noted(body: m.TasksCreate, root: str) -> dict[str, Any]:

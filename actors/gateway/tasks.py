@@ -1,6 +1,7 @@
 """Processes of containers: each method is one operation of a container's actor."""
 
 import contextlib
+import secrets
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -44,6 +45,7 @@ class Tasks(Asking, Service):
             request.stdout,
             request.stderr,
             terminal=request.terminal,
+            token=_token(),
             **runc_options.for_task(request.options, found["options"].get("foreign") or {}),
         )
         with _as_runtime("failed to create shim task: OCI runtime create failed"):
@@ -53,7 +55,7 @@ class Tasks(Asking, Service):
     def start(self, request: Any, call: Call) -> Any:
         """Let it run, or start an exec."""
         actor, _ = self._task(call, request.container_id)
-        body = m.TasksExecStart(request.exec_id) if request.exec_id else m.TasksLetRun()
+        body = m.TasksExecStart(request.exec_id, _token()) if request.exec_id else m.TasksLetRun(_token())
         with _as_runtime(f"OCI runtime {'exec' if request.exec_id else 'start'} failed"):
             pid = self.ask(call, body, to=actor)["pid"]
         return message(f"{_PACKAGE}.StartResponse")(pid=pid)
@@ -61,7 +63,7 @@ class Tasks(Asking, Service):
     def delete(self, request: Any, call: Call) -> Any:
         """Take note of its end."""
         actor, _ = self._task(call, request.container_id)
-        found = self.ask(call, m.TasksDelete(), to=actor)
+        found = self.ask(call, m.TasksDelete(_token()), to=actor)
         return _deleted(request.container_id, found)
 
     def delete_process(self, request: Any, call: Call) -> Any:
@@ -105,7 +107,20 @@ class Tasks(Asking, Service):
         return message(f"{_PACKAGE}.ListTasksResponse")(tasks=tasks)
 
     def kill(self, request: Any, call: Call) -> Any:
-        """Signal a process; one that has ended is not found."""
+        """Signal a process; one that has ended is not found.
+
+        Asked once more when the actor dies: between sending it and saying so, a signal may come twice.
+        """
+        until = time.monotonic() + call.limit
+        while True:
+            try:
+                return self._kill(request, call)
+            except RemoteError as error:
+                if not error.retryable or time.monotonic() > until:
+                    raise
+                time.sleep(PAUSE)
+
+    def _kill(self, request: Any, call: Call) -> Any:
         actor, state = self._task(call, request.container_id)
         phase = _exec(state, request.exec_id)["phase"] if request.exec_id else state["phase"]
         if phase != "running":
@@ -121,7 +136,13 @@ class Tasks(Asking, Service):
         _refuse_log_of_terminal(request)
         process = parsed(request.spec.value, "exec: its process")
         body = m.TasksExecAdd(
-            request.exec_id, process, request.stdin, request.stdout, request.stderr, request.terminal
+            request.exec_id,
+            process,
+            request.stdin,
+            request.stdout,
+            request.stderr,
+            request.terminal,
+            _token(),
         )
         self.ask(call, body, to=actor)
         return message(_EMPTY)()
@@ -213,6 +234,11 @@ class Tasks(Asking, Service):
         if state["phase"] in ("created", "preparing", "starting"):
             raise RemoteError("not_found", f'task "{identity}" in namespace "{call.namespace}": not found')
         return actor, state
+
+
+def _token() -> str:
+    """The name of one request, however often it has to be sent."""
+    return secrets.token_hex(8)
 
 
 def _id_field(identity: str, path: Any) -> str | None:

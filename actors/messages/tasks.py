@@ -24,7 +24,7 @@ class TasksState:
     """Answer: phase, pid, exit code and times, execs, paths."""
 
 
-@operation("tasks.create", "container")
+@operation("tasks.create", "container", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class TasksCreate:
     """Make the process of a container with the option `foreign`, and hold it until `tasks.let_run`.
@@ -43,6 +43,7 @@ class TasksCreate:
         no_new_keyring: let it have the keyring of whoever started us.
         io_uid: owner of what it writes to, when that is a FIFO.
         io_gid: the same for the group.
+        token: a name that the sender made up for this request: sent again, it is not done again.
     """
 
     rootfs: list[Json] = field(default_factory=list)
@@ -54,24 +55,36 @@ class TasksCreate:
     no_new_keyring: bool = False
     io_uid: Number = 0
     io_gid: Number = 0
+    token: str = ""
 
 
-@operation("tasks.let_run", "container")
+@operation("tasks.let_run", "container", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class TasksLetRun:
-    """Let the program of a process that `tasks.create` has made run. Answer: `pid`."""
+    """Let the program of a process that `tasks.create` has made run. Answer: `pid`.
+
+    Attributes:
+        token: a name that the sender made up for this request: sent again, it is not done again.
+    """
+
+    token: str = ""
 
 
-@operation("tasks.delete", "container")
+@operation("tasks.delete", "container", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class TasksDelete:
     """Take note of the end of what `tasks.create` has made: then another can be made.
 
     Answer: `pid`, `exit_code` (null for unknown), `exited_at`.
+
+    Attributes:
+        token: a name that the sender made up for this request: sent again, it is not done again.
     """
 
+    token: str = ""
 
-@operation("tasks.exec_add", "container")
+
+@operation("tasks.exec_add", "container", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class TasksExecAdd:
     """Note a further process, to be started by `tasks.exec_start`.
@@ -87,14 +100,20 @@ class TasksExecAdd:
     stdout: str = ""
     stderr: str = ""
     terminal: bool = False
+    token: str = ""
 
 
-@operation("tasks.exec_start", "container")
+@operation("tasks.exec_start", "container", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class TasksExecStart:
-    """Start what `tasks.exec_add` has noted. Answer: `pid`."""
+    """Start what `tasks.exec_add` has noted. Answer: `pid`.
+
+    Attributes:
+        token: a name that the sender made up for this request: sent again, it is not done again.
+    """
 
     exec_id: str
+    token: str = ""
 
 
 @operation("tasks.kill", "container")
