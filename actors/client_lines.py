@@ -36,6 +36,7 @@ class _Line:
     source: int
     output: int = -1
     input: int = -1
+    begun: bool = False  # whether it is watched
 
     def descriptors(self) -> list[int]:
         return [one for one in (self.source, self.output, self.input) if one >= 0]
@@ -56,7 +57,7 @@ class Lines:
         console = ConsoleSocket(directory)
         try:
             yield console.path
-            self._keep(_terminal(name), _Line(console.take()))
+            self._keep(_key(name, terminal=True), _Line(console.take()))
         finally:
             console.close()
 
@@ -73,10 +74,10 @@ class Lines:
         end = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
             source = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            self._keep(_errors(name), _Line(source, os.dup(output)))
+            self._keep(_key(name, terminal=False), _Line(source, os.dup(output)))
             yield end
         except BaseException:
-            self._close(_errors(name))
+            self._close(_key(name, terminal=False))
             raise
         finally:
             os.close(end)
@@ -92,46 +93,61 @@ class Lines:
 
     def follow(self, name: str, io: Sequence[str], *, terminal: bool) -> None:
         """Begin to move between what is ours and the FIFOs of `io`, also after a crash."""
-        if terminal:
-            self._with(_terminal(name), lambda: self._join(_terminal(name), io[0], io[1]))
-        elif is_fifo(io[2]):
-            self._with(_errors(name), lambda: self._go_on(name, io[2]))
+        self._with_line(name, io, lambda: None, terminal=terminal)
 
-    def _with(self, key: str, then: Callable[[], None]) -> None:
+    def drain(self, name: str, io: Sequence[str], then: Callable[[], None], *, terminal: bool) -> None:
+        """Move what is left, for as long as its client may take it; `then` in the actor's thread.
+
+        Whoever had it before us may have died over it: what the zygote keeps of it is let go of in any case,
+        since a client waits for the end of its FIFOs.
+        """
+        key, until = _key(name, terminal=terminal), time.monotonic() + DRAIN
+
+        def last() -> None:
+            if self._empty(key) and time.monotonic() < until:
+                self._actor.host.pump.call_later(LOOK_AGAIN, last)
+                return
+            self._close(key)
+            self._actor.soon(then)
+
+        self._with_line(name, io, last, terminal=terminal)
+
+    def discard(self, name: str) -> None:
+        """Let go of what belongs to a process that has never come to be."""
+        for terminal in (True, False):
+            self._close(_key(name, terminal=terminal))
+
+    def _with_line(self, name: str, io: Sequence[str], then: Callable[[], None], *, terminal: bool) -> None:
+        """Have the line of a process known and open, if it has one; `then` in the pump's thread."""
+        key = _key(name, terminal=terminal)
+
+        def opened() -> None:
+            if terminal:
+                self._join(key, io[0], io[1])
+            elif is_fifo(io[2]):
+                self._go_on(key, name, io[2])
+            then()
+
         def fetched(found: list[int]) -> None:
             if found:
-                self._known[key] = _Line(*found[:2])
+                source, output = (*found, -1)[:2]
+                self._known[key] = _Line(source, output)
                 descriptors.close_all(found[2:])
-            then()
+            opened()
 
         def begin() -> None:
             if key in self._known:
-                then()
+                opened()
             else:
                 self._actor.host.lifeline.fetch(key, fetched)
 
         self._actor.host.pump.call(begin)
 
-    def drain(self, name: str, then: Callable[[], None]) -> None:
-        """Move what is left, for as long as its client may take it; `then` in the actor's thread."""
-        until = time.monotonic() + DRAIN
-
-        def last() -> None:
-            left = [self._empty(key) for key in (_terminal(name), _errors(name))]
-            if any(left) and time.monotonic() < until:
-                self._actor.host.pump.call_later(LOOK_AGAIN, last)
-                return
-            for key in (_terminal(name), _errors(name)):
-                self._close(key)
-            self._actor.soon(then)
-
-        self._actor.host.pump.call(last)
-
     def resize(self, name: str, size: tuple[int, int], call: Call) -> None:
         """Tell a terminal its size."""
 
         def tell() -> None:
-            line = self._known.get(_terminal(name))
+            line = self._known.get(_key(name, terminal=True))
             give_size(-1 if line is None else line.source, size, call)
 
         self._actor.host.pump.call(tell)
@@ -139,10 +155,11 @@ class Lines:
     # In the pump's thread
 
     def _join(self, key: str, given: str, taken: str) -> None:
-        """A terminal, both ways."""
+        """A terminal, both ways. None: nobody has kept it, every process of ours was killed."""
         line = self._known.get(key)
-        if line is None:
-            return  # nobody has kept it: every process of ours was killed
+        if line is None or line.begun:
+            return
+        line.begun = True
         flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC
         with contextlib.suppress(OSError):  # its client has removed it
             line.output = os.open(taken, flags) if taken else -1
@@ -152,14 +169,15 @@ class Lines:
         if line.input >= 0:
             self._watch(key, line.input, partial(_moved, line.input, line.source))
 
-    def _go_on(self, name: str, taken: str) -> None:
+    def _go_on(self, key: str, name: str, taken: str) -> None:
         """Standard error, one way. After the death of all of us, what was in our FIFO is in it still."""
-        key = _errors(name)
         if key not in self._known:
             with contextlib.suppress(FileNotFoundError):  # it was not started through us
                 source = os.open(self._fifo(name), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
                 self._keep(key, _Line(source, _fifo_or_nothing(taken)))
-        if (line := self._known.get(key)) is not None:
+        line = self._known.get(key)
+        if line is not None and not line.begun:
+            line.begun = True
             self._watch(key, line.source, partial(_moved, line.source, line.output))
 
     def _watch(self, key: str, source: int, move: Callable[[], int]) -> None:
@@ -193,7 +211,7 @@ class Lines:
                 for number in line.descriptors():
                     self._actor.host.pump.unwatch(number)
                 descriptors.close_all(line.descriptors())
-                self._actor.host.say(op="drop", key=key)
+            self._actor.host.say(op="drop", key=key)
 
         self._actor.host.pump.call(close)
 
@@ -203,12 +221,8 @@ def is_fifo(said: str) -> bool:
     return bool(said) and "://" not in said
 
 
-def _terminal(name: str) -> str:
-    return f"{name}/terminal"
-
-
-def _errors(name: str) -> str:
-    return f"{name}/errors"
+def _key(name: str, *, terminal: bool) -> str:
+    return f"{name}/terminal" if terminal else f"{name}/errors"
 
 
 def _fifo_or_nothing(path: str) -> int:

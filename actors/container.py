@@ -327,7 +327,7 @@ class ContainerActor(Actor):
     def _release(self) -> None:
         if self.stepwise.task:  # whose output is its client's
             clean_up = partial(self.processes.run_runtime, self._clean_up_run, self._released)
-            self.stepwise.lines.drain("", clean_up)
+            self.stepwise.drain(clean_up)
             return
         self.streams.drain("", self._drained)
 

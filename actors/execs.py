@@ -11,6 +11,7 @@ import shutil
 import signal
 import time
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from actors import failpoints
@@ -110,6 +111,7 @@ class Execs:
         if process is None:
             one.error, one.error_code = "the start was cut off by a crash", CANNOT_EXEC
             self._actor.streams.discard(name)
+            self._actor.stepwise.lines.discard(name)
             self._finished(name, None)
             return
         self._actor.processes.run_runtime(
@@ -295,7 +297,8 @@ class Execs:
         at = one.exited_at
         self._announce("/tasks/exit", name, at, id=name, pid=one.pid, exit_status=one.exit_code, exited_at=at)
         if one.given:  # whose output is its client's
-            self._actor.stepwise.lines.drain(name, lambda: self._finished(name, one.exit_code))
+            io, finished = one.given["io"], partial(self._finished, name, one.exit_code)
+            self._actor.stepwise.lines.drain(name, io, finished, terminal=one.terminal)
             return
         self._actor.streams.drain(name, lambda: self._finished(name, one.exit_code))
 
@@ -305,6 +308,8 @@ class Execs:
             return
         one.phase, one.exit_code, one.drained = "exited", code, True
         self._actor.save()
+        if one.given:
+            self._actor.stepwise.end_input(name)
         self._actor.streams.serve(name)
         self._expire(name)
         if name.startswith(PREFIX):

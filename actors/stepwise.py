@@ -11,7 +11,7 @@ import contextlib
 import os
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -158,6 +158,10 @@ class Stepwise:
     def follow(self) -> None:
         """What goes through our hands: its terminal, or its standard error."""
         self.lines.follow("", self._io(), terminal=self.task["terminal"])
+
+    def drain(self, then: Callable[[], None]) -> None:
+        """The rest of it; then it is let go of."""
+        self.lines.drain("", self._io(), then, terminal=self.task["terminal"])
 
     def end_input(self, name: str) -> None:
         """The end comes when whoever else writes has closed; saying it twice is fine."""

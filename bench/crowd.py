@@ -25,8 +25,8 @@ def at_once(peer: Containerd, actord: Actord, image: str) -> Comparison:
     """Seconds from the start of all clients to the end of each, whose container then runs."""
     names = [f"crowd{number}" for number in range(CROWD)]
     samples = {
-        "ctr run -d": _crowd([peer.client("run", "-d", image, name, "sleep", "600") for name in names]),
-        "actr run -d": _crowd(
+        "ctr run -d": clients([peer.client("run", "-d", image, name, "sleep", "600") for name in names]),
+        "actr run -d": clients(
             [actord.client("run", "-d", "--name", name, image, "sleep", "600") for name in names]
         ),
     }
@@ -37,15 +37,16 @@ def at_once(peer: Containerd, actord: Actord, image: str) -> Comparison:
     for name in names:
         peer.run("tasks", "kill", "-s", "KILL", name)
     for name in names:
-        _until_gone(peer, name)
+        until_gone(peer, name)
     return Comparison(f"{CROWD} started at once", "s", samples)
 
 
-def _crowd(commands: list[list[str]]) -> list[float]:
+def clients(commands: list[list[str]]) -> list[float]:
+    """Start all of these commands at once; the seconds after which each ends, which it does well."""
     began = time.monotonic()
-    clients = [subprocess.Popen(one, stdout=subprocess.DEVNULL) for one in commands]
+    started = [subprocess.Popen(one, stdout=subprocess.DEVNULL) for one in commands]
     took = []
-    left = list(clients)
+    left = list(started)
     while left:
         for one in [one for one in left if one.poll() is not None]:
             assert one.returncode == 0, one.args
@@ -55,7 +56,8 @@ def _crowd(commands: list[list[str]]) -> list[float]:
     return took
 
 
-def _until_gone(peer: Containerd, name: str) -> None:
+def until_gone(peer: Containerd, name: str) -> None:
+    """Remove a container of containerd that has been killed."""
     for _ in range(100):
         try:
             peer.run("containers", "rm", name)

@@ -2,6 +2,8 @@
 
 start:  `ctr run --rm IMAGE NAME true`, `actr run --rm IMAGE true`, `runc run` of the same root; the phases
         of one start; a hundred containers started at once.
+gateway: the same ctr on both: `ctr run --rm IMAGE NAME true`, fifty of them at once; round trips of the API,
+        with a thousand containers on record.
 pull:   a Debian image of 93 MB compressed (206 MB, 5,300 files), in 1 and in 10 layers, with unpacking;
         beside podman and skopeo with umoci, too. Each on a new filesystem: nothing is cached. Daemons are up
         before the clock starts.
@@ -26,7 +28,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bench import crowd, memory, network, unpack
+from bench import crowd, gateway, memory, network, unpack
 from bench.pairs import Comparison, in_turn, timed
 from bench.peers import Actord, Containerd, mounts_below
 from bench.pulls import Pulls
@@ -36,7 +38,7 @@ from tests.e2e.registry import Registry
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-GROUPS: Final = ("start", "pull", "unpack", "memory", "network")
+GROUPS: Final = ("start", "gateway", "pull", "unpack", "memory", "network")
 
 
 class Bench:
@@ -48,6 +50,7 @@ class Bench:
     def group(self, name: str) -> Iterable[Comparison]:
         """Measure one of GROUPS."""
         groups: dict[str, Callable[[], Iterable[Comparison]]] = {
+            "gateway": self._gateway,
             "start": self._start, "pull": self._pull, "unpack": self._unpack, "memory": self._memory,
             "network": lambda: network.measure(self._directory / "network", self._pairs),
         }  # fmt: skip
@@ -76,6 +79,11 @@ class Bench:
                 crowd.phases(actord, image, self._pairs),
                 crowd.at_once(peer, actord, image),
             ]
+
+    def _gateway(self) -> list[Comparison]:
+        image = self._push_busybox()
+        with Containerd(self._directory / "g-peer") as peer, Actord(self._directory / "g-actord") as actord:
+            return gateway.measure(peer, actord, image, self._pairs)
 
     def _pull(self) -> Iterable[Comparison]:
         return Pulls(self._directory, self._registry, self._pairs).comparisons()

@@ -152,14 +152,18 @@ class _Place:
 
     def above(self, left: "_Place") -> Path:
         """The one layer that this has on top of those of `left`. Raises RemoteError: it is not so."""
-        own, theirs = self.layers(), left.layers()
-        if own[1:] == theirs and own:
+        own = self.layers()
+        if own and own[1:] in (left.layers(), left.directories()):
             return own[0]
         raise RemoteError("not_implemented", "diff: only a snapshot and its parent can be compared")
 
+    def directories(self) -> tuple[Path, ...]:
+        """All of them, nearest first."""
+        return self.lowers if self.upper is None else (self.upper, *self.lowers)
+
     def layers(self) -> tuple[Path, ...]:
         """All directories, nearest first; an empty one that nothing can be written to is none."""
-        layers = self.lowers if self.upper is None else (self.upper, *self.lowers)
+        layers = self.directories()
         nothing = len(layers) == 1 and not any(layers[0].iterdir())
         return () if nothing and self.upper is None else layers
 

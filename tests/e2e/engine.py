@@ -85,7 +85,7 @@ class Engine:
     def _answers(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, (self.directory / "docker.log").read_text()[-3000:]
-        return self.docker("version").returncode == 0
+        return self.client("version").returncode == 0
 
     def stop(self) -> None:
         assert self.process is not None
@@ -93,7 +93,7 @@ class Engine:
         self.process.wait(60)
         self.process = None
 
-    def docker(
+    def client(
         self, *words: str | Path, given: str | None = None, seconds: float = LIMIT
     ) -> subprocess.CompletedProcess[str]:
         """The command line, on this engine."""
@@ -106,7 +106,7 @@ class Engine:
 
     def ok(self, *words: str | Path, given: str | None = None) -> str:
         """What it prints; it has to succeed."""
-        done = self.docker(*words, given=given)
+        done = self.client(*words, given=given)
         assert done.returncode == 0, (words, done.stdout, done.stderr)
         return done.stdout
 
@@ -173,10 +173,10 @@ def engine_on(host: Host, directory: Path, socket: Path, archive: Path) -> Itera
     finally:
         if engine.process is None:
             engine.start()
-        engine.docker("swarm", "leave", "--force")
-        listed = engine.docker("ps", "--all", "--quiet").stdout.split()
+        engine.client("swarm", "leave", "--force")
+        listed = engine.client("ps", "--all", "--quiet").stdout.split()
         if listed:
-            engine.docker("rm", "--force", "--volumes", *listed)
+            engine.client("rm", "--force", "--volumes", *listed)
         engine.stop()
 
 

@@ -6,13 +6,15 @@ import re
 import shlex
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pexpect
 from daemon import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import subprocess
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from engine import Engine
 
@@ -38,6 +40,13 @@ def normalised(text: str) -> str:
     return text
 
 
+class Client(Protocol):
+    """A command line that speaks to one daemon."""
+
+    def client(self, *words: str | Path, given: str | None = None) -> subprocess.CompletedProcess[str]:
+        """What comes of these words."""
+
+
 @dataclass(frozen=True)
 class Step:
     """One thing that somebody does.
@@ -53,14 +62,14 @@ class Step:
     """
 
     name: str
-    command: str | Callable[[Engine], str]
+    command: str | Callable[[Any], str]
     given: str | None = None
     until: str = ""
     code: int | None = 0
     quick: bool = False
     ours: bool = False
 
-    def outcome(self, engine: Engine) -> str:
+    def outcome(self, engine: Client) -> str:
         """Exit code, output and errors, without what is different each time."""
         if not isinstance(self.command, str):
             return normalised(self.command(engine))
@@ -68,17 +77,28 @@ class Step:
         assert self.code in (None, int(said.partition("\n")[0])), f"{self.name}: {said}"
         return said
 
-    def _awaited(self, engine: Engine) -> str:
+    def _awaited(self, engine: Client) -> str:
         end = time.monotonic() + WAIT
         while self.until not in (said := self._once(engine)):
             assert time.monotonic() < end, f"{self.name}: no {self.until!r}, but {said!r}"
             time.sleep(0.1)
         return said
 
-    def _once(self, engine: Engine) -> str:
+    def _once(self, engine: Client) -> str:
         assert isinstance(self.command, str)
-        done = engine.docker(*shlex.split(self.command), given=self.given)
+        done = engine.client(*shlex.split(self.command), given=self.given)
         return normalised(f"{done.returncode}\n{done.stdout}\n{done.stderr}")
+
+
+def compare(ours: Client, theirs: Client, steps: Sequence[Step]) -> None:
+    """Do each step on both; what differs fails the test at the end."""
+    different = []
+    for step in steps:
+        outcome = step.outcome(ours)
+        print(f"{step.name}: {outcome!r}")  # noqa: T201  (shown when the test fails)
+        if not step.ours and outcome != (other := step.outcome(theirs)):
+            different.append(f"{step.name}: {outcome!r}, but on containerd {other!r}")
+    assert not different, "\n".join(different)
 
 
 def typed(words: str, *dialogue: tuple[str, str]) -> Callable[[Engine], str]:
@@ -135,7 +155,7 @@ def events(name: str) -> Callable[[Engine], str]:
 def many_lines(engine: Engine) -> str:
     """More than any pipe holds, of both streams; nothing is missing or twice."""
     script = "i=0; while [ $i -lt 20000 ]; do echo line $i; echo error $i >&2; i=$((i+1)); done"
-    done = engine.docker("run", "--rm", "busybox", "sh", "-c", script)
+    done = engine.client("run", "--rm", "busybox", "sh", "-c", script)
     assert done.stdout.splitlines() == [f"line {one}" for one in range(20000)]
     assert done.stderr.splitlines() == [f"error {one}" for one in range(20000)]
     return str(done.returncode)

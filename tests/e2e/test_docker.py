@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 import engine as engines
 import pytest
 from daemon import wait_until
-from session import STEPS, Step
+from session import STEPS, compare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from daemon import Daemon
     from engine import Engine
@@ -52,31 +52,21 @@ def pair(tmp: Path, archive: Path) -> Iterator[tuple[Engine, Daemon]]:
         yield found
 
 
-def _compare(ours: Engine, theirs: Engine, steps: Sequence[Step]) -> None:
-    different = []
-    for step in steps:
-        outcome = step.outcome(ours)
-        print(f"{step.name}: {outcome!r}")  # noqa: T201  (shown when the test fails)
-        if not step.ours and outcome != (other := step.outcome(theirs)):
-            different.append(f"{step.name}: {outcome!r}, but on containerd {other!r}")
-    assert not different, "\n".join(different)
-
-
 def test_a_short_session(pair: tuple[Engine, Daemon], theirs: Engine):
-    _compare(pair[0], theirs, [step for step in STEPS if step.quick])
+    compare(pair[0], theirs, [step for step in STEPS if step.quick])
 
 
 @pytest.mark.slow
 def test_the_whole_session(pair: tuple[Engine, Daemon], theirs: Engine):
     assert len(STEPS) >= 60
-    _compare(pair[0], theirs, STEPS)
+    compare(pair[0], theirs, STEPS)
 
 
 @pytest.mark.slow
 def test_the_whole_session_while_actors_are_killed(pair: tuple[Engine, Daemon], theirs: Engine):
     ours, daemon = pair
     with _killing(daemon, random.Random(SEED)) as killed:  # noqa: S311
-        _compare(ours, theirs, STEPS)
+        compare(ours, theirs, STEPS)
     print(f"killed: {Counter(name.partition('/')[0] for name in killed)}")  # noqa: T201
     assert len(killed) > 100
 
