@@ -41,8 +41,8 @@ class Api:
         found = interface.methods(service)[name]
         asked, answer = (message(one.full_name) for one in (found.input_type, found.output_type))
         path = f"/{service}/{name}"
-        call = self._channel.unary_unary(path, lambda body: body.SerializeToString(), answer.FromString)
-        header = [("containerd-namespace", "bench")]
+        call: Any = self._channel.unary_unary(path, lambda body: body.SerializeToString(), answer.FromString)
+        header = (("containerd-namespace", "bench"),)
         return lambda: call(asked(**fields), metadata=header, timeout=60)
 
 
