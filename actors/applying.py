@@ -20,11 +20,14 @@ from typing import Any, NoReturn
 from actors.linux import descriptors, process
 from actors.linux.openat2 import open_in_root
 from storage import errors
+from storage.content.disk import reported
 from storage.errors import InvalidArgumentError, StorageError
 from storage.layer.apply import Applied, apply_layer
 from storage.layer.compression import READ_BYTES, Readable, open_blob
 from storage.layer.limits import Limits
 from storage.layer.tree import WrongAssumptionError
+from storage.snapshotters.contract import Usage
+from storage.snapshotters.trees import measure
 
 _PIECE_BYTES = 256 << 10
 _LOOK_EVERY = 0.1  # seconds
@@ -48,9 +51,18 @@ class Layer:
     lowers: tuple[Path, ...] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What has become of a layer: its digest and length, and what it takes on the disk."""
+
+    directory: Path
+    applied: Applied
+    usage: Usage
+
+
 def apply_in_child(
     layer: Layer, blob: Readable, lowers: Callable[[], Sequence[Path]], look: Callable[[], None]
-) -> Applied:
+) -> Files:
     """Apply and wait. For worker threads. What was written is not on the disk yet.
 
     Where the layer has no lowers yet, `lowers` is called when they are needed, at the end at the latest; what
@@ -72,7 +84,8 @@ def apply_in_child(
         theirs.close()
         os.close(reading)
         feeder.start()
-        return _answer(ours, lowers, look)
+        found = _answer(ours, lowers, look)
+        return Files(layer.upper, Applied(**found["applied"]), Usage(**found["usage"]))
     except StorageError as error:
         raise feeder.error or error from error
     finally:
@@ -106,18 +119,20 @@ class _Feeder(threading.Thread):
             os.close(self._pipe)
 
 
-def _answer(child: socket.socket, lowers: Callable[[], Sequence[Path]], look: Callable[[], None]) -> Applied:
+def _answer(
+    child: socket.socket, lowers: Callable[[], Sequence[Path]], look: Callable[[], None]
+) -> dict[str, Any]:
     child.settimeout(_LOOK_EVERY)
     while True:
         try:
-            message = json.loads(descriptors.receive(child, _MESSAGE_BYTES)[0])
+            message: dict[str, Any] = json.loads(descriptors.receive(child, _MESSAGE_BYTES)[0])
         except TimeoutError:
             look()
             continue
         except (EOFError, ConnectionError) as error:
             raise StorageError("layer: the process that applied it was killed, try again") from error
         if "applied" in message:
-            return Applied(**message["applied"])
+            return message
         if "error" in message:
             raise _ERRORS.get(message["kind"], StorageError)(message["error"])
         descriptors.send(child, json.dumps([str(path) for path in lowers()]).encode())
@@ -157,8 +172,10 @@ def _outcome(layer: Layer, blob: int, parent: socket.socket) -> dict[str, Any]:
             limits=layer.limits,
             overlay=layer.overlay,
         )
+        with reported("measure a layer"):
+            usage = measure(layer.upper)
     except StorageError as error:
         return {"kind": type(error).__name__, "error": str(error)}
     except MemoryError:
         return {"kind": InvalidArgumentError.__name__, "error": "layer: it needs more memory than there is"}
-    return {"applied": asdict(applied)}
+    return {"applied": asdict(applied), "usage": asdict(usage)}

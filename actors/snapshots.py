@@ -19,6 +19,7 @@ from actors.linux.syncfs import sync_filesystem
 from actors.snapshot_sweeping import SnapshotSweepingActor
 from storage.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError
 from storage.snapshotters import NativeSnapshotter, OverlaySnapshotter, Snapshotter
+from storage.snapshotters.contract import Usage
 from storage.snapshotters.trees import delete_tree
 from transport.errors import RemoteError
 
@@ -91,7 +92,13 @@ class SnapshotsActor(SnapshotSweepingActor):
         try:
             with self.busy(SYNC_LIMIT):
                 store.commit(
-                    body.namespace, body.name, body.key, body.labels, parent=body.parent, synced=body.synced
+                    body.namespace,
+                    body.name,
+                    body.key,
+                    body.labels,
+                    usage=Usage(body.inodes, body.size) if body.inodes else None,
+                    parent=body.parent,
+                    synced=body.synced,
                 )
         except AlreadyExistsError:
             self._drop(store, body.namespace, body.key)

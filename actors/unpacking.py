@@ -24,7 +24,7 @@ from pathlib import Path
 
 from actors import failpoints
 from actors import messages as m
-from actors.applying import Layer, apply_in_child
+from actors.applying import Files, Layer, apply_in_child
 from actors.inflight import InFlight, Progress
 from actors.layers import Layers, StoredLayers
 from actors.linux.syncfs import sync_filesystem
@@ -63,8 +63,7 @@ class _Step:
     """One layer: what it is, what it becomes, on what, and where its bytes come from.
 
     Attributes:
-        applied: gives the directory of its files, once they are all there and right; None if there is a
-            snapshot already.
+        applied: gives its files, once they are all there and right; None if there is a snapshot already.
         committed: done when there is a snapshot.
         held: what is to be undone when it is committed, or will not be: the lock of its name, its files.
     """
@@ -74,7 +73,7 @@ class _Step:
     name: str
     below: "_Step | None"
     layers: Layers
-    applied: "Future[Path | None]" = field(init=False)
+    applied: "Future[Files | None]" = field(init=False)
     committed: "Future[None]" = field(default_factory=Future)
     held: ExitStack = field(default_factory=ExitStack)
 
@@ -170,7 +169,7 @@ class Unpacker:
         blobs = [("content", str(one.digest)) for one in manifest.children()]
         hold(self._actor, *blobs, *((kind, key) for name in names for key in (name, self._key(name))))
 
-    def _take(self, step: _Step) -> Path | None:
+    def _take(self, step: _Step) -> Files | None:
         step.held.enter_context(self._alone(step.name))
         if self.is_unpacked(step.name):
             return None
@@ -184,7 +183,7 @@ class Unpacker:
             with suppress(RemoteError):
                 self._remove(self._key(step.name))
 
-    def _applied(self, step: _Step) -> Path:
+    def _applied(self, step: _Step) -> Files:
         """Apply a layer from where its bytes come; once more from the store, if they began anew meanwhile."""
         layer, layers = step.layer, step.layers
         try:
@@ -198,7 +197,7 @@ class Unpacker:
         layers.settle(layer)
         return self._apply(step, self._stored, ahead=False) if layers.renewed(layer) else files
 
-    def _apply_ahead(self, step: _Step) -> Path:
+    def _apply_ahead(self, step: _Step) -> Files:
         """Apply it before those below are there, if they are not; again after them, if that was too early."""
         try:
             ahead = self._ahead and step.below is not None and not step.below.committed.done()
@@ -207,7 +206,7 @@ class Unpacker:
             step.layers.settle(step.layer)
             return self._apply(step, self._stored, ahead=False)
 
-    def _apply(self, step: _Step, layers: Layers, *, ahead: bool) -> Path:
+    def _apply(self, step: _Step, layers: Layers, *, ahead: bool) -> Files:
         """Prepare and fill a snapshot, on nothing if it is made ahead of its parent. Gives its files."""
 
         def look() -> None:
@@ -217,19 +216,21 @@ class Unpacker:
 
         if not ahead:
             step.wait_below()
-        key = self._key(step.name)
+        into = self._prepared(step, ahead=ahead)
         with layers.open(step.layer) as blob:
-            self._remove(key)  # what a crash left half done
-            prepare = m.SnapshotsPrepare(
-                self._namespace, key, "" if ahead else step.parent, snapshotter=self._snapshotter
-            )
-            place = self._actor.call(prepare, limit=PREPARE_LIMIT)
-            failpoints.hit(self._actor.kind, "unpack", "before")
-            below = None if ahead else tuple(map(Path, place["lowers"]))
-            into = Layer(Path(place["upper"]), self._limits, overlay=place["stacked"], lowers=below)
-            applied = apply_in_child(into, blob, lambda: self._lowers(step), look)
-        _compare(applied, step.layer, step.diff_id)
-        return into.upper
+            files = apply_in_child(into, blob, lambda: self._lowers(step), look)
+        _compare(files.applied, step.layer, step.diff_id)
+        return files
+
+    def _prepared(self, step: _Step, *, ahead: bool) -> Layer:
+        """A new snapshot to be filled."""
+        key, parent = self._key(step.name), "" if ahead else step.parent
+        self._remove(key)  # what a crash left half done
+        prepare = m.SnapshotsPrepare(self._namespace, key, parent, snapshotter=self._snapshotter)
+        place = self._actor.call(prepare, limit=PREPARE_LIMIT)
+        failpoints.hit(self._actor.kind, "unpack", "before")
+        below = None if ahead else tuple(map(Path, place["lowers"]))
+        return Layer(Path(place["upper"]), self._limits, overlay=place["stacked"], lowers=below)
 
     def _lowers(self, step: _Step) -> list[Path]:
         """The directories below, nearest first, once everything is in them."""
@@ -240,7 +241,7 @@ class Unpacker:
             if files is None:
                 layers = m.SnapshotsLayers(self._namespace, below.name, self._snapshotter)
                 return found + [Path(path) for path in self._actor.call(layers)["layers"]]
-            found.append(files)
+            found.append(files.directory)
             below = below.below
         return found
 
@@ -259,7 +260,7 @@ class Unpacker:
         fresh = [files for step in steps if (files := step.applied.result())]
         if fresh:
             with reported(f"make {len(fresh)} layers durable"):
-                sync_filesystem(fresh[0])
+                sync_filesystem(fresh[0].directory)
 
     def _finish(self, step: _Step) -> None:
         step.layers.settle(step.layer)
@@ -271,7 +272,7 @@ class Unpacker:
         step.held.close()
         self._moved(step.layer, "done", step.layer.size)
 
-    def _commit(self, step: _Step, files: Path) -> None:
+    def _commit(self, step: _Step, files: Files) -> None:
         commit = m.SnapshotsCommit(
             self._namespace,
             self._key(step.name),
@@ -279,9 +280,11 @@ class Unpacker:
             parent=step.parent,
             snapshotter=self._snapshotter,
             synced=True,
+            inodes=files.usage.inodes,
+            size=files.usage.size,
         )
         found = self._actor.call(commit, limit=COMMIT_LIMIT)
-        if found["files"] != str(files):
+        if found["files"] != str(files.directory):
             raise _OvertakenError
 
     def _remove(self, key: str) -> None:

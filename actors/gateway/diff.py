@@ -59,7 +59,7 @@ class Diff(Asking, Service):
 
         store = ContentStore(self.actor.settings.content)
         with _said(), store.open(Digest.parse(request.diff.digest)) as blob:
-            applied = apply_in_child(layer, blob, lambda: place.lowers, look)
+            applied = apply_in_child(layer, blob, lambda: place.lowers, look).applied
         found = {"mediaType": media_types.OCI_LAYER, "digest": applied.diff_id, "size": applied.size}
         return message(f"{_PACKAGE}.ApplyResponse")(applied=descriptor(found))
 

@@ -5,7 +5,7 @@ Each has a field `snapshotter`: `overlayfs`, `native`, or empty for the daemon's
 
 from dataclasses import dataclass, field
 
-from actors.messages.declare import Labels, SnapshotterName, operation
+from actors.messages.declare import Labels, Number, SnapshotterName, operation
 from actors.messages.leases import SnapshotNode
 
 
@@ -64,6 +64,9 @@ class SnapshotsCommit:
         parent: puts a snapshot that was prepared on none on this one; overlayfs only.
         synced: its files are on the disk already, by a syncfs after the last of them was written. Else they
             are written out now, while others wait.
+        inodes: how many it has, where the caller has counted them and their bytes on the disk; else that is
+            done now.
+        size: those bytes.
     """
 
     namespace: str
@@ -74,6 +77,8 @@ class SnapshotsCommit:
     snapshotter: SnapshotterName = ""
     lease: str = ""
     synced: bool = False
+    inodes: Number = 0
+    size: Number = 0
 
 
 @operation("snapshots.stat", "snapshots", repeatable=True)
