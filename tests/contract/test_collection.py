@@ -82,7 +82,8 @@ def test_transfers_beside_a_collector_that_never_rests(town):
     assert tally.lost == []
     assert tally.failures == []
     assert tally.counts["pulled"] + tally.counts["cut off"] == THREADS * TRANSFERS
-    assert tally.counts["blobs collected"] > 0, "the collector had nothing to do: this shows nothing"
+    collected = tally.counts["blobs collected"]
+    assert collected > 0 or TRANSFERS == 1, "the collector had nothing to do: this shows nothing"
     finish(town)
 
 

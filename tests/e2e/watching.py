@@ -42,8 +42,8 @@ class MostMemory:
 def _descendants(pid: int) -> list[int]:
     found = [pid]
     for one in found:  # grows while it is walked
-        for children in Path(f"/proc/{one}/task").glob("*/children"):
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # it has ended: even looking for its threads may fail then
+            for children in list(Path(f"/proc/{one}/task").glob("*/children")):
                 found += map(int, children.read_text().split())
     return found
 
