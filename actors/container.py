@@ -442,6 +442,7 @@ class ContainerActor(Actor):
         return self.state.settled
 
     def _answer_removed(self) -> None:
+        self.copying.clear()  # who is told that it is gone finds no copies of its files
         for call in self._take(self._wants_removal):
             call.reply({})
 
