@@ -397,9 +397,12 @@ class SupervisorActor(Actor):
             call.fail(RemoteError(code, effect.text))
 
     def _found_started(self, start: m.ChildrenStart, call: Call) -> None:
-        """Who runs under the name may be on its way out, of an earlier container: its end is waited for."""
-        found = self._tree.nodes.get(start.name)
-        if start.kind != "container" or found is None or found.spec.args == start.args:
+        """Who runs under the name may be on its way out, of an earlier container: its end is waited for.
+
+        Whoever does not say which one is meant takes the one that runs.
+        """
+        found, meant = self._tree.nodes.get(start.name), start.args.get("created_at")
+        if start.kind != "container" or found is None or meant in (None, found.spec.args.get("created_at")):
             call.reply({"actor": start.name})
         elif call.open:
             self.later(START_AGAIN, lambda: self._start_again(start, call))

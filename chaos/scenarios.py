@@ -365,7 +365,6 @@ def create(session: RecordingSession, image: str, run: Run, options: dict[str, A
         "wanted": wanted,
     }
     wish = {"namespace": "c", "id": run.id}
-    start = {"kind": "container", "name": run.actor, "args": wish}
 
     def attempt() -> None:
         try:
@@ -373,7 +372,9 @@ def create(session: RecordingSession, image: str, run: Run, options: dict[str, A
         except RefusedError as error:
             if error.error.outcome != "unknown" and error.code != "already_exists":
                 raise
-            session.ask("metadata", "containers.get", wish)
+            record = session.ask("metadata", "containers.get", wish)
+            args = {**wish, "created_at": record["created_at"]}
+            start = {"kind": "container", "name": run.actor, "args": args}
             session.ask("supervisor", "children.start", start)
 
     def until_done() -> None:

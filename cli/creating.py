@@ -186,7 +186,7 @@ def _create(session: Session, body: dict[str, Any]) -> dict[str, Any]:
 
 def _with_actor(session: Session, record: dict[str, Any]) -> dict[str, Any]:
     """Whoever recorded it may have died before it had the actor started; one that runs is no error."""
-    args = {"namespace": record["namespace"], "id": record["id"]}
+    args = {key: record[key] for key in ("namespace", "id", "created_at")}
     session.ask("supervisor", "children.start", {"kind": "container", "name": record["actor"], "args": args})
     return record
 

@@ -172,3 +172,13 @@ def test_a_container_of_the_same_id_waits_for_the_end_of_the_one_before(house):
     assert house.spawned == [CONTAINER, CONTAINER]
     house.starts(CONTAINER, inc=2)
     assert answers == [{"actor": CONTAINER}] * 2
+
+
+def test_who_does_not_say_which_container_is_meant_takes_the_one_that_runs(house):
+    house.adopts(*WORKERS)
+    house.answers("containers.list", RECORD)
+    house.starts(CONTAINER)
+    answers: list[Any] = []
+    call = SimpleNamespace(fail=answers.append, reply=answers.append, open=True)
+    house.actor.children_start(m.ChildrenStart("container", CONTAINER, {"namespace": "n", "id": "one"}), call)
+    assert answers == [{"actor": CONTAINER}]
