@@ -112,11 +112,6 @@ class Lines:
 
         self._with_line(name, io, last, terminal=terminal)
 
-    def discard(self, name: str) -> None:
-        """Let go of what belongs to a process that has never come to be."""
-        for terminal in (True, False):
-            self._close(_key(name, terminal=terminal))
-
     def _with_line(self, name: str, io: Sequence[str], then: Callable[[], None], *, terminal: bool) -> None:
         """Have the line of a process known and open, if it has one; `then` in the pump's thread."""
         key = _key(name, terminal=terminal)

@@ -106,12 +106,14 @@ class Execs:
                 self._expire(name)
 
     def _recover_start(self, name: str, one: Exec) -> None:
-        """The runtime's call either left a process, or it failed."""
+        """The runtime's call either left a process, or it failed, or was never made."""
         process = self._cut_off.pop(name, None)
+        if process is None and one.given:  # all is known that it takes to make it once more
+            self._begin_added(name, one)
+            return
         if process is None:
             one.error, one.error_code = "the start was cut off by a crash", CANNOT_EXEC
             self._actor.streams.discard(name)
-            self._actor.stepwise.lines.discard(name)
             self._finished(name, None)
             return
         self._actor.processes.run_runtime(
@@ -209,9 +211,12 @@ class Execs:
         else:
             one.phase, one.given["started_by"] = "starting", body.token
             self._actor.save()
-            self._actor.processes.run_runtime(
-                lambda: self._launch_added(name, one), lambda result: self._launched(name, result)
-            )
+            self._begin_added(name, one)
+
+    def _begin_added(self, name: str, one: Exec) -> None:
+        self._actor.processes.run_runtime(
+            lambda: self._launch_added(name, one), lambda result: self._launched(name, result)
+        )
 
     def _launch_added(self, name: str, one: Exec) -> Running:
         """In a worker thread."""
