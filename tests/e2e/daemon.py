@@ -130,9 +130,17 @@ class Daemon:
 
     def kill_actor(self, name: str) -> int:
         """SIGKILL one actor's process; returns the pid it had."""
-        pid = wait_until(f"{name} has a process", lambda: self.pid(name))
-        os.kill(pid, signal.SIGKILL)
-        return pid
+
+        def killed() -> int:
+            pid = self.pid(name)
+            try:
+                os.kill(pid, signal.SIGKILL) if pid else None
+            except ProcessLookupError:  # it ended while it was looked up
+                return 0
+            return pid
+
+        found: int = wait_until(f"{name} has a process that is killed", killed)
+        return found
 
     def healed(self, name: str, old_pid: int) -> bool:
         """Whether a new incarnation runs and the whole tree is well."""
