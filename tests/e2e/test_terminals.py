@@ -48,9 +48,15 @@ def edit(terminal: Terminal) -> None:
     terminal.until_text("second line")
     assert terminal.lines[:3] == ["first line", "second line", "~"]
     terminal.resize(30, 100)
-    terminal.type("\x0c")  # redraw
-    terminal.until("vi in 30 rows", lambda now: now.lines[:2] == ["first line", "second line"]
-                   and now.lines[2:29] == ["~"] * 27)  # fmt: skip
+
+    def redrawn(now: Terminal) -> bool:
+        """A redraw that came before the new size shows the old one: it is asked for again."""
+        if now.lines[:2] == ["first line", "second line"] and now.lines[2:29] == ["~"] * 27:
+            return True
+        now.type("\x0c")
+        return False
+
+    terminal.until("vi in 30 rows", redrawn)
     terminal.type(":wq\r")
 
 
