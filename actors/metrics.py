@@ -52,7 +52,7 @@ class MetricsActor(Actor):
     def _application(self) -> Any:
         registry = CollectorRegistry()
         registry.register(_Tree(self))
-        registry.register(_Stores(self))
+        registry.register(_Images(self))
         registry.register(_Containers(self))
         serve = make_wsgi_app(registry)
 
@@ -134,12 +134,11 @@ def _of_actors(actors: list[dict[str, Any]]) -> Iterator[Metric]:
     yield from (up, restarts, memory, processor, files)
 
 
-class _Stores(_Asking):
-    """How much there is, and what came by the router."""
+class _Images(_Asking):
+    """How many there are."""
 
     def collect(self) -> Iterator[Metric]:
-        """Counts."""
-        yield from _of_containers(self.ask(m.ContainersList(), {"containers": []})["containers"])
+        """A count for each namespace."""
         images = GaugeMetricFamily("actord_images", "Names of images.", labels=["namespace"])
         for space in self.ask(m.NamespacesList(), {"namespaces": []})["namespaces"]:
             listed = self.ask(m.ImagesList(space["name"]), {"images": []})["images"]
@@ -165,9 +164,11 @@ class _Containers(_Asking):
         self._layout = cgroups.detect()
 
     def collect(self) -> Iterator[Metric]:
-        """A family for each name, a sample for each container that has it."""
+        """Their counts; then a family for each name, a sample for each container that has it."""
+        every = self.ask(m.ContainersList(), {"containers": []})["containers"]
+        yield from _of_containers(every)
         families: dict[str, Metric] = {}
-        for container in self.ask(m.ContainersList(), {"containers": []})["containers"]:
+        for container in every:
             if (container["task"] or {}).get("status") in ("running", "paused"):
                 self._add(families, container)
         yield from families.values()

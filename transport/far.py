@@ -12,6 +12,7 @@ from typing import Any
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from transport import tcp
 from transport.errors import ProtocolError
 
 MAX_FRAME = 64 * 1024 * 1024
@@ -68,17 +69,10 @@ class FarDealer:
     def _prepared(self, wish: Connection) -> "zmq.Socket[bytes]":
         found = self._context.socket(zmq.DEALER)
         for option, value in (
-            (zmq.LINGER, 0),
+            *tcp.OPTIONS,
             (zmq.MAXMSGSIZE, MAX_FRAME),
-            (zmq.IPV6, 1),
             (zmq.IMMEDIATE, 1),
             (zmq.RECONNECT_IVL, -1),  # who has lost a connection must know it: what was asked is lost too
-            (zmq.HANDSHAKE_IVL, 4000),
-            (zmq.TCP_KEEPALIVE, 1),
-            (zmq.TCP_KEEPALIVE_IDLE, 1),
-            (zmq.TCP_KEEPALIVE_INTVL, 1),
-            (zmq.TCP_KEEPALIVE_CNT, 3),
-            (zmq.TCP_MAXRT, 3000),
         ):
             found.setsockopt(option, value)
         keys = (

@@ -4,8 +4,10 @@ A directory with the pair and one small file for each client; the router reads i
 are written as ZeroMQ writes them, in Z85 (https://rfc.zeromq.org/spec/32/).
 """
 
+import contextlib
 import json
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from storage.names import check_identifier
 ROLES: Final = ("observer", "operator", "admin")
 """What a key may do, each what the one before may and more (actors/roles.py)."""
 KEY_LENGTH: Final = 40
+SETTLED_AFTER: Final = 10**9  # nanoseconds; file systems tell times apart by a hundredth of that at worst
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +63,14 @@ class KeyRing:
         """The daemon's own pair, made when it is first wanted, and durable when this returns."""
         path = self._directory / "server.json"
         private_directory(self._directory)
-        try:
-            return Pair(**json.loads(path.read_text()))
-        except FileNotFoundError:
-            pair = new_pair()
-            write_private(path, asdict(pair))
-            return pair
+        if not path.exists():  # router and metadata may both come for it: whoever is first has made it
+            fresh = path.with_suffix(f".{os.getpid()}")
+            write_private(fresh, asdict(new_pair()))
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(fresh)
+            fresh.unlink()
+            sync_directory(self._directory)
+        return Pair(**json.loads(path.read_text()))
 
     def allow(self, key: Key) -> None:
         """Let a client in from now on; its name's earlier key no longer is.
@@ -93,7 +98,11 @@ class KeyRing:
         sync_directory(self._clients)
 
     def keys(self) -> Mapping[str, Key]:
-        """Every client's key, by its public half; read again when the directory has changed."""
+        """Every client's key, by its public half; read again when the directory has changed.
+
+        A change within the same tick of the kernel's clock leaves the same time behind, and may take a key
+        away: what has changed only just now is read again each time.
+        """
         try:
             changed = self._clients.stat().st_mtime_ns
         except FileNotFoundError:
@@ -101,7 +110,7 @@ class KeyRing:
         if changed != self._seen:
             found = [_read(path) for path in self._clients.glob("*.json")]
             self._known = {key.public: key for key in found if key is not None}
-            self._seen = changed
+            self._seen = changed if time.time_ns() - changed > SETTLED_AFTER else -1
         return self._known
 
 
@@ -126,7 +135,7 @@ def _read(path: Path) -> Key | None:
 
 def write_private(path: Path, fields: Mapping[str, Any]) -> None:
     """Whole or not at all, for us alone, and durable when it returns."""
-    temporary = path.with_suffix(".new")
+    temporary = path.with_name(f".{path.name}")  # what a crash leaves, the next attempt writes over
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         os.write(descriptor, json.dumps(fields).encode())

@@ -16,6 +16,7 @@ from typing import Final
 import zmq
 from zmq.utils import z85
 
+from transport import tcp
 from transport.envelope import Envelope, parse
 from transport.errors import RemoteError
 from transport.keys import Key, KeyRing
@@ -64,18 +65,11 @@ class OuterDoor:
         self.socket = context.socket(zmq.ROUTER)
         server = ring.server()
         for option, value in (
+            *tcp.OPTIONS,
             (zmq.ROUTER_MANDATORY, 1),
             (zmq.SNDHWM, QUEUE_OUT),
             (zmq.RCVHWM, QUEUE_IN),
-            (zmq.LINGER, 0),
             (zmq.MAXMSGSIZE, MAX_MESSAGE),
-            (zmq.HANDSHAKE_IVL, 4000),
-            (zmq.TCP_KEEPALIVE, 1),
-            (zmq.TCP_KEEPALIVE_IDLE, 1),
-            (zmq.TCP_KEEPALIVE_INTVL, 1),
-            (zmq.TCP_KEEPALIVE_CNT, 3),
-            (zmq.TCP_MAXRT, 3000),
-            (zmq.IPV6, 1),
             (zmq.CURVE_SERVER, 1),
             (zmq.ZAP_ENFORCE_DOMAIN, 1),
         ):

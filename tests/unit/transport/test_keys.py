@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import stat
 from dataclasses import replace
 
@@ -20,6 +22,29 @@ def test_the_daemons_own_pair_stays(tmp_path):
     assert KeyRing(tmp_path / "keys").server() == KeyRing(tmp_path / "keys").server()
     assert stat.S_IMODE((tmp_path / "keys").stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / "keys/server.json").stat().st_mode) == 0o600
+
+
+def test_all_who_come_for_the_first_time_get_the_same_pair(tmp_path):
+    """Whoever is overtaken between looking and writing takes what is there."""
+    with multiprocessing.get_context("fork").Pool(8) as pool:
+        pairs = pool.map(first_pair, [tmp_path / f"{number // 8}" for number in range(160)], chunksize=1)
+    for number in range(20):
+        assert len(set(pairs[number * 8 : number * 8 + 8])) == 1
+        assert [path.name for path in (tmp_path / f"{number}").iterdir()] == ["server.json"]
+
+
+def first_pair(directory):
+    return KeyRing(directory).server()
+
+
+def test_a_key_that_is_revoked_in_the_tick_of_its_arrival_is_not_remembered(tmp_path):
+    ring = KeyRing(tmp_path)
+    ring.allow(key())
+    then = (tmp_path / "clients").stat().st_mtime_ns
+    assert len(ring.keys()) == 1
+    KeyRing(tmp_path).revoke("one")
+    os.utime(tmp_path / "clients", ns=(then, then))  # as on a kernel with a coarse clock
+    assert ring.keys() == {}
 
 
 def test_keys_come_and_go_and_other_readers_see_it(tmp_path):
