@@ -8,8 +8,11 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
+
+    from cli.options import Given
+    from cli.session import Session
 
 GAP = "  "
 NARROWEST = 8  # a column is not cut shorter than this
@@ -41,6 +44,31 @@ def print_table(
     """
     for line in table(heads, rows, flexible, terminal_width(), tails):
         print(line)
+
+
+def print_listing(
+    session: Session,
+    given: Given,
+    found: Sequence[dict[str, Any]],
+    heads: Sequence[str],
+    row: Callable[[dict[str, Any], int], Sequence[str]],
+    flexible: Sequence[int] = (),
+    tails: Sequence[int] = (),
+    *,
+    key: str = "name",
+) -> None:
+    """What an `ls` prints: with --quiet only the `key` of each, else JSON, or a table.
+
+    `row` makes a line of the table and is told what time it is; `flexible` and `tails` as in `print_table`.
+    """
+    if given.flag("quiet"):
+        for one in found:
+            print(one[key])
+    elif session.json:
+        print_json(found)
+    else:
+        now = time.time_ns()
+        print_table(heads, [row(one, now) for one in found], flexible, tails)
 
 
 def table(

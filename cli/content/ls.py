@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
 from cli.options import Command, Given, Option
-from cli.table import ago, print_json, print_table, size
+from cli.table import ago, print_listing, size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cli.session import Session
 
 HEADS = ("DIGEST", "SIZE", "CREATED", "LABELS")
@@ -18,24 +18,14 @@ def run(session: Session, given: Given) -> int:
     """Print them by digest."""
     wish = {"namespace": session.namespace, "filters": given.many("filter")}
     found = session.ask("content", "content.list", wish)["blobs"]
-    if given.flag("quiet"):
-        for one in found:
-            print(one["digest"])
-    elif session.json:
-        print_json(found)
-    else:
-        now = time.time_ns()
-        rows = [
-            (
-                one["digest"],
-                size(one["size"]),
-                ago(one["created_at"], now),
-                ",".join(f"{key}={value}" for key, value in sorted(one["labels"].items())),
-            )
-            for one in found
-        ]
-        print_table(HEADS, rows, (0, 3))
+    print_listing(session, given, found, HEADS, row, (0, 3), key="digest")
     return 0
+
+
+def row(blob: dict[str, Any], now: int) -> tuple[str, ...]:
+    """One line of the table."""
+    labels = ",".join(f"{key}={value}" for key, value in sorted(blob["labels"].items()))
+    return (blob["digest"], size(blob["size"]), ago(blob["created_at"], now), labels)
 
 
 FILTER = Option(

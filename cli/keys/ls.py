@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
 from cli.options import Command, Given, Option
-from cli.table import ago, print_json, print_table
+from cli.table import ago, print_listing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cli.session import Session
 
 HEADS = ("KEY", "ROLE", "CREATED", "PUBLIC")
@@ -17,16 +17,13 @@ HEADS = ("KEY", "ROLE", "CREATED", "PUBLIC")
 def run(session: Session, given: Given) -> int:
     """Print them by name."""
     found = session.ask("metadata", "keys.list", {})["keys"]
-    if given.flag("quiet"):
-        for one in found:
-            print(one["name"])
-    elif session.json:
-        print_json(found)
-    else:
-        now = time.time_ns()
-        rows = [(one["name"], one["role"], ago(one["created_at"], now), one["public"]) for one in found]
-        print_table(HEADS, rows, (0, 3))
+    print_listing(session, given, found, HEADS, row, (0, 3))
     return 0
+
+
+def row(key: dict[str, Any], now: int) -> tuple[str, ...]:
+    """One line of the table."""
+    return (key["name"], key["role"], ago(key["created_at"], now), key["public"])
 
 
 COMMAND = Command(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
 from cli.options import Command, Given, Option
-from cli.table import ago, print_json, print_table, span
+from cli.table import ago, print_listing, span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cli.session import Session
 
 HEADS = ("LEASE", "CREATED", "EXPIRES", "HOLDER")
@@ -18,19 +18,13 @@ def run(session: Session, given: Given) -> int:
     """Print them by id."""
     wish = {"namespace": session.namespace, "filters": given.many("filter")}
     found = session.ask("metadata", "leases.list", wish)["leases"]
-    if given.flag("quiet"):
-        for one in found:
-            print(one["id"])
-    elif session.json:
-        print_json(found)
-    else:
-        now = time.time_ns()
-        rows = [
-            (one["id"], ago(one["created_at"], now), _expires(one["expires_at"], now), one["holder"])
-            for one in found
-        ]
-        print_table(HEADS, rows, (0, 3))
+    print_listing(session, given, found, HEADS, row, (0, 3), key="id")
     return 0
+
+
+def row(lease: dict[str, Any], now: int) -> tuple[str, ...]:
+    """One line of the table."""
+    return (lease["id"], ago(lease["created_at"], now), _expires(lease["expires_at"], now), lease["holder"])
 
 
 def _expires(at: int | None, now: int) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
 from cli.options import Command, Given, Option
-from cli.table import ago, print_json, print_table
+from cli.table import ago, print_listing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cli.session import Session
 
 HEADS = ("VOLUME", "USED BY", "CREATED")
@@ -17,16 +17,13 @@ HEADS = ("VOLUME", "USED BY", "CREATED")
 def run(session: Session, given: Given) -> int:
     """Print them by name."""
     found = session.ask("volumes", "volumes.list", {"namespace": session.namespace})["volumes"]
-    if given.flag("quiet"):
-        for one in found:
-            print(one["name"])
-    elif session.json:
-        print_json(found)
-    else:
-        now = time.time_ns()
-        rows = [(one["name"], ", ".join(one["used_by"]), ago(one["created_at"], now)) for one in found]
-        print_table(HEADS, rows, (0, 1))
+    print_listing(session, given, found, HEADS, row, (0, 1))
     return 0
+
+
+def row(volume: dict[str, Any], now: int) -> tuple[str, ...]:
+    """One line of the table."""
+    return (volume["name"], ", ".join(volume["used_by"]), ago(volume["created_at"], now))
 
 
 COMMAND = Command("volume ls", "List volumes", run, options=(Option("-q --quiet", "print names only"),))

@@ -4,8 +4,9 @@ One process owns a store and calls it from one thread; writers in other processe
 lock of each ingest. What a SIGKILL of the owner leaves after each step of a commit:
 
     before the rename       the ingest, whole: it is committed again, or resumed, or expires
-    after the rename        the blob, and an ingest without data, which is no ingest: the next call for
-                            that ref or `recover` removes it
+    after the rename        the blob, and an ingest without data: one that is kept says which blob it
+                            became, until `abort`; any other is no ingest, and goes with the next call for
+                            that ref or with `recover`
     while removing          a directory whose name begins with a dot, which `recover` removes, and where
                             the disk refused instead of a kill, `clear_remains`
 """
