@@ -609,7 +609,7 @@ class ContainerActor(Actor):
     def tasks_close_io(self, body: m.TasksCloseIo, call: Call) -> Later:
         """The end of what it reads."""
         if self.stepwise.task:
-            self.stepwise.end_input(body.exec_id)
+            self.stepwise.close_input(body.exec_id)
             call.reply({})
             return LATER
         self._refuse_without_input(body.exec_id)

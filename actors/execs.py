@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -196,6 +197,18 @@ class Execs:
         self._known[body.exec_id] = Exec(phase="added", given=given, terminal=body.terminal)
         self._actor.save()
         self._announce("/tasks/exec-added", body.exec_id, time.time_ns(), exec_id=body.exec_id)
+
+    def close_input(self, name: str) -> None:
+        """Note that the client of one that was added writes no more, be it started or not."""
+        one = self._known.get(name)
+        if one is not None and one.given:
+            one.given["input_closed"] = True
+            self._actor.save()
+
+    def given(self, name: str) -> Mapping[str, Any]:
+        """What the client has said of one that was added; nothing of any other."""
+        one = self._known.get(name)
+        return one.given if one is not None else {}
 
     def start_added(self, body: TasksExecStart, call: Call) -> None:
         """Start one that was added."""

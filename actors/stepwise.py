@@ -153,7 +153,22 @@ class Stepwise:
         writing = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         self._actor.host.say([writing], op="keep", key=f"{name}/input")
         os.close(writing)
+        if self._input_is_closed(name):  # before there was anything to let go of
+            self.end_input(name)
         return reading
+
+    def close_input(self, name: str) -> None:
+        """Its client writes no more; noted first, since the process may be only just starting."""
+        if name:
+            self._actor.execs.close_input(name)
+        else:
+            self.task = {**self.task, "input_closed": True}
+            files.write_task(self._actor.bundle, self.task)
+        self.end_input(name)
+
+    def _input_is_closed(self, name: str) -> bool:
+        given = self._actor.execs.given(name) if name else self.task
+        return bool(given.get("input_closed"))
 
     def follow(self) -> None:
         """What goes through our hands: its terminal, or its standard error."""

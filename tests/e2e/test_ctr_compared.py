@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import tempfile
@@ -17,7 +18,9 @@ from session import compare
 pytestmark = [pytest.mark.root, pytest.mark.timeout(600)]
 
 KIND = re.compile(r"ctr: .*: (?=[a-z ]+\n)")  # what comes before the kind of an error: each has its own words
-CHANCE = re.compile(r'time=.*"failed to get content info" error="context canceled"\n')  # of a progress bar
+CHANCE = re.compile(
+    r'time=.*"(failed to get content info|active check failed)" error="context canceled"\n'
+)  # a progress bar
 OWN = (
     (re.compile(r"/tmp/[^,:\s]*/(fs|work)\b"), "PLACE"),
     (re.compile(r"\b\d+(?= +(RUNNING|PAUSED|STOPPED|-$))", re.MULTILINE), "PID"),
@@ -71,5 +74,5 @@ def test_ctr_as_on_containerd(short_root: Path, tmp: Path, busybox: str):
         for name, socket in sockets.items():
             (tmp / name).mkdir()
             images = {"IMAGE": busybox, "PUSHED": busybox.replace("busybox", "converted")}
-            pair.append(Ctr(socket, {**images, "DIR": str(tmp / name), "ID.": f"{name}."}))
+            pair.append(Ctr(socket, {**images, "DIR": str(tmp / name), "ID.": f"{name}-{os.getpid()}."}))
         compare(*pair, STEPS)

@@ -294,6 +294,38 @@ def test_input_ends_and_everybody_is_signalled(api: Api, root: Path, tmp: Path):
     api.task("Delete", container_id=name)
 
 
+@pytest.mark.parametrize("exec_id", ["", "typed"])
+def test_input_that_is_closed_before_the_program_is_there_ends(exec_id: str, api: Api, root: Path, tmp: Path):
+    """ctr closes as soon as it has written, be the process there or not."""
+    for one in ("in", "out"):
+        os.mkfifo(tmp / one)
+    fifos = {"stdin": str(tmp / "in"), "stdout": str(tmp / "out")}
+    with (
+        os.fdopen(os.open(tmp / "out", os.O_RDWR), "rb", buffering=0) as reader,
+        os.fdopen(os.open(tmp / "in", os.O_RDWR), "wb", buffering=0) as writer,
+    ):
+        name = api.container(root, *(["sleep", "60"] if exec_id else ["cat"]))
+        api.task("Create", container_id=name, **({} if exec_id else fifos))
+        if exec_id:
+            api.task("Start", container_id=name)
+            process = {"args": ["cat"], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}}
+            spec = message("google.protobuf.Any")(
+                type_url="types.containerd.io/opencontainers/runtime-spec/1/Process",
+                value=json.dumps(process).encode(),
+            )
+            api.task("Exec", container_id=name, exec_id=exec_id, spec=spec, **fifos)
+        writer.write(b"early\n")
+        api.task("CloseIO", container_id=name, exec_id=exec_id, stdin=True)
+        api.task("Start", container_id=name, exec_id=exec_id)
+        writer.close()
+        assert _read(reader, b"early")
+        assert api.task("Wait", container_id=name, exec_id=exec_id).exit_status == 0
+    if exec_id:
+        api.task("Kill", container_id=name, signal=9)
+        api.task("Wait", container_id=name)
+    api.task("Delete", container_id=name)
+
+
 def _read(reader: io.FileIO, *words: bytes) -> bool:
     """Whether all of these words come."""
     said = b""
