@@ -19,6 +19,7 @@ import zmq
 
 from transport.envelope import MAX_MESSAGE, Envelope, failure, parse
 from transport.errors import ProtocolError, RemoteError
+from transport.held import Held
 from transport.outer import MARK, OuterDoor
 from transport.switch import Send, Switch
 
@@ -58,6 +59,7 @@ class RouterSocket:
         self._socket.bind(f"ipc://{path}")
         path.chmod(0o600)
         self._outer = outer(self._context) if outer else None
+        self._held = Held()
 
     def run(self, control: int, on_control: Callable[[], bool]) -> None:
         """Serve until `on_control`, called when descriptor `control` is readable, returns False."""
@@ -85,7 +87,8 @@ class RouterSocket:
         probes, probe = self.switch.probe(time.monotonic())
         self._deliver(expired + probes)
         bind = self._outer.tend(time.monotonic()) if self._outer else None
-        due = [at for at in (again, probe, bind) if at is not None]
+        held = self._held.retry(self._send, time.monotonic())
+        due = [at for at in (again, probe, bind, held) if at is not None]
         return max(0, int((min(due) - time.monotonic()) * 1000) + 1) if due else None
 
     def _receive_batch(self) -> None:
@@ -125,16 +128,21 @@ class RouterSocket:
         waiting = deque(sends)
         while waiting:
             address, message = waiting.popleft()
-            far = self._outer is not None and address.startswith(MARK)
-            socket = self._outer.socket if self._outer is not None and far else self._socket
             try:
-                socket.send_multipart([_routing_id(address), *message.to_frames()], zmq.NOBLOCK)
+                self._send(address, message)
             except zmq.Again:
-                waiting.extend(self.switch.full(address, message))
+                if not self._held.keep(address, message):
+                    waiting.extend(self.switch.full(address, message))
             except zmq.ZMQError as error:
                 if error.errno != zmq.EHOSTUNREACH:
                     raise
                 waiting.extend(self.switch.unreachable(address, message))
+
+    def _send(self, address: str, message: Envelope) -> None:
+        """Raises zmq.Again for a full queue, ZMQError with EHOSTUNREACH for nobody there."""
+        far = self._outer is not None and address.startswith(MARK)
+        socket = self._outer.socket if self._outer is not None and far else self._socket
+        socket.send_multipart([_routing_id(address), *message.to_frames()], zmq.NOBLOCK)
 
     def close(self) -> None:
         """Close at once; what was not sent is dropped."""
