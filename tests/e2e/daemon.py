@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -30,6 +31,14 @@ def wait_until(what: str, condition: Callable[[], Any], seconds: float = 20.0) -
         assert time.monotonic() < end, f"not within {seconds} s: {what}"
         time.sleep(0.02)
     return found
+
+
+def free_port() -> int:
+    """Of 127.0.0.1, and nobody's just now."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        found: int = one.getsockname()[1]
+        return found
 
 
 @dataclass

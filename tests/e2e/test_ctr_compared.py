@@ -13,6 +13,7 @@ import pytest
 from archives import Containerd
 from ctr_steps import STEPS
 from daemon import running, wait_until
+
 from session import compare
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(600)]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import engine as engines
 import pytest
 from daemon import wait_until
+
 from session import STEPS, compare
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import zmq
-from daemon import CHECKOUT, Daemon, running, wait_until
+from daemon import CHECKOUT, Daemon, free_port, running, wait_until
 
 from transport.client import Client
 from transport.errors import RemoteError
@@ -23,13 +23,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.root
 HALF_OPEN = 300
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        found: int = one.getsockname()[1]
-        return found
 
 
 @pytest.fixture(scope="module")
