@@ -6,10 +6,13 @@ middle of it the router is killed.
 
 from __future__ import annotations
 
+import functools
+import json
 import signal
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,22 +20,31 @@ import pytest
 from daemon import CHECKOUT, Daemon, free_port, running
 
 from clients.conformance import check_client, check_server
+from transport.keys import new_pair
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    Program = Callable[[str], list[str]]
 
 pytestmark = pytest.mark.root
 CLIENTS = CHECKOUT / "clients"
 PATIENCE = 60.0  # seconds for a session
-PYTHON = (
-    "env",
-    f"PYTHONPATH={CLIENTS / 'python'}",
-    sys.executable,
-    "-Xfaulthandler",
-    "-P",
-    str(CLIENTS / "python/session.py"),
-)
-PROGRAMS: dict[str, tuple[str, ...]] = {"python": PYTHON}
+
+
+@dataclass(frozen=True)
+class Language:
+    """How a client's program is made and called; `{here}` is its source, `{built}` for what is made."""
+
+    program: str
+    build: str = ""
+
+
+LANGUAGES = {
+    "python": Language(f"env PYTHONPATH={{here}} {sys.executable} -Xfaulthandler -P {{here}}/session.py"),
+    "c": Language("{built}/session", "make -s -C {here} BUILD={built}"),
+    "node": Language("node {here}/build/session.js", "{here}/node_modules/.bin/tsc -p {here}"),
+}
 SESSION = """\
 connected, protocol 1
 list: metadata is there
@@ -83,29 +95,57 @@ def talk(far: Daemon, command: list[str]) -> tuple[list[str], str, int]:
             process.kill()
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
-def test_a_client_reads_and_writes_every_vector(name: str):
-    assert check_client([*PROGRAMS[name], "vectors"]) == []
+@pytest.fixture(scope="session")
+def program(short_root: Path) -> Callable[[str], list[str]]:
+    """The command of a language's program, which is built when it is first asked for."""
+
+    @functools.cache
+    def made(name: str) -> list[str]:
+        built = short_root / "built" / name
+        built.mkdir(parents=True, exist_ok=True)
+        where = {"here": CLIENTS / name, "built": built}
+        subprocess.run(LANGUAGES[name].build.format(**where).split() or ["true"], check=True, timeout=120)
+        return LANGUAGES[name].program.format(**where).split()
+
+    return made
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_a_client_reads_and_writes_every_vector(program: Program, name: str):
+    assert check_client([*program(name), "vectors"]) == []
 
 
 @pytest.mark.parametrize("way", ["ipc", "tcp"])
-@pytest.mark.parametrize(("name", "mode"), [*((name, "session") for name in PROGRAMS), ("python", "async")])
-def test_a_client_works_through_the_session(far: Daemon, busybox: str, name: str, mode: str, way: str):
+@pytest.mark.parametrize(("name", "mode"), [*((name, "session") for name in LANGUAGES), ("python", "async")])
+def test_a_client_works_through_the_session(
+    far: Daemon, busybox: str, program: Program, name: str, mode: str, way: str
+):
     file = far.state / "connection.json" if way == "ipc" else far.directory / "oscar.json"
-    lines, complaints, code = talk(far, [*PROGRAMS[name], mode, str(file), busybox])
+    lines, complaints, code = talk(far, [*program(name), mode, str(file), busybox])
     assert "".join(lines) == SESSION.format(image=busybox), complaints
     assert code == 0
     assert far.json("ps", "-a") == []
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
-def test_a_client_says_what_is_wrong(far: Daemon, tmp: Path, name: str):
-    missing = subprocess.run(
-        [*PROGRAMS[name], "session", str(tmp / "none.json"), "x"],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert missing.returncode != 0
-    assert f"cannot read {tmp / 'none.json'}" in missing.stderr
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_a_client_says_what_is_wrong(far: Daemon, tmp: Path, program: Program, name: str):
+    stranger = new_pair()
+    fields = json.loads((far.directory / "oscar.json").read_text())
+    (tmp / "strange.json").write_text(
+        json.dumps({**fields, "public": stranger.public, "secret": stranger.secret})
+    )
+    (tmp / "empty.json").write_text("{}")
+    for file, complaint in (
+        ("none.json", f"cannot read {tmp / 'none.json'}"),
+        ("empty.json", f"{tmp / 'empty.json'} is no connection file"),
+        ("strange.json", "does not know this key"),
+    ):
+        done = subprocess.run(
+            [*program(name), "session", str(tmp / file), "x"],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode != 0
+        assert complaint in done.stderr
 
 
 @pytest.mark.parametrize("way", ["ipc", "tcp"])
