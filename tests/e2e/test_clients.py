@@ -44,6 +44,8 @@ LANGUAGES = {
     "python": Language(f"env PYTHONPATH={{here}} {sys.executable} -Xfaulthandler -P {{here}}/session.py"),
     "c": Language("{built}/session", "make -s -C {here} BUILD={built}"),
     "node": Language("node {here}/build/session.js", "{here}/node_modules/.bin/tsc -p {here}"),
+    "perl": Language("perl {here}/session.pl"),
+    "ruby": Language("ruby {here}/session.rb"),
 }
 SESSION = """\
 connected, protocol 1
