@@ -227,6 +227,10 @@ class Actor(pykka.ThreadingActor):
         """What was passed, and what is set."""
         return {"points": self.points().described()}
 
+    def metrics_figures(self, _body: m.MetricsFigures, _: Call) -> dict[str, Any]:
+        """What is measured here; the host answers itself, before it takes a place in the mailbox."""
+        return self.host.figures()
+
     def points(self) -> failpoints.Failpoints:
         """Those of this process. Raises RemoteError unless they are on."""
         if failpoints.active is None:
@@ -255,6 +259,11 @@ class Actor(pykka.ThreadingActor):
 
     def on_receive(self, message: Any) -> None:
         """One message at a time."""
+        began = time.monotonic()
+        self._take_up(message)
+        self.host.meter.work.add(time.monotonic() - began)
+
+    def _take_up(self, message: Any) -> None:
         if isinstance(message, Call):
             self._perform(message)
         elif isinstance(message, Envelope):

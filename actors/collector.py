@@ -21,6 +21,7 @@ from transport.errors import RemoteError
 
 SWEEP_LIMIT = 300.0  # seconds for one step
 SECOND = 1_000_000_000
+COLLECTED = ("leases", "images", "contents", "snapshots", "blobs", "ingests")
 
 
 class CollectorActor(Actor):
@@ -87,6 +88,7 @@ class CollectorActor(Actor):
         if isinstance(result, Exception):
             self.log.warning("collection: %s; tried again", result)
             self._schedule.failed(now)
+            self.host.meter.count("collection_failures")
         else:
             self._schedule.ran(self._began, now)
             self._report(result)
@@ -101,8 +103,16 @@ class CollectorActor(Actor):
         for at in result.pop("expiries"):
             self._expect(at)
         result["seconds"] = round(time.monotonic() - self._began, 6)
+        self._measure(result)
         if any(value for key, value in result.items() if key != "seconds"):
             self.log.info("collected: %s", ", ".join(f"{value} {key}" for key, value in result.items()))
+
+    def _measure(self, result: dict[str, Any]) -> None:
+        meter = self.host.meter
+        meter.took("collection", result["seconds"])
+        meter.count("collected_bytes", result["bytes"])
+        for kind in COLLECTED:
+            meter.count("collected", result[kind], kind)
 
     # How
 

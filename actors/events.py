@@ -5,6 +5,7 @@ durable before anyone hears of it, and happens once for each key. Restarted by t
 followers come back by themselves with the number they had reached.
 """
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from transport.errors import RemoteError
 
 BATCH = 500  # events read at once for one follower
 TRIM_EVERY = 1000  # appends between two looks at the size of the journal
+SECOND = 1_000_000_000
 
 
 @dataclass(slots=True)
@@ -38,6 +40,7 @@ class EventsActor(Actor):
         self._journal = Journal(self.settings.root / "events.db")
         self._followers: list[_Follower] = []
         self._appended = 0
+        self._last = self._journal.last_seq
 
     def stopping(self) -> None:
         """Close the journal in order."""
@@ -49,10 +52,14 @@ class EventsActor(Actor):
         seq, new = self._journal.append(body.namespace, body.topic, body.key, body.body, body.at)
         if new:
             self._appended += 1
+            self._last = seq
+            self.host.meter.count("events")
+            self.host.meter.took("event_delay", time.time() - body.at / SECOND)
             if self._appended % TRIM_EVERY == 0:
                 self._journal.trim(self.settings.events_keep)
             for follower in self._followers:
                 self._serve(follower)
+            self._measure()
         return {"seq": seq, "new": new}
 
     def events_subscribe(self, body: m.EventsSubscribe, call: Call) -> Later:
@@ -65,7 +72,13 @@ class EventsActor(Actor):
         if body.follow:
             self._followers.append(follower)
         self._serve(follower)
+        self._measure()
         return LATER
+
+    def _measure(self) -> None:
+        behind = [self._last - one.seq for one in self._followers if one.call.open]
+        self.host.meter.level("event_followers", len(behind))
+        self.host.meter.level("event_lag", max(behind, default=0))
 
     def events_check(self, _body: m.EventsCheck, _: Call) -> dict[str, Any]:
         """The journal's file."""
@@ -80,6 +93,7 @@ class EventsActor(Actor):
         for follower in self._followers:
             if follower.call is call:
                 self._serve(follower)
+                self._measure()
 
     def _serve(self, follower: _Follower) -> None:
         wish, call = follower.wish, follower.call

@@ -12,7 +12,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -21,20 +21,29 @@ from actors.call import Call, as_remote
 from actors.lifeline import Lifeline
 from actors.linux.memory import offer_for_merging
 from actors.messages import ANY, OPERATIONS
+from actors.meter import Meter
 from actors.zygote.birth import Birth
-from transport.envelope import Envelope, failure
+from transport.envelope import Envelope, answer, failure
 from transport.errors import ProtocolError, RemoteError
 from transport.pump import Pump
 
 if TYPE_CHECKING:
     from actors.actor import Actor
+    from actors.mailbox import Mailbox
 
 
 GROWN_AFTER = 5.0  # seconds; what an actor has grown to by then, it keeps
 
 
+FIGURES = "metrics.figures"
+
+
 class Host:
-    """One for each actor process."""
+    """One for each actor process.
+
+    Attributes:
+        meter: what the actor measures of itself.
+    """
 
     def __init__(self, birth: Birth, kind: str) -> None:
         """Connect to the router; `run` starts the actor."""
@@ -44,6 +53,7 @@ class Host:
         self.pump = Pump(birth.settings.router_socket, birth.address, self._arrived)
         self.lifeline = Lifeline(birth, self.pump)
         self.say = self.lifeline.say
+        self.meter = Meter()
         self._opened = False
         self._welcomed = False
 
@@ -120,12 +130,21 @@ class Host:
         if message.type != "REQ":
             self._actor.tell(message)
             return
+        if message.op == FIGURES:  # also of an actor that is stuck, so not by its thread
+            self.pump.send(answer(message, self.figures()))
+            return
         try:
             self._actor.tell(Call(message, self._body(message), self._sender(message.op)))
         except queue.Full:
             self._refuse(message, RemoteError("overloaded", f"{self.birth.name} has too much to do"))
         except (RemoteError, ProtocolError) as error:
             self._refuse(message, error)
+
+    def figures(self) -> dict[str, Any]:
+        """What the mailbox and the meter say. In any thread."""
+        mailbox = cast("Mailbox", self._actor.actor_inbox)
+        mail = {"waiting": len(mailbox), "refused": mailbox.refused, "waits": mailbox.waits.to_dict()}
+        return {**mail, **self.meter.to_dict()}
 
     def _sender(self, op: str) -> Callable[[Envelope], None]:
         """How answers are sent; where failpoints are on, one may drop the final answer, or double it."""

@@ -7,14 +7,22 @@ the others exists because of something the actor did.
 
 import queue
 import threading
+import time
 from collections import deque
 from typing import Any
+
+from transport.durations import Durations
 
 LIMIT = 1024
 
 
 class Mailbox:
-    """What Pykka asks of an inbox: put, get, empty."""
+    """What Pykka asks of an inbox: put, get, empty.
+
+    Attributes:
+        waits: how long each ordinary message has waited.
+        refused: how many there was no room for.
+    """
 
     def __init__(self, ordinary: type, limit: int = LIMIT) -> None:
         """At most `limit` messages of type `ordinary` wait; the others overtake them."""
@@ -23,6 +31,8 @@ class Mailbox:
         self._urgent: deque[Any] = deque()
         self._ordinary: deque[Any] = deque()
         self._filled = threading.Condition()
+        self.waits = Durations()
+        self.refused = 0
 
     def put(self, item: Any) -> None:
         """Add a message. Raises queue.Full for an ordinary one too many."""
@@ -30,8 +40,9 @@ class Mailbox:
             if not isinstance(item.message, self._type):
                 self._urgent.append(item)
             elif len(self._ordinary) < self._limit:
-                self._ordinary.append(item)
+                self._ordinary.append((time.monotonic(), item))
             else:
+                self.refused += 1
                 raise queue.Full
             self._filled.notify()
 
@@ -40,7 +51,11 @@ class Mailbox:
         with self._filled:
             while not self._urgent and not self._ordinary:
                 self._filled.wait()
-            return self._urgent.popleft() if self._urgent else self._ordinary.popleft()
+            if self._urgent:
+                return self._urgent.popleft()
+            since, item = self._ordinary.popleft()
+            self.waits.add(time.monotonic() - since)
+            return item
 
     def empty(self) -> bool:
         """Whether nothing waits."""

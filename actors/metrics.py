@@ -5,7 +5,7 @@ same over restarts (a free one, when the settings say 0, is noted in the state d
 the supervisor, always.
 """
 
-import contextlib
+import platform
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -13,21 +13,25 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from actors import __version__
+from actors import internal_metrics as internal
 from actors import messages as m
 from actors.actor import Actor
-from actors.call import Call
+from actors.call import LATER, Call, Later
 from actors.container_metrics import GAUGES, PREFIX, samples
-from actors.linux import cgroups, process
+from actors.linux import cgroups
 from actors.linux.cgroup_figures import figures
-from actors.runtime.bundle import actual_cgroups_path, cgroups_path
+from actors.metric_names import Family
+from actors.overview import Overview, place
 from actors.settings import metrics_address
+from actors.zygote.place import PROTOCOL
 from transport.errors import RemoteError
 
 SCRAPE_LIMIT = 5.0  # seconds
+BUILD = {"version": __version__, "protocol": str(PROTOCOL), "python": platform.python_version()}
 
 
 class MetricsActor(Actor):
@@ -51,8 +55,11 @@ class MetricsActor(Actor):
 
     def _application(self) -> Any:
         registry = CollectorRegistry()
+        self._transfers = _Transfers()
         registry.register(_Tree(self))
         registry.register(_Images(self))
+        registry.register(_Stores(self))
+        registry.register(self._transfers)
         registry.register(_Containers(self))
         serve = make_wsgi_app(registry)
 
@@ -67,6 +74,30 @@ class MetricsActor(Actor):
     def metrics_address(self, _body: m.MetricsAddress, _: Call) -> dict[str, str]:
         """Where to scrape."""
         return {"url": self._url}
+
+    def metrics_overview(self, body: m.MetricsOverview, call: Call) -> Later:
+        """What is going on, from those who know."""
+
+        def taken() -> Any:
+            try:
+                return {**Overview(self).taken(body.namespace), "transferred": self._transfers.moved()}
+            except RemoteError as error:
+                return error
+
+        self.work(taken, call.settle)
+        return LATER
+
+    def metrics_transferred(self, body: m.MetricsTransferred, _: Call) -> None:
+        """Of a transfer, while it goes on."""
+        self._transfers.note(body)
+
+
+class _Transfers(internal.Transfers, Collector):
+    """As the registry wants it."""
+
+    def describe(self) -> list[Metric]:
+        """Nothing in advance."""
+        return []
 
 
 class _QuietHandler(WSGIRequestHandler):
@@ -97,41 +128,45 @@ class _Asking(Collector):
 
 
 class _Tree(_Asking):
-    """What the supervisor knows of its children, and the kernel of their processes."""
+    """What the supervisor and the router have counted, and each of the other actors that there is one of."""
 
     def collect(self) -> Iterator[Metric]:
         """A few samples an actor."""
-        yield InfoMetricFamily("actord_build", "Version of the daemon.", {"version": __version__})
-        found = self.ask(m.Actors(memory=False), {"actors": [], "reports": {}})
-        reports = CounterMetricFamily(
-            "actord_supervision_reports", "What the supervision tree has reported.", labels=["kind"]
-        )
-        for kind, number in found["reports"].items():
-            reports.add_metric([kind], number)
-        yield reports
-        yield from _of_actors(found["actors"])
+        build = Family("actord_build")
+        build.metric.add_metric((), BUILD)  # type: ignore[attr-defined]  # an info has it
+        yield build.metric
+        told = self.ask(m.Actors(memory=False), {"actors": [], "reports": {}, "exits": []})
+        yield from internal.of_actors(told["actors"])
+        yield from internal.of_the_tree(told)
+        yield from internal.of_figures(self._figures(internal.asked(told["actors"])))
+        traffic = self.ask(m.RouterTraffic(), {})
+        yield from internal.of_traffic(traffic) if traffic else ()
+
+    def _figures(self, actors: list[str]) -> dict[str, Any]:
+        """All are asked before the first answer is waited for."""
+        asked = {name: self._actor.begin(m.MetricsFigures(), to=name, limit=SCRAPE_LIMIT) for name in actors}
+        found = {}
+        for name, wait in asked.items():
+            try:
+                found[name] = wait()
+            except RemoteError as error:
+                self._actor.log.warning("%s is left out: %s", name, error)
+        return found
 
 
-def _of_actors(actors: list[dict[str, Any]]) -> Iterator[Metric]:
-    up = GaugeMetricFamily("actord_actor_up", "Whether the actor runs.", labels=["actor", "kind"])
-    restarts = CounterMetricFamily("actord_actor_restarts", "Restarts of the actor.", labels=["actor"])
-    memory = GaugeMetricFamily(
-        "actord_actor_resident_bytes", "Memory of its process, shared pages in full.", labels=["actor"]
-    )
-    processor = CounterMetricFamily(
-        "actord_actor_cpu_seconds", "Processor time of its process.", labels=["actor"]
-    )
-    files = GaugeMetricFamily("actord_actor_open_fds", "Open descriptors of its process.", labels=["actor"])
-    for one in actors:
-        name = [one["name"]]
-        up.add_metric([one["name"], one["kind"]], 1.0 if one["state"] == "running" else 0.0)
-        restarts.add_metric(name, one["restarts"])
-        with contextlib.suppress(OSError):  # it has ended, or is not there yet
-            usage = process.usage(one["pid"])
-            memory.add_metric(name, usage.resident)
-            processor.add_metric(name, usage.processor)
-            files.add_metric(name, usage.descriptors)
-    yield from (up, restarts, memory, processor, files)
+class _Stores(_Asking):
+    """How large they are."""
+
+    def __init__(self, actor: MetricsActor) -> None:
+        super().__init__(actor)
+        self._stores = internal.Stores(actor.settings)
+
+    def collect(self) -> Iterator[Metric]:
+        """A look at most once a minute, then what was seen."""
+        if self._stores.is_due:
+            recorded = self.ask(m.SnapshotsUsages(recorded=True), {"usages": []})
+            self._stores.look(recorded["usages"])
+        yield from self._stores.collect()
 
 
 class _Images(_Asking):
@@ -139,21 +174,19 @@ class _Images(_Asking):
 
     def collect(self) -> Iterator[Metric]:
         """A count for each namespace."""
-        images = GaugeMetricFamily("actord_images", "Names of images.", labels=["namespace"])
+        images = Family("actord_images")
         for space in self.ask(m.NamespacesList(), {"namespaces": []})["namespaces"]:
             listed = self.ask(m.ImagesList(space["name"]), {"images": []})["images"]
-            images.add_metric([space["name"]], len(listed))
-        yield images
+            images.add(len(listed), space["name"])
+        yield images.metric
 
 
 def _of_containers(every: list[dict[str, Any]]) -> Iterator[Metric]:
     counts = Counter((one["namespace"], (one["task"] or {}).get("status", "created")) for one in every)
-    states = GaugeMetricFamily(
-        "actord_containers", "Containers by state of their task.", labels=["namespace", "status"]
-    )
+    states = Family("actord_containers")
     for (namespace, status), count in sorted(counts.items()):
-        states.add_metric([namespace, status], count)
-    yield states
+        states.add(count, namespace, status)
+    yield states.metric
 
 
 class _Containers(_Asking):
@@ -179,19 +212,12 @@ class _Containers(_Asking):
             "namespace": container["namespace"],
             "runtime": container["runtime"],
         }
-        for sample in samples(figures(self._layout, self._place(container))):
+        for sample in samples(figures(self._layout, place(self._actor.settings, container))):
             labels = own | dict(sample.labels)
             family = families.get(sample.name)
             if family is None:
                 family = families[sample.name] = _family(sample.name, list(labels))
             family.add_metric(list(labels.values()), sample.value)
-
-    def _place(self, container: dict[str, Any]) -> str:
-        """Of its cgroups; clients of containerd's API choose their own."""
-        namespace, identity = container["namespace"], container["id"]
-        if container["options"].get("foreign"):
-            return actual_cgroups_path(self._actor.settings.bundle(namespace, identity))
-        return cgroups_path(namespace, identity)
 
 
 def _family(name: str, labels: list[str]) -> Any:

@@ -54,14 +54,20 @@ class PullerActor(InFlight):
         transfer = self._transfer
         if transfer is None:
             raise AbandonedError
+        outcome = "internal"
         try:
-            return task(transfer, self.birth.args)()
+            result = task(transfer, self.birth.args)()
         except EXPECTED as error:
+            outcome = "cancelled" if transfer.is_cancelled else error.code
             if transfer.is_cancelled:
                 raise AbandonedError from error
             raise
+        else:
+            outcome = "ok"
+            return result
         finally:
             transfer.client.close()
+            transfer.tally.end(outcome)
 
     def transfers_attach(self, body: m.TransfersAttach, call: Call) -> Later:
         """See the progress so far, what is to come, and the end."""

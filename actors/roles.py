@@ -28,7 +28,7 @@ OBSERVER: Final = _named(
     events="subscribe",
     introspection="version info actors",
     actors="watch",
-    metrics="address",
+    metrics="address figures overview",
     network="get list ports",
     netns="list",
     links="list",
@@ -39,7 +39,7 @@ OBSERVER: Final = _named(
     failpoints="list",
     keys="server",
     nodes="list",
-    router="peers ping",
+    router="peers ping traffic",
 )
 OPERATOR: Final = _named(
     bundles="spec",

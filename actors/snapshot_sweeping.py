@@ -95,10 +95,15 @@ class SnapshotSweepingActor(SweepingActor):
             self.delete_discarded(store)
         return removed
 
-    def snapshots_usages(self, _body: m.SnapshotsUsages, _: Call) -> dict[str, Any]:
+    def snapshots_usages(self, body: m.SnapshotsUsages, _: Call) -> dict[str, Any]:
         """A committed one's is on record, that of others is measured."""
         with self.busy(60):
-            found = [_usage(store, one) for store in self.stores.values() for one in store.list()]
+            found = [
+                _usage(store, one)
+                for store in self.stores.values()
+                for one in store.list()
+                if one.kind == "committed" or not body.recorded
+            ]
         return {"usages": found}
 
     def snapshots_check(self, _body: m.SnapshotsCheck, _: Call) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import hashlib
 import os
 import platform
 import random
+import re
 import signal
 import time
 from collections import Counter
@@ -35,6 +36,7 @@ START_AGAIN = 0.02  # seconds until it is looked whether an earlier container of
 RESTORE_AGAIN = 0.2  # seconds
 REMEMBERED = 4096  # names not used any more, whose incarnation is still known
 RELEASE_LIMIT = 600.0  # seconds for metadata to be there
+_EXCEPTION = re.compile(r"([A-Za-z_]{1,40}):")
 _LEASED = frozenset({"puller", "job"})
 _HOMES = {"container": CONTAINERS, "puller": PULLERS, "job": JOBS}
 _SIGNALS = {s.Terminate: signal.SIGTERM, s.Kill: signal.SIGKILL, s.Dump: signal.SIGUSR1}
@@ -73,6 +75,7 @@ class SupervisorActor(Actor):
         self._retired: dict[str, None] = {}
         self._watches = Watches(self._running)
         self._reports: Counter[str] = Counter()
+        self._exits: Counter[tuple[str, str]] = Counter()
         self.host.say(op="children")
 
     def stopping(self) -> None:
@@ -140,6 +143,8 @@ class SupervisorActor(Actor):
             del self._processes[name]
         self.tell("router", "router.down", {"name": name, "inc": inc})
         reason = _reason(event)
+        node = self._tree.nodes.get(name)
+        self._exits[self._kind(name), "hung" if node and node.hung else _in_a_word(reason)] += 1
         self._watches.ended(name, inc, reason)
         if event["pid"]:
             self._decide(s.Exited(name, event["pid"], inc, reason))
@@ -448,9 +453,12 @@ class SupervisorActor(Actor):
             known = self._processes.get(name)
             pid, since = (known.pid, known.since) if known else (0, 0.0)
             rows.append(self._row(name, child.spec.kind, pid, child.incarnation, since, child.phase.value))
-        reports = dict(self._reports)
+        told = {
+            "reports": dict(self._reports),
+            "exits": [[*key, count] for key, count in self._exits.items()],
+        }
         measured = _with_memory if body.memory else list
-        self.work(lambda: {"actors": measured(rows), "reports": reports}, call.settle)
+        self.work(lambda: {"actors": measured(rows), **told}, call.settle)
         return LATER
 
     def _row(self, name: str, kind: str, pid: int, inc: int, since: float, state: str) -> dict[str, Any]:
@@ -472,6 +480,16 @@ def _reason(event: Message) -> s.ExitReason:
     number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
     reason = s.ExitReason.from_status(None if number else os.waitstatus_to_exitcode(status), number)
     return s.ExitReason("abnormal", words, exit_code=reason.exit_code) if words and not number else reason
+
+
+def _in_a_word(reason: s.ExitReason) -> str:
+    """For the metrics: the exception that ended it, or how it ended."""
+    exception = _EXCEPTION.match(reason.text)
+    if exception and reason.kind == "abnormal":
+        return exception[1]
+    if reason.kind == "abnormal" and reason.signal:
+        return f"signal {reason.signal}"
+    return reason.kind
 
 
 def _with_memory(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from cli.complaint import complain
 from cli.options import Command, Given, Option, UsageError
-from cli.table import SECOND, printable, stamp
+from cli.table import SECOND, print_json, print_object, printable, stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,13 +94,11 @@ def line(event: dict[str, Any]) -> str:
 
 def _print_json(found: Iterator[dict[str, Any]], *, as_list: bool) -> None:
     """A list when it has an end; else an object a line, which a program can read as it comes."""
-    import json
-
     if as_list:
-        print(json.dumps(list(found), indent=2, ensure_ascii=False))
+        print_json(list(found))
         return
     for event in found:
-        print(json.dumps(event, ensure_ascii=False), flush=True)
+        print_object(event)
 
 
 COMMAND = Command(

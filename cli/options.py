@@ -28,9 +28,10 @@ class Option:
         value: what follows it, in capitals; empty for a flag.
         many: may be given more than once.
         choices: the only values allowed, empty for any.
+        template: a value with `{{` is allowed too.
     """
 
-    __slots__ = ("choices", "help", "many", "names", "value")
+    __slots__ = ("choices", "help", "many", "names", "template", "value")
 
     def __init__(
         self,
@@ -40,7 +41,9 @@ class Option:
         value: str = "",
         many: bool = False,
         choices: tuple[str, ...] = (),
+        template: bool = False,
     ) -> None:
+        self.template = template
         self.names = tuple(names.split())
         self.help = text
         self.value = value
@@ -166,7 +169,13 @@ ADDRESS = Option(
     "--address", "socket of the daemon, its directory, or a connection file (actr keys new)", value="PATH"
 )
 NAMESPACE = Option("-n --namespace", "namespace to work in", value="NAME")
-FORMAT = Option("--format", "how to print: table or json", value="FORMAT", choices=("table", "json"))
+FORMAT = Option(
+    "--format",
+    "how to print: table, json or a template such as '{{.Name}}'",
+    value="FORMAT",
+    choices=("table", "json"),
+    template=True,
+)
 NODE = Option("--node", "another node, by its name (actr node ls)", value="NAME")
 HELP = Option("-h --help", "show this help")
 GLOBAL = (ADDRESS, NODE, NAMESPACE, FORMAT, HELP)
@@ -226,8 +235,9 @@ def _note(option: Option, name: str, values: list[str], given: Given) -> None:
     if option.value and not values:
         raise UsageError(f"{name} wants a value: {name} {option.value}")
     value = values[0] if option.value else ""
-    if option.choices and value not in option.choices:
-        raise UsageError(f"{name} is one of {', '.join(option.choices)}, not {value!r}")
+    if option.choices and value not in option.choices and not (option.template and "{{" in value):
+        known = [*option.choices, *["'{{.Field}}'"] * option.template]
+        raise UsageError(f"{name} is one of {', '.join(known)}, not {value!r}")
     given.add(option, value)
 
 

@@ -77,12 +77,12 @@ class Layers:
     def __init__(self) -> None:
         self.layers: dict[str, Layer] = {}
 
-    def update(self, part: dict[str, Any]) -> tuple[Layer, bool]:
+    def update(self, part: dict[str, Any], now: float | None = None) -> tuple[Layer, bool]:
         """The layer that a part is about, and whether its status changed."""
         ref = str(part.get("ref", ""))
         known = ref in self.layers
         layer = self.layers.setdefault(ref, Layer(ref))
-        changed = layer.update(part)
+        changed = layer.update(part, now)
         return layer, changed or not known
 
     def finish(self) -> None:

@@ -48,7 +48,7 @@ class Session:
     Attributes:
         address: path of the daemon's socket.
         namespace: the namespace to work in.
-        json: whether to print JSON.
+        json: whether to print JSON, or by a template that was given (cli/table.py, print_json).
         node: the node to work with, empty for the one whose address this is.
     """
 
@@ -154,9 +154,12 @@ def session(given: Given) -> Session:
     """From the global options and the environment."""
     address = given.text("address") or os.environ.get("ACTORD_ADDRESS") or DEFAULT_ADDRESS
     namespace = given.text("namespace") or os.environ.get("ACTORD_NAMESPACE") or "default"
-    return Session(
-        socket_path(address), namespace, json=given.text("format") == "json", node=given.text("node")
-    )
+    how = given.text("format")
+    if "{{" in how:
+        from cli.table import print_by
+
+        print_by(how)
+    return Session(socket_path(address), namespace, json=how not in ("", "table"), node=given.text("node"))
 
 
 def socket_path(address: str) -> str:

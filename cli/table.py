@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
     from cli.options import Given
     from cli.session import Session
+    from cli.template import Template
 
 GAP = "  "
 NARROWEST = 8  # a column is not cut shorter than this
 SECOND = 1_000_000_000
 SHORT_ID = 12
+_templates: list[Template] = []  # the one of --format, if it is one
 _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 
 
@@ -124,10 +126,34 @@ def printable(text: str) -> str:
 
 
 def print_json(value: Any) -> None:
-    """Print as indented JSON."""
-    import json
+    """Print as indented JSON, or by the template that was given instead."""
+    if not _templates:
+        import json
 
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+        print(json.dumps(value, indent=2, ensure_ascii=False))
+    elif _templates[-1].is_table:
+        print_table(*_templates[-1].rows(value))
+    else:
+        for line in _templates[-1].lines(value):
+            print(line)
+
+
+def print_object(value: Any) -> None:
+    """One of many that come one after the other: JSON in a line, or by the template that was given."""
+    if _templates:
+        for line in _templates[-1].lines(value):
+            print(line, flush=True)
+    else:
+        import json
+
+        print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+def print_by(template: str) -> None:
+    """From now on, what would be printed as JSON is printed by `template`. Raises UsageError."""
+    from cli.template import Template
+
+    _templates.append(Template(template))
 
 
 def short(identity: str) -> str:

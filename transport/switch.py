@@ -7,11 +7,12 @@ a restart of the router the actors announce themselves again and clients repeat 
 """
 
 import heapq
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from transport.envelope import Envelope, answer, failure
-from transport.errors import ProtocolError, RemoteError
+from transport.errors import CODES, ProtocolError, RemoteError
+from transport.traffic import FINISHED, Traffic
 
 ROUTER = "router"
 MAX_OUTSTANDING_PER_PEER = 4096
@@ -31,6 +32,7 @@ class _Waiting:
     asked: Envelope
     target: str
     inc: int
+    since: float
 
 
 @dataclass(slots=True)
@@ -43,6 +45,7 @@ class Switch:
         expected: names that the supervisor keeps alive: unknown for a moment is not the same as unknown.
         told: whether the supervisor has named all that it keeps alive; until then, any name may be one.
         counters: what came by, for the metrics.
+        traffic: the requests that were passed on, for the metrics.
     """
 
     started: float
@@ -51,6 +54,7 @@ class Switch:
     expected: set[str] = field(default_factory=set)
     told: bool = False
     counters: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    traffic: Traffic = field(default_factory=Traffic)
     _waiting: dict[tuple[str, bytes], _Waiting] = field(default_factory=dict)
     _by_target: dict[str, set[tuple[str, bytes]]] = field(default_factory=lambda: defaultdict(set))
     _per_peer: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -65,7 +69,7 @@ class Switch:
             case "REQ":
                 return self._request(stamped, now)
             case "FIN" | "ERR":
-                return self._final(stamped)
+                return self._final(stamped, now)
             case "PART" | "EVT":
                 return [(message.to, stamped)] if (message.to, message.re) in self._waiting else []
             case "CANCEL" | "CREDIT":
@@ -84,10 +88,11 @@ class Switch:
             return [(message.fr, self._own(message))]
         refused = self._refusal(message, now)
         if refused is not None:
+            self.traffic.ended(message.op, refused.code, None)
             return [(message.fr, failure(message, refused))]
         inc = self.names[message.to]
         key = (message.fr, message.id)
-        self._waiting[key] = _Waiting(message, message.to, inc)
+        self._waiting[key] = _Waiting(message, message.to, inc, now)
         self._by_target[message.to].add(key)
         self._per_peer[message.fr] += 1
         if message.deadline:
@@ -118,12 +123,19 @@ class Switch:
     def _own(self, message: Envelope) -> Envelope:
         if message.op == "router.peers":
             return answer(message, {"names": dict(self.names), "counters": dict(self.counters)})
+        if message.op == "router.traffic":
+            waiting = {to: len(keys) for to, keys in self._by_target.items()}
+            return answer(
+                message,
+                {**self.traffic.to_dict(), "waiting": _by_kind(waiting), "counters": dict(self.counters)},
+            )
         if message.op == "router.ping":
             return answer(message, {})
         return failure(message, RemoteError("not_implemented", f"the router has no operation {message.op}"))
 
-    def _final(self, message: Envelope) -> list[Send]:
-        if not self._forget((message.to, message.re)):
+    def _final(self, message: Envelope, now: float) -> list[Send]:
+        outcome = FINISHED if message.type == "FIN" else _code(message)
+        if not self._forget((message.to, message.re), outcome, now):
             self.counters["late_answers"] += 1
             return []
         return [(message.to, message)]
@@ -173,7 +185,7 @@ class Switch:
         sends: list[Send] = []
         for key in list(self._by_target.get(name, ())):
             waiting = self._waiting[key]
-            if waiting.inc == inc and self._forget(key):
+            if waiting.inc == inc and self._forget(key, "unavailable"):
                 error = RemoteError("unavailable", f"actor {name} ended", outcome="unknown", actor=name)
                 sends.append((key[0], failure(waiting.asked, error)))
         return sends
@@ -181,7 +193,7 @@ class Switch:
     def unreachable(self, address: str, message: Envelope) -> list[Send]:
         """A send failed because nobody is connected at `address`."""
         self.counters["unreachable"] += 1
-        if message.type == "REQ" and self._forget((message.fr, message.id)):
+        if message.type == "REQ" and self._forget((message.fr, message.id), "unavailable"):
             name = address.rpartition("/")[0]
             error = RemoteError("unavailable", f"actor {name} is not connected", actor=name)
             return [(message.fr, failure(message, error))]
@@ -195,7 +207,7 @@ class Switch:
     def _abandon(self, key: tuple[str, bytes]) -> list[Send]:
         """A client has gone away in the middle of an answer: tell the one who answers."""
         waiting = self._waiting.get(key)
-        if waiting is None or not self._forget(key):
+        if waiting is None or not self._forget(key, "abandoned"):
             return []
         cancel = Envelope("CANCEL", re=key[1], fr=key[0])
         return [(f"{waiting.target}/{waiting.inc}", cancel)]
@@ -203,7 +215,7 @@ class Switch:
     def full(self, address: str, message: Envelope) -> list[Send]:
         """A send failed because the queue to `address` is full."""
         self.counters["full"] += 1
-        if message.type == "REQ" and self._forget((message.fr, message.id)):
+        if message.type == "REQ" and self._forget((message.fr, message.id), "overloaded"):
             error = RemoteError("overloaded", f"{address} has too many messages waiting", actor=address)
             return [(message.fr, failure(message, error))]
         if message.type in ("PART", "EVT"):  # beyond its credit and not reading: no stream with a hole in it
@@ -217,7 +229,7 @@ class Switch:
         while (due := self._deadlines[:1]) and (due[0][0] <= now or due[0][1] not in self._waiting):
             _, key = heapq.heappop(self._deadlines)
             waiting = self._waiting.get(key)
-            if waiting and self._forget(key):
+            if waiting and self._forget(key, "deadline_exceeded"):
                 text = f"{waiting.asked.op}: no answer from {waiting.target} in {waiting.asked.deadline} ms"
                 error = RemoteError("deadline_exceeded", text, outcome="unknown", actor=waiting.target)
                 sends.append((key[0], failure(waiting.asked, error)))
@@ -238,10 +250,12 @@ class Switch:
         self._probe_at = now + PROBE_EVERY
         return [(peer, Envelope("PONG")) for peer in clients], self._probe_at
 
-    def _forget(self, key: tuple[str, bytes]) -> bool:
+    def _forget(self, key: tuple[str, bytes], outcome: str, now: float | None = None) -> bool:
+        """A request has ended; `now` is the time of an answer of whom it was for."""
         waiting = self._waiting.pop(key, None)
         if waiting is None:
             return False
+        self.traffic.ended(waiting.asked.op, outcome, None if now is None else now - waiting.since)
         targets = self._by_target[waiting.target]
         targets.discard(key)
         if not targets:
@@ -250,3 +264,21 @@ class Switch:
         if not self._per_peer[key[0]]:
             del self._per_peer[key[0]]
         return True
+
+
+def _by_kind(waiting: dict[str, int]) -> dict[str, int]:
+    """Of `container/default/3f2a...` the kind."""
+    found: Counter[str] = Counter()
+    for name, number in waiting.items():
+        found[name.partition("/")[0]] += number
+    return dict(found)
+
+
+def _code(message: Envelope) -> str:
+    """Of an error that passes; it is not this door's to refuse one that makes no sense."""
+    try:
+        body = message.value()
+    except ProtocolError:
+        return "internal"
+    code = body.get("code") if isinstance(body, dict) else None
+    return code if isinstance(code, str) and code in CODES else "internal"

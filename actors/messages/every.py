@@ -23,6 +23,17 @@ class FailpointsSet:
     action: str
 
 
+@operation("metrics.figures", ANY, repeatable=True)
+@dataclass(frozen=True, slots=True)
+class MetricsFigures:
+    """What the actor measures of itself since it began; answered however much it has to do.
+
+    Answer: messages `waiting` in its mailbox, those `refused` since it was full, how long each waited
+    (`waits`) and was worked on (`work`); and of its trade `counts` (name, label, number), `levels` by name,
+    and `spans` by name. Times are `counts`, one for each bucket of transport/durations.py, and `seconds`.
+    """
+
+
 @operation("failpoints.list", ANY, repeatable=True)
 @dataclass(frozen=True, slots=True)
 class FailpointsList:

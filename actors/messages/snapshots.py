@@ -171,7 +171,13 @@ class SnapshotsSweep:
 @operation("snapshots.usages", "snapshots", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class SnapshotsUsages:
-    """Answer: `usages` of all, each with snapshotter, namespace, key, kind, inodes, size."""
+    """Answer: `usages` of all, each with snapshotter, namespace, key, kind, inodes, size.
+
+    Attributes:
+        recorded: only of committed ones, whose size is on record: nothing is measured.
+    """
+
+    recorded: bool = False
 
 
 @operation("snapshots.check", "snapshots", repeatable=True)

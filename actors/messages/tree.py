@@ -23,7 +23,8 @@ class Info:
 class Actors:
     """Answer: `actors`, a list of name, kind, state, pid, incarnation, restarts, memory, started_at.
 
-    And `reports`: how many the supervision tree has made since this supervisor began, by kind.
+    And since this supervisor began: `reports`, how many the supervision tree has made, by kind; `exits`, how
+    often actors ended, each with kind, reason (normal, shutdown, killed, hung, or the exception) and number.
 
     Attributes:
         memory: whether to measure it, which takes a few milliseconds for each process.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors import __version__
 from actors.inflight import AbandonedError, Progress
+from actors.transfers.tally import Tally
 from storage.content import ContentStore
 from storage.content.disk import reported
 from transport.registry.client import RegistryClient
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     from actors.puller import PullerActor
 
+TELL_LIMIT = 2.0  # seconds; as long as an actor lingers when its work is done
+
 
 class Transfer:
     """One transfer, for the namespace of its actor.
@@ -34,6 +37,7 @@ class Transfer:
         actor: speaks for it.
         store: the content store, to read; the content actor owns it.
         client: asks registries, with the logins that came with the request before the daemon's own.
+        tally: what it has moved, for the metrics.
     """
 
     def __init__(self, actor: "PullerActor", logins: Mapping[str, Login]) -> None:
@@ -44,6 +48,9 @@ class Transfer:
         self.name: str = actor.birth.name
         self.namespace: str = actor.birth.args["namespace"]
         self.store = ContentStore(settings.content)
+        self.tally = Tally(
+            actor.birth.args.get("task", "pull"), lambda note: actor.ask(note, _unheard, limit=TELL_LIMIT)
+        )
         common = SharedAccount(settings.state / "bandwidth")
         self._throttles = (
             Throttle(settings.registry_bandwidth, wait=self.pause),
@@ -83,6 +90,7 @@ class Transfer:
         with reported("share the bandwidth"):
             for one in self._throttles:
                 one.take(count)
+        self.tally.add(count)
 
     def call(self, body: Any, *, limit: float = 30.0) -> Any:
         """Ask another actor and wait. Raises RemoteError."""
@@ -108,6 +116,10 @@ class Transfer:
         """Tell whoever is attached how far something is. Raises AbandonedError."""
         self.check()
         self.actor.moved(Progress(ref, status, offset, total))
+
+
+def _unheard(_result: Any) -> None:
+    """A scrape that misses a second of a transfer is no reason to trouble anybody."""
 
 
 def with_logins(own: Credentials, logins: Mapping[str, Login]) -> Credentials:

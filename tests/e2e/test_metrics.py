@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import urllib.parse
@@ -15,6 +16,7 @@ from daemon import CHECKOUT, Daemon, wait_until
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from actors.linux import cgroups
+from actors.metric_names import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,6 +59,81 @@ def scrape(daemon: Daemon, path: str = "/metrics", accept: str = "text/plain") -
     with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310  # http, as above
         found: str = answer.read().decode()
         return found
+
+
+def own_work(daemon: Daemon) -> None:
+    """Something of each kind that the daemon counts: a collection, an event, and a transfer that fails."""
+    daemon.actr("system", "gc")
+    daemon.actr("pull", "127.0.0.1:1/nobody:here", check=False)
+
+
+def samples(daemon: Daemon) -> dict[tuple[str, str], float]:
+    """By the name of the sample and its labels but for `le`, of which the last bucket is taken."""
+    return {
+        (
+            sample.name,
+            ",".join(value for key, value in sorted(sample.labels.items()) if key != "le"),
+        ): sample.value
+        for family in text_string_to_metric_families(scrape(daemon, accept=OPEN_METRICS))
+        for sample in family.samples
+    }
+
+
+def test_each_metric_that_is_declared_is_there_once_there_was_work(daemon: Daemon, container: str):
+    own_work(daemon)
+    assert container
+    families = {one.name for one in text_string_to_metric_families(scrape(daemon, accept=OPEN_METRICS))}
+    assert {one.name for one in METRICS} - families <= {"actord_collection_failures"}
+
+
+def test_counts_are_those_of_what_was_done(daemon: Daemon, busybox: str):
+    before = samples(daemon)
+    daemon.actr("rmi", busybox)
+    daemon.actr("system", "gc")
+    daemon.actr("pull", busybox)
+    for _ in range(3):
+        daemon.actr("version")
+    daemon.actr("inspect", "nobody", check=False)
+
+    def grown(name: str, labels: str = "") -> float:
+        return samples(daemon).get((name, labels), 0) - before.get((name, labels), 0)
+
+    size = sum(
+        one["size"]
+        for one in daemon.client().request("content.list", {"namespace": ""}, to="content")["blobs"]
+    )
+    wait_until("its layer was counted", lambda: grown("actord_transfer_bytes_total", "pull") >= size * 0.9)
+    assert grown("actord_transfer_bytes_total", "pull") <= size
+    assert grown("actord_transfers_total", "ok,pull") == 1
+    assert grown("actord_requests_total", "introspection.version,ok") == 3
+    assert grown("actord_request_seconds_bucket", "introspection.version") == 3
+    assert grown("actord_requests_total", "containers.get,not_found") == 1
+    assert grown("actord_collected_total", "blobs") >= 1
+
+
+def test_an_end_of_an_actor_is_counted_by_its_reason(daemon: Daemon, busybox: str):
+    assert busybox
+    key = ("actord_actor_exits_total", "volumes,killed")
+    before = samples(daemon).get(key, 0)
+    daemon.kill_actor("volumes")
+    wait_until("it is counted", lambda: samples(daemon).get(key, 0) == before + 1)
+
+
+def test_a_scrape_wakes_no_actor_of_a_container(daemon: Daemon, container: str):
+    pid = daemon.pid(f"container/default/{container}")
+    rounds = 30
+
+    def woken() -> int:
+        return sum(
+            int(found[1])
+            for task in Path(f"/proc/{pid}/task").iterdir()
+            if (found := re.search(r"\nvoluntary_ctxt_switches:\s+(\d+)", (task / "status").read_text()))
+        )
+
+    before = woken()
+    for _ in range(rounds):
+        scrape(daemon)
+    assert woken() - before < rounds, "heartbeats wake it now and then, scrapes do not"
 
 
 def test_promtool_finds_nothing_but_the_units_of_containerds_names(daemon: Daemon, container: str):
@@ -108,7 +185,7 @@ def test_rules_are_rules():
         ["promtool", "check", "rules", RULES], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "7 rules found" in done.stdout
+    assert "12 rules found" in done.stdout
 
 
 @pytest.fixture
@@ -145,15 +222,18 @@ def asked(listen: str, expression: str) -> list[dict[str, Any]]:
         return []
 
 
-def test_a_real_prometheus_scrapes_it_and_the_dashboard_shows_something(prometheus: str, container: str):
+def test_a_real_prometheus_scrapes_it_and_the_dashboard_shows_something(
+    daemon: Daemon, prometheus: str, container: str
+):
     def is_up() -> bool:
         return [one["value"][1] for one in asked(prometheus, 'up{job="actord"}')] == ["1"]
 
     wait_until("it is scraped", is_up, 60)
+    own_work(daemon)
     panels = json.loads(DASHBOARD.read_text())["panels"]
     for expression in [target["expr"] for panel in panels for target in panel["targets"]]:
         query = expression.replace("$__rate_interval", "30s")
         wait_until(f"data for {query}", lambda query=query: asked(prometheus, query), 60)
     one = asked(prometheus, f'container_pids_limit{{container_id="{container}"}}')
     assert [row["value"][1] for row in one] == ["20"]
-    assert len(panels) == 13
+    assert len(panels) == 25

@@ -348,3 +348,7 @@ def test_only_requests_are_bounded():
     assert box.get().message.body == 0
     box.put(Item(_call(3)))
     assert [box.get().message.body for _ in range(2)] == [1, 3]
+    assert box.refused == 1
+    assert sum(box.waits.to_dict()["counts"]) == 3, (
+        "of what overtakes requests nobody asks how long it waited"
+    )

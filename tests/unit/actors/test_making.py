@@ -11,6 +11,7 @@ import pytest
 from actors import messages as m
 from actors.actor import RETRY_AFTER, Actor
 from actors.making import MARGIN, Making
+from actors.meter import Meter
 from transport.envelope import failure
 from transport.errors import RemoteError
 
@@ -64,7 +65,7 @@ class Asking:
         later = lambda seconds, function: self.timers.append((seconds, function))  # noqa: E731
         pump = SimpleNamespace(send=self.sent.append, call_later=later)
         birth = SimpleNamespace(name="bundles", settings=None)
-        self.actor = Actor(SimpleNamespace(birth=birth, pump=pump))
+        self.actor = Actor(SimpleNamespace(birth=birth, pump=pump, meter=Meter()))
 
     def work_off(self):
         while not self.actor.actor_inbox.empty():

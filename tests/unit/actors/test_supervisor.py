@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from actors import messages as m
+from actors.meter import Meter
 from actors.settings import Settings
 from actors.supervisor import RESTORE_AGAIN, START_AGAIN, SupervisorActor
 from actors.tree import TREE
@@ -33,7 +34,7 @@ class House:
         )
         later = lambda seconds, function: self.timers.append((seconds, function))  # noqa: E731
         pump = SimpleNamespace(send=self._sent, call_later=later)
-        self.actor = SupervisorActor(SimpleNamespace(birth=birth, say=self._said, pump=pump))
+        self.actor = SupervisorActor(SimpleNamespace(birth=birth, say=self._said, pump=pump, meter=Meter()))
         self.actor.started()
 
     def _said(self, *, op: str, name: str = "", **_: Any) -> None:

@@ -139,7 +139,10 @@ def test_help_fits_a_terminal(capsys):
     [
         (["pss"], "actr: unknown command pss; did you mean ps?; see: actr --help"),
         (["ps", "--al"], "actr: unknown option --al; did you mean --all?; see: actr ps --help"),
-        (["--format", "xml", "ps"], "actr: --format is one of table, json, not 'xml'; see: actr --help"),
+        (
+            ["--format", "xml", "ps"],
+            "actr: --format is one of table, json, '{{.Field}}', not 'xml'; see: actr --help",
+        ),
         (["rm"], "actr: rm wants CONTAINER...; see: actr rm --help"),
         (["completion", "tcsh"], "actr: completion is for bash, zsh, fish, not 'tcsh'"),
     ],

@@ -243,6 +243,56 @@ def test_the_router_answers_for_itself(switch):
     assert switch.receive(CLIENT, Envelope("BYE"), LATER) == []
 
 
+def traffic(switch):
+    ((_, told),) = switch.receive(CLIENT, request("router", "router.traffic", {}), LATER)
+    return told.value()
+
+
+def test_requests_are_counted_by_how_they_ended_and_timed_if_they_were_answered(switch):
+    for seconds, finish in ((0.002, answer), (0.2, answer), (100.0, answer)):
+        switch.receive("images/4", finish(asked(switch), {}), LATER + seconds)
+    switch.receive("images/4", failure(asked(switch), RemoteError("not_found", "no")), LATER + 0.0005)
+    asked(switch)
+    switch.down("images", 4)
+    switch.receive(CLIENT, request("images", "images.get", {}), LATER)
+    told = traffic(switch)
+    assert sorted(told["ended"]) == [
+        ["images.get", "not_found", 2], ["images.get", "ok", 3], ["images.get", "unavailable", 1]
+    ]  # fmt: skip
+    took = told["took"]["images.get"]
+    assert took["counts"] == [1, 1, 0, 0, 1, 0, 0, 1]
+    assert took["seconds"] == pytest.approx(100.2025)
+    assert told["waiting"] == {}
+
+
+def test_names_that_strangers_make_up_are_counted_as_one(switch):
+    for number in range(1000):
+        message = asked(switch)
+        invented = request("images", f"invented.{number}", {})
+        ((_, forwarded),) = switch.receive(CLIENT, invented, LATER)
+        switch.receive("images/4", failure(forwarded, RemoteError("not_implemented", "no")), LATER)
+        switch.receive("images/4", answer(message, {}), LATER)
+    told = traffic(switch)
+    assert sorted(told["ended"]) == [["images.get", "ok", 1000], ["other", "not_implemented", 1000]]
+
+
+def test_what_is_under_way_is_told_by_kind(switch):
+    hello(switch, "container/default/one/1")
+    hello(switch, "container/default/two/1")
+    for name in ("one", "two"):
+        switch.receive(CLIENT, request(f"container/default/{name}", "tasks.wait", {}), LATER)
+    asked(switch)
+    assert traffic(switch)["waiting"] == {"container": 2, "images": 1}
+
+
+@pytest.mark.parametrize("body", [b"\xc1", pack([1]), pack({"code": ["x"]}), pack({"code": "made up"})])
+def test_an_error_that_makes_no_sense_is_passed_on_and_counted(switch, body):
+    message = asked(switch)
+    broken = Envelope("ERR", re=message.id, to=message.fr, body=body)
+    assert [to for to, _ in switch.receive("images/4", broken, LATER)] == [CLIENT]
+    assert [row[1] for row in traffic(switch)["ended"]] == ["internal"]
+
+
 # Deadlines
 
 

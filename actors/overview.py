@@ -1,0 +1,78 @@
+"""What is going on in the daemon as a whole, in one answer: for `actr top`, `actr tree` and the page.
+
+Put together in a worker thread from what others know and what the kernel's files say; no container's actor
+is asked for anything.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any, Final, Protocol
+
+from actors import messages as m
+from actors.linux import cgroups, process
+from actors.runtime.bundle import actual_cgroups_path, cgroups_path
+from actors.settings import Settings
+
+RUNNING: Final = ("running", "paused")
+_TASK: Final = ("status", "pid", "started_at", "exited_at", "exit_code", "health", "restarts", "oom", "error")
+
+
+class Asking(Protocol):
+    """An actor, as this needs it."""
+
+    settings: Settings
+
+    def call(self, body: Any, *, to: str = "", limit: float = 30.0) -> Any:
+        """Ask and wait."""
+
+
+class Overview:
+    """Made anew for each question."""
+
+    def __init__(self, actor: Asking) -> None:
+        self._actor = actor
+        self._layout = cgroups.detect()
+
+    def taken(self, namespace: str) -> dict[str, Any]:
+        """All of it, of one namespace or of all. Raises RemoteError when somebody does not answer."""
+        call = self._actor.call
+        told = call(m.Actors(memory=False))
+        traffic = call(m.RouterTraffic())
+        containers = call(m.ContainersList(namespace))["containers"]
+        return {
+            "at": time.time_ns(),
+            "node": self._actor.settings.node,
+            "actors": list(_with_usage(told["actors"])),
+            "exits": told["exits"],
+            "containers": [self._described(one) for one in containers],
+            "ingests": call(m.ContentStatuses(""))["ingests"],
+            "requests": sum(number for _, _, number in traffic["ended"]),
+            "waiting": sum(traffic["waiting"].values()),
+        }
+
+    def _described(self, container: Mapping[str, Any]) -> dict[str, Any]:
+        task = container["task"] or {}
+        found = {key: container[key] for key in ("namespace", "id", "name", "image", "wanted", "created_at")}
+        found["task"] = {key: task[key] for key in _TASK if key in task}
+        if task.get("status") in RUNNING:
+            used = cgroups.statistics(self._layout, place(self._actor.settings, container))
+            found |= asdict(used) if used else {}
+        return found
+
+
+def place(settings: Settings, container: Mapping[str, Any]) -> str:
+    """Of its cgroups; clients of containerd's API choose their own."""
+    namespace, identity = container["namespace"], container["id"]
+    if container["options"].get("foreign"):
+        return actual_cgroups_path(settings.bundle(namespace, identity))
+    return cgroups_path(namespace, identity)
+
+
+def _with_usage(actors: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for one in actors:
+        usage = {}
+        with suppress(OSError):  # it has ended, or is not there yet
+            usage = asdict(process.usage(one["pid"])) if one["pid"] else {}
+        yield one | usage
