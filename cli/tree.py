@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cli.options import Command, Given, Option
 from cli.session import RefusedError
-from cli.table import print_json, size
+from cli.table import cut, print_json, size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from cli.session import Session
 
+LONGEST = 28  # characters of a process
 GONE = ("not_found", "failed_precondition", "unavailable")
 
 
@@ -55,7 +56,13 @@ def _processes(session: Session, actor: str) -> list[dict[str, Any]]:
 
 def _cells(one: dict[str, Any]) -> tuple[str, ...]:
     """Those of the tree's columns that a process has."""
-    return (f"{one['pid_inside']} {one['command']}", one["state"], "", size(one["memory_bytes"]))
+    return (
+        cut(f"{one['pid_inside']} {one['command']}", LONGEST),
+        one["state"],
+        "",
+        "",
+        size(one["memory_bytes"]),
+    )
 
 
 COMMAND = Command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cli.examples import examples_of
 from cli.options import GLOBAL, Command, Group, Option
 
 WIDEST = 30  # characters for an option and its value, before the text
@@ -13,6 +14,9 @@ def command_help(command: Command) -> str:
     lines = [f"Usage: {usage}", "", f"{command.summary}.", ""]
     if command.options:
         lines += ["Options:", *_listed(command.options), ""]
+    examples = [f"  {line}" for line in examples_of(command.name)]
+    if examples:
+        lines += ["Examples:", *examples, ""]
     return "\n".join([*lines, "Everywhere:", *_listed(GLOBAL)])
 
 

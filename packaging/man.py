@@ -8,6 +8,7 @@ from pathlib import Path
 from actors import __version__
 from actors.zygote.main import parser
 from cli.completion import everything
+from cli.examples import examples_of
 from cli.main import COMMANDS
 from cli.options import GLOBAL, Command, Group, Option
 
@@ -89,7 +90,17 @@ def _group(group: Group, commands: dict[str, Command]) -> list[str]:
 
 def _command(command: Command) -> list[str]:
     usage = " ".join((command.name, *(["[OPTIONS]"] if command.options else []), *command.arguments))
-    return [".SS " + _text(f"actr {usage}"), _text(command.summary) + ".", *_options(command.options)]
+    return [
+        ".SS " + _text(f"actr {usage}"),
+        _text(command.summary) + ".",
+        *_options(command.options),
+        *_examples(command),
+    ]
+
+
+def _examples(command: Command) -> list[str]:
+    lines = examples_of(command.name)
+    return [".PP", ".nf", *(f".RS\n{_text(line)}\n.RE" for line in lines), ".fi"] if lines else []
 
 
 def _options(options: tuple[Option, ...]) -> list[str]:

@@ -16,11 +16,11 @@ class MetricsAddress:
 class MetricsOverview:
     """What is going on in the daemon as a whole, of one namespace or of all; nobody is woken up for it.
 
-    Answer: `at`, `node`, `actors` and `exits` as `introspection.actors` has them, with each one's resident
-    (bytes), processor (seconds) and descriptors; `containers`, each with namespace, id, name, image, wanted,
-    created_at, task, and while it runs what `tasks.stats` has of its control group; `ingests` as
-    `content.statuses` has them; `requests` that were answered and `waiting` ones, since the router began;
-    `transferred`, bytes from and to registries by task, since metrics began.
+    Answer: `at`, `node`, `actors` and `exits` as `introspection.actors` has them (memory not of containers'
+    actors), with each one's resident (bytes), processor (seconds) and descriptors; `containers`, each with
+    namespace, id, name, image, wanted, created_at, task, and while it runs what `tasks.stats` has of its
+    control group; `ingests` as `content.statuses` has them; `requests` that were answered and `waiting` ones,
+    since the router began; `transferred`, bytes from and to registries by task, since metrics began.
     """
 
     namespace: str = ""

@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     Row = tuple[Cells, str]
     Member = tuple[Callable[[str], Row], Sequence[Cells]]  # a row once its branch is known; what is below
 
-HEADS = ("NAME", "STATE", "CPU", "MEMORY", "PROCESSES", "RESTARTS", "UP")
-FLEXIBLE = (1, 0)
+HEADS = ("NAME", "STATE", "IMAGE", "CPU", "MEMORY", "PIDS", "RESTARTS", "UP")
+FLEXIBLE, ALL_FLEXIBLE = (1, 2), (0, 1, 2)  # a name is cut last
+TAILS = (2,)
 SORTS = ("name", "cpu", "memory")
 PARTS = ("all", "containers", "actors")
 MOST_ARRIVING, MOST_NEWS = 4, 5  # lines
 NOTHING: Mapping[str, Sequence[Cells]] = {}
 WIDE = 1000  # columns of what goes into a pipe or a file
+ROOTS = ("zygote", "supervisor")
 DYNAMIC = {"puller": "pullers", "job": "jobs", "container": "containers"}
 _COLOURS = {"running": GREEN, "paused": CYAN}
 
@@ -41,20 +43,26 @@ class View:
         part: one of PARTS.
         top: the first row of the tree that is shown.
         paused: whether readings are taken.
+        folded: whether actors that are well are one line.
     """
 
     def __init__(self) -> None:
         self.sort = SORTS[0]
         self.part = PARTS[0]
         self.top = 0
-        self.paused = False
+        self.paused = self.folded = False
 
 
 def screen(readings: Readings, view: View, columns: int, rows: int, trouble: str = "") -> list[Line]:
     """At most `rows` lines of at most `columns`: summary, what arrives, the tree, the news, the keys."""
     head = [*summary(readings, trouble), *arriving(readings, columns)]
     tail = [*news(readings), (keys(view), "")]
-    body, rest = tree(readings, view, columns), max(1, rows - len(head) - len(tail) - 1)
+    rest = max(1, rows - len(head) - len(tail) - 1)
+    view.folded = False
+    body = tree(readings, view, columns)
+    if len(body) - 1 > rest and view.part == "all":
+        view.folded = True
+        body = tree(readings, view, columns)
     view.top = max(0, min(view.top, len(body) - 1 - rest))
     shown = body[1 + view.top : 1 + view.top + rest]
     filling = [("", "")] * (rest - len(shown))
@@ -72,14 +80,19 @@ def summary(readings: Readings, trouble: str = "") -> list[Line]:
     crashes = sum(number for _, reason, number in now["exits"] if reason not in ("normal", "shutdown"))
     running = sum(one["task"].get("status") in ("running", "paused") for one in now["containers"])
     first = (
-        f"actord on {now['node']}, up {up}: {len(actors)} actors, {down} down, {crashes} crashes; "
+        f"actord on {now['node']}, up {up}: {len(actors)} actors, {down} down, "
+        f"{_some(crashes, 'crash', 'crashes')}; "
         f"{running} of {len(now['containers'])} containers run"
     )
     second = (
         f"requests {readings.rate('requests'):.0f}/s, {now['waiting']} under way; "
-        f"registries {size(readings.transferred())}/s, {len(now['ingests'])} blobs arriving"
+        f"registries {size(readings.transferred())}/s, {_some(len(now['ingests']), 'blob', 'blobs')} arriving"
     )
     return [(printable(first), RED if down else ""), (trouble or second, RED if trouble else "")]
+
+
+def _some(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"
 
 
 def arriving(readings: Readings, columns: int) -> list[Line]:
@@ -94,20 +107,23 @@ def arriving(readings: Readings, columns: int) -> list[Line]:
 
 def news(readings: Readings, most: int = MOST_NEWS) -> list[Line]:
     """What went wrong or came to an end, the newest last."""
-    return [_told(event) for event in readings.news[-most:]]
+    names = {one["id"]: one["name"] for one in readings.now["containers"] if one["name"] != one["id"]}
+    return [_told(event, names) for event in readings.news[-most:]]
 
 
-def _told(event: dict[str, Any]) -> Line:
+def _told(event: dict[str, Any], names: Mapping[str, str]) -> Line:
     body, topic = event["body"], event["topic"]
     at = time.strftime("%H:%M:%S", time.localtime(event["at"] / 1e9))
     if topic.startswith("/actors/"):
         reason = body.get("reason") or {}
         why = reason.get("text") or reason.get("kind") or ""
-        return printable(f"{at} {short_name(str(body['child']))}: {topic[8:]}, {why}"), RED
+        what = {"child_terminated": "died"}.get(topic[8:], topic[8:])
+        return printable(f"{at} actor {short_name(str(body['child']))} {what}: {why}"), RED
     what = topic.rpartition("/")[2]
     code = body.get("exit_status")
     ended = f"exited ({'unknown' if code is None else code})" if what == "exit" else what
-    text = f"{at} container {event['namespace']}/{short(str(body.get('container_id', '')))}: {ended}"
+    identity = str(body.get("container_id", ""))
+    text = f"{at} container {event['namespace']}/{names.get(identity, short(identity))} {ended}"
     return printable(text), "" if what == "exit" and code == 0 else YELLOW
 
 
@@ -122,7 +138,10 @@ def tree(
 ) -> list[Line]:
     """The heads, then a line for each actor and container, and for what is `below` a container, by its id."""
     rows = list(_rows(readings, view, below))
-    heads, *lines = table(HEADS, [cells for cells, _ in rows], FLEXIBLE, columns)
+    cells = [row for row, _ in rows]
+    heads, *lines = table(HEADS, cells, FLEXIBLE, columns, TAILS)
+    if columns and max(map(len, (heads, *lines))) > columns:
+        heads, *lines = table(HEADS, cells, ALL_FLEXIBLE, columns, TAILS)
     return [(heads, ""), *((line, colour) for line, (_, colour) in zip(lines, rows, strict=True))]
 
 
@@ -134,14 +153,11 @@ def _rows(readings: Readings, view: View, below: Mapping[str, Sequence[Cells]]) 
     if view.part == "containers":
         yield from (row("") for row, _ in containers)
         return
-    alone = [one for name, one in actors.items() if "/" not in name]
-    roots = [actors[name] for name in ("zygote", "supervisor") if name in actors]
+    roots = [actors[name] for name in ROOTS if name in actors]
     for level, one in enumerate(roots):
         yield _actor(readings, one)(_branch(level, last=True))
     indent = "   " * (len(roots) - 1)
-    for one in alone:
-        if one not in roots:
-            yield _actor(readings, one)(f"{indent}├─ ")
+    yield from _services(readings, view, f"{indent}├─ ")
     groups = {home: _group(readings, actors, kind) for kind, home in DYNAMIC.items()}
     groups["containers"] = [] if view.part == "actors" else containers
     number = len(readings.now["containers"])
@@ -151,6 +167,18 @@ def _rows(readings: Readings, view: View, below: Mapping[str, Sequence[Cells]]) 
         yield _cells(f"{indent}{'└─' if last else '├─'} {home}", f"{count}"), ""
         bar = "   " if last else "│  "
         yield from _members(f"{indent}{bar}", members)
+
+
+def _services(readings: Readings, view: View, branch: str) -> Iterable[Row]:
+    """Those of whom there is one; where there is no room, those that are well are one line."""
+    services = [one for one in readings.now["actors"] if "/" not in one["name"] and one["name"] not in ROOTS]
+    well = [one for one in services if view.folded and one["state"] == "running" and not one["restarts"]]
+    for one in services:
+        if one not in well:
+            yield _actor(readings, one)(branch)
+    if well:
+        memory = size(sum(one["memory"] for one in well))
+        yield _cells(f"{branch}{len(well)} others", "running", "", "", memory), ""
 
 
 def _members(indent: str, members: list[Member]) -> Iterable[Row]:
@@ -180,8 +208,9 @@ def _actor(readings: Readings, one: dict[str, Any]) -> Callable[[str], Row]:
     began = one["started_at"]
     cells = (
         one["state"],
+        "",
         _percent(readings.processor(one)),
-        size(one["resident"]) if "resident" in one else "",
+        size(one["memory"]) if one["memory"] else "",
         "",
         str(one["restarts"] or ""),
         brief(readings.now["at"] - began) if up and began else "",
@@ -199,7 +228,8 @@ def _container(
     actor = actors.get(f"container/{one['namespace']}/{one['id']}", {})
     began = one["task"].get("started_at") or 0
     cells = (
-        f"{describe_status(one, now)}, {familiar(one['image'])}",
+        _state(one, now),
+        familiar(one["image"]),
         _percent(readings.processor(one)),
         size(one["memory_bytes"]) if one.get("memory_bytes") is not None else "",
         str(one.get("pids") or ""),
@@ -207,6 +237,14 @@ def _container(
         brief(now - began) if status in _COLOURS and began else "",
     )
     return lambda prefix: ((prefix + shown, *cells), _COLOURS.get(status, ""))
+
+
+def _state(one: dict[str, Any], now: int) -> str:
+    """How long it has been up stands in a column of its own."""
+    status, health = one["task"].get("status"), one["task"].get("health")
+    if status not in _COLOURS or one["wanted"] == "removed":
+        return describe_status(one, now)
+    return f"{status} ({health})" if health else str(status)
 
 
 def _percent(value: float | None) -> str:

@@ -64,7 +64,7 @@ def scrape(daemon: Daemon, path: str = "/metrics", accept: str = "text/plain") -
 def own_work(daemon: Daemon) -> None:
     """Something of each kind that the daemon counts: a collection, an event, and a transfer that fails."""
     daemon.actr("system", "gc")
-    daemon.actr("pull", "127.0.0.1:1/nobody:here", check=False)
+    daemon.actr("pull", "127.0.0.1:1/nobody:here", check=1)
 
 
 def samples(daemon: Daemon) -> dict[tuple[str, str], float]:
@@ -93,15 +93,14 @@ def test_counts_are_those_of_what_was_done(daemon: Daemon, busybox: str):
     daemon.actr("pull", busybox)
     for _ in range(3):
         daemon.actr("version")
-    daemon.actr("inspect", "nobody", check=False)
+    daemon.actr("inspect", "nobody", check=1)
 
     def grown(name: str, labels: str = "") -> float:
         return samples(daemon).get((name, labels), 0) - before.get((name, labels), 0)
 
-    size = sum(
-        one["size"]
-        for one in daemon.client().request("content.list", {"namespace": ""}, to="content")["blobs"]
-    )
+    with daemon.client_in_use() as client:
+        blobs = client.request("content.list", {"namespace": ""}, to="content")["blobs"]
+    size = sum(one["size"] for one in blobs)
     wait_until("its layer was counted", lambda: grown("actord_transfer_bytes_total", "pull") >= size * 0.9)
     assert grown("actord_transfer_bytes_total", "pull") <= size
     assert grown("actord_transfers_total", "ok,pull") == 1

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import itertools
 import json
 import re
+import shlex
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +16,10 @@ import pytest
 
 from actors.messages import OPERATIONS
 from actors.runtime.wishes import Wishes
-from cli.main import COMMANDS
+from cli import options
+from cli.examples import EXAMPLES, examples_of
+from cli.main import COMMANDS, command, member
+from cli.options import Given, Group, HelpWanted, UsageError, parse_command
 from transport.envelope import TYPES, Envelope, parse
 from transport.errors import CODES, ProtocolError
 
@@ -32,14 +38,18 @@ HEADER = {
 REGENERATE = "run: PYTHONPATH=. .venv/bin/python docs/generate_protocol.py"
 
 
-@pytest.fixture(scope="module")
-def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate_protocol", DOCS / "generate_protocol.py")
+def _generator(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def generator() -> ModuleType:
+    return _generator("generate_protocol")
 
 
 def _section(text: str, heading: str) -> str:
@@ -153,6 +163,50 @@ def test_a_documented_command_explains_itself(command: str):
     )
     assert done.returncode == 0, done.stderr
     assert command in done.stdout
+
+
+def test_the_reference_is_up_to_date():
+    pages = _generator("generate_reference").pages()
+    written = {path: path.read_text() for path in (DOCS / "reference").iterdir()}
+    assert written == pages, "run: PYTHONPATH=. .venv/bin/python docs/generate_reference.py"
+
+
+def _parses(line: str) -> None:
+    """Raises UsageError unless the line's command knows its options and the number of its arguments."""
+    given = Given()
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    words = list(itertools.takewhile(lambda word: not set(word) <= set("();<>|&"), lexer))
+    rest = options.parse(options.GLOBAL, words[1:], given, 1)
+    verb = command(given.arguments.pop())
+    if isinstance(verb, Group):
+        verb = member(verb, rest.pop(0) if rest and rest[0] in verb.verbs else verb.default)
+    with contextlib.suppress(HelpWanted):
+        parse_command(verb, rest, given)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_is_a_command_that_makes_sense(name: str):
+    assert EXAMPLES[name]
+    for line in examples_of(name):
+        assert f"{line} ".startswith((f"actr {name} ", f"actr {name.partition(' ')[0]} "))
+        _parses(line)
+
+
+def _typed(page: Path) -> list[str]:
+    """Commands of actr in the blocks of a page, without what a column beside them says."""
+    blocks = re.findall(r"(?m)^(?:    |```.*\n)(?:[$#] )?(actr .+)$", page.read_text())
+    return [re.split(r" {4,}", line)[0] for line in blocks if "..." not in line]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_is_typed_in_the_documentation_makes_sense(page: Path):
+    for line in _typed(page):
+        if "[OPTIONS]" not in line and "COMMAND" not in line:
+            try:
+                _parses(line)
+            except (UsageError, ValueError) as error:
+                pytest.fail(f"{page.name}: {line}: {error}", pytrace=False)
 
 
 # Links
