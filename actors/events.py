@@ -19,6 +19,7 @@ from transport.errors import RemoteError
 BATCH = 500  # events read at once for one follower
 TRIM_EVERY = 1000  # appends between two looks at the size of the journal
 SECOND = 1_000_000_000
+MOST_RECENT = 1000  # events that one answer has
 
 
 @dataclass(slots=True)
@@ -79,6 +80,12 @@ class EventsActor(Actor):
         behind = [self._last - one.seq for one in self._followers if one.call.open]
         self.host.meter.level("event_followers", len(behind))
         self.host.meter.level("event_lag", max(behind, default=0))
+
+    def events_recent(self, body: m.EventsRecent, _: Call) -> dict[str, Any]:
+        """The end of the journal."""
+        number = min(body.number, MOST_RECENT)
+        events = self._journal.read(max(0, self._journal.last_seq - number), number)
+        return {"events": [_described(event) for event in events]}
 
     def events_check(self, _body: m.EventsCheck, _: Call) -> dict[str, Any]:
         """The journal's file."""

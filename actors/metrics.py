@@ -1,4 +1,4 @@
-"""Metrics: Prometheus text over HTTP on loopback, for containers and for the tree itself.
+"""Metrics: Prometheus text over HTTP on loopback, for containers and the tree itself; a page for browsers.
 
 States: none; each scrape asks the supervisor and metadata and reads the cgroup files. The port stays the
 same over restarts (a free one, when the settings say 0, is noted in the state directory). Restarted by
@@ -9,6 +9,7 @@ import platform
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
@@ -26,11 +27,14 @@ from actors.linux import cgroups
 from actors.linux.cgroup_figures import figures
 from actors.metric_names import Family
 from actors.overview import Overview, place
+from actors.page import Page
 from actors.settings import metrics_address
 from actors.zygote.place import PROTOCOL
 from transport.errors import RemoteError
 
 SCRAPE_LIMIT = 5.0  # seconds
+SHOWN_EVENTS = 50
+AT_ONCE = 16  # requests; a browser holds connections open that it may never use
 BUILD = {"version": __version__, "protocol": str(PROTOCOL), "python": platform.python_version()}
 
 
@@ -45,7 +49,7 @@ class MetricsActor(Actor):
         noted = self.settings.state / "metrics.port"
         if port == 0 and noted.exists():
             port = int(noted.read_text())
-        self._server = WSGIServer((host, port), _QuietHandler)
+        self._server = _Server((host, port), _QuietHandler)
         self._server.set_app(self._application())
         noted.write_text(str(self._server.server_port))
         self._url = f"http://{host}:{self._server.server_port}/metrics"
@@ -62,14 +66,34 @@ class MetricsActor(Actor):
         registry.register(self._transfers)
         registry.register(_Containers(self))
         serve = make_wsgi_app(registry)
+        page = self._page() if self.settings.metrics_page else None
 
         def application(environ: dict[str, Any], start_response: Any) -> Any:
             if environ["PATH_INFO"] in ("/metrics", "/v1/metrics"):
                 return serve(environ, start_response)
+            if page is not None:
+                return page(environ, start_response)
             start_response("404 Not Found", [("Content-Type", "text/plain")])
             return [b"see /metrics\n"]
 
         return application
+
+    def _page(self) -> Page:
+        host, _, _ = self.settings.metrics_listen.rpartition(":")
+        names = (host, "127.0.0.1", "localhost", "[::1]")
+        return Page({f"{name}:{self._server.server_port}" for name in names}, self._shown)
+
+    def _shown(self) -> dict[str, Any]:
+        """What the page shows. Raises RemoteError."""
+        return {
+            **Overview(self).taken(""),
+            "images": [
+                one
+                for space in self.call(m.NamespacesList())["namespaces"]
+                for one in self.call(m.ImagesList(space["name"]))["images"]
+            ],
+            "events": self.call(m.EventsRecent(SHOWN_EVENTS))["events"],
+        }
 
     def metrics_address(self, _body: m.MetricsAddress, _: Call) -> dict[str, str]:
         """Where to scrape."""
@@ -98,6 +122,30 @@ class _Transfers(internal.Transfers, Collector):
     def describe(self) -> list[Metric]:
         """Nothing in advance."""
         return []
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """Several at once, so that one who says nothing does not keep the others waiting."""
+
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
+        super().__init__(address, handler)
+        self._room = threading.BoundedSemaphore(AT_ONCE)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """In a thread, if there is room; else the connection is closed."""
+        if self._room.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """To the end."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._room.release()
 
 
 class _QuietHandler(WSGIRequestHandler):

@@ -34,6 +34,7 @@ class Settings:
         listen: `tcp://ADDRESS:PORT` for clients on other hosts, who need keys; empty for none.
         log_level: one of `LOG_LEVELS`.
         metrics_listen: `address:port` of the HTTP endpoint, loopback only; port 0 takes a free one.
+        metrics_page: whether it also serves a page for browsers, read-only.
         runtime_name: `runc` or `crun`, when a container does not say.
         runtime_binary: path of the runtime, empty for the one on PATH.
         runtime_keep_specs: directory for a copy of each specification that a runtime is given; or empty.
@@ -72,6 +73,7 @@ class Settings:
     listen: str = ""
     log_level: str = "info"
     metrics_listen: str = "127.0.0.1:9323"
+    metrics_page: bool = False
     runtime_name: str = "runc"
     runtime_binary: str = ""
     runtime_keep_specs: str = ""
@@ -154,6 +156,7 @@ _TYPES = {
     "events_keep": int,
     "supervision_hang_after": float,
     "memory_merge": bool,
+    "metrics_page": bool,
     **dict.fromkeys(_LAYERS, int),
     "failpoints": bool,
     "registry_plain_http": tuple,

@@ -23,9 +23,9 @@ from storage.archive.docker import (
 from storage.archive.layout import HEADER_FILE, INDEX_FILE, Named, check_header, parse_index
 from storage.archive.members import LIMITS, Member, directory_members, tar_members
 from storage.descriptor import Descriptor
+from storage.digest import Digest
 from storage.errors import InvalidArgumentError
 from storage.image.config import parse_config
-from storage.image.contents import Part
 from storage.image.document import MAX_DOCUMENT_SIZE
 from storage.image.media_types import OCI_CONFIG, OCI_MANIFEST
 from storage.layer.compression import open_blob
@@ -71,7 +71,8 @@ def load(context: Context, wish: LoadWish) -> dict[str, Any]:
     found = intake.images(wish.base)
     if not found:
         raise InvalidArgumentError("archive: it names no image")
-    unpacked = {one.name: _prepared(context, one, platform if wish.unpack else None) for one in found}
+    wanted = platform if wish.unpack else None
+    unpacked = {one.name: _prepared(context, one, wanted, intake.digests) for one in found}
     images = []
     for one in found:
         context.moved(one.name, "done")
@@ -117,6 +118,11 @@ class _Intake:
             self._files[member.name] = found
         elif member.name.rpartition("/")[2] not in _LEGACY:
             self._files[member.name] = self._stored(member)
+
+    @property
+    def digests(self) -> set[Digest]:
+        """The blobs that were in it."""
+        return {one.digest for one in self._files.values()}
 
     def _stored(self, member: Member) -> Descriptor:
         def produce(write: Any) -> None:
@@ -173,13 +179,18 @@ def _bounded(member: Member) -> bytes:
     return b"".join(member.body)
 
 
-def _prepared(context: Context, image: Named, platform: Any) -> bool:
-    """Check that an image is all there, and unpack what suits; whether something did."""
+def _prepared(context: Context, image: Named, platform: Any, brought: set[Digest]) -> bool:
+    """Check that an image is all there, and unpack what suits; whether something did.
+
+    Manifests of other platforms may be here that came another way: the archive does not stand for those.
+    """
     contents = context.contents(image.target)
     if not contents.parts:
         raise InvalidArgumentError(f"archive: image {image.name} has no manifest in it")
-    lacking: list[str] = []
-    whole = [part for part in contents.parts if not _lacks(context, part, lacking)]
+    missing = [(part, context.missing(part)) for part in contents.parts]
+    whole = [part for part, lacks in missing if not lacks]
+    own = [lacks for part, lacks in missing if not whole or part.descriptor.digest in brought]
+    lacking = [str(one.digest) for lacks in own for one in lacks]
     if not whole or (contents.absent == [] and lacking):
         raise InvalidArgumentError(f"archive: image {image.name} lacks blob {', '.join(lacking[:3])}")
     suiting = [part for part in contents.suiting(platform) if part in whole] if platform else []
@@ -188,9 +199,3 @@ def _prepared(context: Context, image: Named, platform: Any) -> bool:
     context.at("unpack", "begin")
     context.unpack(suiting[0])
     return True
-
-
-def _lacks(context: Context, part: Part, lacking: list[str]) -> bool:
-    missing = [str(one.digest) for one in context.missing(part)]
-    lacking += missing
-    return bool(missing)

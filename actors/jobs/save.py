@@ -83,6 +83,8 @@ def _chosen(context: Context, name: str, wish: SaveWish) -> tuple[Named, Content
         absent = [*contents.absent, *lacking]
         what = f"{len(absent)} blobs, among them {absent[0].digest}" if absent else "a manifest"
         raise FailedPreconditionError(f"image {found} is not all here, it lacks {what}: pull it first")
+    cut = {part.descriptor.digest for part in contents.parts if part not in whole}
+    contents.documents = [one for one in contents.documents if one.digest not in cut]  # they would promise
     contents.parts = whole
     return Named(found, root), contents
 

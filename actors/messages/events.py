@@ -33,6 +33,14 @@ class EventsSubscribe:
     follow: bool = False
 
 
+@operation("events.recent", "events", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class EventsRecent:
+    """Answer: `events`, the newest of all namespaces, at most 1000, in order."""
+
+    number: Number = 100
+
+
 @operation("events.check", "events", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class EventsCheck:

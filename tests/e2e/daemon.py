@@ -47,7 +47,7 @@ class Daemon:
 
     directory: Path
     extra: tuple[str, ...] = ()
-    settings: str = ""  # more of the configuration file, in TOML
+    settings: str = ""  # more of the configuration file, in TOML; at first of [metrics]
     process: subprocess.Popen[bytes] | None = None
     containers: list[str] = field(default_factory=list)
     ready_seconds: float = READY_SECONDS
@@ -74,7 +74,7 @@ class Daemon:
         config = self.directory / "actord.toml"
         self.specs.mkdir(exist_ok=True)
         runtime = f'[runtime]\nkeep_specs = "{self.specs}"\n'
-        config.write_text(f'[metrics]\nlisten = "127.0.0.1:0"\n{runtime}{self.settings}')
+        config.write_text(f'{runtime}[metrics]\nlisten = "127.0.0.1:0"\n{self.settings}')
         (self.state / "connection.json").unlink(missing_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

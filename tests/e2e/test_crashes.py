@@ -285,11 +285,15 @@ def _open_pids(process: int) -> set[int]:
 def _holds(daemon: Daemon, old: int, pid: int) -> bool:
     """Whether an actor other than `old` has a pidfd of `pid` (pidfd_open(2), /proc/PID/fdinfo).
 
-    The zygote keeps one too, from the actor that was killed, and is none of those asked for.
+    The zygote keeps one too, from the actor that was killed, and is none of those asked for; nor is who was
+    forked this moment, has all that the zygote has, and its name.
     """
     zygote = daemon.process.pid if daemon.process else 0
+    unnamed = Path(f"/proc/{zygote}/comm").read_text()
     for actor in daemon.processes().keys() - {zygote}:
         with contextlib.suppress(OSError):
+            if Path(f"/proc/{actor}/comm").read_text() == unnamed:
+                continue
             entries = [path.read_text() for path in Path(f"/proc/{actor}/fdinfo").iterdir()]
             if actor != old and any(f"Pid:\t{pid}\n" in text for text in entries):
                 return True

@@ -94,6 +94,8 @@ class Shell:
 
 @pytest.fixture
 def shell(own_daemon: Daemon, registry: Registry, busybox: str, tmp: Path) -> Iterator[Shell]:
+    for place in (tmp, tmp.parent):  # with --userns, root of a container is nobody out here
+        place.chmod(0o711)
     (tmp / "home").mkdir()
     env = {
         "PATH": f"{CHECKOUT}/bin:{os.environ['PATH']}",
@@ -107,6 +109,9 @@ def shell(own_daemon: Daemon, registry: Registry, busybox: str, tmp: Path) -> It
     found = Shell(tmp / "home", env)
     yield found
     found.close()
+    for one in own_daemon.json("ps", "-a"):
+        own_daemon.actr("rm", "-f", one["id"])
+    own_daemon.actr("network", "prune")
 
 
 @pytest.mark.parametrize("page", PAGES)

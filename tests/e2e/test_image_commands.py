@@ -15,6 +15,7 @@ from daemon import running, wait_until
 
 if TYPE_CHECKING:
     from daemon import Daemon
+    from registry import Registry
 
 pytestmark = pytest.mark.root
 CHANGE = (
@@ -179,6 +180,20 @@ def test_check_usage_tag_and_rmi(daemon: Daemon, busybox: str):
     assert (checked["complete"], checked["unpacked"], checked["damaged"]) == (True, True, [])
     daemon.actr("rmi", "tagged:1")
     assert "tagged" not in daemon.actr("images").stdout
+
+
+def test_what_is_saved_beside_a_manifest_of_another_platform_can_be_loaded(
+    own_daemon: Daemon, registry: Registry, busybox: str, tmp: Path
+):
+    """A copy leaves the manifests of all platforms here; those without layers are none of the archive's."""
+    daemon = own_daemon
+    daemon.actr("copy", "-q", busybox, f"{registry.host}/copied/busybox:1")
+    daemon.actr("save", "-q", "-o", tmp / "app.tar", busybox)
+    with tarfile.open(tmp / "app.tar") as archive:
+        assert len([one for one in archive.getnames() if one.startswith("blobs/")]) == 4
+    daemon.actr("rmi", busybox)
+    daemon.actr("load", "-q", "-i", tmp / "app.tar")
+    assert daemon.actr("run", "--rm", busybox, "echo", "back").stdout == "back\n"
 
 
 def test_a_damaged_blob_is_found_and_not_saved(own_daemon: Daemon, busybox: str, tmp: Path):

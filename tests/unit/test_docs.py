@@ -196,7 +196,7 @@ def test_an_example_is_a_command_that_makes_sense(name: str):
 def _typed(page: Path) -> list[str]:
     """Commands of actr in the blocks of a page, without what a column beside them says."""
     blocks = re.findall(r"(?m)^(?:    |```.*\n)(?:[$#] )?(actr .+)$", page.read_text())
-    return [re.split(r" {4,}", line)[0] for line in blocks if "..." not in line]
+    return [re.sub(r" {4,}.*| \d?>(&\d| */dev/null)", "", line) for line in blocks if "..." not in line]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
