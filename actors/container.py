@@ -31,6 +31,7 @@ from actors.execs import Execs
 from actors.freezing import Freezing
 from actors.health import Health
 from actors.lifecycle import Effect, Fact, State
+from actors.linux import migration
 from actors.linux.pidfd import Process
 from actors.oom import OomWatch
 from actors.processes import Processes, signal_process
@@ -225,6 +226,7 @@ class ContainerActor(Actor):
         return self.settings.state / "runtime"
 
     def _prepare(self) -> None:
+        migration.expect()
         record = self.record
         make = m.BundlesMake(
             self.namespace,

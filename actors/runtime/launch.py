@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from actors.linux import cgroups, mounts
+from actors.linux import cgroups, migration, mounts
 from actors.linux.pidfd import Process
 from actors.linux.spawn import spawn
 from actors.runtime import bundle as files
@@ -180,6 +180,9 @@ class Launcher:
         if shutil.which(command[0]) is None:
             text = f"runtime {command[0]} is not installed; install it or choose another with --runtime"
             raise RuntimeCommandError(text, "failed_precondition")
+
+        if verb in _MAKES_PROCESSES:
+            migration.expect()
 
         def work() -> int:
             with self._given(verb, ends) as given:
