@@ -245,6 +245,21 @@ def remove(layout: Layout, cgroups_path: str) -> None:
         raise busy
 
 
+def remove_empty(layout: Layout, cgroups_path: str) -> bool:
+    """As `remove`, for cgroups without processes and without cgroups below; False when one is left.
+
+    Nothing is read first, which is most of the work of killing and removing: there are a dozen hierarchies.
+    """
+    for directory in directories(layout, cgroups_path):
+        try:
+            directory.rmdir()
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return False
+    return True
+
+
 def statistics(layout: Layout, cgroups_path: str) -> Statistics | None:
     """What the container uses now; None when it has no cgroup."""
     if not any(directory.is_dir() for directory in directories(layout, cgroups_path)):

@@ -180,6 +180,24 @@ def umount(target: str, *, detach: bool = False) -> None:
     checked(libc.umount2, ctypes.c_char_p(os.fsencode(target)), ctypes.c_int(flags), about=target)
 
 
+def umount_stack(target: str) -> None:
+    """Detach everything that is stacked on `target`, each with what is mounted beneath it; nothing is fine.
+
+    The table of mounts is not looked at, which grows with each container.
+
+    Raises:
+        OSError: a mount would not go.
+    """
+    for _ in range(_MOST_ROUNDS):
+        try:
+            umount(target, detach=True)
+        except OSError as error:
+            if error.errno in {errno.EINVAL, errno.ENOENT}:
+                return
+            raise
+    raise OSError(errno.EBUSY, f"more than {_MOST_ROUNDS} mounts", target)
+
+
 def bind(source: str, target: str, *, recursive: bool = False, read_only: bool = False) -> None:
     """Show the file or directory at a second place; read-only holds for the top mount, not those below."""
     words = ("rbind" if recursive else "bind", "ro" if read_only else "rw")

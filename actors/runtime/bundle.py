@@ -96,7 +96,7 @@ def mount_rootfs(bundle: Path, how: list[dict[str, Any]]) -> None:
 
 def unmount_rootfs(bundle: Path) -> None:
     """Unmount what is mounted at `rootfs`, however often, and what of volumes is shown shifted."""
-    mounts.umount_below(str(bundle / ROOTFS))
+    mounts.umount_stack(str(bundle / ROOTFS))
     shifted.hide(bundle)
 
 

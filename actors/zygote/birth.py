@@ -7,7 +7,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 from actors import failpoints
@@ -59,6 +59,9 @@ def begin(birth: Birth, program: Program, zygote: int) -> NoReturn:
     code = 1
     try:
         _cut_ties(birth, zygote)
+        if birth.survives:
+            birth = _named(birth)
+        process.set_name(birth.name.rpartition("/")[2] if birth.kind == "container" else birth.name)
         failpoints.begin(birth.address)
         program(birth)
         code = 0
@@ -87,10 +90,8 @@ def _cut_ties(birth: Birth, zygote: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     process.close_descriptors_except([0, 1, 2, birth.control.fileno()])
-    process.set_name(birth.name.rpartition("/")[2] if birth.kind == "container" else birth.name)
     if birth.survives:
         process.set_child_subreaper()
-        _wait_for_go(birth)
     else:
         process.set_parent_death_signal(signal.SIGKILL)
         if os.getppid() != zygote:  # it died before the line above took effect
@@ -100,12 +101,17 @@ def _cut_ties(birth: Birth, zygote: int) -> None:
     gc.enable()
 
 
-def _wait_for_go(birth: Birth) -> None:
-    """One that the next zygote could not find in its table of children must never begin."""
+def _named(birth: Birth) -> Birth:
+    """Who it is, it may be told only now, having been forked in advance.
+
+    One that the next zygote could not find in its table of children must never begin.
+    """
+    process.set_name(f"spare {birth.kind}")
     try:
-        birth.control.receive()
+        message = birth.control.receive()
     except Closed:
         os._exit(1)
+    return replace(birth, **{key: message[key] for key in ("name", "inc", "args") if key in message})
 
 
 def _last_words(birth: Birth, reason: str) -> None:

@@ -21,7 +21,7 @@ The supervisor also says:
     up                                   the whole tree has started
     failpoint   name action              for the zygote and whoever it forks from now on
 The zygote says to each child (key `op`):
-    go                                   to one that may survive it: you are written down
+    go          name inc args            to one that may survive it: who you are, and you are written down
     ping                                 answered by `pong`
     exit        pid start status at      answers `exit_of`; status is null when it is not known
     kept        key                      answers `fetch`, with the descriptors; none if there are none

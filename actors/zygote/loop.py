@@ -24,8 +24,10 @@ from actors.zygote.control import Closed, Control, Message, pair
 from actors.zygote.door import Door
 from actors.zygote.exits import Exits
 from actors.zygote.heartbeat import Heartbeats
+from actors.zygote.spares import Spare, Spares
 
 SUPERVISOR = "supervisor"
+SURVIVOR = "container"  # the kind of those that outlive us, of which some are forked in advance
 RESPAWN_LIMIT = 5.0  # seconds between two starts of a supervisor that dies at once
 STOP_LIMIT = 30.0  # seconds that an orderly stop may take
 DUMP_LIMIT = 1.0  # seconds that a supervisor that hangs gets to write its stacks down
@@ -61,6 +63,7 @@ class Zygote:
         self._selector = selectors.DefaultSelector()
         self._exits = Exits(settings.state / "exits")
         self._children = Children(settings.state / "children")
+        self._spares = Spares(self._fork_spare)
         self._kept: dict[tuple[str, str], list[int]] = {}
         self._since = time.time()
         self._stop_by = 0.0
@@ -83,6 +86,7 @@ class Zygote:
                 key.data()
             self._reap()
             self._check_time()
+        self._spares.end()
         wakeup.close()
         log.info("stopped; %d container actors live on", len(self._children.by_pid))
 
@@ -106,36 +110,55 @@ class Zygote:
         if name in self._children.by_name:
             log.error("%s is running already, not started again", name)
             return
-        program = self._programs[kind]  # in the child, an unknown kind would be found out too late
         inc = self._children.incarnations.get(name, 0) + 1
-        ours, theirs = pair()
-        birth = Birth(name, inc, kind, self._settings, theirs, self._instance, args, survives)
-        zygote = os.getpid()
+        who: dict[str, Any] = {"name": name, "inc": inc, "args": args}
         try:
             failpoints.hit("zygote", "spawn", "before")
-            pid = os.fork()
+            new = self._spares.take(time.monotonic()) if survives else self._fork(kind, who)
         except OSError as error:
-            ours.close()
-            theirs.close()
             self._children.incarnations[name] = inc
             self._tell(ev="exited", name=name, inc=inc, pid=0, status=None, reason=f"cannot fork: {error}")
             return
-        if pid == 0:
-            begin(birth, program, zygote)
         failpoints.hit("zygote", "spawn", "forked")
-        theirs.close()
-        child = Child(name, inc, kind, args, survives, Process.of(pid), since=time.time())
+        child = Child(name, inc, kind, args, survives, Process.of(new.pid), since=time.time())
         self._children.add(child)
-        self._heartbeats.born(pid, time.monotonic(), many=survives)
+        self._heartbeats.born(new.pid, time.monotonic(), many=survives)
         if name == SUPERVISOR:
-            descriptors.enlarge_queue(ours.socket, QUEUE)
-        self._connect(child, ours)
+            descriptors.enlarge_queue(new.control.socket, QUEUE)
+        self._connect(child, new.control)
         failpoints.hit("zygote", "spawn", "recorded")
         if survives:
-            self._send(ours, op="go")
+            self._send(new.control, op="go", **who)
         failpoints.hit("zygote", "spawn", "after")
         if name != SUPERVISOR:
-            self._tell(ev="spawned", name=name, inc=inc, pid=pid)
+            self._tell(ev="spawned", name=name, inc=inc, pid=new.pid)
+
+    def _fork(self, kind: str, who: Mapping[str, Any], *, survives: bool = False) -> Spare:
+        """A new child; one that survives us is told by `go` who it is. Raises OSError."""
+        program = self._programs[kind]  # in the child, an unknown kind would be found out too late
+        ours, theirs = pair()
+        birth = Birth(
+            kind=kind,
+            settings=self._settings,
+            control=theirs,
+            instance=self._instance,
+            survives=survives,
+            **who,
+        )
+        zygote = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
+        if pid == 0:
+            begin(birth, program, zygote)
+        theirs.close()
+        return Spare(pid, ours)
+
+    def _fork_spare(self) -> Spare:
+        return self._fork(SURVIVOR, {"name": "", "inc": 0}, survives=True)
 
     def _connect(self, child: Child, control: Control) -> None:
         control.socket.setblocking(False)
@@ -174,6 +197,9 @@ class Zygote:
         while (found := process.peek_children()) is not None:
             pid, status = found
             child = self._children.by_pid.get(pid)
+            if child is None and self._spares.ended(pid):
+                process.reap(pid)
+                continue
             if child is None:
                 failpoints.hit("zygote", "exit", "before")
                 self._exits.keep(Process.of(pid), status)
@@ -294,8 +320,10 @@ class Zygote:
             case "failpoint" if failpoints.active is not None:
                 action = failpoints.parse_action(message["action"])
                 failpoints.active.set(message["name"], action, shared=True)
+                self._spares.dismiss(time.monotonic())  # they do not know of it
             case "up":
                 self._respawn_delay = 0.0
+                self._spares.begin(time.monotonic())
                 self._on_up()
 
     def _answer_exit(self, child: Child, wanted: Process) -> None:
@@ -387,7 +415,9 @@ class Zygote:
         self._tell(ev="shutdown")
 
     def _timeout(self) -> float:
-        times = (self._round_at, self._stop_by, self._respawn_at, self._kill_supervisor_at)
+        times = (
+            self._round_at, self._stop_by, self._respawn_at, self._kill_supervisor_at, self._spares.due,
+        )  # fmt: skip
         return max(0.0, min(at for at in times if at) - time.monotonic()) if any(times) else 0.0
 
     def _check_time(self) -> None:
@@ -406,3 +436,4 @@ class Zygote:
             self._kill_supervisor()
         if now >= self._round_at:
             self._round()
+        self._spares.look(now)

@@ -189,6 +189,17 @@ def join(layout, path, pid):
 
 
 @pytest.mark.root
+def test_only_what_is_empty_goes_at_the_first_attempt(leftover):
+    layout, path = leftover
+    assert not cgroups.remove_empty(layout, path)
+    for directory in cgroups.directories(layout, path):
+        (directory / "inner").rmdir()
+    assert cgroups.remove_empty(layout, path)
+    assert not any(directory.exists() for directory in cgroups.directories(layout, path))
+    assert cgroups.remove_empty(layout, path)
+
+
+@pytest.mark.root
 def test_a_leftover_is_killed_and_removed(leftover, sleepers):
     layout, path = leftover
     pids = sleepers(3)

@@ -154,6 +154,19 @@ def test_a_mount_whose_second_step_fails_is_taken_back(scratch):
 
 
 @needs_root
+def test_what_is_stacked_goes_with_all_beneath_it(scratch):
+    target = scratch / "target"
+    for _ in range(2):
+        mounts.mount("tmpfs", str(target), "tmpfs")
+    (target / "inner").mkdir()
+    mounts.mount("tmpfs", str(target / "inner"), "tmpfs")
+    mounts.umount_stack(str(target))
+    assert mounts.mounted_below(str(target)) == []
+    mounts.umount_stack(str(target))
+    mounts.umount_stack(str(target / "nothing"))
+
+
+@needs_root
 def test_everything_below_is_unmounted_deepest_first(scratch):
     target = scratch / "target"
     for name in ("", "in ner", "in ner/most"):

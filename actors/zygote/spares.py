@@ -1,0 +1,80 @@
+"""Children forked in advance: who wants a container started finds a process that only waits for its name.
+
+A spare has done all that every child does first, and holds nothing of anybody. It ends by itself when its
+zygote does. One that is taken is replaced a moment later, when nobody waits for the processor.
+"""
+
+import contextlib
+import os
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from actors.zygote.control import Control
+
+SIZE = 2
+PAUSE = 0.1  # seconds after the last start until there is another one
+
+
+@dataclass(frozen=True, slots=True)
+class Spare:
+    """A process without a name, and our end of its control channel."""
+
+    pid: int
+    control: Control
+
+
+class Spares:
+    """Those that wait, and those sent away that have not ended yet."""
+
+    def __init__(self, fork: Callable[[], Spare]) -> None:
+        """`fork` makes one. Raises OSError."""
+        self._fork = fork
+        self._waiting: deque[Spare] = deque()
+        self._sent_away: set[int] = set()
+        self.due = 0.0  # when there is to be another one; 0 for never
+        self.wanted = False
+
+    def take(self, now: float) -> Spare:
+        """One that waits, or else a new one. Raises OSError when there cannot be any."""
+        self.due = now + PAUSE if self.wanted else 0.0
+        return self._waiting.popleft() if self._waiting else self._fork()
+
+    def look(self, now: float) -> None:
+        """Fork one if it is time; where the kernel refuses, it is tried again with the next start."""
+        if not self.due or now < self.due:
+            return
+        self.due = 0.0
+        with contextlib.suppress(OSError):
+            self._waiting.append(self._fork())
+            self.due = now + PAUSE if len(self._waiting) < SIZE else 0.0
+
+    def begin(self, now: float) -> None:
+        """From now on some wait."""
+        self.wanted = True
+        self.due = self.due or now + PAUSE
+
+    def ended(self, pid: int) -> bool:
+        """Whether it was one of ours that has ended, which is forgotten."""
+        known = pid in self._sent_away or any(spare.pid == pid for spare in self._waiting)
+        self._sent_away.discard(pid)
+        for spare in [spare for spare in self._waiting if spare.pid == pid]:
+            self._waiting.remove(spare)
+            spare.control.close()
+        return known
+
+    def dismiss(self, now: float) -> None:
+        """What they have of the zygote is out of date: others take their places."""
+        while self._waiting:
+            spare = self._waiting.popleft()
+            spare.control.close()
+            self._sent_away.add(spare.pid)
+            self.due = now + PAUSE
+
+    def end(self) -> None:
+        """Nobody is wanted any more; returns when the last has ended, which takes no time."""
+        self.dismiss(0.0)
+        self.wanted, self.due = False, 0.0
+        for pid in self._sent_away:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
