@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,30 @@ from storage.snapshotters.trees import copy_tree
 from transport.errors import RemoteError
 
 Record = m.BundlesMake | m.BundlesSpec
+EXPECTED_LIMIT = 30.0  # seconds
+MOST_EXPECTED = 256  # bundles made in advance that nobody has asked for; the oldest is forgotten
+
+
+@dataclass(slots=True)
+class _Expected:
+    """A bundle that is made in advance: what came of it, or who waits for that."""
+
+    body: m.BundlesMake
+    result: Any = None
+    call: Call | None = None
+
+    def settle(self, result: Any) -> None:
+        """It is made, or could not be."""
+        self.result = result
+        if self.call is not None:
+            self.call.settle(result)
+
+    def claim(self, call: Call) -> None:
+        """Its container has come to ask for it."""
+        if self.result is None:
+            self.call = call
+        else:
+            call.settle(self.result)
 
 
 class BundlesActor(Actor):
@@ -46,6 +70,7 @@ class BundlesActor(Actor):
     def started(self) -> None:
         """Remove what dry runs have left."""
         self._makings: dict[str, Making] = {}
+        self._expected: dict[str, _Expected] = {}
         self._own = threading.local()  # to each worker thread: its making
         for left in self._dry().glob("*/*"):
             self.work(partial(self._remove_dry, left.parent.name, left), self._cleared)
@@ -57,41 +82,45 @@ class BundlesActor(Actor):
         if isinstance(result, Exception):
             self.log.warning("clearing up after a dry run: %s", result)
 
+    def bundles_expect(self, body: m.BundlesExpect, _: Call) -> None:
+        """Begin: the fork of the container's actor takes as long as this does."""
+        make = m.BundlesMake(**{one.name: getattr(body, one.name) for one in fields(body)})
+        expected = _Expected(make)
+        self._begin(make, EXPECTED_LIMIT, expected.settle)
+        self._expected[_key(body)] = expected
+        while len(self._expected) > MOST_EXPECTED:
+            del self._expected[next(iter(self._expected))]
+
     def bundles_make(self, body: m.BundlesMake, call: Call) -> Later:
-        """Make a bundle; one that is being made for the same container is given up."""
-        key = f"{body.namespace}/{body.id}"
-        making = Making(call.envelope.deadline / 1000, self._makings.get(key))
+        """Make a bundle, unless that was expected; one that is made for the same container is given up."""
+        expected = self._expected.pop(_key(body), None)
+        if expected is not None and expected.body == body:
+            expected.claim(call)
+        else:
+            self._begin(body, call.envelope.deadline / 1000, call.settle)
+        return LATER
+
+    def _begin(self, body: m.BundlesMake, limit: float, settle: Callable[[Any], None]) -> None:
+        _check_names(body)
+        key = _key(body)
+        making = Making(limit, self._makings.get(key))
         self._makings[key] = making
 
-        def make(_: m.BundlesMake) -> dict[str, Any]:
+        def make() -> dict[str, Any]:
             self._own.making = making
             return making.perform(lambda: self._make(body))
 
-        def made() -> None:
+        def made(result: Any) -> None:
             if self._makings[key] is making:
                 del self._makings[key]
+            settle(_as_answer(result))
 
-        return self._worked(body, call, make, made)
+        self.work(make, made)
 
     def bundles_spec(self, body: m.BundlesSpec, call: Call) -> Later:
         """Only show what would be in it."""
-        return self._worked(body, call, self._show)
-
-    def _worked(
-        self,
-        body: Record,
-        call: Call,
-        work: Callable[[Any], dict[str, Any]],
-        then: Callable[[], None] = lambda: None,
-    ) -> Later:
-        check_identifier("namespace", body.namespace)
-        check_identifier("container id", body.id)
-
-        def worked(result: Any) -> None:
-            then()
-            call.settle(_as_answer(result))
-
-        self.work(lambda: work(body), worked)
+        _check_names(body)
+        self.work(lambda: self._show(body), lambda result: call.settle(_as_answer(result)))
         return LATER
 
     def asking(self, body: Any, *, to: str = "", limit: float = ASK_LIMIT) -> Future[Any]:
@@ -107,6 +136,7 @@ class BundlesActor(Actor):
         """The network namespace is made while we read the image."""
         wish = wishes(body.options)
         directory = self.settings.bundle(body.namespace, body.id)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # expected, it comes before its actor
         if wish.bundle:
             return self._make_raw(body, wish, directory)
         if wish.foreign:
@@ -264,6 +294,15 @@ def _fill(rootfs: Path, target: str, seed: Path, shift: Shift) -> None:
         copy_tree(Path(os.readlink(f"/proc/self/fd/{source}")), seed, shift)  # noqa: PTH115
     finally:
         os.close(source)
+
+
+def _key(body: Record) -> str:
+    return f"{body.namespace}/{body.id}"
+
+
+def _check_names(body: Record) -> None:
+    check_identifier("namespace", body.namespace)
+    check_identifier("container id", body.id)
 
 
 def _as_answer(result: Any) -> Any:

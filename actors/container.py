@@ -35,6 +35,7 @@ from actors.linux import migration
 from actors.linux.pidfd import Process
 from actors.oom import OomWatch
 from actors.processes import Processes, signal_process
+from actors.removal import Removal
 from actors.reports import Reports
 from actors.runtime import bundle as files
 from actors.runtime.errors import ContainerError, RuntimeCommandError
@@ -70,6 +71,7 @@ class ContainerActor(Actor):
         self.state = State()
         self.processes = Processes(self)
         self.reports = Reports(self)
+        self.removal = Removal(self)
         self.streams = Streams(self)
         self.delivery = Delivery(self)
         self.execs = Execs(self)
@@ -328,7 +330,7 @@ class ContainerActor(Actor):
 
     def _release(self) -> None:
         if self.stepwise.task:  # whose output is its client's
-            clean_up = partial(self.processes.run_runtime, self._clean_up_run, self._released)
+            clean_up = partial(self.processes.run_runtime, self.clean_up_run, self._released)
             self.stepwise.drain(clean_up)
             return
         self.streams.drain("", self._drained)
@@ -337,9 +339,9 @@ class ContainerActor(Actor):
         """Nothing more comes. The end of one that nobody can start again is told while it is cleaned up."""
         if self.state.phase == "exited" and self.state.auto_remove:
             self.reports.begin_to_settle()
-        self.processes.run_runtime(self._clean_up_run, self._released)
+        self.processes.run_runtime(self.clean_up_run, self._released)
 
-    def _clean_up_run(self) -> None:
+    def clean_up_run(self) -> None:
         """In a worker thread: what the run held, except its snapshot and its output."""
         detach = m.NetworkDetach(self.namespace, self.id)
         if self.state.phase == "exited" and not files.has_hooks(self.bundle):
@@ -349,6 +351,7 @@ class ContainerActor(Actor):
             self.launcher.delete()
             detached = self.begin(detach)
         files.unmount_rootfs(self.bundle)
+        self.removal.release()
         detached()
 
     def _released(self, result: Any) -> None:
@@ -357,53 +360,6 @@ class ContainerActor(Actor):
             self.later(1.0, self._release)
         else:
             self.happened(life.Released())
-
-    def _remove(self) -> None:
-        self.work(self._remove_all, self._removed)
-
-    def _remove_all(self) -> None:
-        """In a worker thread. First the wish is durable, last the record goes: a crash between repeats it.
-
-        What belongs to it goes meanwhile, all at once: each step is a wait for the disk.
-        """
-        self.delivery.finish()
-        if not self._has_wished_removal():
-            self.call(m.ContainersWant(self.namespace, self.id, "removed"))
-        failpoints.hit("container", "remove", "wanted")
-        if not self.state.settled:
-            self._clean_up_run()
-        failpoints.hit("container", "remove", "cleaned")
-        under_way = [self.begin(m.VolumesForget(self.namespace, self.id)), self.begin(self._deletion())]
-        if not self.record["options"].get("foreign"):  # whoever made the snapshot removes it
-            remove = m.SnapshotsRemove(self.namespace, self.id, self.record["snapshotter"])
-            under_way.append(self.begin(remove))
-        failpoints.hit("container", "remove", "snapshot")
-        for wait in under_way:
-            wait()
-        failpoints.hit("container", "remove", "announced")
-        self.call(m.ContainersForget(self.namespace, self.id, self.record["created_at"]))
-        failpoints.hit("container", "remove", "forgotten")
-
-    def _has_wished_removal(self) -> bool:
-        """Whether it is on record already that it goes: the exit of one that removes itself says so."""
-        return self.state.auto_remove and self.state.settled and not self.state.error
-
-    def _deletion(self) -> m.EventsPublish:
-        topic = "/containers/delete"
-        event: dict[str, Any] = {"container_id": self.id, "id": self.id}
-        if self.state.error:  # whoever asked for the start may come to hear of it only when all is gone
-            event |= {"error": self.state.error, "error_code": self.state.error_code}
-        key = f"{topic}:{self.namespace}:{self.id}:{self.record['created_at']}"
-        return m.EventsPublish(self.namespace, topic, key, event, time.time_ns())
-
-    def _removed(self, result: Any) -> None:
-        if isinstance(result, RemoteError) and result.code == "not_found":
-            result = None  # the record went in an earlier attempt
-        if isinstance(result, Exception):
-            self.log.warning("removal: %s; tried again", result)
-            self.later(1.0, self._remove)
-            return
-        self.happened(life.Removed())
 
     def _clean_up(self) -> None:
         files.unmount_all(self.bundle)
@@ -743,7 +699,7 @@ _PERFORM: dict[Effect, Callable[[ContainerActor], None]] = {
     Effect.ANNOUNCE_CREATE: lambda actor: actor.reports.announce_create(),
     Effect.ANNOUNCE_START: lambda actor: actor.reports.announce_start(),
     Effect.SETTLE: lambda actor: actor.reports.settle(),
-    Effect.REMOVE: ContainerActor._remove,  # noqa: SLF001
+    Effect.REMOVE: lambda actor: actor.removal.begin(),
     Effect.RESTART: ContainerActor._restart,  # noqa: SLF001
     Effect.ANSWER_START: ContainerActor._answer_start,  # noqa: SLF001
     Effect.ANSWER_EXIT: ContainerActor._answer_exit,  # noqa: SLF001

@@ -8,11 +8,12 @@ Restarted by the supervisor, always.
 import secrets
 import time
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from actors import messages as m
+from actors.actor import RETRY_AFTER
 from actors.call import LATER, Call, Later
 from actors.leasing import LeasingActor
 from actors.runtime import id_ranges, mount_plan, namespaces
@@ -149,14 +150,29 @@ class MetadataActor(LeasingActor):
             auto_remove=body.auto_remove,
         )
         container = self._store.containers.create(body.namespace, new)
-        event = {"id": container.id, "image": container.image, "runtime": container.runtime}
-        self.announce(body.namespace, "/containers/create", f"{container.id}:{container.created_at}", event)
         actor = f"container/{body.namespace}/{container.id}"
         answer = {"id": container.id, "name": container.name, "actor": actor}
         args = {"namespace": body.namespace, "id": container.id, "created_at": container.created_at}
+        if container.wanted == "running" and container.image:
+            self._expect_bundle(container)
         start = m.ChildrenStart("container", actor, args)
         self.ask(start, lambda result: call.settle(result if isinstance(result, Exception) else answer))
+        event = {"id": container.id, "image": container.image, "runtime": container.runtime}
+        self.announce(body.namespace, "/containers/create", f"{container.id}:{container.created_at}", event)
         return LATER
+
+    def _expect_bundle(self, container: Container) -> None:
+        """While its actor is forked. A hint, sent once; it comes before anything that the actor asks."""
+        expect = m.BundlesExpect(
+            container.namespace,
+            container.id,
+            container.image,
+            container.image_digest,
+            dict(container.options),
+            container.name,
+            cast("m.SnapshotterName", container.snapshotter),
+        )
+        self.ask(expect, lambda _: None, limit=RETRY_AFTER)
 
     def _with_ids(self, options: dict[str, Any]) -> dict[str, Any]:
         """With a range of ids in place of `auto`, for as long as there is the record."""

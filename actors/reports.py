@@ -196,6 +196,7 @@ class Reports:
         def settled(result: Any) -> None:
             if not self._again(result):
                 self._told_end = True
+                self._actor.removal.announce()
                 self._settled_if_told()
 
         self.announce("/tasks/exit", self._run_key(), state.exited_at, settled, **body)

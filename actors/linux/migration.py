@@ -19,8 +19,11 @@ _OWN = Path("/proc/self/cgroup")
 
 
 @functools.cache
-def _own_group() -> Path | None:
-    """The control group of this process in one hierarchy; the lock is the same for all of them."""
+def own_group() -> Path | None:
+    """The control group of this process in one hierarchy; the lock is the same for all of them.
+
+    Looked at once, also for those that are forked later: theirs is the same.
+    """
     layout = cgroups.mounted()
     top = layout.hierarchies[0]
     wanted = ("",) if layout.kind is cgroups.Kind.V2 else (top.name, f"name={top.name}")
@@ -39,5 +42,5 @@ def expect() -> None:
 def _begin() -> None:
     """Move this process to where it is: nothing changes, the lock is taken all the same."""
     with contextlib.suppress(OSError):
-        if (group := _own_group()) is not None:
+        if (group := own_group()) is not None:
             (group / "cgroup.procs").write_text(str(os.getpid()))

@@ -22,6 +22,16 @@ class BundlesMake:
     snapshotter: SnapshotterName = ""
 
 
+@operation("bundles.expect", "bundles")
+@dataclass(frozen=True, slots=True)
+class BundlesExpect(BundlesMake):
+    """Begin to make the bundle of a container that is on record by now, and whose actor will ask for it.
+
+    A hint: answered at once with an empty answer, and lost with the actor; `bundles.make` of the same finds
+    it made, or under way.
+    """
+
+
 @operation("bundles.spec", "bundles", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class BundlesSpec:

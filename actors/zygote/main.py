@@ -13,7 +13,7 @@ import uuid
 from pathlib import Path
 
 from actors import __version__, failpoints
-from actors.linux import cgroups
+from actors.linux import migration
 from actors.linux.libc import one_malloc_arena
 from actors.linux.memory import offer_for_merging
 from actors.settings import LOG_LEVELS, Settings, SettingsError, load
@@ -75,7 +75,7 @@ def _run(settings: Settings) -> None:
     # standard library, this loads what its children will need.
     programs = importlib.import_module("actors.tree").PROGRAMS
     with contextlib.suppress(OSError):
-        cgroups.mounted()  # each container's actor wants to know: looked at once, for all that are forked
+        migration.own_group()  # each container's actor wants to know: looked at once, for all that are forked
     one_malloc_arena()
     gc.collect()
     gc.freeze()  # what is loaded by now is shared by every child; the collector must not touch it

@@ -35,6 +35,7 @@ def _reports(recorded: dict[str, Any] | None) -> tuple[Reports, list[Any]]:
     asked: list[Any] = []
     actor = _Actor(namespace="n", id="c", record={"task": recorded, "created_at": 7}, state=State("running"),
         asked=asked, answers=[], facts=[], log=logging.getLogger("test"), health=SimpleNamespace(status=""),
+        removal=SimpleNamespace(announce=lambda: None),
     )  # fmt: skip
     return Reports(actor), asked  # type: ignore[arg-type]
 

@@ -11,7 +11,7 @@ from transport.envelope import request
 ROUTERS = {"router.peers", "router.ping"}
 INTERNAL = frozenset(
     {
-        "bundles.make", "children.start", "collection.sweep", "collection.unreached", "collector.note",
+        "bundles.expect", "bundles.make", "children.start", "collection.sweep", "collection.unreached", "collector.note",
         "containers.forget", "containers.update", "content.check", "content.commit", "content.open",
         "content.sweep", "contents.admit", "contents.forget", "contents.get", "contents.list",
         "contents.merge", "contents.put", "contents.unheld", "contents.update", "events.backup",

@@ -294,5 +294,5 @@ def test_it_imports_little():
         check=True,
     )
     loaded = set(done.stdout.split())
-    assert "msgpack" in loaded
-    assert not loaded & {"zmq", "actors", "dataclasses", "inspect", "argparse", "json", "pathlib"}
+    assert "transport.packing" in loaded
+    assert not loaded & {"msgpack", "zmq", "actors", "dataclasses", "inspect", "argparse", "json", "pathlib"}

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from transport import packing
 from transport.codec import MAX_BODY, MAX_DEPTH, pack, unpack
 from transport.errors import ProtocolError
 
@@ -39,22 +40,48 @@ def test_every_value_of_the_profile_comes_back_as_it_was(value):
     assert type(found) is type(value)
 
 
+@given(VALUES)
+def test_plain_python_encodes_as_the_library_does(value):
+    assert packing.pack(value) == pack(value)
+
+
+@pytest.mark.parametrize("size", [15, 16, 31, 32, 255, 256, 65535, 65536])
+def test_plain_python_encodes_every_length_as_the_library_does(size):
+    for value in (
+        "x" * size,
+        b"x" * size,
+        [1] * size,
+        {str(number): 1 for number in range(size)},
+        (1,) * size,
+    ):
+        assert packing.pack(value) == pack(value)
+
+
+@pytest.mark.parametrize("bits", range(65))
+def test_plain_python_encodes_every_width_as_the_library_does(bits):
+    for value in (2**bits - 1, 2**bits, -(2**bits) + 1, -(2**bits), -(2**bits) - 1):
+        if -(2**63) <= value < 2**64:
+            assert packing.pack(value) == pack(value)
+
+
 def test_text_and_bytes_stay_apart():
     assert unpack(pack({"t": "x", "b": b"x"})) == {"t": "x", "b": b"x"}
     assert math.isnan(unpack(pack(math.nan)))
 
 
 @pytest.mark.parametrize("value", [2**64, -(2**63) - 1, object(), {1, 2}, 1j, "\ud800", [[object()]]])
-def test_what_the_profile_lacks_cannot_be_packed(value):
+@pytest.mark.parametrize("encode", [pack, packing.pack])
+def test_what_the_profile_lacks_cannot_be_packed(value, encode):
     with pytest.raises(ProtocolError, match="cannot encode"):
-        pack(value)
+        encode(value)
 
 
-def test_a_value_that_holds_itself_cannot_be_packed():
+@pytest.mark.parametrize("encode", [pack, packing.pack])
+def test_a_value_that_holds_itself_cannot_be_packed(encode):
     value = []
     value.append(value)
     with pytest.raises(ProtocolError):
-        pack(value)
+        encode(value)
 
 
 @given(st.binary(max_size=200))

@@ -1,0 +1,100 @@
+"""What belongs to a container, and goes with it: its snapshot, its own volumes, its record.
+
+The record goes last: as long as it is there, a container's actor comes back and does what is left to do.
+Of a container that removes itself, the exit that is on record says so, and the rest need not wait for its
+turn: each step is a wait for another actor and for the disk.
+"""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from actors import failpoints
+from actors import lifecycle as life
+from actors import messages as m
+from transport.errors import RemoteError
+
+if TYPE_CHECKING:
+    from actors.container import ContainerActor
+
+AGAIN = 1.0  # seconds until a removal that failed is tried again
+
+
+class Removal:
+    """One for each container's actor; what it says is safe from the actor's thread and from a worker's."""
+
+    def __init__(self, actor: "ContainerActor") -> None:
+        self._actor = actor
+        self._under_way: dict[type, Callable[[], Any]] = {}
+
+    def release(self) -> None:
+        """Begin with what nobody wants any more: the run of one that removes itself has been cleaned up."""
+        if self._removes_itself():
+            self._begin_with_the_rest()
+
+    def announce(self) -> None:
+        """Begin to tell of it: the exit of one that removes itself has been told."""
+        if self._removes_itself():
+            self._begin(self._deletion())
+
+    def _removes_itself(self) -> bool:
+        state = self._actor.state
+        return state.phase == "exited" and state.auto_remove
+
+    def begin(self) -> None:
+        """Remove everything -> Removed."""
+        self._actor.work(self._remove, self._removed)
+
+    def _remove(self) -> None:
+        """In a worker thread. First the wish is durable, last the record goes: a crash between repeats it."""
+        actor = self._actor
+        actor.delivery.finish()
+        if not self._is_wished():
+            actor.call(m.ContainersWant(actor.namespace, actor.id, "removed"))
+        failpoints.hit("container", "remove", "wanted")
+        if not actor.state.settled:
+            actor.clean_up_run()
+        failpoints.hit("container", "remove", "cleaned")
+        self._begin_with_the_rest()
+        self._begin(self._deletion())
+        failpoints.hit("container", "remove", "snapshot")
+        while self._under_way:
+            _, wait = self._under_way.popitem()
+            wait()
+        failpoints.hit("container", "remove", "announced")
+        actor.call(m.ContainersForget(actor.namespace, actor.id, actor.record["created_at"]))
+        failpoints.hit("container", "remove", "forgotten")
+
+    def _is_wished(self) -> bool:
+        """Whether it is on record already that it goes: the exit of one that removes itself says so."""
+        state = self._actor.state
+        return state.auto_remove and state.settled and not state.error
+
+    def _begin_with_the_rest(self) -> None:
+        actor = self._actor
+        self._begin(m.VolumesForget(actor.namespace, actor.id))
+        if not actor.record["options"].get("foreign"):  # whoever made the snapshot removes it
+            self._begin(m.SnapshotsRemove(actor.namespace, actor.id, actor.record["snapshotter"]))
+
+    def _begin(self, body: Any) -> None:
+        """Unless it is under way."""
+        if type(body) not in self._under_way:
+            self._under_way[type(body)] = self._actor.begin(body)
+
+    def _deletion(self) -> m.EventsPublish:
+        actor, topic = self._actor, "/containers/delete"
+        event: dict[str, Any] = {"container_id": actor.id, "id": actor.id}
+        if actor.state.error:  # whoever asked for the start may come to hear of it only when all is gone
+            event |= {"error": actor.state.error, "error_code": actor.state.error_code}
+        key = f"{topic}:{actor.namespace}:{actor.id}:{actor.record['created_at']}"
+        return m.EventsPublish(actor.namespace, topic, key, event, time.time_ns())
+
+    def _removed(self, result: Any) -> None:
+        if isinstance(result, RemoteError) and result.code == "not_found":
+            result = None  # the record went in an earlier attempt
+        if isinstance(result, Exception):
+            self._actor.log.warning("removal: %s; tried again", result)
+            self._under_way.clear()
+            self._actor.later(AGAIN, self.begin)
+            return
+        self._actor.happened(life.Removed())
