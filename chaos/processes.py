@@ -60,8 +60,12 @@ def all_of(state: Path) -> list[Seen]:
 
 
 def actors(state: Path) -> list[Seen]:
-    """Those that are actors: each leads a session of its own and has taken its name."""
-    return [one for one in all_of(state) if one.leads and one.alive and not one.comm.startswith("python")]
+    """Those that are actors: each leads a session of its own and has taken its name; a spare has none."""
+    return [
+        one
+        for one in all_of(state)
+        if one.leads and one.alive and not one.comm.startswith(("python", "spare "))
+    ]
 
 
 def comm_of(name: str) -> str:

@@ -6,12 +6,12 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 from actors import failpoints
-from actors.linux import process
+from actors.linux import footprint, process
 from actors.settings import Settings
 from actors.zygote.control import Closed, Control
 
@@ -26,6 +26,8 @@ class Birth:
         kind: which program it runs (see actors/tree.py).
         args: what the child spec hands it.
         survives: whether it lives on when the zygote ends.
+        mappings: what it shared with the zygote when it was forked; empty unless it is to tell what it has
+            written to (actors/linux/footprint.py).
         instance: names this run of the daemon (a UUID).
     """
 
@@ -37,6 +39,7 @@ class Birth:
     instance: str
     args: Mapping[str, Any] = field(default_factory=dict)
     survives: bool = False
+    mappings: tuple[footprint.Range, ...] = ()
 
     @property
     def address(self) -> str:
@@ -47,8 +50,10 @@ class Birth:
 Program = Callable[[Birth], None]
 
 
-def begin(birth: Birth, program: Program, zygote: int) -> NoReturn:
+def begin(birth: Birth, program: Program, zygote: int, pages: Sequence[footprint.Range] = ()) -> NoReturn:
     """Turn the forked process into an actor and run it to its end. Called in the child, never returns.
+
+    `pages` are what it is likely to write to; there is time for that while it waits for its name.
 
     os.fork is used as it is: measured, multiprocessing's bootstrap makes 0.7 MB more of each child's memory
     private, and its bookkeeping wants to be the only one to wait for children.
@@ -59,6 +64,7 @@ def begin(birth: Birth, program: Program, zygote: int) -> NoReturn:
     code = 1
     try:
         _cut_ties(birth, zygote)
+        footprint.make_own(pages)
         if birth.survives:
             birth = _named(birth)
         process.set_name(birth.name.rpartition("/")[2] if birth.kind == "container" else birth.name)
@@ -111,7 +117,9 @@ def _named(birth: Birth) -> Birth:
         message = birth.control.receive()
     except Closed:
         os._exit(1)
-    return replace(birth, **{key: message[key] for key in ("name", "inc", "args") if key in message})
+    told = {key: message[key] for key in ("name", "inc", "args") if key in message}
+    mappings = tuple(footprint.writable()) if message.get("measure") else ()
+    return replace(birth, **told, mappings=mappings)
 
 
 def _last_words(birth: Birth, reason: str) -> None:

@@ -6,6 +6,7 @@ It does not depend on the router: restarts work while the bus is down.
 A child says (key `op`):
     ready                                the start has succeeded
     pong                                 the mailbox thread works
+    wrote       pages                    what it has written to since its fork, if `go` wanted to know
     busy        seconds                  it will work on one thing for so long; 0 when it has done so
     last_words  reason                   why it is about to exit (text, shown in reports)
     exit_of     pid start                asks how an orphan ended
@@ -21,7 +22,7 @@ The supervisor also says:
     up                                   the whole tree has started
     failpoint   name action              for the zygote and whoever it forks from now on
 The zygote says to each child (key `op`):
-    go          name inc args            to one that may survive it: who you are, and you are written down
+    go          name inc args measure    to one that may survive it: who you are, and you are written down
     ping                                 answered by `pong`
     exit        pid start status at      answers `exit_of`; status is null when it is not known
     kept        key                      answers `fetch`, with the descriptors; none if there are none

@@ -11,11 +11,12 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from actors import failpoints
 from actors.linux import descriptors, pidfd, process
+from actors.linux.footprint import Range
 from actors.linux.pidfd import Process
 from actors.settings import Settings
 from actors.zygote.birth import Birth, Program, begin
@@ -128,12 +129,14 @@ class Zygote:
         self._connect(child, new.control)
         failpoints.hit("zygote", "spawn", "recorded")
         if survives:
-            self._send(new.control, op="go", **who)
+            self._send(new.control, op="go", measure=self._spares.curious, **who)
         failpoints.hit("zygote", "spawn", "after")
         if name != SUPERVISOR:
             self._tell(ev="spawned", name=name, inc=inc, pid=new.pid)
 
-    def _fork(self, kind: str, who: Mapping[str, Any], *, survives: bool = False) -> Spare:
+    def _fork(
+        self, kind: str, who: Mapping[str, Any], pages: Sequence[Range] = (), *, survives: bool = False
+    ) -> Spare:
         """A new child; one that survives us is told by `go` who it is. Raises OSError."""
         program = self._programs[kind]  # in the child, an unknown kind would be found out too late
         ours, theirs = pair()
@@ -153,12 +156,12 @@ class Zygote:
             theirs.close()
             raise
         if pid == 0:
-            begin(birth, program, zygote)
+            begin(birth, program, zygote, pages)
         theirs.close()
         return Spare(pid, ours)
 
-    def _fork_spare(self) -> Spare:
-        return self._fork(SURVIVOR, {"name": "", "inc": 0}, survives=True)
+    def _fork_spare(self, pages: Sequence[Range]) -> Spare:
+        return self._fork(SURVIVOR, {"name": "", "inc": 0}, pages, survives=True)
 
     def _connect(self, child: Child, control: Control) -> None:
         control.socket.setblocking(False)
@@ -296,6 +299,8 @@ class Zygote:
                 self._heartbeats.busy(child.process.pid, time.monotonic() + float(message["seconds"]))
             case "last_words":
                 child.reason = str(message["reason"])
+            case "wrote":
+                self._spares.learn(message["pages"])
             case "exit_of":
                 self._answer_exit(child, Process(message["pid"], message["start"]))
             case "exit_taken":

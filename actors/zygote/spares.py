@@ -1,15 +1,17 @@
 """Children forked in advance: who wants a container started finds a process that only waits for its name.
 
-A spare has done all that every child does first, and holds nothing of anybody. It ends by itself when its
-zygote does. One that is taken is replaced a moment later, when nobody waits for the processor.
+A spare has done all that every child does first, has made its own the memory that a start writes to, and
+holds nothing of anybody. It ends by itself when its zygote does. One that is taken is replaced a moment
+later, when nobody waits for the processor.
 """
 
 import contextlib
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from actors.linux.footprint import Range
 from actors.zygote.control import Control
 
 SIZE = 2
@@ -27,9 +29,10 @@ class Spare:
 class Spares:
     """Those that wait, and those sent away that have not ended yet."""
 
-    def __init__(self, fork: Callable[[], Spare]) -> None:
-        """`fork` makes one. Raises OSError."""
+    def __init__(self, fork: Callable[[Sequence[Range]], Spare]) -> None:
+        """`fork` makes one that writes to the given pages first. Raises OSError."""
         self._fork = fork
+        self._pages: list[Range] = []
         self._waiting: deque[Spare] = deque()
         self._sent_away: set[int] = set()
         self.due = 0.0  # when there is to be another one; 0 for never
@@ -38,7 +41,7 @@ class Spares:
     def take(self, now: float) -> Spare:
         """One that waits, or else a new one. Raises OSError when there cannot be any."""
         self.due = now + PAUSE if self.wanted else 0.0
-        return self._waiting.popleft() if self._waiting else self._fork()
+        return self._waiting.popleft() if self._waiting else self._fork(())
 
     def look(self, now: float) -> None:
         """Fork one if it is time; where the kernel refuses, it is tried again with the next start."""
@@ -46,13 +49,22 @@ class Spares:
             return
         self.due = 0.0
         with contextlib.suppress(OSError):
-            self._waiting.append(self._fork())
+            self._waiting.append(self._fork(self._pages))
             self.due = now + PAUSE if len(self._waiting) < SIZE else 0.0
 
     def begin(self, now: float) -> None:
         """From now on some wait."""
         self.wanted = True
         self.due = self.due or now + PAUSE
+
+    @property
+    def curious(self) -> bool:
+        """Whether nobody has told yet what a start writes to."""
+        return not self._pages
+
+    def learn(self, pages: Iterable[Iterable[int]]) -> None:
+        """What a start writes to, from one that has started. Raises ValueError, TypeError."""
+        self._pages = self._pages or [(int(first), int(count)) for first, count in pages]
 
     def ended(self, pid: int) -> bool:
         """Whether it was one of ours that has ended, which is forgotten."""

@@ -11,9 +11,9 @@ from transport.envelope import request
 ROUTERS = {"router.peers", "router.ping"}
 INTERNAL = frozenset(
     {
-        "bundles.expect", "bundles.make", "children.start", "collection.sweep", "collection.unreached", "collector.note",
-        "containers.forget", "containers.update", "content.check", "content.commit", "content.open",
-        "content.sweep", "contents.admit", "contents.forget", "contents.get", "contents.list",
+        "bundles.expect", "bundles.make", "children.start", "collection.sweep", "collection.unreached",
+        "collector.note", "containers.forget", "containers.update", "content.check", "content.commit",
+        "content.open", "content.sweep", "contents.admit", "contents.forget", "contents.get", "contents.list",
         "contents.merge", "contents.put", "contents.unheld", "contents.update", "events.backup",
         "events.check", "events.publish", "leases.release", "leases.take", "metadata.backup",
         "metadata.check", "metrics.transferred", "network.attach", "network.detach", "network.names",

@@ -1,0 +1,78 @@
+"""What a process has written to since its fork, and what that saves the next one."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import mmap
+import os
+import resource
+
+from actors.linux import footprint
+
+PAGES = 64
+PAGE = mmap.PAGESIZE
+
+
+def in_child(work):
+    """What `work` gives in a forked child, as JSON."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(write, json.dumps(work()).encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as answer:
+        found = json.loads(answer.read())
+    assert os.waitpid(pid, 0)[1] == 0
+    return found
+
+
+def shared_memory():
+    """Private anonymous memory, all of it written to; its first page's number."""
+    memory = mmap.mmap(-1, PAGES * PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    for page in range(PAGES):
+        memory[page * PAGE] = 1
+    return memory, ctypes.addressof(ctypes.c_char.from_buffer(memory)) // PAGE
+
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
+def test_a_child_tells_what_it_has_written_to():
+    memory, first = shared_memory()
+
+    def write():
+        for page in (3, 5, 20, 21, 22):
+            memory[page * PAGE] = 2
+        return footprint.own([(first, PAGES)])
+
+    assert in_child(write) == [[first + 3, 3], [first + 20, 3]]  # one page between two goes with them
+    assert in_child(lambda: footprint.own([(first, PAGES)])) == []
+
+
+def test_what_was_made_own_takes_no_faults_any_more():
+    memory, first = shared_memory()
+
+    def write(ranges):
+        footprint.make_own(ranges)
+        before = faults()
+        for page in range(PAGES):
+            memory[page * PAGE] = 2
+        return faults() - before
+
+    assert in_child(lambda: write([])) >= PAGES
+    assert in_child(lambda: write([(first, PAGES)])) < PAGES // 4
+
+
+def test_what_is_not_mapped_is_left_out():
+    memory, first = shared_memory()
+    assert in_child(lambda: footprint.make_own([(1, 2), (first, 1), (1 << 40, 3)])) is None
+    assert memory[0] == 1
+
+
+def test_the_writable_mappings_are_those_of_this_process():
+    memory, first = shared_memory()
+    assert any(start <= first and first + PAGES <= start + count for start, count in footprint.writable())
+    assert memory[0] == 1
