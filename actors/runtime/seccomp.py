@@ -4,6 +4,7 @@ seccomp.json is data: `allowed` system calls are those of ordinary programs; `al
 `allowed_from_kernel` those that are safe only with a capability, or since a release (ptrace could be used to
 step around the filter before 4.8); `refused` ones fail with EPERM whoever asks. A call that no list names
 fails with ENOSYS, so that a C library newer than the profile falls back to an older call by itself.
+`elsewhere` are those that other machines have and the named one never will: a runtime takes time over each.
 Four calls depend on their arguments; their rules stand here, because they need reasons.
 """
 
@@ -58,15 +59,17 @@ def build(machine: str, capabilities: Collection[str], kernel: tuple[int, int]) 
             f"no seccomp profile for machine {machine!r}: run it without one, or bring your own"
         )
     allowed = _allowed(profile, capabilities, kernel)
+    elsewhere = set(profile["elsewhere"].get(machine, ()))
     everything = {name for names in profile["allowed_with_capability"].values() for name in names}
-    refused = sorted((everything | set(profile["refused"])) - allowed - {"clone", "clone3", "unshare"})
+    by_arguments = {"clone", "clone3", "unshare"}
+    refused = sorted((everything | set(profile["refused"])) - allowed - by_arguments - elsewhere)
     return {
         "defaultAction": "SCMP_ACT_ERRNO",
         "defaultErrnoRet": errno.ENOSYS,
         "architectures": list(architectures),
         "syscalls": [
             *_socket(),
-            _allow(sorted(allowed)),
+            _allow(sorted(allowed - elsewhere)),
             _refuse(refused, errno.EPERM),
             *_personality(),
             *([] if "unshare" in allowed else _namespaces()),

@@ -1,5 +1,6 @@
 """The profile as data; what it does to a program is tested in a real container (e2e/test_runtime.py)."""
 
+import ctypes
 import errno
 import json
 from pathlib import Path
@@ -51,6 +52,19 @@ def test_what_is_dangerous_fails_with_a_clear_error(name):
 def test_what_ordinary_programs_need_is_allowed(name):
     (rule,) = rules(build(), name)
     assert (rule["action"], rule["args"]) == ("SCMP_ACT_ALLOW", [])
+
+
+def test_what_only_other_machines_have_is_left_out_and_nothing_else():
+    profile = json.loads(Path(seccomp.__file__).with_name("seccomp.json").read_bytes())
+    everywhere = {name for rule in build(machine="aarch64")["syscalls"] for name in rule["names"]}
+    here = {name for rule in build()["syscalls"] for name in rule["names"]}
+    assert everywhere - here == set(profile["elsewhere"]["x86_64"])
+    library = ctypes.CDLL("libseccomp.so.2")  # what runc and crun ask
+    numbers = [
+        library.seccomp_syscall_resolve_name_arch(0xC000003E, name.encode()) for name in everywhere - here
+    ]
+    assert numbers  # SCMP_ARCH_X86_64 above; below 0: no such call there
+    assert max(numbers) < 0
 
 
 def test_the_rest_looks_as_if_the_kernel_had_it_not():
