@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from daemon import wait_until
 
+from actors.zygote.spares import SIZE
+
 if TYPE_CHECKING:
     from daemon import Daemon
 
@@ -18,7 +20,18 @@ CYCLES = 100
 
 
 def _descriptors(pid: int) -> int:
-    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    """Of one that has just ended: -1, and nothing is calm yet."""
+    try:
+        return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    except FileNotFoundError:
+        return -1
+
+
+def _is_spare(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().startswith("spare ")
+    except FileNotFoundError:
+        return False
 
 
 def _zombies(daemon: Daemon) -> list[str]:
@@ -37,6 +50,7 @@ def _holdings(daemon: Daemon, namespace: str) -> dict[str, Any]:
         "descriptors": {one["name"]: _descriptors(one["pid"]) for one in actors if one["kind"] != "puller"},
         "passing": [one["name"] for one in actors if one["kind"] in ("puller", "container")],
         "processes": len(daemon.processes()),
+        "spares": sum(map(_is_spare, daemon.processes())),
         "mounts": sorted(line.split()[4] for line in mounts if str(daemon.directory) in line),
         "netns": sorted(path.name for path in (state / "netns").iterdir()),
         "cgroups": sorted(str(path) for path in cgroups.glob(f"*/actord/{namespace}/*/")),
@@ -64,4 +78,5 @@ def test_a_hundred_containers_leave_nothing(own_daemon: Daemon, busybox: str):
 def _calm(daemon: Daemon, namespace: str) -> dict[str, Any] | None:
     first = _holdings(daemon, namespace)
     still = not first["zombies"] and not first["passing"]  # a container's actor may stay for seconds
+    still = still and first["spares"] == SIZE and -1 not in first["descriptors"].values()
     return first if still and first == _holdings(daemon, namespace) else None
