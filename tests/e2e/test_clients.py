@@ -46,6 +46,7 @@ LANGUAGES = {
     "node": Language("node {here}/build/session.js", "{here}/node_modules/.bin/tsc -p {here}"),
     "perl": Language("perl {here}/session.pl"),
     "ruby": Language("ruby {here}/session.rb"),
+    "java": Language("sh {here}/run {built}", "sh {here}/build {built}"),
 }
 SESSION = """\
 connected, protocol 1
