@@ -17,6 +17,7 @@ struct actord {
     void *context, *socket, *monitor;
     char file[TEXT], endpoint[TEXT], server[TEXT], public[TEXT], secret[TEXT];
     int reconnections, protocol;
+    unsigned monitors;
 };
 
 static int64_t now(void) {
@@ -115,7 +116,8 @@ static int set_options(actord *client) {
 
 static int dial(actord *client) {
     char name[64];
-    snprintf(name, sizeof name, "inproc://monitor-%p", (void *)client);
+    /* A name that is used again may not be free yet. */
+    snprintf(name, sizeof name, "inproc://monitor-%p-%u", (void *)client, client->monitors++);
     client->socket = zmq_socket(client->context, ZMQ_DEALER);
     client->monitor = zmq_socket(client->context, ZMQ_PAIR);
     return set_options(client) || zmq_socket_monitor(client->socket, name, ZMQ_EVENT_ALL) ||

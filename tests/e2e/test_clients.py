@@ -47,6 +47,10 @@ LANGUAGES = {
     "perl": Language("perl {here}/session.pl"),
     "ruby": Language("ruby {here}/session.rb"),
     "java": Language("sh {here}/run {built}", "sh {here}/build {built}"),
+    "rust": Language(
+        "{built}/debug/session",
+        "env --chdir={here} cargo build --offline --quiet --target-dir {built}",
+    ),
 }
 SESSION = """\
 connected, protocol 1
