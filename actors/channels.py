@@ -8,7 +8,6 @@ credit it has, so one that writes faster than the process reads waits, and holds
 
 import contextlib
 import os
-import socket
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -167,12 +166,11 @@ class Channels:
             self._actor.log.warning("the terminal of %s is lost", name or "its first process")
             return
         channel = _Channel(input=Input(self._actor.streams.pipes(name)) if wants.stdin else None)
-        with socket.socket(fileno=found[0]) as listener:
-            try:
-                self._has_terminal(channel, console.take(listener), wants)
-            except (OSError, EOFError, ValueError) as error:
-                self._actor.log.warning("the terminal of %s is lost: %s", name or "its first process", error)
-                return
+        try:
+            self._has_terminal(channel, console.take_kept(found[0]), wants)
+        except (OSError, EOFError, ValueError) as error:
+            self._actor.log.warning("the terminal of %s is lost: %s", name or "its first process", error)
+            return
         self._known[name] = channel
         self._keep(name, channel)
         self._actor.host.say(op="drop", key=f"{name}/console")

@@ -15,10 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from actors import failpoints
 from actors.call import Call
 from actors.channels import give_size
 from actors.linux import descriptors
 from actors.linux import terminal as window
+from actors.runtime import console
 from actors.runtime.console import ConsoleSocket
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 ONE_MOVE: Final = 1 << 16  # bytes from one side before others have their turn
 DRAIN: Final = 10.0  # seconds that the client of a process that has ended may take for what is left
+TERMINAL: Final = "/terminal"
 LOOK_AGAIN: Final = 0.1  # seconds until a side that takes or gives nothing is looked at again
 
 
@@ -53,13 +56,19 @@ class Lines:
 
     @contextlib.contextmanager
     def opened(self, name: str, directory: Path) -> Iterator[Path]:
-        """Where a runtime hands a terminal over; afterwards it has been taken."""
-        console = ConsoleSocket(directory)
+        """Where a runtime hands a terminal over; afterwards it has been taken.
+
+        The zygote keeps the socket too: a terminal that was handed over is in it until somebody takes it.
+        """
+        socket, say = ConsoleSocket(directory), self._actor.host.say
+        say([socket.listener], op="keep", key=_console(name))
         try:
-            yield console.path
-            self._keep(_key(name, terminal=True), _Line(console.take()))
+            yield socket.path
+            failpoints.hit("container", "terminal", "handed_over")
+            self._keep(_key(name, terminal=True), _Line(socket.take()))
         finally:
-            console.close()
+            say(op="drop", key=_console(name))
+            socket.close()
 
     @contextlib.contextmanager
     def errors(self, name: str, output: int) -> Iterator[int]:
@@ -86,10 +95,21 @@ class Lines:
         return self._actor.streams.pipes(name) / "errors"
 
     def _keep(self, key: str, line: _Line) -> None:
+        """A terminal's master; or what standard error comes from, and where it goes."""
         self._known[key] = line
-        self._actor.host.say(line.descriptors(), op="keep", key=key)
+        kept = [line.source] if key.endswith(TERMINAL) else line.descriptors()
+        self._actor.host.say(kept, op="keep", key=key)
 
     # In any thread
+
+    def keep_all(self) -> None:
+        """Another zygote: it has not got any of them."""
+
+        def keep() -> None:
+            for key, line in self._known.items():
+                self._keep(key, line)
+
+        self._actor.host.pump.call(keep)
 
     def follow(self, name: str, io: Sequence[str], *, terminal: bool) -> None:
         """Begin to move between what is ours and the FIFOs of `io`, also after a crash."""
@@ -116,38 +136,66 @@ class Lines:
         """Have the line of a process known and open, if it has one; `then` in the pump's thread."""
         key = _key(name, terminal=terminal)
 
-        def opened() -> None:
+        def known() -> None:
             if terminal:
                 self._join(key, io[0], io[1])
             elif is_fifo(io[2]):
                 self._go_on(key, name, io[2])
             then()
 
-        def fetched(found: list[int]) -> None:
-            if found:
-                source, output = (*found, -1)[:2]
-                self._known[key] = _Line(source, output)
-                descriptors.close_all(found[2:])
-            opened()
-
-        def begin() -> None:
-            if key in self._known:
-                opened()
-            else:
-                self._actor.host.lifeline.fetch(key, fetched)
-
-        self._actor.host.pump.call(begin)
+        self._when_known(name, known, terminal=terminal)
 
     def resize(self, name: str, size: tuple[int, int], call: Call) -> None:
-        """Tell a terminal its size."""
+        """Tell a terminal its size. One that its client has seen start has one, be its actor new or not."""
 
         def tell() -> None:
             line = self._known.get(_key(name, terminal=True))
             give_size(-1 if line is None else line.source, size, call)
 
-        self._actor.host.pump.call(tell)
+        self._when_known(name, tell, terminal=True)
+
+    def _when_known(self, name: str, then: Callable[[], None], *, terminal: bool) -> None:
+        """Have what the zygote keeps for a process, if it has a line; `then` in the pump's thread."""
+        key, fetch = _key(name, terminal=terminal), self._actor.host.lifeline.fetch
+
+        def begin() -> None:
+            if key in self._known:
+                then()
+            else:
+                fetch(key, fetched)
+
+        def fetched(found: list[int]) -> None:
+            if terminal and not found:
+                fetch(_console(name), late)
+            else:
+                self._adopt(key, found)
+                then()
+
+        def late(found: list[int]) -> None:
+            self._take_late(key, name, found)
+            then()
+
+        self._actor.host.pump.call(begin)
 
     # In the pump's thread
+
+    def _adopt(self, key: str, found: list[int]) -> None:
+        """In the order of `_keep`; two may have asked at once."""
+        if not found or key in self._known:
+            descriptors.close_all(found)
+        else:
+            self._known[key] = _Line(*found[:2])  # type: ignore[arg-type]  # two are two of its numbers
+
+    def _take_late(self, key: str, name: str, found: list[int]) -> None:
+        """The last incarnation died between the runtime and the terminal: it waits in the socket."""
+        if not found or key in self._known:
+            descriptors.close_all(found)
+            return
+        try:
+            self._keep(key, _Line(console.take_kept(found[0])))
+        except (OSError, EOFError, ValueError) as error:
+            self._actor.log.warning("the terminal of %s is lost: %s", name or "its first process", error)
+        self._actor.host.say(op="drop", key=_console(name))
 
     def _join(self, key: str, given: str, taken: str) -> None:
         """A terminal, both ways. None: nobody has kept it, every process of ours was killed."""
@@ -217,7 +265,11 @@ def is_fifo(said: str) -> bool:
 
 
 def _key(name: str, *, terminal: bool) -> str:
-    return f"{name}/terminal" if terminal else f"{name}/errors"
+    return f"{name}{TERMINAL}" if terminal else f"{name}/errors"
+
+
+def _console(name: str) -> str:
+    return f"{name}/console"
 
 
 def _fifo_or_nothing(path: str) -> int:

@@ -103,6 +103,7 @@ class ContainerActor(Actor):
     def found_zygote(self) -> None:
         """Hand the pipes, and the processes watched, over once more."""
         self.streams.keep_all()
+        self.stepwise.lines.keep_all()
         self.delivery.keep_all()
         self.processes.keep_all()
 
@@ -346,7 +347,7 @@ class ContainerActor(Actor):
     def clean_up_run(self) -> None:
         """In a worker thread: what the run held, except its snapshot and its output."""
         detach = m.NetworkDetach(self.namespace, self.id)
-        if self.state.phase == "exited" and not files.has_hooks(self.bundle):
+        if self.state.phase == "exited" and self.launcher.can_forget():
             detached = self.begin(detach)
             self.launcher.forget()
         else:  # what a failed or cut off start has left, the runtime knows best
@@ -580,8 +581,8 @@ class ContainerActor(Actor):
         """Its terminal has another size."""
         if not (1 <= body.rows <= MAX_SIDE and 1 <= body.columns <= MAX_SIDE):
             raise RemoteError("invalid_argument", f"a terminal has from 1 to {MAX_SIDE} rows and columns")
-        channels = self.stepwise.lines if self.stepwise.task else self.streams.channels
-        channels.resize(body.exec_id, (body.rows, body.columns), call)
+        owner = self.stepwise if self.stepwise.task else self.streams.channels
+        owner.resize(body.exec_id, (body.rows, body.columns), call)
         return LATER
 
     def _refuse_without_input(self, exec_id: str) -> None:

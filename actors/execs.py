@@ -4,7 +4,6 @@ Journalled beside the container's state, so that one under way survives its acto
 id that its client chose: asking again for the same id starts nothing twice.
 """
 
-import contextlib
 import json
 import re
 import shutil
@@ -87,10 +86,15 @@ class Execs:
                 self._actor.processes.hold(left)
 
     def _left_behind(self, name: str) -> Process | None:
-        """What a start that was cut off has started: its runtime's call has ended, since we hold the lock."""
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
-            return Process.of(int((self._directory(name) / files.PID_FILE).read_text()))
-        return None
+        """What a start that was cut off has started: its runtime's call has ended, since we hold the lock.
+
+        It may have ended since, which is no reason to start it once more.
+        """
+        try:
+            pid = int((self._directory(name) / files.PID_FILE).read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        return self._actor.processes.of_pid(pid)
 
     def recover(self) -> None:
         """Take up those that were under way when the last incarnation ended."""
@@ -135,6 +139,10 @@ class Execs:
         if self._find(name).phase != "running":
             raise RemoteError("failed_precondition", f"exec {name} is not running")
         return self.process(name)
+
+    def phase(self, name: str) -> str:
+        """Of an exec. Raises RemoteError not_found."""
+        return self._find(name).phase
 
     def wants(self, name: str) -> Wants:
         """What it was started with. Raises RemoteError not_found."""

@@ -8,6 +8,7 @@ what is said goes to nobody, and a question is answered with "not known".
 import functools
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Iterable
 
 from actors.linux.descriptors import close_all
@@ -41,7 +42,7 @@ class Lifeline:
         self._pump = pump
         self._log = logging.getLogger(birth.name)
         self._questions: dict[Process, list[ExitFound]] = {}
-        self._fetches: dict[str, Fetched] = {}
+        self._fetches: dict[str, deque[Fetched]] = {}
         self._pause = KNOCK_AGAIN
 
     def listen(self) -> None:
@@ -68,18 +69,22 @@ class Lifeline:
     # The pump's thread
 
     def _fetch(self, key: str, then: Fetched) -> None:
-        self._fetches[key] = then
+        self._fetches.setdefault(key, deque()).append(then)
         try:
             self._control.send(op="fetch", key=key)
         except (Closed, OSError):
             self._fetched(key, [])
 
     def _fetched(self, key: str, found: list[int]) -> None:
-        then = self._fetches.pop(key, None)
-        if then is None:
+        """Answers come in the order of the questions."""
+        waiting = self._fetches.get(key)
+        if not waiting:
             close_all(found)
-        else:
-            then(found)
+            return
+        then = waiting.popleft()
+        if not waiting:
+            del self._fetches[key]
+        then(found)
 
     def _ask(self, target: Process, then: ExitFound) -> None:
         self._questions.setdefault(target, []).append(then)
@@ -128,7 +133,8 @@ class Lifeline:
         for target in list(self._questions):
             self._answer(target, None, 0)
         for key in list(self._fetches):
-            self._fetched(key, [])
+            while key in self._fetches:
+                self._fetched(key, [])
         self._pause = KNOCK_AGAIN
         self._pump.call_later(self._pause, self._knock)
 

@@ -17,6 +17,7 @@ from actors.lifeline import ExitFound
 from actors.linux import descriptors, pidfd, pinning, process
 from actors.linux.pidfd import Process
 from actors.runtime import bundle as files
+from actors.zygote.exits import last_of
 
 if TYPE_CHECKING:
     from actors.container import ContainerActor
@@ -58,6 +59,12 @@ class Processes:
 
     def _pin(self, target: Process) -> Path:
         return self._actor.bundle / files.PINS / f"{target.pid}-{target.start_time}"
+
+    def of_pid(self, pid: int) -> Process:
+        """What has, or had, a pid that the runtime wrote down; with start time 0 if nobody knows any more."""
+        with contextlib.suppress(ProcessLookupError):
+            return Process.of(pid)
+        return last_of(pid, self._actor.settings.exits) or Process(pid, 0)
 
     def let_go(self) -> None:
         """Of those that nobody came to watch."""

@@ -120,6 +120,11 @@ class Settings:
         return self.state / "zygote.sock"
 
     @property
+    def exits(self) -> Path:
+        """Where the zygote keeps how orphans ended."""
+        return self.state / "exits"
+
+    @property
     def content(self) -> Path:
         """The content store's directory."""
         return self.root / "content"

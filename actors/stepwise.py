@@ -178,6 +178,13 @@ class Stepwise:
         """The rest of it; then it is let go of."""
         self.lines.drain("", self._io(), then, terminal=self.task["terminal"])
 
+    def resize(self, name: str, size: tuple[int, int], call: Call) -> None:
+        """Tell a terminal its size. Raises RemoteError: its process is only just starting."""
+        phase = self._actor.execs.phase(name) if name else self._actor.state.phase
+        if phase in ("preparing", "starting"):
+            raise RemoteError("unavailable", "the process is only just starting")
+        self.lines.resize(name, size, call)
+
     def end_input(self, name: str) -> None:
         """The end comes when whoever else writes has closed; saying it twice is fine."""
         self._actor.host.say(op="drop", key=f"{name}/input")

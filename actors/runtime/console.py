@@ -42,6 +42,12 @@ class ConsoleSocket:
         os.close(self._folder)
 
 
+def take_kept(listener: int) -> int:
+    """The master that waits at a listening socket which somebody has kept, and which is closed. As `take`."""
+    with socket.socket(fileno=listener) as found:
+        return take(found)
+
+
 def take(listener: socket.socket) -> int:
     """The master that waits at a listening socket; as `ConsoleSocket.take`."""
     listener.settimeout(TAKE_LIMIT)

@@ -19,6 +19,12 @@ MAX_KEPT = 4096
 """Most orphans are helpers that nobody asks about; the oldest are forgotten first."""
 
 
+def last_of(pid: int, directory: Path) -> Process | None:
+    """The last process with this pid whose exit is kept; for any process, as long as nobody forgets it."""
+    starts = [int(path.name.partition("-")[2]) for path in directory.glob(f"{pid}-*")]
+    return Process(pid, max(starts)) if starts else None
+
+
 class Exits:
     """A bounded table of (pid, start time) to wait status, mirrored in one file each."""
 

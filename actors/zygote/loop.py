@@ -62,7 +62,7 @@ class Zygote:
         self._round_at = 0.0
         self._kill_supervisor_at = 0.0
         self._selector = selectors.DefaultSelector()
-        self._exits = Exits(settings.state / "exits")
+        self._exits = Exits(settings.exits)
         self._children = Children(settings.state / "children")
         self._spares = Spares(self._fork_spare)
         self._kept: dict[tuple[str, str], list[int]] = {}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING
 import images
 import pytest
 from daemon import Daemon, running
+from gateway_api import Api, serving
 from registry import Registry
 
 if TYPE_CHECKING:
@@ -45,3 +49,30 @@ def own_daemon(tmp: Path, busybox: str) -> Iterator[Daemon]:
     with running(tmp) as started:
         started.actr("pull", busybox)
         yield started
+
+
+@pytest.fixture(scope="module")
+def gateway(short_root: Path) -> Iterator[Daemon]:
+    """A daemon that serves containerd's API, and has nothing yet."""
+    with serving(Path(tempfile.mkdtemp(prefix="t-", dir=short_root))) as (started, _):
+        yield started
+
+
+@pytest.fixture
+def api(gateway: Daemon) -> Iterator[Api]:
+    """A client of that daemon."""
+    found = Api.at(gateway.state / "containerd.sock")
+    yield found
+    found.channel.close()
+
+
+@pytest.fixture
+def root(tmp: Path) -> Path:
+    """The root directory of a container: a busybox and little else."""
+    for name in ("bin", "proc", "dev"):
+        (tmp / "root" / name).mkdir(parents=True)
+    own = Path(sys.executable).parent / "busybox"
+    busybox = own if own.exists() else shutil.which("busybox")
+    subprocess.run(["cp", busybox, tmp / "root/bin/busybox"], check=True)
+    subprocess.run(["chroot", tmp / "root", "/bin/busybox", "--install", "-s", "/bin"], check=True)
+    return tmp / "root"

@@ -48,7 +48,12 @@ REMOVE = (
     "snapshots.snapshots.remove.after",
     "metadata.containers.forget.after",
 )
-EXEC = ("container.tasks.exec.before", "container.tasks.exec.after", "container.exec.before")
+EXEC = (
+    "container.tasks.exec.before",
+    "container.tasks.exec.after",
+    "container.exec.before",
+    "container.exec.after",
+)
 
 
 @pytest.fixture(scope="module")

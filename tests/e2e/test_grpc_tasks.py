@@ -2,128 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import secrets
 import select
-import shutil
-import subprocess
-import sys
-import tempfile
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import grpc
 import pytest
-from daemon import Daemon, running, wait_until
+from daemon import Daemon, wait_until
+from gateway_api import CONTAINERS, Api, serving
 
-from transport.grpc import interface
 from transport.grpc.interface import message
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Iterator
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(240)]
-TASKS, CONTAINERS = "containerd.services.tasks.v1", "containerd.services.containers.v1"
-EVENTS = "containerd.services.events.v1"
-
-
-class Api:
-    """Calls of the API, by service and method."""
-
-    def __init__(self, socket: Path) -> None:
-        self.socket = socket
-        self.header = [("containerd-namespace", "default")]
-        self.channel = grpc.insecure_channel(f"unix:{socket}")
-
-    def ask(self, service: str, method: str, **fields: Any) -> Any:
-        """One call with one answer."""
-        found = interface.methods(service)[method]
-        asked, answer = (message(one.full_name) for one in (found.input_type, found.output_type))
-        call = self.channel.unary_unary(
-            f"/{service}/{method}", lambda body: body.SerializeToString(), answer.FromString
-        )
-        return call(asked(**fields), metadata=self.header, timeout=60, wait_for_ready=True)
-
-    def task(self, method: str, **fields: Any) -> Any:
-        """One of the task service."""
-        return self.ask(f"{TASKS}.Tasks", method, **fields)
-
-    def refused(self, method: str, **fields: Any) -> tuple[str, str]:
-        """Status and text of one that fails."""
-        with pytest.raises(grpc.RpcError) as raised:
-            self.task(method, **fields)
-        return raised.value.code().name, raised.value.details()
-
-    def container(self, root: Path, *words: str, identity: str = "", options: Any = None) -> str:
-        """Put one on record that runs `words`."""
-        identity = identity or f"c{secrets.token_hex(8)}"
-        spec = {
-            "ociVersion": "1.0.2",
-            "process": {"args": list(words), "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}},
-            "root": {"path": str(root)},
-            "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
-            "linux": {"namespaces": [{"type": one} for one in ("pid", "ipc", "uts", "mount", "network")]},
-        }
-        packed = message("google.protobuf.Any")(
-            type_url="types.containerd.io/opencontainers/runtime-spec/1/Spec", value=json.dumps(spec).encode()
-        )
-        given = message(f"{CONTAINERS}.Container")(id=identity, spec=packed)
-        given.runtime.name = "io.containerd.runc.v2"
-        if options is not None:
-            given.runtime.options.CopyFrom(options)
-        self.ask(f"{CONTAINERS}.Containers", "Create", container=given)
-        return identity
-
-    def events(self) -> list[tuple[str, Any]]:
-        """What happens to tasks from now on: topic and body; filled by a thread that ends with the stream."""
-        seen: list[tuple[str, Any]] = []
-        call = self.channel.unary_stream(
-            f"/{EVENTS}.Events/Subscribe",
-            lambda body: body.SerializeToString(),
-            message(f"{EVENTS}.Envelope").FromString,
-        )
-        asked = message(f"{EVENTS}.SubscribeRequest")(filters=["topic~=|^/tasks/|"])
-        stream = call(asked, metadata=self.header, wait_for_ready=True)
-
-        def follow() -> None:
-            try:
-                seen.extend(
-                    (one.topic, message(one.event.type_url).FromString(one.event.value)) for one in stream
-                )
-            except grpc.RpcError:
-                return
-
-        threading.Thread(target=follow, daemon=True).start()
-        return seen
-
-
-@pytest.fixture(scope="module")
-def served(short_root: Path) -> Iterator[Daemon]:
-    with running(Path(tempfile.mkdtemp(prefix="t-", dir=short_root))) as daemon:
-        wait_until("the socket is there", (daemon.state / "containerd.sock").exists)
-        yield daemon
-
-
-@pytest.fixture
-def api(served: Daemon) -> Iterator[Api]:
-    found = Api(served.state / "containerd.sock")
-    yield found
-    found.channel.close()
-
-
-@pytest.fixture
-def root(tmp: Path) -> Path:
-    for name in ("bin", "proc", "dev"):
-        (tmp / "root" / name).mkdir(parents=True)
-    own = Path(sys.executable).parent / "busybox"
-    busybox = own if own.exists() else shutil.which("busybox")
-    subprocess.run(["cp", busybox, tmp / "root/bin/busybox"], check=True)
-    subprocess.run(["chroot", tmp / "root", "/bin/busybox", "--install", "-s", "/bin"], check=True)
-    return tmp / "root"
 
 
 def test_the_order_of_an_instant_exit(api: Api, root: Path):
@@ -152,7 +46,7 @@ def test_a_create_that_fails(api: Api, root: Path):
     assert code == "UNKNOWN"
     assert "executable file not found" in text
     assert api.refused("Get", container_id=name)[0] == "NOT_FOUND"
-    api.ask(f"{CONTAINERS}.Containers", "Delete", id=name)
+    api.ask(CONTAINERS, "Delete", id=name)
 
 
 def test_execs(api: Api, root: Path):
@@ -175,10 +69,10 @@ def test_execs(api: Api, root: Path):
     api.task("Kill", container_id=name, signal=9)
     assert api.task("Wait", container_id=name).exit_status == 137
     api.task("Delete", container_id=name)
-    api.ask(f"{CONTAINERS}.Containers", "Delete", id=name)
+    api.ask(CONTAINERS, "Delete", id=name)
 
 
-def test_an_exit_while_nobody_listened(served: Daemon, api: Api, root: Path, tmp: Path):
+def test_an_exit_while_nobody_listened(gateway: Daemon, api: Api, root: Path, tmp: Path):
     """The actors die, its own among them; who subscribes afterwards is told once, with the code."""
     os.mkfifo(tmp / "out")
     with os.fdopen(os.open(tmp / "out", os.O_RDWR), "rb", buffering=0) as reader:
@@ -187,10 +81,10 @@ def test_an_exit_while_nobody_listened(served: Daemon, api: Api, root: Path, tmp
         api.task("Create", container_id=name, stdout=str(tmp / "out"))
         pid = api.task("Start", container_id=name).pid
         assert reader.read(100) == b"ready\n"
-        old = {one: served.kill_actor(one) for one in ("grpc", f"container/default/{name}")}
+        old = {one: gateway.kill_actor(one) for one in ("grpc", f"container/default/{name}")}
         os.kill(pid, 15)
         for one, before in old.items():
-            wait_until(f"{one} is there again", lambda one=one, before=before: served.healed(one, before))
+            wait_until(f"{one} is there again", lambda one=one, before=before: gateway.healed(one, before))
         assert api.task("Wait", container_id=name).exit_status == 9
         seen = api.events()
         wait_until("it was told", lambda: any(body.container_id == name for _, body in seen))
@@ -202,12 +96,8 @@ def test_an_exit_while_nobody_listened(served: Daemon, api: Api, root: Path, tmp
 
 def test_an_exit_while_the_daemon_is_down(root: Path, tmp: Path):
     (tmp / "d").mkdir()
-    with running(tmp / "d") as daemon:
-        socket = daemon.state / "containerd.sock"
-        wait_until("the socket is there", socket.exists)
-        api = Api(socket)
-        with contextlib.closing(api.channel):
-            _exits_while_down(daemon, api, root)
+    with serving(tmp / "d") as (daemon, api):
+        _exits_while_down(daemon, api, root)
 
 
 def _exits_while_down(daemon: Daemon, api: Api, root: Path) -> None:
@@ -232,14 +122,14 @@ def test_an_id_is_used_again_at_once(api: Api, root: Path):
     """As Docker does it with a restart: whoever is on its way out does not take the next one along."""
     name = api.container(root, "true")
     for _ in range(20):
-        api.ask(f"{CONTAINERS}.Containers", "Delete", id=name)
+        api.ask(CONTAINERS, "Delete", id=name)
         assert api.container(root, "true", identity=name) == name
         assert api.refused("Get", container_id=name)[0] == "NOT_FOUND"
     api.task("Create", container_id=name)
     api.task("Start", container_id=name)
     assert api.task("Wait", container_id=name).exit_status == 0
     api.task("Delete", container_id=name)
-    api.ask(f"{CONTAINERS}.Containers", "Delete", id=name)
+    api.ask(CONTAINERS, "Delete", id=name)
 
 
 LOGGER = """#!/bin/sh
