@@ -202,7 +202,7 @@ class BundlesActor(Actor):
         path = files.cgroups_path(body.namespace, body.id)
         spec = raw_bundle.foreign(wish.foreign, path, mounted=bool(rootfs))
         if rootfs:
-            files.mount_rootfs(directory, rootfs)
+            files.mount_rootfs(directory, rootfs, shorten=True)
         files.write_health(directory, None)
         self._write_spec(directory, spec)
         return {"stop_signal": ""}

@@ -110,7 +110,8 @@ class MetadataActor(LeasingActor):
         image, created = self._store.images.put(body.namespace, name, body.target, body.labels)
         self.changed(deleted=not created)  # a name that moves lets go of what it named
         topic = "/images/create" if created else "/images/update"
-        self.announce(body.namespace, topic, f"{name}:{image.updated_at}", {"name": name})
+        event = {"name": name, "labels": dict(image.labels)}
+        self.announce(body.namespace, topic, f"{name}:{image.updated_at}", event)
         return image
 
     def images_delete(self, body: m.ImagesDelete, call: Call) -> Image | Later:
@@ -157,9 +158,16 @@ class MetadataActor(LeasingActor):
             self._expect_bundle(container)
         start = m.ChildrenStart("container", actor, args)
         self.ask(start, lambda result: call.settle(result if isinstance(result, Exception) else answer))
-        event = {"id": container.id, "image": container.image, "runtime": container.runtime}
-        self.announce(body.namespace, "/containers/create", f"{container.id}:{container.created_at}", event)
+        self._announce_container(container, wish.foreign or {})
         return LATER
+
+    def _announce_container(self, container: Container, foreign: dict[str, Any]) -> None:
+        event: dict[str, Any] = {"id": container.id, "image": container.image}
+        event["runtime"] = foreign.get("runtime", container.runtime)
+        if foreign.get("options", {}).get("type_url"):
+            event["runtime_options"] = foreign["options"]
+        key = f"{container.id}:{container.created_at}"
+        self.announce(container.namespace, "/containers/create", key, event)
 
     def _expect_bundle(self, container: Container) -> None:
         """While its actor is forked. A hint, sent once; it comes before anything that the actor asks."""

@@ -97,7 +97,6 @@ class Reports:
             "/tasks/delete",
             f"{state.pid}:{state.start_time}:{state.run}",
             time.time_ns(),
-            id=self._actor.id,
             pid=state.pid,
             exit_status=status,
             exited_at=state.exited_at,

@@ -8,15 +8,15 @@ from actors import messages as m
 from actors.gateway.translation import Asking, pages, put_time
 from storage.content import ContentStore, IngestWriter
 from storage.digest import Digest
-from storage.errors import StorageError
 from transport.errors import RemoteError
 from transport.grpc.interface import message
-from transport.grpc.server import Call, Service
+from transport.grpc.server import Call, OutOfRangeError, Service
 
 _PACKAGE: Final = "containerd.services.content.v1"
 _EMPTY: Final = "google.protobuf.Empty"
 PIECE: Final = 1 << 20  # bytes of a blob in one message
 PAGE: Final = 100
+OPEN_SECONDS: Final = 2.0  # that a write waits for a ref which another one writes, or for the store
 STAT, WRITE, COMMIT = 0, 1, 2
 
 
@@ -48,14 +48,15 @@ class Content(Asking, Service):
         """Forgotten here; one that is not known here is an error."""
         self.ask(call, m.ContentInfo(request.digest, call.namespace))
         self.ask(call, m.ContentDelete(request.digest, call.namespace))
+        self.announce(call, "/content/delete", digest=request.digest)
         return message(_EMPTY)()
 
     def read(self, request: Any, call: Call) -> Iterator[Any]:
         """Bytes from an offset on; size 0 means: to the end."""
         found = self.ask(call, m.ContentInfo(request.digest, call.namespace))
-        end = found["size"] if not request.size else request.offset + request.size
+        end = request.offset + request.size if request.size else max(request.offset, found["size"])
         if request.offset < 0 or request.size < 0 or end > found["size"]:
-            raise RemoteError("out_of_range", f"blob {request.digest} has {found['size']} bytes, not {end}")
+            raise OutOfRangeError(f"blob {request.digest} has {found['size']} bytes, not {end}")
         make = message(f"{_PACKAGE}.ReadContentResponse")
         store = ContentStore(self.actor.settings.content)
         with store.open(Digest.parse(request.digest)) as file:
@@ -93,8 +94,6 @@ class Content(Asking, Service):
                 yield writing.take(request)
                 if writing.committed:
                     return
-        except StorageError as error:
-            raise RemoteError(getattr(error, "code", "internal"), str(error)) from error
         finally:
             if writing is not None:
                 writing.close()
@@ -108,10 +107,20 @@ class _Writing:
             raise RemoteError("invalid_argument", "first message of a write must have a ref")
         self._service, self._call = service, call
         self.ref, self.total, self.expected = first.ref, first.total, first.expected
-        body = m.ContentOpen(first.ref, first.expected, max(0, first.total), call.namespace, call.lease)
-        found = service.ask(call, body)
+        found = self._opened(first)
         self._writer = IngestWriter(Path(found["path"]), limit=first.total or None)
         self.committed = False
+
+    def _opened(self, first: Any) -> Any:
+        """Not for as long as the client waits: it comes back by itself when another one writes."""
+        call = self._call
+        body = m.ContentOpen(first.ref, first.expected, max(0, first.total), call.namespace, call.lease)
+        try:
+            return self._service.actor.call(body, limit=min(call.limit, OPEN_SECONDS))
+        except RemoteError as error:
+            if error.code == "deadline_exceeded":
+                raise RemoteError("unavailable", str(error)) from error
+            raise
 
     def take(self, request: Any) -> Any:
         """Do what a message asks, and answer it."""
@@ -122,6 +131,7 @@ class _Writing:
             self.expected = request.expected
         if request.action != STAT and request.data:
             self._place(request.offset)
+            self._refuse_wrong_size(self._writer.offset + len(request.data), final=False)
             self._writer.write(request.data)
         if request.action == COMMIT:
             self._commit(request, answer)
@@ -137,29 +147,39 @@ class _Writing:
         if offset == self._writer.offset:
             return
         if offset:
-            text = f"offset {offset} of ingest {self.ref!r}: expected {self._writer.offset}"
-            raise RemoteError("out_of_range", text)
+            raise OutOfRangeError(f"offset {offset} of ingest {self.ref!r}: expected {self._writer.offset}")
         self._writer.start_at(0)
+
+    def _refuse_wrong_size(self, size: int, *, final: bool) -> None:
+        if self.total and (size > self.total or (final and size != self.total)):
+            text = f"ingest {self.ref!r} has {size} bytes, not {self.total}"
+            raise RemoteError("failed_precondition", text)
 
     def _commit(self, request: Any, answer: Any) -> None:
         size = self._writer.offset
-        if self.total and self.total != size:
-            raise RemoteError(
-                "failed_precondition", f"ingest {self.ref!r} has {size} bytes, not {self.total}"
-            )
+        self._refuse_wrong_size(size, final=True)
         digest = str(self._writer.finish())
         self._writer.close()  # who commits takes the lock
         if self.expected and self.expected != digest:
             text = f"ingest {self.ref!r} has digest {digest}, not {self.expected}"
             raise RemoteError("failed_precondition", text)
-        self._service.ask(
-            self._call,
-            m.ContentCommit(
-                self.ref, digest, size, self._call.namespace, dict(request.labels), self._call.lease
-            ),
-        )
+        known, call = self._is_known(digest), self._call
+        labels = {} if known else dict(request.labels)
+        self._service.ask(call, m.ContentCommit(self.ref, digest, size, call.namespace, labels, call.lease))
+        if known:  # the ingest is gone, the lease holds the blob; all the same it is said
+            raise RemoteError("already_exists", f"content {digest}: already exists")
         self.committed = True
         answer.digest = digest
+
+    def _is_known(self, digest: str) -> bool:
+        """Whether the namespace has it already."""
+        try:
+            self._service.ask(self._call, m.ContentInfo(digest, self._call.namespace))
+        except RemoteError as error:
+            if error.code != "not_found":
+                raise
+            return False
+        return True
 
     def close(self) -> None:
         """Let go of the ingest."""

@@ -1,13 +1,15 @@
 """Events: ours as theirs, with the types that their clients know."""
 
 import contextlib
+import secrets
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
 from actors import messages as m
-from actors.gateway.translation import Asking, put_time
+from actors.gateway.containers import packed_from
+from actors.gateway.translation import SECOND, Asking, put_time
 from storage.filters import parse_filters
 from transport.client import Client, Message
 from transport.errors import RemoteError
@@ -29,15 +31,18 @@ TYPES: Final = {
     "/containers/create": "containerd.events.ContainerCreate",
     "/containers/update": "containerd.events.ContainerUpdate",
     "/containers/delete": "containerd.events.ContainerDelete",
-    "/images/create": "containerd.events.ImageCreate",
-    "/images/update": "containerd.events.ImageUpdate",
-    "/images/delete": "containerd.events.ImageDelete",
+    "/images/create": "containerd.services.images.v1.ImageCreate",
+    "/images/update": "containerd.services.images.v1.ImageUpdate",
+    "/images/delete": "containerd.services.images.v1.ImageDelete",
+    "/snapshot/prepare": "containerd.events.SnapshotPrepare",
+    "/snapshot/commit": "containerd.events.SnapshotCommit",
+    "/snapshot/remove": "containerd.events.SnapshotRemove",
+    "/content/delete": "containerd.events.ContentDelete",
     "/namespaces/create": "containerd.events.NamespaceCreate",
     "/namespaces/update": "containerd.events.NamespaceUpdate",
     "/namespaces/delete": "containerd.events.NamespaceDelete",
 }
-"""By topic. What is not here is ours alone and not shown to these clients."""
-IMAGE_TYPES: Final = "containerd.services.images.v1"
+"""By topic. What is neither here nor a client's own is ours alone, and not shown to these clients."""
 NEVER: Final = 2**62  # no event has such a number
 EXIT: Final = "/tasks/exit"
 UNKNOWN_STATUS: Final = 255  # of a process of which nobody can know how it ended
@@ -64,7 +69,7 @@ class Events(Asking, Service):
                     yield _envelope(found)
             for found in self._follow(client, last):
                 fresh = found["topic"] != EXIT or _exit_key(found) not in told
-                if fresh and found["topic"] in TYPES and filters.match(partial(_field, found)):
+                if fresh and _is_theirs(found) and filters.match(partial(_field, found)):
                     yield _envelope(found)
 
     def _unheard(self, call: Call) -> Iterator[dict[str, Any]]:
@@ -96,11 +101,22 @@ class Events(Asking, Service):
 
     def publish(self, request: Any, call: Call) -> Any:
         """An event of the client's own."""
-        now = time.time_ns()
-        body = {"type_url": request.event.type_url, "value": request.event.value.hex()}
-        key = f"{request.topic}:{call.namespace}:{now}"
-        self.ask(call, m.EventsPublish(call.namespace, request.topic, key, body, now))
+        self._publish(call, call.namespace, request, time.time_ns())
         return message("google.protobuf.Empty")()
+
+    def forward(self, request: Any, call: Call) -> Any:
+        """One that happened elsewhere, as it is."""
+        given = request.envelope
+        at = given.timestamp.seconds * SECOND + given.timestamp.nanos
+        self._publish(call, given.namespace, given, at)
+        return message("google.protobuf.Empty")()
+
+    def _publish(self, call: Call, namespace: str, given: Any, at: int) -> None:
+        if not given.topic.startswith("/"):
+            raise RemoteError("invalid_argument", f"topic {given.topic[:128]!r} must start with '/'")
+        body = {"type_url": given.event.type_url, "value": given.event.value.hex()}
+        key = f"{given.topic}:{namespace}:{at}:{secrets.token_hex(4)}"
+        self.ask(call, m.EventsPublish(namespace, given.topic, key, body, at))
 
 
 def _last(client: Client) -> int:
@@ -132,13 +148,19 @@ def _event(said: Message) -> dict[str, Any] | None:
     return body if said.kind == "event" and "topic" in body else None
 
 
+def _is_theirs(found: Mapping[str, Any]) -> bool:
+    return found["topic"] in TYPES or "type_url" in found["body"]
+
+
 def _envelope(found: Mapping[str, Any]) -> Any:
     envelope = message(f"{_PACKAGE}.Envelope")(namespace=found["namespace"], topic=found["topic"])
     put_time(envelope.timestamp, found["at"])
-    name = TYPES[found["topic"]]
-    envelope.event.value = filled(name, found["body"]).SerializeToString()
-    own = name.rpartition(".")[2]
-    envelope.event.type_url = f"{IMAGE_TYPES}.{own}" if own.startswith("Image") else name
+    if "type_url" in found["body"]:  # as a client has published it
+        envelope.event.type_url = found["body"]["type_url"]
+        envelope.event.value = bytes.fromhex(found["body"]["value"])
+        return envelope
+    envelope.event.type_url = TYPES[found["topic"]]
+    envelope.event.value = filled(envelope.event.type_url, found["body"]).SerializeToString()
     return envelope
 
 
@@ -155,6 +177,8 @@ def filled(name: str, body: Mapping[str, Any]) -> Any:
             put_time(getattr(found, field.name), value)
         elif field.name == "runtime" and isinstance(value, str):
             found.runtime.name = value
+            if "runtime_options" in body:
+                found.runtime.options.CopyFrom(packed_from(body["runtime_options"]))
         elif isinstance(value, dict) and not field.message_type.GetOptions().map_entry:
             getattr(found, field.name).CopyFrom(filled(field.message_type.full_name, value))
         elif isinstance(value, dict):

@@ -28,6 +28,7 @@ class Snapshots(Asking, Service):
             call.namespace, request.key, request.parent, dict(request.labels), request.snapshotter, call.lease
         )
         found = self.ask(call, body)["mounts"]
+        self.announce(call, "/snapshot/prepare", key=request.key, parent=request.parent)
         return message(f"{_PACKAGE}.PrepareSnapshotResponse")(mounts=mounts(found))
 
     def view(self, request: Any, call: Call) -> Any:
@@ -54,12 +55,14 @@ class Snapshots(Asking, Service):
                 snapshotter=request.snapshotter, lease=call.lease,
             ),
         )  # fmt: skip
+        self.announce(call, "/snapshot/commit", key=request.key, name=request.name)
         return message("google.protobuf.Empty")()
 
     def remove(self, request: Any, call: Call) -> Any:
         """One that is not there is an error, and so is one with children."""
         self._stat(request, request.key, call)
         self.ask(call, m.SnapshotsRemove(call.namespace, request.key, request.snapshotter))
+        self.announce(call, "/snapshot/remove", key=request.key)
         return message("google.protobuf.Empty")()
 
     def stat(self, request: Any, call: Call) -> Any:

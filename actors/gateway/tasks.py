@@ -163,14 +163,18 @@ class Tasks(Asking, Service):
         return message(_EMPTY)()
 
     def pause(self, request: Any, call: Call) -> Any:
-        """Have it stand still."""
-        actor, _ = self._task(call, request.container_id)
+        """Have it stand still. Twice is an error, as with the runtime."""
+        actor, state = self._task(call, request.container_id)
+        if state["paused"]:
+            raise RemoteError("internal", f"task {request.container_id} is paused already")
         self.ask(call, m.TasksPause(), to=actor)
         return message(_EMPTY)()
 
     def resume(self, request: Any, call: Call) -> Any:
-        """Let it go on."""
-        actor, _ = self._task(call, request.container_id)
+        """Let it go on. Raises RemoteError: it is not paused."""
+        actor, state = self._task(call, request.container_id)
+        if not state["paused"]:
+            raise RemoteError("internal", f"task {request.container_id} is not paused")
         self.ask(call, m.TasksResume(), to=actor)
         return message(_EMPTY)()
 

@@ -1,9 +1,12 @@
 """What the services have in common: asking an actor for a call, and values of theirs from values of ours."""
 
 import json
+import secrets
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from actors import messages as m
 from actors.actor import Actor
 from transport.errors import RemoteError
 from transport.grpc.interface import message
@@ -21,6 +24,12 @@ class Asking:
     def ask(self, call: Call, body: Any, *, to: str = "") -> Any:
         """The answer. In a thread of the server. Raises RemoteError."""
         return self.actor.call(body, to=to, limit=call.limit)
+
+    def announce(self, call: Call, topic: str, **body: str) -> None:
+        """Publish an event of what has been done for a client; nobody waits until that is journalled."""
+        now = time.time_ns()
+        key = f"{topic}:{call.namespace}:{now}:{secrets.token_hex(4)}"
+        self.actor.asking(m.EventsPublish(call.namespace, topic, key, body, now))
 
 
 def parsed(value: bytes, what: str) -> dict[str, Any]:

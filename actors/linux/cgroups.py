@@ -134,12 +134,17 @@ def directories(layout: Layout, cgroups_path: str) -> list[Path]:
     """Where a container's cgroup is, or would be, in each hierarchy.
 
     Raises:
-        ValueError: the path is not absolute, climbs, or names what belongs to everybody.
+        ValueError: the path is not absolute, climbs, or names the root, which belongs to everybody.
     """
     parts = PurePosixPath(cgroups_path).parts
-    if not cgroups_path.startswith("/") or ".." in parts or len(parts) < 3:
-        raise ValueError(f"cgroup path {cgroups_path!r} is not of the form /prefix/name")
+    if not cgroups_path.startswith("/") or ".." in parts or len(parts) < 2:
+        raise ValueError(f"cgroup path {cgroups_path!r} is not of the form /name or /prefix/name")
     return [hierarchy.joinpath(*parts[1:]) for hierarchy in layout.hierarchies]
+
+
+def is_a_containers(cgroups_path: str) -> bool:
+    """Whether all in it may be killed: of the form /prefix/name. One at the top may be the system's."""
+    return len(PurePosixPath(cgroups_path).parts) > 2
 
 
 def _bottom_up(directory: Path) -> Iterator[Path]:

@@ -43,6 +43,7 @@ MS_LAZYTIME = 1 << 25
 
 _MNT_DETACH = 2
 _UMOUNT_NOFOLLOW = 8
+_DIRECTORIES = frozenset(["lowerdir", "upperdir", "workdir"])
 _OPTIONS_BYTES = 4095  # the kernel copies one page, its closing zero included
 _MOST_ROUNDS = 1024
 
@@ -105,6 +106,27 @@ class Mount:
     source: str
     options: tuple[str, ...] = ()
     base: str | None = None
+
+
+def shortened(value: Mount) -> Mount:
+    """An overlay of too many directories, with these named from the one that they have in common."""
+    if len(",".join(value.options)) <= _OPTIONS_BYTES:
+        return value
+    named = [word.partition("=") for word in value.options]
+    paths = [path for name, _, said in named if name in _DIRECTORIES for path in said.split(":")]
+    usable = value.type == "overlay" and paths and all(path.startswith("/") for path in paths)
+    if not usable or any("\\" in path for path in paths):  # an escaped colon is not taken apart
+        return value
+    base = os.path.commonpath([Path(path).parent for path in paths])
+
+    def relative(said: str) -> str:
+        return ":".join(os.path.relpath(path, base) for path in said.split(":"))
+
+    options = [
+        f"{name}={relative(said)}" if name in _DIRECTORIES else name + equals + said
+        for name, equals, said in named
+    ]
+    return Mount(value.type, value.source, tuple(options), base)
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,8 +77,11 @@ def find_image(content: Path, digest: str, wanted: str) -> Image:
     )
 
 
-def mount_rootfs(bundle: Path, how: list[dict[str, Any]]) -> None:
-    """Mount the snapshot at `rootfs`, in place of whatever a crash left there."""
+def mount_rootfs(bundle: Path, how: list[dict[str, Any]], *, shorten: bool = False) -> None:
+    """Mount the snapshot at `rootfs`, in place of whatever a crash left there.
+
+    With `shorten`, the mounts are a client's, who names every directory in full.
+    """
     rootfs = bundle / ROOTFS
     rootfs.mkdir(parents=True, exist_ok=True)
     unmount_rootfs(bundle)
@@ -91,7 +94,7 @@ def mount_rootfs(bundle: Path, how: list[dict[str, Any]]) -> None:
         )
         for one in how
     ]
-    mounts.mount_all(values, str(rootfs))
+    mounts.mount_all([mounts.shortened(one) for one in values] if shorten else values, str(rootfs))
 
 
 def unmount_rootfs(bundle: Path) -> None:

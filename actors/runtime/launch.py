@@ -153,15 +153,18 @@ class Launcher:
             self._do("delete", self._runtime.delete(self._id, log, force=True), log, {})
         self.forget()
 
+    def can_forget(self) -> bool:
+        """Whether `forget` does all that the runtime's delete does."""
+        return not files.has_hooks(self._bundle) and cgroups.is_a_containers(self._cgroups_path())
+
     def forget(self) -> None:
         """As `delete`, without the runtime: for a container whose processes have ended, and without hooks.
 
         What the runtime's delete then does is to remove the cgroups and its own directory; starting it for
         that takes 6 ms (measured with runc 1.1.5), this takes half of one.
         """
-        layout = cgroups.mounted()
-        path = self._cgroups_path()
-        if not cgroups.remove_empty(layout, path):
+        layout, path = cgroups.mounted(), self._cgroups_path()
+        if not cgroups.remove_empty(layout, path) and cgroups.is_a_containers(path):
             cgroups.kill(layout, path)
             cgroups.remove(layout, path)
         directory = self._state / self._id

@@ -7,7 +7,7 @@ runtime of specification 1.0.2 would pass over in silence is refused by name.
 import base64
 import json
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from actors.runtime.default_spec import HOOKS
@@ -99,8 +99,16 @@ def foreign(foreign: Mapping[str, Any], cgroups_path: str, *, mounted: bool) -> 
     if mounted:
         spec["root"] = {**(spec.get("root") or {}), "path": "rootfs"}
     linux = spec.get("linux") or {}
-    spec["linux"] = {**linux, "cgroupsPath": linux.get("cgroupsPath") or cgroups_path}
+    spec["linux"] = {**linux, "cgroupsPath": _cgroup(linux.get("cgroupsPath") or cgroups_path)}
     return dict(spec)
+
+
+def _cgroup(said: Any) -> str:
+    """A client's cgroup. What is relative would be below that of whoever calls the runtime: it is not."""
+    path = PurePosixPath("/", str(said))
+    if ".." in path.parts or len(path.parts) < 2:
+        raise InvalidSpecError(f"container: linux.cgroupsPath {said!r} names no group of its own")
+    return str(path)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -7,6 +7,8 @@ rules, so that what they say can be compared as it is.
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import subprocess
 import tarfile
 from dataclasses import dataclass
@@ -130,22 +132,66 @@ def root_archive(directory: Path) -> Path:
     return archive
 
 
+@dataclass
+class Peer:
+    """Debian's containerd on a host."""
+
+    host: Host
+    directory: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def socket(self) -> Path:
+        return self.directory / "c.sock"
+
+    def start(self) -> None:
+        """Until it answers."""
+        self.directory.mkdir(exist_ok=True)
+        config = self.directory / "config.toml"
+        config.write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
+        command = [*self.host.enter, "containerd", "--config", config, "--root", self.directory / "root"]
+        command += ["--state", self.directory / "state", "--address", self.socket]
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        wait_until("containerd answers", self._answers)
+
+    def _answers(self) -> bool:
+        return self.host.run("ctr", "--address", self.socket, "version").returncode == 0
+
+    def kill_everything(self) -> None:
+        """SIGKILL it and its shims."""
+        assert self.process is not None
+        for pid in [self.process.pid, *self._shims()]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait(20)
+        wait_until("its shims are gone", lambda: not self._shims())
+        self.process = None
+
+    def _shims(self) -> list[int]:
+        found, mark = [], str(self.socket).encode()
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                words = entry.read_bytes().split(b"\0")
+                if b"containerd-shim" in words[0] and mark in words:
+                    found.append(int(entry.parent.name))
+        return found
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(20)
+
+
 @contextlib.contextmanager
-def containerd(directory: Path, host: Host) -> Iterator[Path]:
-    """Debian's, on that host; gives its socket."""
-    directory.mkdir()
-    config, socket = directory / "config.toml", directory / "c.sock"
-    config.write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
-    command = [*host.enter, "containerd", "--config", config, "--root", directory / "root"]
-    command += ["--state", directory / "state", "--address", socket]
-    with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+def containerd(directory: Path, host: Host) -> Iterator[Peer]:
+    """Debian's, on that host."""
+    peer = Peer(host, directory)
+    peer.start()
     try:
-        wait_until("containerd listens", socket.exists)
-        yield socket
+        yield peer
     finally:
-        process.terminate()
-        process.wait(20)
+        peer.stop()
 
 
 @contextlib.contextmanager
@@ -190,11 +236,11 @@ def on_actord(directory: Path, archive: Path) -> Iterator[tuple[Engine, Daemon]]
 
 
 @contextlib.contextmanager
-def on_containerd(directory: Path, archive: Path) -> Iterator[Engine]:
-    """A dockerd on Debian's containerd."""
+def on_containerd(directory: Path, archive: Path) -> Iterator[tuple[Engine, Peer]]:
+    """A dockerd on Debian's containerd, and that."""
     with (
         contextlib.closing(Host()) as host,
-        containerd(directory / "containerd", host) as socket,
-        engine_on(host, directory / "docker", socket, archive) as engine,
+        containerd(directory / "containerd", host) as peer,
+        engine_on(host, directory / "docker", peer.socket, archive) as engine,
     ):
-        yield engine
+        yield engine, peer

@@ -43,6 +43,14 @@ STATUS: Final = {
 """By the code of the wire; any other is UNKNOWN."""
 
 
+class OutOfRangeError(RemoteError):
+    """An offset beyond what there is: theirs alone, the codes of our wire do without."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("invalid_argument", text)
+        self.code = "out_of_range"
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """What a method may want to know of its call."""
@@ -160,7 +168,10 @@ def _handler(
 
 @contextlib.contextmanager
 def _translated(context: grpc.ServicerContext, name: str, log: logging.Logger) -> Iterator[None]:
-    """Errors of ours as statuses of theirs. What nobody expected is UNKNOWN with its text, and in the log."""
+    """Errors of ours, which have a code, as statuses of theirs.
+
+    What nobody expected is UNKNOWN with its text, and in the log.
+    """
     try:
         yield
     except RemoteError as error:
@@ -168,6 +179,9 @@ def _translated(context: grpc.ServicerContext, name: str, log: logging.Logger) -
     except (GeneratorExit, grpc.RpcError):
         raise
     except Exception as error:  # whatever it is, the client is told and the server goes on
+        known = STATUS.get(getattr(error, "code", ""))
+        if known is not None:
+            _abort(context, known, str(error))
         log.exception("%s", name)
         _abort(context, grpc.StatusCode.UNKNOWN, f"{type(error).__name__}: {error}")
 

@@ -8,6 +8,7 @@ import inspect
 import pytest
 
 from actors.gateway import runc_options
+from actors.gateway.events import TYPES, filled
 from actors.gateway.services import all_of
 from transport.errors import RemoteError
 from transport.grpc import interface
@@ -24,7 +25,7 @@ def test_every_method_of_a_service_is_one_of_its_interface(service):
     public = {
         name for name, _ in inspect.getmembers(type(service), inspect.isfunction) if not name.startswith("_")
     }
-    assert public - {"ask"} <= known
+    assert public - {"ask", "announce"} <= known
 
 
 def test_names_of_methods():
@@ -76,3 +77,10 @@ def test_where_the_runtime_keeps_its_state():
             runc_options.root(_packed(root=wrong))
     with pytest.raises(RemoteError, match="is the container's"):
         runc_options.for_task(_packed(root="/other"), _foreign(root="/run/own"))
+
+
+@pytest.mark.parametrize("name", TYPES.values())
+def test_every_event_has_a_type(name):
+    """A topic whose type is not declared would end the stream of whoever listens."""
+    body = dict.fromkeys(("name", "key", "container_id", "id", "digest"), "x")
+    assert filled(name, body).SerializeToString()

@@ -194,3 +194,24 @@ def test_a_busy_mount_goes_only_when_detached(scratch):
     with pytest.raises(OSError, match="Invalid") as caught:
         mounts.umount(str(target))
     assert caught.value.errno == errno.EINVAL
+
+
+def test_an_overlay_of_many_directories_is_named_from_what_they_have_in_common():
+    lowers = [f"/a/b/{number}/fs" for number in range(1000)]
+    named = Mount("overlay", "overlay", ("index=off", f"lowerdir={':'.join(lowers)}", "workdir=/a/b/3/work"))
+    found = mounts.shortened(named)
+    assert found.base == "/a/b"
+    assert found.options[0] == "index=off"
+    assert found.options[1].startswith("lowerdir=0/fs:1/fs:2/fs:")
+    assert found.options[2] == "workdir=3/work"
+
+
+LONG = "x" * 5000
+
+
+@pytest.mark.parametrize(
+    "options", [("lowerdir=/a:/b",), (f"ro,{LONG}",), (f"lowerdir={LONG}:b",), (f"lowerdir=/a\\:{LONG}:/c",)]
+)
+def test_what_is_short_or_cannot_be_shortened_stays(options):
+    for kind in ("overlay", "bind"):
+        assert mounts.shortened(Mount(kind, "x", options)) == Mount(kind, "x", options)

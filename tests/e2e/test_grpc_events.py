@@ -1,0 +1,126 @@
+"""Events of containerd's API: topics, types and fields, by a gRPC client of our own."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from daemon import wait_until
+from gateway_api import CONTAINERS, EVENTS, Api, packed_spec
+from test_grpc_leases import SNAPSHOTS, put
+from test_grpc_records import IMAGES, NAMESPACES, image
+
+from transport.grpc.interface import message
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(120)]
+ANY: Final = "google.protobuf.Any"
+
+
+def heard(api: Api, *filters: str) -> list[tuple[str, Any]]:
+    """What comes from now on; when this returns, it comes."""
+    mark = f"/own/{secrets.token_hex(4)}"
+    seen = api.events(*filters, f"topic=={mark}")
+
+    def told() -> bool:
+        event = message(ANY)(type_url="containerd.events.NamespaceDelete", value=b"")
+        api.ask(EVENTS, "Publish", topic=mark, event=event)
+        return any(topic == mark for topic, _ in seen)
+
+    wait_until("events come", told)
+    return seen
+
+
+def topics(seen: list[tuple[str, Any]], last: str) -> dict[str, Any]:
+    """By topic, once the last one has come."""
+    wait_until(f"{last} comes", lambda: any(topic == last for topic, _ in seen))
+    return {topic: body for topic, body in seen if not topic.startswith("/own/")}
+
+
+def test_of_a_life_with_an_exec_and_a_pause(api: Api, root: Path):
+    seen = heard(api, 'topic~="^/(tasks|containers)/"')
+    name = api.container(root, "sleep", "1000")
+    api.task("Create", container_id=name)
+    pid = api.task("Start", container_id=name).pid
+    process = {"args": ["sh", "-c", "exit 3"], "cwd": "/", "env": ["PATH=/bin"]}
+    api.task("Exec", container_id=name, exec_id="one", spec=packed_spec(process, "Process"))
+    api.task("Start", container_id=name, exec_id="one")
+    api.task("Wait", container_id=name, exec_id="one")
+    api.task("Pause", container_id=name)
+    api.task("Resume", container_id=name)
+    api.end(name)
+    found = topics(seen, "/containers/delete")
+    order = [topic for topic, _ in seen if topic.startswith(("/tasks", "/containers"))]
+    assert order == [
+        "/containers/create", "/tasks/create", "/tasks/start", "/tasks/exec-added", "/tasks/exec-started",
+        "/tasks/exit", "/tasks/paused", "/tasks/resumed", "/tasks/exit", "/tasks/delete",
+        "/containers/delete",
+    ]  # fmt: skip
+    assert (found["/tasks/create"].pid, found["/tasks/start"].pid) == (pid, pid)
+    assert found["/tasks/create"].bundle
+    first = next(body for topic, body in seen if topic == "/tasks/exit")
+    assert (first.container_id, first.id, first.exit_status) == (name, "one", 3)
+    last = found["/tasks/exit"]
+    assert (last.id, last.pid, last.exit_status) == (name, pid, 137)
+    assert (found["/tasks/delete"].exit_status, found["/tasks/delete"].exited_at) == (137, last.exited_at)
+    assert found["/containers/create"].runtime.name == "io.containerd.runc.v2"
+
+
+def test_of_images_snapshots_and_namespaces(api: Api):
+    seen = heard(api, 'topic~="^/(images|snapshot|namespaces|content)/"')
+    name = f"x{secrets.token_hex(4)}"
+    digest = put(api, **{"containerd.io/gc.root": "1"})
+    api.ask(IMAGES, "Create", image=image(name, digest, {"a": "b"}))
+    api.ask(IMAGES, "Update", image=image(name, digest, {"c": "d"}), update_mask={"paths": ["labels"]})
+    api.ask(IMAGES, "Delete", name=name)
+    labels = {"containerd.io/gc.root": "1"}
+    api.ask(SNAPSHOTS, "Prepare", snapshotter="overlayfs", key=name, labels=labels)
+    api.ask(SNAPSHOTS, "Commit", snapshotter="overlayfs", key=name, name=f"{name}2", labels=labels)
+    api.ask(SNAPSHOTS, "Remove", snapshotter="overlayfs", key=f"{name}2")
+    made = message("containerd.services.namespaces.v1.Namespace")(name=name, labels={"e": "f"})
+    api.ask(NAMESPACES, "Create", namespace=made)
+    api.ask(NAMESPACES, "Update", namespace=made)
+    api.ask(NAMESPACES, "Delete", name=name)
+    found = topics(seen, "/namespaces/delete")
+    assert (found["/images/create"].name, dict(found["/images/create"].labels)) == (name, {"a": "b"})
+    assert dict(found["/images/update"].labels) == {"c": "d"}
+    assert found["/images/delete"].name == name
+    assert found["/snapshot/prepare"].key == name
+    assert (found["/snapshot/commit"].key, found["/snapshot/commit"].name) == (name, f"{name}2")
+    assert found["/snapshot/remove"].key == f"{name}2"
+    assert dict(found["/namespaces/create"].labels) == {"e": "f"}
+    assert found["/namespaces/delete"].name == name
+
+
+def test_a_filter_takes_a_topic_and_a_namespace(api: Api, root: Path):
+    seen = heard(api, "namespace==default,topic==/containers/create")
+    other = api.within(namespace="elsewhere")
+    elsewhere, here = other.container(root, "true"), api.container(root, "true")
+    assert topics(seen, "/containers/create")["/containers/create"].id == here
+    other.ask(CONTAINERS, "Delete", id=elsewhere)
+    api.ask(CONTAINERS, "Delete", id=here)
+
+
+def test_an_envelope_has_the_bare_name_of_its_type(api: Api, root: Path):
+    stream = api.stream(EVENTS, "Subscribe", limit=60, filters=["topic==/containers/create"])
+    made: list[str] = []
+
+    def told() -> str:
+        made.append(api.container(root, "true"))
+        return made[-1]
+
+    names = {told() for _ in range(1)}
+    for _ in range(50):  # a subscription begins at some time
+        names.add(told())
+        if len(names) > 5:
+            break
+    envelope = next(iter(stream))
+    assert envelope.event.type_url == "containerd.events.ContainerCreate"
+    assert envelope.namespace == "default"
+    assert envelope.timestamp.seconds > 0
+    stream.cancel()
+    for name in made:
+        api.ask(CONTAINERS, "Delete", id=name)

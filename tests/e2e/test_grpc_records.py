@@ -1,0 +1,201 @@
+"""Field masks, filters and namespaces of containerd's services, by a gRPC client of our own."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from gateway_api import CONTAINERS, Api
+from test_grpc_content import CONTENT
+from test_grpc_leases import LEASES, SNAPSHOTS, put
+
+from transport.grpc.interface import message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(120)]
+IMAGES: Final = "containerd.services.images.v1.Images"
+NAMESPACES: Final = "containerd.services.namespaces.v1.Namespaces"
+KEPT: Final = {"first": "1", "with.dots/and.slash": "2"}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of record that has labels.
+
+    Attributes:
+        make: one with these labels; its name.
+        update: its labels, of those that a mask names.
+    """
+
+    make: Callable[[Api, Path, dict[str, str]], str]
+    update: Callable[[Api, str, dict[str, str], list[str]], Any]
+
+
+def _container(api: Api, root: Path, labels: dict[str, str]) -> str:
+    name = api.container(root, "true")
+    given = message("containerd.services.containers.v1.Container")(id=name, labels=labels)
+    api.ask(CONTAINERS, "Update", container=given, update_mask={"paths": ["labels"]})
+    return name
+
+
+def _update_container(api: Api, name: str, labels: dict[str, str], paths: list[str]) -> Any:
+    given = message("containerd.services.containers.v1.Container")(id=name, labels=labels)
+    found = api.ask(CONTAINERS, "Update", container=given, update_mask={"paths": paths})
+    return found.container.labels
+
+
+def _update_content(api: Api, name: str, labels: dict[str, str], paths: list[str]) -> Any:
+    info = message("containerd.services.content.v1.Info")(digest=name, labels=labels)
+    return api.ask(CONTENT, "Update", info=info, update_mask={"paths": paths}).info.labels
+
+
+def image(name: str, digest: str, labels: dict[str, str]) -> Any:
+    made = message("containerd.services.images.v1.Image")(name=name, labels=labels)
+    made.target.digest, made.target.size, made.target.media_type = digest, 64, "text/plain"
+    return made
+
+
+def _image(api: Api, _: Path, labels: dict[str, str]) -> str:
+    digest = put(api, **{"containerd.io/gc.root": "1"})
+    return str(
+        api.ask(
+            IMAGES, "Create", image=image(f"example.org/{secrets.token_hex(4)}:1", digest, labels)
+        ).image.name
+    )
+
+
+def _update_image(api: Api, name: str, labels: dict[str, str], paths: list[str]) -> Any:
+    given = message("containerd.services.images.v1.Image")(name=name, labels=labels)
+    return api.ask(IMAGES, "Update", image=given, update_mask={"paths": paths}).image.labels
+
+
+def _snapshot(api: Api, _: Path, labels: dict[str, str]) -> str:
+    name = f"s{secrets.token_hex(4)}"
+    labels = {**labels, "containerd.io/gc.root": "1"}
+    api.ask(SNAPSHOTS, "Prepare", snapshotter="overlayfs", key=name, labels=labels)
+    return name
+
+
+def _update_snapshot(api: Api, name: str, labels: dict[str, str], paths: list[str]) -> Any:
+    info = message("containerd.services.snapshots.v1.Info")(name=name, labels=labels)
+    fields = {"snapshotter": "overlayfs", "info": info, "update_mask": {"paths": paths}}
+    return api.ask(SNAPSHOTS, "Update", **fields).info.labels
+
+
+def _namespace(api: Api, _: Path, labels: dict[str, str]) -> str:
+    made = message("containerd.services.namespaces.v1.Namespace")
+    name = f"n{secrets.token_hex(4)}"
+    return str(api.ask(NAMESPACES, "Create", namespace=made(name=name, labels=labels)).namespace.name)
+
+
+def _update_namespace(api: Api, name: str, labels: dict[str, str], paths: list[str]) -> Any:
+    given = message("containerd.services.namespaces.v1.Namespace")(name=name, labels=labels)
+    return api.ask(NAMESPACES, "Update", namespace=given, update_mask={"paths": paths}).namespace.labels
+
+
+KINDS: Final = {
+    "containers": Kind(_container, _update_container),
+    "content": Kind(
+        lambda api, _, labels: put(api, **{**labels, "containerd.io/gc.root": "1"}), _update_content
+    ),
+    "images": Kind(_image, _update_image),
+    "snapshots": Kind(_snapshot, _update_snapshot),
+    "namespaces": Kind(_namespace, _update_namespace),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
+def test_a_mask_names_a_label_with_dots_and_touches_no_other(api: Api, root: Path, kind: Kind):
+    name = kind.make(api, root, KEPT)
+    changed = {"with.dots/and.slash": "new", "first": "not asked for"}
+    labels = dict(kind.update(api, name, changed, ["labels.with.dots/and.slash"]))
+    labels.pop("containerd.io/gc.root", None)
+    assert labels == {"first": "1", "with.dots/and.slash": "new"}
+    labels = dict(kind.update(api, name, {}, ["labels.with.dots/and.slash"]))
+    labels.pop("containerd.io/gc.root", None)
+    assert labels == {"first": "1"}  # no value, no label
+    held = {"only": "this", "containerd.io/gc.root": "1"}
+    assert dict(kind.update(api, name, held, ["labels"])) == held
+
+
+def test_what_cannot_change_is_refused(api: Api, root: Path):
+    name = api.container(root, "true")
+    given = message("containerd.services.containers.v1.Container")(id=name)
+    for path in ("runtime", "snapshotter", "nonsense"):
+        code, text = api.fails(CONTAINERS, "Update", container=given, update_mask={"paths": [path]})
+        assert (code, path in text) == ("INVALID_ARGUMENT", True)
+    assert api.fails(CONTAINERS, "Update", container={"id": "nobody"})[0] == "NOT_FOUND"
+
+
+def test_extensions_one_by_one(api: Api, root: Path):
+    name = api.container(root, "true")
+    packed = message("google.protobuf.Any")(type_url="own", value=b"1")
+    given = message("containerd.services.containers.v1.Container")(
+        id=name, extensions={"a.b": packed, "c": packed}
+    )
+    found = api.ask(CONTAINERS, "Update", container=given, update_mask={"paths": ["extensions.a.b"]})
+    assert dict(found.container.extensions) == {"a.b": packed}
+    assert found.container.spec.value  # all else is as it was
+
+
+@pytest.mark.parametrize(
+    ("filters", "wanted"),
+    [
+        (["labels.who=={0}"], "ab"),
+        (["labels.who=={0},labels.kind==a"], "a"),
+        (["labels.who=={0},labels.kind!=a"], "b"),
+        (["labels.who=={0},labels.kind~=^[a]$"], "a"),
+        (["labels.who=={0},labels.kind~=|^[ab]$|"], "ab"),
+        (['labels.who=={0},labels."with.dots"'], "b"),
+        (['labels.who=={0},labels."with.dots"=="x y"'], "b"),
+        (["labels.who=={0},labels.kind==a", "labels.who=={0},labels.kind==b"], "ab"),
+        (["labels.who=={0},labels.nothing"], ""),
+    ],
+)
+def test_filters(api: Api, filters: list[str], wanted: str):
+    who = secrets.token_hex(4)
+    for kind, more in (("a", {}), ("b", {"with.dots": "x y"})):
+        digest = put(api, **{"containerd.io/gc.root": "1"})
+        made = image(f"example.org/{who}:{kind}", digest, {"who": who, "kind": kind, **more})
+        api.ask(IMAGES, "Create", image=made)
+    found = api.ask(IMAGES, "List", filters=[one.format(who) for one in filters]).images
+    assert "".join(sorted(one.labels["kind"] for one in found)) == wanted
+
+
+@pytest.mark.parametrize("filters", [["name=="], ["name=x"], ["name~=("], ['name=="unclosed'], ["==x"]])
+def test_a_filter_that_is_none_is_refused(api: Api, filters: list[str]):
+    for service in (IMAGES, CONTAINERS, LEASES):
+        assert api.fails(service, "List", filters=filters)[0] == "INVALID_ARGUMENT"
+
+
+def test_namespaces(api: Api):
+    name = f"n{secrets.token_hex(4)}"
+    assert dict(api.ask(NAMESPACES, "Get", name=name).namespace.labels) == {}
+    assert name not in {one.name for one in api.ask(NAMESPACES, "List").namespaces}
+    held = api.within(namespace=name).ask(LEASES, "Create").lease.id
+    assert name in {one.name for one in api.ask(NAMESPACES, "List").namespaces}
+    assert api.fails(NAMESPACES, "Create", namespace={"name": name})[0] == "ALREADY_EXISTS"
+    assert api.fails(NAMESPACES, "Delete", name=name)[0] == "FAILED_PRECONDITION"
+    api.within(namespace=name).ask(LEASES, "Delete", id=held)
+    api.ask(NAMESPACES, "Delete", name=name)
+    assert api.fails(NAMESPACES, "Delete", name=name)[0] == "NOT_FOUND"
+
+
+@pytest.mark.parametrize("name", ["", "a" * 77, "-a", "a b", "a/b", "ä"])
+def test_an_identifier_has_a_form(api: Api, root: Path, name: str):
+    assert api.fails(NAMESPACES, "Create", namespace={"name": name})[0] == "INVALID_ARGUMENT"
+    given = message("containerd.services.containers.v1.Container")(id=name)
+    given.runtime.name = "io.containerd.runc.v2"
+    assert api.fails(CONTAINERS, "Create", container=given)[0] == "INVALID_ARGUMENT"
+
+
+def test_one_of_another_namespace_is_not_found_and_it_is_said_where_it_is(api: Api, root: Path):
+    name = api.within(namespace="k8s.io").container(root, "true")
+    code, text = api.fails(CONTAINERS, "Get", id=name)
+    assert (code, "k8s.io" in text) == ("NOT_FOUND", True)
+    api.within(namespace="k8s.io").ask(CONTAINERS, "Delete", id=name)
