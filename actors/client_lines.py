@@ -54,12 +54,35 @@ class Lines:
 
     # In a worker thread, before a process starts
 
+    def hold(self, name: str, ends: Sequence[int]) -> None:
+        """Have the zygote keep a client's FIFOs open too: when nobody does, that is the end to the client.
+
+        Of a terminal until all of it has been shown; else until its process has them.
+        """
+        self._actor.host.say(ends, op="keep", key=_client(name))
+
+    def let_go(self, name: str) -> None:
+        """Of these, once more is fine."""
+        self._actor.host.say(op="drop", key=_client(name))
+
     @contextlib.contextmanager
-    def opened(self, name: str, directory: Path) -> Iterator[Path]:
+    def opened(self, name: str, directory: Path, io: Sequence[str]) -> Iterator[Path]:
         """Where a runtime hands a terminal over; afterwards it has been taken.
 
         The zygote keeps the socket too: a terminal that was handed over is in it until somebody takes it.
         """
+        ends = _client_ends(io)
+        self.hold(name, ends)
+        descriptors.close_all(ends)
+        try:
+            with self._console(name, directory) as path:
+                yield path
+        except BaseException:
+            self.let_go(name)
+            raise
+
+    @contextlib.contextmanager
+    def _console(self, name: str, directory: Path) -> Iterator[Path]:
         socket, say = ConsoleSocket(directory), self._actor.host.say
         say([socket.listener], op="keep", key=_console(name))
         try:
@@ -108,11 +131,16 @@ class Lines:
         def keep() -> None:
             for key, line in self._known.items():
                 self._keep(key, line)
+                if key.endswith(TERMINAL):
+                    ends = [one for one in (line.input, line.output) if one >= 0]
+                    self.hold(key.removesuffix(TERMINAL), ends)
 
         self._actor.host.pump.call(keep)
 
     def follow(self, name: str, io: Sequence[str], *, terminal: bool) -> None:
         """Begin to move between what is ours and the FIFOs of `io`, also after a crash."""
+        if not terminal:
+            self.let_go(name)
         self._with_line(name, io, lambda: None, terminal=terminal)
 
     def drain(self, name: str, io: Sequence[str], then: Callable[[], None], *, terminal: bool) -> None:
@@ -128,6 +156,7 @@ class Lines:
                 self._actor.host.pump.call_later(LOOK_AGAIN, last)
                 return
             self._close(key)
+            self.let_go(name)
             self._actor.soon(then)
 
         self._with_line(name, io, last, terminal=terminal)
@@ -270,6 +299,19 @@ def _key(name: str, *, terminal: bool) -> str:
 
 def _console(name: str) -> str:
     return f"{name}/console"
+
+
+def _client(name: str) -> str:
+    return f"{name}/client"
+
+
+def _client_ends(io: Sequence[str]) -> list[int]:
+    """Of a terminal's client, both; what it has removed is not there."""
+    found = []
+    for path in io[:2]:
+        with contextlib.suppress(OSError):
+            found += [os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)] if path else []
+    return found
 
 
 def _fifo_or_nothing(path: str) -> int:

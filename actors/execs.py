@@ -246,7 +246,7 @@ class Execs:
         path = directory / "process.json"
         path.write_text(json.dumps({**one.given["process"], "terminal": one.terminal}))
         if one.terminal:
-            with self._actor.stepwise.lines.opened(name, directory) as console:
+            with self._actor.stepwise.lines.opened(name, directory, one.given["io"]) as console:
                 return self._actor.launcher.exec(directory, path, {}, console)
         with self._actor.stepwise.ends(name, one.given["io"]) as ends:
             return self._actor.launcher.exec(directory, path, ends)

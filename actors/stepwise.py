@@ -105,7 +105,7 @@ class Stepwise:
         """In a worker thread."""
         flags = {name: self.task[name] for name in ("no_pivot", "no_new_keyring")}
         if self.task["terminal"]:
-            with self.lines.opened("", self._actor.bundle) as console:
+            with self.lines.opened("", self._actor.bundle, self._io()) as console:
                 return self._actor.launcher.create({}, console, **flags)
         with self.ends("", self._io()) as ends:
             return self._actor.launcher.create(ends, **flags)
@@ -117,14 +117,15 @@ class Stepwise:
     def ends(self, name: str, io: Sequence[str]) -> Iterator[dict[int, int]]:
         """Descriptors for a process; none for an empty name. In a worker thread. Raises OSError."""
         with contextlib.ExitStack() as stack:
-            found: dict[int, int] = {}
+            found = self._opened(io, stack)
+            self.lines.hold(name, list(found.values()))
+            stack.callback(self.lines.let_go, name)
+            for number in found.keys() & {1, 2}:
+                self._own(found[number])
             if io[0]:
-                found[0] = self._input(name, io[0])
-                stack.callback(os.close, found[0])
+                self._keep_input(name, io[0])
             if any(said.startswith(SCHEME) for said in io[1:]):
                 found |= stack.enter_context(self._logger(io))
-            else:
-                found |= {number: self._output(said, stack) for number, said in enumerate(io[1:], 1) if said}
             if is_fifo(io[2]):
                 found[2] = stack.enter_context(self.lines.errors(name, found[2]))
                 self._own(found[2])
@@ -135,10 +136,14 @@ class Stepwise:
             raise ContainerError("a logger takes both, standard output and standard error")
         return log_program.ends(io[1], self._actor.namespace, self._actor.id)
 
-    def _output(self, said: str, stack: contextlib.ExitStack) -> int:
-        found = _opened(said)
-        stack.callback(os.close, found)
-        self._own(found)
+    @staticmethod
+    def _opened(io: Sequence[str], stack: contextlib.ExitStack) -> dict[int, int]:
+        """What can be opened by its name; loggers are programs."""
+        found: dict[int, int] = {}
+        for number, said in enumerate(io):
+            if said and not said.startswith(SCHEME):
+                found[number] = _opened(said) if number else _opened_input(said)
+                stack.callback(os.close, found[number])
         return found
 
     def _own(self, descriptor: int) -> None:
@@ -147,15 +152,12 @@ class Stepwise:
         if (uid or gid) and stat.S_ISFIFO(os.fstat(descriptor).st_mode):
             os.fchown(descriptor, uid, gid)
 
-    def _input(self, name: str, path: str) -> int:
-        reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        os.set_blocking(reading, True)
+    def _keep_input(self, name: str, path: str) -> None:
         writing = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         self._actor.host.say([writing], op="keep", key=f"{name}/input")
         os.close(writing)
         if self._input_is_closed(name):  # before there was anything to let go of
             self.end_input(name)
-        return reading
 
     def close_input(self, name: str) -> None:
         """Its client writes no more; noted first, since the process may be only just starting."""
@@ -286,6 +288,12 @@ def _noted(body: m.TasksCreate, root: str) -> dict[str, Any]:
         "io_gid",
     )
     return {**{name: getattr(body, name) for name in names}, "root": root}
+
+
+def _opened_input(path: str) -> int:
+    found = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    os.set_blocking(found, True)
+    return found
 
 
 def _opened(said: str) -> int:

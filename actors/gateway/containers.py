@@ -6,6 +6,7 @@ the rest is its option `foreign`, as `kept` makes it.
 
 import base64
 import contextlib
+import time
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Final
@@ -66,10 +67,18 @@ class Containers(Asking, Service):
             snapshotter=given.snapshotter or "",
             snapshot_key=given.snapshot_key,
         )
-        self.ask(call, body)
+        began = time.time_ns()
+        self.ask_once(call, body, lambda: self._since(began, call, given.id))
         return message(f"{_PACKAGE}.CreateContainerResponse")(
             container=_container(record(self, call, given.id))
         )
+
+    def _since(self, began: int, call: Call, identity: str) -> dict[str, Any] | None:
+        """The record of this id, if it was made since then (nanoseconds)."""
+        with contextlib.suppress(RemoteError):
+            found = record(self, call, identity)
+            return found if found["created_at"] >= began else None
+        return None
 
     def update(self, request: Any, call: Call) -> Any:
         """What the mask names; without one, all that can change. Runtime and snapshotter cannot."""

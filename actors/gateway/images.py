@@ -6,6 +6,7 @@ from typing import Any
 from actors import messages as m
 from actors.gateway.translation import Asking, descriptor, descriptor_map, put_time
 from storage.filters import parse_filters
+from transport.errors import RemoteError
 from transport.grpc.interface import message
 from transport.grpc.server import Call, Service
 
@@ -53,10 +54,17 @@ class Images(Asking, Service):
 
     def delete(self, request: Any, call: Call) -> Any:
         """Even one that a container uses: clients of this API keep that in order by themselves."""
-        self.ask(
-            call, m.ImagesDelete(call.namespace, request.name, force=True, sync=request.sync, exact=True)
-        )
+        self._get(call, request.name)
+        body = m.ImagesDelete(call.namespace, request.name, force=True, sync=request.sync, exact=True)
+        self.ask_once(call, body, lambda: self._is_gone(call, request.name))
         return message("google.protobuf.Empty")()
+
+    def _is_gone(self, call: Call, name: str) -> bool | None:
+        try:
+            self._get(call, name)
+        except RemoteError as error:
+            return error.code == "not_found" or None
+        return None
 
     def _get(self, call: Call, name: str) -> Any:
         return self.ask(call, m.ImagesGet(call.namespace, name, exact=True))

@@ -1,5 +1,7 @@
 """Namespaces and leases."""
 
+import secrets
+import time
 from typing import Any
 
 from actors import messages as m
@@ -31,7 +33,11 @@ class Namespaces(Asking, Service):
     def create(self, request: Any, call: Call) -> Any:
         """With labels."""
         given = request.namespace
-        found = self.ask(call, m.NamespacesCreate(given.name, dict(given.labels)))
+        if given.name in self._names(call):
+            raise RemoteError("already_exists", f'namespace "{given.name}": already exists')
+        body, made = m.NamespacesCreate(given.name, dict(given.labels)), {"name": given.name}
+        made["labels"] = dict(given.labels)
+        found = self.ask_once(call, body, lambda: made if given.name in self._names(call) else None)
         return self._answer("Create", found["name"], found["labels"])
 
     def update(self, request: Any, call: Call) -> Any:
@@ -48,8 +54,14 @@ class Namespaces(Asking, Service):
 
     def delete(self, request: Any, call: Call) -> Any:
         """Only an empty one."""
-        self.ask(call, m.NamespacesDelete(request.name))
+        if request.name not in self._names(call):
+            raise RemoteError("not_found", f'namespace "{request.name}": not found')
+        body = m.NamespacesDelete(request.name)
+        self.ask_once(call, body, lambda: request.name not in self._names(call) or None)
         return message(_EMPTY)()
+
+    def _names(self, call: Call) -> set[str]:
+        return {one["name"] for one in self._all(call)}
 
     def _all(self, call: Call) -> Any:
         return self.ask(call, m.NamespacesList())["namespaces"]
@@ -69,16 +81,24 @@ class Leases(Asking, Service):
 
     def create(self, request: Any, call: Call) -> Any:
         """Empty ids are chosen."""
-        found = self.ask(call, m.LeasesCreate(call.namespace, request.id, dict(request.labels)))
+        began, name = time.time_ns(), request.id or f"{time.time_ns()}-{secrets.token_hex(2)}"
+        body = m.LeasesCreate(call.namespace, name, dict(request.labels))
+        found = self.ask_once(call, body, lambda: self._since(began, call, name))
         return message("containerd.services.leases.v1.CreateResponse")(lease=_lease(found))
 
     def delete(self, request: Any, call: Call) -> Any:
         """With sync, what it alone held is gone when this is answered. One that is not there is an error."""
-        listed = self.ask(call, m.LeasesList(call.namespace, [f"id=={request.id}"]))["leases"]
-        if not listed:
+        if not self._listed(call, request.id):
             raise RemoteError("not_found", f'lease "{request.id}": not found')
         self.ask(call, m.LeasesDelete(call.namespace, request.id, request.sync))
         return message(_EMPTY)()
+
+    def _since(self, began: int, call: Call, name: str) -> Any:
+        """The lease of this id, if it was made since then (nanoseconds)."""
+        return next((one for one in self._listed(call, name) if one["created_at"] >= began), None)
+
+    def _listed(self, call: Call, name: str) -> Any:
+        return self.ask(call, m.LeasesList(call.namespace, [f'id=="{name}"']))["leases"]
 
     def list(self, request: Any, call: Call) -> Any:
         """Those that pass a filter."""

@@ -11,7 +11,7 @@ from actors import messages as m
 from actors.gateway import runc_options
 from actors.gateway.containers import record
 from actors.gateway.task_metrics import metric
-from actors.gateway.translation import Asking, parsed, put_time
+from actors.gateway.translation import PAUSE, Asking, parsed, put_time
 from storage.filters import parse_filters
 from transport.errors import RemoteError
 from transport.grpc.interface import message
@@ -22,7 +22,6 @@ _EMPTY: Final = "google.protobuf.Empty"
 CREATED, RUNNING, STOPPED, PAUSED = 1, 2, 3, 4
 UNKNOWN_STATUS: Final = 255  # of a process of which nobody can know how it ended
 TURN: Final = 20.0  # seconds after which a call that waits looks whether its client still does
-PAUSE: Final = 0.05  # seconds until an actor that is away is asked again
 
 
 class Tasks(Asking, Service):

@@ -13,6 +13,7 @@ from transport.grpc.interface import message
 from transport.grpc.server import Call
 
 SECOND: Final = 10**9
+PAUSE: Final = 0.05  # seconds until somebody who is away is asked again
 
 
 class Asking:
@@ -24,6 +25,25 @@ class Asking:
     def ask(self, call: Call, body: Any, *, to: str = "") -> Any:
         """The answer. In a thread of the server. Raises RemoteError."""
         return self.actor.call(body, to=to, limit=call.limit)
+
+    def ask_once(self, call: Call, body: Any, found: Callable[[], Any]) -> Any:
+        """The answer to what may not be done twice. Raises RemoteError.
+
+        When somebody died over it, nobody knows whether it was done: then `found` gives what there is of it,
+        as the answer, or None, and it is asked again.
+        """
+        until, again = time.monotonic() + call.limit, False
+        while True:
+            try:
+                return self.ask(call, body)
+            except RemoteError as error:
+                open_end = error.retryable or (again and error.code in ("already_exists", "not_found"))
+                if open_end and (there := found()) is not None:
+                    return there
+                if not error.retryable or time.monotonic() > until:
+                    raise
+            again = True
+            time.sleep(PAUSE)
 
     def announce(self, call: Call, topic: str, **body: str) -> None:
         """Publish an event of what has been done for a client; nobody waits until that is journalled."""

@@ -10,6 +10,7 @@ import pytest
 from actors.gateway import runc_options
 from actors.gateway.events import TYPES, filled
 from actors.gateway.services import all_of
+from actors.gateway.translation import Asking
 from transport.errors import RemoteError
 from transport.grpc import interface
 from transport.grpc.interface import message
@@ -25,7 +26,7 @@ def test_every_method_of_a_service_is_one_of_its_interface(service):
     public = {
         name for name, _ in inspect.getmembers(type(service), inspect.isfunction) if not name.startswith("_")
     }
-    assert public - {"ask", "announce"} <= known
+    assert public - {"ask", "ask_once", "announce"} <= known
 
 
 def test_names_of_methods():
@@ -84,3 +85,40 @@ def test_every_event_has_a_type(name):
     """A topic whose type is not declared would end the stream of whoever listens."""
     body = dict.fromkeys(("name", "key", "container_id", "id", "digest"), "x")
     assert filled(name, body).SerializeToString()
+
+
+class Answers(Asking):
+    """What is asked gets one of these after the other; an exception is raised."""
+
+    def __init__(self, *answers):
+        super().__init__(None)
+        self.answers = list(answers)
+
+    def ask(self, *_, **__):
+        found = self.answers.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+class NoDeadline:
+    limit = 30.0
+
+
+LOST = RemoteError("unavailable", "actor metadata ended", outcome="unknown")
+TAKEN = RemoteError("already_exists", "it is there")
+
+
+def test_what_may_have_been_done_is_looked_for_and_then_asked_again():
+    assert Answers(LOST, "done").ask_once(NoDeadline, None, lambda: None) == "done"
+    assert Answers(LOST).ask_once(NoDeadline, None, lambda: "there") == "there"
+
+
+def test_what_was_done_only_after_it_was_looked_for_is_no_error():
+    found = iter([None, "there"])
+    assert Answers(LOST, TAKEN).ask_once(NoDeadline, None, lambda: next(found)) == "there"
+
+
+def test_what_somebody_else_had_before_is_refused():
+    with pytest.raises(RemoteError, match="it is there"):
+        Answers(TAKEN).ask_once(NoDeadline, None, lambda: "there")
