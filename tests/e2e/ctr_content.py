@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ctr_client import beside, kept, layer
+
 from session import Step
 
 FOO: Final = "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"  # of foo

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ctr_client import attached, beside, events_of
+
 from session import Step, typed
 
 SLEEP: Final = "sleep 1000"

@@ -15,6 +15,7 @@ import pytest
 from archives import Containerd
 from ctr_client import Ctr, digests_of
 from daemon import CHECKOUT, running, wait_until
+
 from session import compare
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]
