@@ -71,6 +71,8 @@ class Actor(pykka.ThreadingActor):
         self.settings = host.birth.settings
         self.log = logging.getLogger(host.birth.name)
         self._questions: dict[bytes, _Question] = {}
+        self._resting = 0  # questions that are about to be sent again
+        self._at_work = 0  # threads
         self._calls: dict[tuple[str, bytes], Call] = {}
         self._cancelled: deque[tuple[str, bytes]] = deque(maxlen=EARLY_CANCELS)
 
@@ -100,6 +102,9 @@ class Actor(pykka.ThreadingActor):
     def told(self, message: dict[str, Any]) -> None:
         """The zygote has something to say, to the supervisor."""
 
+    def noted(self, message: Envelope) -> None:
+        """A note has come: it wants no answer."""
+
     def found_zygote(self) -> None:
         """This process has outlived its zygote and found the next one, which holds nothing of ours yet."""
 
@@ -113,6 +118,11 @@ class Actor(pykka.ThreadingActor):
             yield
         finally:
             self.host.say(op="busy", seconds=0)
+
+    def is_idle(self) -> bool:
+        """Whether nothing is under way: no request, no question of ours, no work, no message that waits."""
+        asked = self._questions or self._resting or any(call.open for call in self._calls.values())
+        return not asked and not self._at_work and self.actor_inbox.empty()
 
     def finish(self, code: int = 0) -> None:
         """End the process with `code` once what was said has been sent."""
@@ -208,13 +218,18 @@ class Actor(pykka.ThreadingActor):
     def work(self, function: Callable[[], Any], then: Answered) -> None:
         """Run `function` in a thread of its own; `then` gets what it returned or raised."""
 
+        def done(result: Any) -> None:
+            self._at_work -= 1
+            then(result)
+
         def body() -> None:
             try:
                 result = function()
             except Exception as error:  # noqa: BLE001  # it is handed to whoever wanted the work
                 result = error
-            self.soon(lambda: then(result))
+            self.soon(lambda: done(result))
 
+        self._at_work += 1
         threading.Thread(target=body, daemon=True, name=f"{self.kind}-work").start()
 
     # Operations of every actor
@@ -307,6 +322,9 @@ class Actor(pykka.ThreadingActor):
         if message.type in ("CANCEL", "CREDIT"):
             self._concern(message)
             return
+        if message.type == "NOTE":
+            self.noted(message)
+            return
         question = self._questions.get(message.re)
         if question is None or message.type not in ("FIN", "ERR"):
             return
@@ -347,7 +365,12 @@ class Actor(pykka.ThreadingActor):
         else:
             fresh = replace(question.envelope, id=os.urandom(16), deadline=int(left * 1000))
             again = replace(question, envelope=fresh)
-            self.later(RETRY_AFTER, lambda: self._send(again))
+            self._resting += 1
+            self.later(RETRY_AFTER, lambda: self._send_again(again))
+
+    def _send_again(self, question: _Question) -> None:
+        self._resting -= 1
+        self._send(question)
 
     def lost_router(self) -> None:
         """What was asked through a router that died will not be answered."""

@@ -34,7 +34,7 @@ from actors.lifecycle import Effect, Fact, State
 from actors.linux import footprint, migration
 from actors.linux.pidfd import Process
 from actors.oom import OomWatch
-from actors.processes import Processes, signal_process
+from actors.processes import Processes, shelf, signal_process
 from actors.removal import Removal
 from actors.reports import Reports
 from actors.runtime import bundle as files
@@ -42,6 +42,7 @@ from actors.runtime.errors import ContainerError, RuntimeCommandError
 from actors.runtime.launch import Launcher, Running
 from actors.runtime.oci_runtime import recorded_init
 from actors.runtime.wishes import wishes
+from actors.sleeping import Sleep
 from actors.stepwise import Stepwise
 from actors.streams import Streams
 from storage.errors import StorageError
@@ -81,6 +82,7 @@ class ContainerActor(Actor):
         self.oom = OomWatch(self)
         self.copying = Copying(self)
         self.stepwise = Stepwise(self)
+        self.sleep = Sleep(self)
         self._early: list[Call] = []
         self._wants_start: list[Call] = []
         self._wants_exit: list[Call] = []
@@ -106,9 +108,12 @@ class ContainerActor(Actor):
         self.stepwise.lines.keep_all()
         self.delivery.keep_all()
         self.processes.keep_all()
+        self.oom.keep()
+        self.sleep.unbar()
 
     def stopping(self) -> None:
         """The daemon stops. A running container keeps its actor; any other comes back from the journal."""
+        self.sleep.bar()
         if self.state.phase == "exited" and not self.state.settled:
             self.streams.drain("", self.finish)  # the zygote lets go of the FIFOs when we end in order
         elif self.state.phase != "running":
@@ -116,6 +121,8 @@ class ContainerActor(Actor):
 
     def on_receive(self, message: Any) -> None:
         """Requests wait until the record has come."""
+        if isinstance(message, Call):
+            self.sleep.stir()
         if isinstance(message, Call) and not self.record:
             self._early.append(message)
         else:
@@ -155,6 +162,7 @@ class ContainerActor(Actor):
         for call in self._early:
             super().on_receive(call)
         self._early.clear()
+        self.sleep.begin()
 
     def _leave(self) -> None:
         """It was removed while we were away."""
@@ -178,6 +186,7 @@ class ContainerActor(Actor):
 
     def happened(self, fact: Fact) -> None:
         """Decide, then do."""
+        self.sleep.stir()
         self.state, effects = life.decide(self.state, fact)
         for effect in effects:
             failpoints.hit("container", effect.word, "before")
@@ -190,6 +199,7 @@ class ContainerActor(Actor):
             "state": asdict(self.state),
             "execs": self.execs.to_journal(),
             "health": self.health.to_journal(),
+            "sleep": self.sleep.to_journal(),
         }
         path = self.bundle / files.JOURNAL
         temporary = path.with_suffix(".new")
@@ -205,6 +215,7 @@ class ContainerActor(Actor):
         self.state = State(**document["state"])
         self.execs.from_journal(document["execs"])
         self.health.from_journal(document.get("health", {}))
+        self.sleep.from_journal(document.get("sleep", {}))
 
     def _hold(self) -> None:
         """What is under way, before anybody is asked for anything.
@@ -428,6 +439,31 @@ class ContainerActor(Actor):
             return
         self._clean_up()
         self.finish()
+
+    def is_idle(self) -> bool:
+        """Whether it may sleep: whatever is to happen, the zygote or a request would tell it."""
+        parts = (self.streams, self.execs, self.freezing, self.control, self.health, self.processes)
+        return super().is_idle() and self._is_at_rest() and all(part.is_idle() for part in parts)
+
+    def _is_at_rest(self) -> bool:
+        """Whether the container is in a state that lasts, and needs nobody beside it.
+
+        Neither input nor a terminal that its client may use, nor a client or log driver that takes output.
+        """
+        state, options = self.state, self.record.get("options", {})
+        ending = state.remove or state.halted or state.again or bool(state.cause)
+        running = state.phase == "running" and not ending
+        over = state.phase in ("created", "exited") and (state.settled or not state.run)
+        ours = not (options.get("foreign") or options.get("terminal") or options.get("stdin"))
+        lasts = running or (over and not life.starts_again(state) and not state.auto_remove)
+        return lasts and ours and self.delivery.is_idle() and not self.copying.mounted
+
+    def wakers(self) -> list[str]:
+        """The keys of what the zygote keeps of it, and is to watch while it sleeps."""
+        if self.state.phase != "running":
+            return []
+        process = shelf(Process(self.state.pid, self.state.start_time))
+        return ["", process, *self.oom.wakers()]  # its output has the empty one
 
     # Operations
 

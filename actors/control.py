@@ -3,14 +3,12 @@
 Whether it is paused is not noted anywhere: its cgroup says so, whoever has died meanwhile.
 """
 
-import os
 import shutil
 import signal
 import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +23,7 @@ from actors.runtime import bundle as files
 from actors.runtime import composing, resources
 from actors.runtime.errors import ContainerError
 from actors.runtime.wishes import wishes
+from actors.usage import usage
 from storage.errors import StorageError
 from transport.errors import RemoteError
 
@@ -44,6 +43,10 @@ class Control:
 
     def _cgroup(self) -> str:
         return files.actual_cgroups_path(self._actor.bundle)
+
+    def is_idle(self) -> bool:
+        """Whether no change is on its way to the record."""
+        return not self._changes
 
     # Pausing
 
@@ -198,20 +201,9 @@ class Control:
 
     def statistics(self, *, figures: bool = False) -> Mapping[str, Any]:
         """What it uses now; None where the kernel does not tell."""
-        layout, pid = cgroups.detect(), self._actor.state.pid
-        found = cgroups.statistics(layout, self._cgroup())
-        read, written = cgroups.block_io(layout, self._cgroup())
-        received, sent = proc_table.network_bytes(pid)
-        return {
-            **(asdict(found) if found else {}),
-            "block_read_bytes": read,
-            "block_written_bytes": written,
-            "network_received_bytes": received,
-            "network_sent_bytes": sent,
-            "cpus": os.cpu_count() or 1,
-            "at": time.time_ns(),
-            **({"figures": cgroup_figures.figures(layout, self._cgroup())} if figures else {}),
-        }
+        layout, cgroup = cgroups.detect(), self._cgroup()
+        more = {"figures": cgroup_figures.figures(layout, cgroup)} if figures else {}
+        return usage(layout, cgroup, self._actor.state.pid) | more
 
     # Checkpoints
 

@@ -125,6 +125,10 @@ class Execs:
             lambda: self._actor.launcher.begun(process), lambda result: self._launched(name, result)
         )
 
+    def is_idle(self) -> bool:
+        """Whether there is none, be it over: its output is kept for a while."""
+        return not self._known
+
     def knows(self, pid: int) -> bool:
         """Whether this is a process that we watch."""
         return any(one.pid == pid and one.phase == "running" for one in self._known.values())

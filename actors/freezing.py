@@ -28,6 +28,10 @@ class Freezing:
         self._actor = actor
         self._until = 0.0
 
+    def is_idle(self) -> bool:
+        """Whether it has not to be thawed in time."""
+        return not self._until
+
     def freeze(self, seconds: float, call: Call) -> Later:
         """Freeze, or stay frozen for longer; answered when every process stands still."""
         seconds = min(max(0.0, seconds), LONGEST)

@@ -59,6 +59,10 @@ class Health:
         """Empty without a check."""
         return self.record.status
 
+    def is_idle(self) -> bool:
+        """Whether it has nothing to check."""
+        return self._wish is None or self._actor.state.phase != "running"
+
     def to_journal(self) -> dict[str, Any]:
         """Plain form."""
         return asdict(self.record)

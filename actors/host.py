@@ -78,6 +78,20 @@ class Host:
         """End the process once what is queued has been sent."""
         self.pump.call(self.pump.stop if code == 0 else lambda: os._exit(code))
 
+    def leave(self, lost: int, otherwise: Callable[[], None]) -> None:
+        """End the process in order, unless another router than the one of then may have come to know it.
+
+        `lost`: what the pump's count of lost connections was, then. From any thread.
+        """
+
+        def end() -> None:
+            if self.pump.lost == lost:
+                self.pump.stop()
+            else:
+                self._soon(lambda _: otherwise())
+
+        self.pump.call(end)
+
     def crash(self, error: BaseException | None) -> None:
         """End the process now, with a trace in the log and the reason in the supervisor's report."""
         try:
@@ -105,10 +119,13 @@ class Host:
     def _listen_to_zygote(self) -> None:
         """Heartbeats are answered by the actor's thread, before any request that waits for it."""
         line = self.lifeline
-        line.on_ping = lambda: self._soon(lambda _: self.say(op="pong"))
+        line.on_ping = lambda: self._soon(lambda _: self._pong())
         line.on_message = lambda message: self._soon(lambda running: running.told(message))
         line.on_new_zygote = lambda: self._soon(lambda running: running.found_zygote())
         line.listen()
+
+    def _pong(self) -> None:
+        self.say(op="pong")
 
     def _soon(self, function: "Callable[[Actor], None]") -> None:
         self._actor.tell(function)

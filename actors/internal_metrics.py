@@ -33,7 +33,7 @@ def of_actors(actors: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
     )  # fmt: skip
     for one in actors:
         name = one["name"]
-        up.add(1.0 if one["state"] == "running" else 0.0, name, one["kind"])
+        up.add(1.0 if one["state"] in ("running", "asleep") else 0.0, name, one["kind"])
         restarts.add(one["restarts"], name)
         with suppress(OSError):  # it has ended, or is not there yet
             usage = process.usage(one["pid"])

@@ -51,12 +51,14 @@ class Lifeline:
 
     # From any thread
 
-    def say(self, given: Iterable[int] = (), **message: object) -> None:
-        """Say something to the zygote, with duplicates of these descriptors; without one, to nobody."""
+    def say(self, given: Iterable[int] = (), **message: object) -> bool:
+        """Say something to the zygote, with duplicates of these descriptors. False without one."""
         try:
             self._control.send_with(given, **message)
         except (Closed, OSError):
             self._log.debug("no zygote to hear %s", message.get("op"))
+            return False
+        return True
 
     def exit_of(self, target: Process, then: ExitFound) -> None:
         """How an orphan ended: `then` gets wait status (None: not known) and time, in the pump's thread."""

@@ -111,6 +111,18 @@ class MetricsActor(Actor):
         self.work(taken, call.settle)
         return LATER
 
+    def metrics_usage(self, body: m.MetricsUsage, call: Call) -> Later:
+        """From the control groups, in a worker thread."""
+
+        def used() -> Any:
+            try:
+                return {"containers": Overview(self).used(body)}
+            except RemoteError as error:
+                return error
+
+        self.work(used, call.settle)
+        return LATER
+
     def metrics_transferred(self, body: m.MetricsTransferred, _: Call) -> None:
         """Of a transfer, while it goes on."""
         self._transfers.note(body)

@@ -1,8 +1,8 @@
 """Watches for processes of a container that the kernel kills for want of memory.
 
-Version 1 of control groups tells through an eventfd, version 2 only through a counter, which is looked at
-now and then. Either way the counter is read once more at the exit, before the cgroup goes: no kill is
-missed, and its event comes before that of the exit.
+Version 1 of control groups tells through an eventfd, which also wakes an actor that sleeps; version 2 only
+through a counter, which is looked at now and then while it is awake. Either way the counter is read once
+more at the exit, before the cgroup goes: no kill is missed, and its event comes before that of the exit.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from actors.container import ContainerActor
 
 LOOK_EVERY = 2.0  # seconds, in version 2
+SHELF = "oom"  # the key under which the zygote keeps the eventfd
 
 
 class OomWatch:
@@ -35,12 +36,23 @@ class OomWatch:
         if layout.kind is cgroups.Kind.V2:
             self._look(self._run)
             return
+        self.happened()  # while we slept, say
         with contextlib.suppress(OSError):  # without the memory controller, no limit and no kill
             self._descriptor = cgroups.oom_notifier(layout, files.actual_cgroups_path(self._actor.bundle))
             descriptor = self._descriptor
+            self.keep()
             self._actor.host.pump.call(
                 lambda: self._actor.host.pump.watch(descriptor, lambda: self._notified(descriptor))
             )
+
+    def keep(self) -> None:
+        """The zygote gets it too, in case we sleep."""
+        if self._descriptor >= 0:
+            self._actor.host.say([self._descriptor], op="keep", key=SHELF)
+
+    def wakers(self) -> list[str]:
+        """The key of what is to wake us."""
+        return [SHELF] if self._descriptor >= 0 else []
 
     def _notified(self, descriptor: int) -> None:
         """In the pump's thread."""
@@ -75,6 +87,7 @@ class OomWatch:
         """The run is over."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
+            self._actor.host.say(op="drop", key=SHELF)
 
             def close() -> None:
                 self._actor.host.pump.unwatch(descriptor)

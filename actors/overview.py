@@ -12,8 +12,11 @@ from typing import Any, Final, Protocol
 
 from actors import messages as m
 from actors.linux import cgroups, process
+from actors.linux.cgroup_figures import figures
 from actors.runtime.bundle import actual_cgroups_path, cgroups_path
 from actors.settings import Settings
+from actors.usage import usage
+from transport.errors import RemoteError
 
 RUNNING: Final = ("running", "paused")
 _TASK: Final = ("status", "pid", "started_at", "exited_at", "exit_code", "health", "restarts", "oom", "error")
@@ -52,6 +55,22 @@ class Overview:
             "waiting": sum(traffic["waiting"].values()),
         }
 
+    def used(self, wish: m.MetricsUsage) -> list[dict[str, Any]]:
+        """What containers use. Raises RemoteError: one that was named does not run, or nobody answers."""
+        found = []
+        for one in self._actor.call(m.ContainersList(wish.namespace))["containers"]:
+            if wish.ids and one["id"] not in wish.ids:
+                continue
+            if (one["task"] or {}).get("status") in RUNNING:
+                group = place(self._actor.settings, one)
+                more = {"figures": figures(self._layout, group)} if wish.figures else {}
+                used = usage(self._layout, group, one["task"]["pid"])
+                found.append({"id": one["id"], "name": one["name"], **used, **more})
+            elif wish.ids:
+                text = f"container {one['name']} is not running; see actr ps -a"
+                raise RemoteError("failed_precondition", text)
+        return found
+
     def _described(self, container: Mapping[str, Any]) -> dict[str, Any]:
         task = container["task"] or {}
         found = {key: container[key] for key in ("namespace", "id", "name", "image", "wanted", "created_at")}
@@ -73,10 +92,10 @@ def place(settings: Settings, container: Mapping[str, Any]) -> str:
 def _with_usage(actors: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Memory takes a millisecond for each: not for those of whom there may be a thousand."""
     for one in actors:
-        usage: dict[str, Any] = {"memory": 0}
+        used: dict[str, Any] = {"memory": 0}
         with suppress(OSError):  # it has ended, or is not there yet
             if one["pid"]:
-                usage |= asdict(process.usage(one["pid"]))
+                used |= asdict(process.usage(one["pid"]))
                 if one["kind"] != "container":
-                    usage["memory"] = process.proportional_memory(one["pid"])
-        yield one | usage
+                    used["memory"] = process.proportional_memory(one["pid"])
+        yield one | used

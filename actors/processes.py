@@ -31,8 +31,18 @@ class Processes:
     def __init__(self, actor: "ContainerActor") -> None:
         self._actor = actor
         self._calls = 0  # of the runtime, under way
+        self._parent = os.getppid()
         self._held: dict[Process, int] = {}
         self._watched: dict[Process, int] = {}
+
+    def is_idle(self) -> bool:
+        """Whether no call of the runtime is under way, and what ends is seen, whoever its parent is by then.
+
+        One that has outlived its zygote would leave its process to a stranger. How that ends, only a newer
+        kernel tells then (Linux 6.15).
+        """
+        own = os.getppid() == self._parent
+        return not self._calls and (own or pidfd.tells_exits())
 
     def run_runtime(self, function: Callable[[], Any], then: Callable[[Any], None]) -> None:
         """Run a call of the runtime in a worker thread; zombies that nobody knows may be its result."""
@@ -79,7 +89,7 @@ class Processes:
         """
         descriptor = self._held.pop(target) if target in self._held else self._open(target)
         if descriptor is None:
-            self._actor.host.lifeline.fetch(_shelf(target), partial(self._fetched, target, then))
+            self._actor.host.lifeline.fetch(shelf(target), partial(self._fetched, target, then))
         else:
             self._watch(target, descriptor, then)
 
@@ -96,7 +106,7 @@ class Processes:
             self._keep(target, descriptor)
 
     def _keep(self, target: Process, descriptor: int) -> None:
-        self._actor.host.say([descriptor], op="keep", key=_shelf(target))
+        self._actor.host.say([descriptor], op="keep", key=shelf(target))
 
     def _watch(self, target: Process, descriptor: int, then: ExitFound) -> None:
         """The zygote keeps it open too: when we die, the process may become the child of a stranger.
@@ -142,7 +152,7 @@ class Processes:
         process.reap(target.pid)
         pinning.unpin(self._pin(target))
         if self._watched.pop(target, -1) >= 0:
-            self._actor.host.say(op="drop", key=_shelf(target))
+            self._actor.host.say(op="drop", key=shelf(target))
         if descriptor >= 0:
             os.close(descriptor)
         self._actor.host.say(op="exit_taken", pid=target.pid, start=target.start_time)
@@ -156,7 +166,7 @@ class Processes:
             process.reap(found[0])
 
 
-def _shelf(target: Process) -> str:
+def shelf(target: Process) -> str:
     """The key under which the zygote keeps a descriptor of it."""
     return f"process/{target.pid}-{target.start_time}"
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 SNAPSHOTTERS: Final = ("overlayfs", "native")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 MIN_HANG_AFTER = 0.2  # seconds; less than that, a busy machine takes
+MIN_SLEEP_AFTER = 0.1  # seconds; less than that, a start takes
 MAX_CONNECTIONS = 32
 MIN_RANGE = 64 << 10  # bytes; less than that is all overhead
 MAX_SOCKET_PATH = 107  # sun_path, less its final zero (unix(7))
@@ -53,6 +54,8 @@ class Settings:
         events_keep: how many events the journal keeps.
         logging_journal: socket of systemd's journal, for the log driver journald.
         supervision_hang_after: seconds without an answer after which an actor is said to hang.
+        supervision_sleep_after: seconds without anything to do after which a container's actor ends, to be
+            started again when there is; 0 for never.
         snapshots_default: snapshotter of images and containers that name none, one of `SNAPSHOTTERS`.
         layers_entries: tar headers that one layer may have.
         layers_header_bytes: size of one extension header in a layer.
@@ -92,6 +95,7 @@ class Settings:
     events_keep: int = 100_000
     logging_journal: str = "/run/systemd/journal/socket"
     supervision_hang_after: float = 10.0
+    supervision_sleep_after: float = 10.0
     snapshots_default: str = "overlayfs"
     layers_entries: int = 2_000_000
     layers_header_bytes: int = 1 << 20
@@ -160,6 +164,7 @@ _LAYERS = ("layers_entries", "layers_header_bytes", "layers_total_bytes", "layer
 _TYPES = {
     "events_keep": int,
     "supervision_hang_after": float,
+    "supervision_sleep_after": float,
     "memory_merge": bool,
     "metrics_page": bool,
     **dict.fromkeys(_LAYERS, int),
@@ -249,6 +254,11 @@ def _check(settings: Settings) -> None:
     _check_registry(settings)
     if not MIN_HANG_AFTER <= settings.supervision_hang_after <= 3600:
         raise SettingsError(f"supervision hang_after is not between {MIN_HANG_AFTER} and 3600 seconds")
+    if not (
+        settings.supervision_sleep_after == 0 or MIN_SLEEP_AFTER <= settings.supervision_sleep_after <= 86400
+    ):
+        text = f"supervision sleep_after is neither 0 nor between {MIN_SLEEP_AFTER} and 86400 seconds"
+        raise SettingsError(text)
     _check_collection(settings)
     if len(str(settings.router_socket)) > MAX_SOCKET_PATH:
         raise SettingsError(

@@ -64,6 +64,10 @@ class Streams:
             return self._actor.bundle / files.EXECS / name / "output"
         return self._actor.settings.logs(self._actor.namespace, self._actor.id)
 
+    def is_idle(self) -> bool:
+        """Whether nobody follows, and nothing waits to be copied or shown."""
+        return not (self._followers or self._due or self._cramped or self._ending)
+
     # Copying
 
     def open(self, name: str) -> Output:
@@ -130,6 +134,8 @@ class Streams:
             copied = 1  # some of it may have been
         else:
             self._found_room(name)
+        if copied:
+            self._actor.sleep.stir()
         if copied and not name:
             self._actor.delivery.wake()
         if copied and name not in self._due:

@@ -28,6 +28,7 @@ from actors.zygote.control import Message
 from actors.zygote.place import PROTOCOL
 from storage.names import check_identifier
 from storage.reference import Reference
+from transport.envelope import Envelope
 from transport.errors import RemoteError
 from transport.registry.endpoint import check_host
 
@@ -37,6 +38,8 @@ RESTORE_AGAIN = 0.2  # seconds
 REMEMBERED = 4096  # names not used any more, whose incarnation is still known
 RELEASE_LIMIT = 600.0  # seconds for metadata to be there
 _EXCEPTION = re.compile(r"([A-Za-z_]{1,40}):")
+WAKE_LIMIT = 10.0  # seconds in which those who sleep are woken before a stop
+WAKE_LOOK = 0.05  # seconds between two looks whether they are awake
 _LEASED = frozenset({"puller", "job"})
 _HOMES = {"container": CONTAINERS, "puller": PULLERS, "job": JOBS}
 _SIGNALS = {s.Terminate: signal.SIGTERM, s.Kill: signal.SIGKILL, s.Dump: signal.SIGUSR1}
@@ -51,6 +54,21 @@ class _Process:
     incarnation: int
     since: float
     ready: bool
+    first: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Sleeper:
+    """What is known of an incarnation that sleeps.
+
+    Attributes:
+        first: the incarnation that it went on with, having only slept since.
+        watches: whether it sleeps over a process, and not only over what has ended.
+    """
+
+    incarnation: int
+    first: int
+    watches: bool
 
 
 class SupervisorActor(Actor):
@@ -68,6 +86,9 @@ class SupervisorActor(Actor):
         self._static = {name for name, node in self._tree.nodes.items() if node.spec.type == "worker"}
         self._asked: dict[int, tuple[Call, m.ChildrenStart | None]] = {}
         self._serial = 0
+        self._asleep: dict[str, _Sleeper] = {}
+        self._naps: Counter[str] = Counter()
+        self._stop_by = 0.0
         self._stopping = self._restored = False
         self._up = False
         self._since = time.time()
@@ -106,12 +127,18 @@ class SupervisorActor(Actor):
                 self._decide(s.Hung(event["name"], event["inc"]))
             case "exited":
                 self._exited(event)
+            case "stirred":
+                self._wake(event["name"])
             case "shutdown":
                 self._shutdown()
 
     def _adopt(self, event: Message) -> None:
         for child in event["children"]:
-            self._note_process(child, ready=child["ready"])
+            self._naps[child["name"]] = child.get("naps", 0)
+            if child["pid"]:
+                self._note_process(child, ready=child["ready"])
+            else:
+                self._asleep[child["name"]] = _Sleeper(child["inc"], child["first"], bool(child["wakers"]))
             spec = s.ChildSpec(id=child["name"], kind=child["kind"], args=child["args"], restart="transient")
             home = _HOMES.get(child["kind"], "root")
             self._decide(s.Adopt(home, spec, child["pid"], child["inc"]))
@@ -128,9 +155,14 @@ class SupervisorActor(Actor):
 
     def _note_process(self, event: Message, *, ready: bool) -> None:
         known = self._processes.get(event["name"])
-        since = known.since if known and known.pid == event["pid"] else event.get("since", time.time())
+        if known is not None and (known.pid, known.incarnation) == (event["pid"], event["inc"]):
+            known.ready = ready
+            return
+        since, first = event.get("since", time.time()), event.get("first") or event["inc"]
         kind = self._kind(event["name"])
-        self._processes[event["name"]] = _Process(kind, event["pid"], event["inc"], since, ready)
+        self._processes[event["name"]] = _Process(kind, event["pid"], event["inc"], since, ready, first)
+        self._asleep.pop(event["name"], None)
+        self._watches.goes_on(event["name"], first, event["inc"])
 
     @staticmethod
     def _kind(name: str) -> str:
@@ -143,17 +175,54 @@ class SupervisorActor(Actor):
             del self._processes[name]
         self.tell("router", "router.down", {"name": name, "inc": inc})
         reason = _reason(event)
+        if event.get("asleep"):
+            self._fell_asleep(event, known.first if known else inc)
+        else:
+            self._ended(event, reason)
+        if name not in self._asleep:
+            self._watches.ended(name, inc, reason)
+        if name not in self._tree.nodes and not self._stopping and not self._returns(name, reason):
+            self._gone(name)
+            self._release(name, self.birth.instance, inc)
+
+    def _ended(self, event: Message, reason: s.ExitReason) -> None:
+        name, inc = event["name"], event["inc"]
         node = self._tree.nodes.get(name)
         self._exits[self._kind(name), "hung" if node and node.hung else _in_a_word(reason)] += 1
-        self._watches.ended(name, inc, reason)
         if event["pid"]:
             self._decide(s.Exited(name, event["pid"], inc, reason))
         else:
             self._decide(s.StartFailed(name, inc, reason))
-        if name not in self._tree.nodes and not self._stopping and not self._returns(name, reason):
-            self.tell("router", "router.forget", {"name": name})
-            self._retire(name)
-            self._release(name, self.birth.instance, inc)
+
+    def _gone(self, name: str) -> None:
+        self.tell("router", "router.forget", {"name": name})
+        self._retire(name)
+
+    def _fell_asleep(self, event: Message, first: int) -> None:
+        """Unless it is about to be stopped: then it has ended."""
+        name = event["name"]
+        failpoints.hit("supervisor", "asleep", "before")
+        self._naps[name] += 1
+        self._decide(s.Slept(name, event["pid"], event["inc"]))
+        if self._phase(name) == "asleep":
+            self._asleep[name] = _Sleeper(event["inc"], first, event["watched"])
+            self.tell("router", "router.expect", {"names": [name], "asleep": [name]})
+        failpoints.hit("supervisor", "asleep", "after")
+
+    def _wake(self, name: str) -> None:
+        failpoints.hit("supervisor", "wake", "before")
+        self._decide(s.Woken(name))
+        if name not in self._tree.nodes:  # told of by the zygote, and not claimed yet
+            self._asleep.pop(name, None)
+
+    def _phase(self, name: str) -> str:
+        child = self._tree.nodes.get(name)
+        return child.phase.value if child else ""
+
+    def noted(self, message: Envelope) -> None:
+        """The router has a request for one that sleeps."""
+        if (message.fr, message.op) == ("router", "router.wanted"):
+            self._wake(str(message.value()["name"]))
 
     def _returns(self, name: str, reason: s.ExitReason) -> bool:
         """Whether it will be back though the tree does not know it.
@@ -173,14 +242,16 @@ class SupervisorActor(Actor):
         while len(self._retired) > REMEMBERED:
             oldest = next(iter(self._retired))
             del self._retired[oldest]
+            self._naps.pop(oldest, None)
             if s.retire(self._tree, oldest):
                 self.host.say(op="forget", name=oldest)
 
-    def _running(self, name: str) -> int:
+    def _running(self, name: str) -> tuple[int, int]:
+        """The incarnation that runs or sleeps, 0 for none, and the one that it goes on with."""
         if name == self.kind:
-            return self.birth.inc
-        known = self._processes.get(name)
-        return known.incarnation if known else 0
+            return self.birth.inc, self.birth.inc
+        known = self._processes.get(name) or self._asleep.get(name)
+        return (known.incarnation, known.first) if known else (0, 0)
 
     def _release(self, name: str, instance: str, inc: int, *, resumable: bool = False) -> None:
         """Whatever it held goes with an actor that will not be back; at once, not when a lease expires."""
@@ -205,6 +276,20 @@ class SupervisorActor(Actor):
                 self._release(name, instance, one["incarnation"], resumable=crashed)
 
     def _shutdown(self) -> None:
+        """First whoever sleeps over a process is woken: it copies and watches while there is no daemon."""
+        if not self._stop_by:
+            self._stop_by = time.monotonic() + WAKE_LIMIT
+            self._stop_when_awake(set())
+
+    def _stop_when_awake(self, woken: set[str]) -> None:
+        asleep = {name for name, one in self._asleep.items() if one.watches}
+        for name in asleep:
+            self._wake(name)
+        woken |= asleep
+        waiting = any(self._phase(name) in ("asleep", "starting", "restarting") for name in woken)
+        if waiting and time.monotonic() < self._stop_by:
+            self.later(WAKE_LOOK, lambda: self._stop_when_awake(woken))
+            return
         self._stopping = True
         self._decide(s.Shutdown())
 
@@ -255,7 +340,7 @@ class SupervisorActor(Actor):
     def _introduce(self, name: str) -> None:
         """A new router learns which names are only on their way."""
         if name == "router":
-            expected = {"names": list(self._tree.nodes), "all": self._restored}
+            expected = {"names": list(self._tree.nodes), "all": self._restored, "asleep": list(self._asleep)}
             self.tell("router", "router.expect", expected)
 
     def _say_up(self) -> None:
@@ -370,6 +455,9 @@ class SupervisorActor(Actor):
         self._serial += 1
         self._asked[self._serial] = (call, None)
         self._decide(s.Call(self._serial, body.operation, {**body.args, "supervisor": body.supervisor}))
+        for name in self._asleep.keys() - self._tree.nodes.keys():  # terminated without an end of a process
+            del self._asleep[name]
+            self._gone(name)
         return LATER
 
     def failpoints_set(self, body: m.FailpointsSet, call: Call) -> None:
@@ -410,6 +498,7 @@ class SupervisorActor(Actor):
         if start.kind != "container" or found is None or meant in (None, found.spec.args.get("created_at")):
             call.reply({"actor": start.name})
         elif call.open:
+            self._wake(start.name)  # to find out that it was removed
             self.later(START_AGAIN, lambda: self._start_again(start, call))
 
     def _start_again(self, start: m.ChildrenStart, call: Call) -> None:
@@ -438,7 +527,8 @@ class SupervisorActor(Actor):
             "kernel": platform.release(),
             "cgroups": cgroups.detect().kind.value,
             "actors": len(self._processes.keys() - {self.kind}) + 2,
-            "containers": sum(known.kind == "container" for known in self._processes.values()),
+            "containers": sum(child.spec.kind == "container" for child in self._tree.nodes.values()),
+            "asleep": len(self._asleep),
         }
 
     def introspection_actors(self, body: m.Actors, call: Call) -> Later:
@@ -468,7 +558,7 @@ class SupervisorActor(Actor):
             "state": state,
             "pid": pid,
             "incarnation": inc,
-            "restarts": max(0, inc - 1),
+            "restarts": max(0, inc - 1 - self._naps[name]),
             "started_at": int(since * 1e9),
         }
 

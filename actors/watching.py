@@ -1,8 +1,9 @@
 """Who watches whom: death watch, kept by the supervisor, which hears first of every end.
 
 A watch names one incarnation. It is answered once, with the reason: when that incarnation ends, or at once
-if it has ended already. Nothing of it is durable: who is cut off from the supervisor asks again, for the
-same incarnation, and is told `gone` if the end came meanwhile.
+if it has ended already. To sleep is not to end: such a watch goes on with the incarnation that wakes.
+Nothing of it is durable: who is cut off from the supervisor asks again, for the same incarnation, and is
+told `gone` if the end came meanwhile.
 """
 
 from collections import defaultdict
@@ -21,17 +22,20 @@ GONE = ExitReason("abnormal", "ended before it was watched, nobody knows why")
 class Watches:
     """Calls that wait for the end of an incarnation."""
 
-    def __init__(self, running: Callable[[str], int]) -> None:
-        """`running` gives the incarnation that runs under a name, 0 for none."""
+    def __init__(self, running: Callable[[str], tuple[int, int]]) -> None:
+        """`running` gives the incarnation that runs or sleeps under a name, 0 for none.
+
+        And the first of those that it goes on with: between them, it has only slept.
+        """
         self._running = running
         self._calls: dict[tuple[str, int], list[Call]] = defaultdict(list)
 
     def add(self, body: m.ActorsWatch, call: Call) -> None:
         """Answer it, or keep it until there is an answer. Raises RemoteError."""
-        runs = self._running(body.name)
+        runs, first = self._running(body.name)
         if not body.incarnation:
             call.reply({"name": body.name, "incarnation": runs, "reason": {}})
-        elif body.incarnation != runs:
+        elif not first <= body.incarnation <= runs:
             call.reply(_notice(body.name, body.incarnation, GONE))
         else:
             self._keep((body.name, runs), call)
@@ -43,6 +47,11 @@ class Watches:
         if sum(map(len, self._calls.values())) >= MOST:
             raise RemoteError("overloaded", f"{MOST} watches wait already: end some of them")
         self._calls[one].append(call)
+
+    def goes_on(self, name: str, first: int, incarnation: int) -> None:
+        """This incarnation is one of the earlier that was asleep: its watches are this one's."""
+        for key in [key for key in self._calls if key[0] == name and first <= key[1] < incarnation]:
+            self._calls[name, incarnation] += self._calls.pop(key)
 
     def ended(self, name: str, incarnation: int, reason: ExitReason) -> None:
         """Tell everybody who watches it."""

@@ -22,7 +22,7 @@ class Comparison:
     """The samples of one group, in seconds or bytes, by case; the first case is the one compared against."""
 
     group: str
-    unit: str  # "ms", "s", "MiB" or "per s": how the table shows them
+    unit: str  # "ms", "s", "MiB", "%" or "per s": how the table shows them
     samples: dict[str, list[float]]
 
     @property
@@ -40,7 +40,7 @@ class Comparison:
 
     def table(self) -> str:
         """Median, least, most and ratio of each case, a line each."""
-        scale = {"ms": 1e3, "s": 1.0, "MiB": 1 / 2**20, "per s": 1.0}[self.unit]
+        scale = {"ms": 1e3, "s": 1.0, "MiB": 1 / 2**20, "%": 100.0, "per s": 1.0}[self.unit]
         count = len(self.samples[self.base])
         head = f"{self.group} ({self.unit}, n={count})"
         lines = [f"{head:34}{'median':>10}{'min':>10}{'max':>10}{'ratio':>8}"]

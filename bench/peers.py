@@ -36,6 +36,10 @@ class Daemon(ABC):
     def command(self) -> list[str]:
         """What starts the daemon, in the foreground."""
 
+    def own_processes(self) -> list[int]:
+        """The process ids of all that belongs to the daemon; containers do not."""
+        return [self._process.pid] if self._process else []
+
     @abstractmethod
     def client(self, *arguments: str) -> list[str]:
         """The command line that has the daemon's own client do ARGUMENTS."""
@@ -132,6 +136,10 @@ path = {quoted["opt"]}
         ).stdout.split()
         return words[2]
 
+    def own_processes(self) -> list[int]:
+        """The daemon itself and its shims."""
+        return [*super().own_processes(), *self.shims()]
+
     def shims(self) -> list[int]:
         """The process ids of this daemon's shims, one for each container."""
         return [int(entry.name) for entry in Path("/proc").glob("[0-9]*") if self._is_shim(entry)]
@@ -145,15 +153,18 @@ path = {quoted["opt"]}
 
 
 class Actord(Daemon):
-    """This checkout's daemon and command line."""
+    """This checkout's daemon and command line; `settings` is its configuration file, in TOML."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, settings: str = "") -> None:
         super().__init__(directory)
         self._root = directory / "root"
+        self._config = directory / "actord.toml"
+        self._config.write_text(settings)
 
     def command(self) -> list[str]:
-        """The daemon with its defaults."""
-        return [str(ROOT / "bin" / "actord"), "--root", str(self._root), "--state", str(self.state)]
+        """The daemon with its defaults, but for what was given."""
+        place = ["--root", str(self._root), "--state", str(self.state)]
+        return [str(ROOT / "bin" / "actord"), *place, "--config", str(self._config)]
 
     def client(self, *arguments: str) -> list[str]:
         """The actr command that does ARGUMENTS."""
@@ -181,10 +192,21 @@ class Actord(Daemon):
                     found += map(int, children.read_text().split())
         return found
 
+    def own_processes(self) -> list[int]:
+        """Those of them that are its own, by their command lines: containers are not."""
+        return [pid for pid in self.processes() if _is_of_actord(pid)]
+
     def container_actors(self) -> list[int]:
-        """The process ids of its container actors."""
+        """The process ids of its container actors, 0 for one that sleeps."""
         actors: list[dict[str, Any]] = json.loads(self.run("actors", "--format", "json"))
         return [actor["pid"] for actor in actors if actor["name"].startswith("container/")]
+
+
+def _is_of_actord(pid: int) -> bool:
+    try:
+        return b"actors.zygote" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # it has ended meanwhile
+        return False
 
 
 def mounts_below(directory: Path) -> list[str]:

@@ -9,8 +9,9 @@ pull:   a Debian image of 93 MB compressed (206 MB, 5,300 files), in 1 and in 10
         before the clock starts.
 unpack: the same Debian images, whose blobs are there already; then how fast and in how much memory a layer of
         2 GiB and one of 20,000 files are applied.
-memory: the proportional memory of a shim and of a container actor, with 20 containers each, with and without
-        the kernel's merging of pages.
+memory: the proportional memory of a shim and of a container actor, awake and asleep, with 20 containers each,
+        with and without the kernel's merging of pages; and the growth of all processes.
+density: 200 idle containers on each: memory of all processes by container, idle processor time.
 network: 200 containers connected one by one and removed, as often as there are rounds: actord, the CNI bridge
         plugin, Docker (one container, as often in sum); nothing may be left.
 """
@@ -28,7 +29,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bench import crowd, gateway, memory, network, unpack
+from bench import crowd, density, gateway, memory, network, unpack
 from bench.pairs import Comparison, in_turn, timed
 from bench.peers import Actord, Containerd, mounts_below
 from bench.pulls import Pulls
@@ -38,7 +39,9 @@ from tests.e2e.registry import Registry
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-GROUPS: Final = ("start", "gateway", "pull", "unpack", "memory", "network")
+    Idle = Callable[[Containerd, Actord, str], list[Comparison]]
+
+GROUPS: Final = ("start", "gateway", "pull", "unpack", "memory", "density", "network")
 
 
 class Bench:
@@ -52,6 +55,7 @@ class Bench:
         groups: dict[str, Callable[[], Iterable[Comparison]]] = {
             "gateway": self._gateway,
             "start": self._start, "pull": self._pull, "unpack": self._unpack, "memory": self._memory,
+            "density": self._density,
             "network": lambda: network.measure(self._directory / "network", self._pairs),
         }  # fmt: skip
         return groups[name]()
@@ -92,11 +96,20 @@ class Bench:
         return unpack.measure(self._directory, self._pairs)
 
     def _memory(self) -> list[Comparison]:
+        actord = Actord(self._directory / "m-actord", memory.SETTINGS)
+        return self._idle(Containerd(self._directory / "m-peer"), actord, memory.measure)
+
+    def _density(self) -> list[Comparison]:
+        actord = Actord(self._directory / "d-actord")
+        return self._idle(Containerd(self._directory / "d-peer"), actord, density.measure)
+
+    def _idle(self, peer: Containerd, actord: Actord, measure: Idle) -> list[Comparison]:
+        """With both daemons up, and the image on them."""
         image = self._push_busybox()
-        with Containerd(self._directory / "m-peer") as peer, Actord(self._directory / "m-actord") as actord:
+        with peer, actord:
             peer.run("images", "pull", "--plain-http", image)
             actord.run("pull", image)
-            return memory.measure(peer, actord, image)
+            return measure(peer, actord, image)
 
     def _push_busybox(self) -> str:
         image = f"{self._registry}/library/busybox:latest"

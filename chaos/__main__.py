@@ -29,6 +29,7 @@ from chaos.verbs import OPERATIONS
 from tests.e2e.interrupted import Interrupted
 
 RANGE = 32 << 20  # bytes in one request for a large blob, as by default
+SLEEP_AFTER = 0.3  # seconds; so that actors of containers sleep and wake all the time
 
 
 def options() -> argparse.Namespace:
@@ -85,7 +86,9 @@ def main() -> int:
     how: dict[str, object] = {"seed": seed, "replay": f"bin/chaos {again}"}
     try:
         full = not given.siege and any(fault.kind == "full" for step in steps for fault in step.faults)
-        with Scene(place, findings, seed, own_disk=full and not given.verb) as scene:
+        asleep = given.verb == "sleep" or not (given.verb or given.siege)
+        nap = SLEEP_AFTER if asleep else None  # else each process is looked up
+        with Scene(place, findings, seed, own_disk=full and not given.verb, sleep_after=nap) as scene:
             findings.restart()
             if given.verb:
                 how["points"] = enumerated(scene, given)

@@ -148,7 +148,8 @@ class Enumeration:
     # Failpoints
 
     def _failpoint_cases(self) -> list[Case]:
-        names = {name for name in (*self._once(self._passed), *ZYGOTE) if self._counts_here(name)}
+        zygote = (*ZYGOTE, *OPERATIONS[self._verb].zygote)
+        names = {name for name in (*self._once(self._passed), *zygote) if self._counts_here(name)}
         cases: list[Case] = []
         for name in sorted(names):
             cases.append(("failpoint", name, partial(self._armed, name, again=False)))
@@ -220,7 +221,8 @@ class Enumeration:
 
     def _syscall_cases(self) -> list[Case]:
         cases: list[Case] = []
-        own = ("container",) if OPERATIONS[self._verb].own else ()
+        verb = OPERATIONS[self._verb]
+        own = ("container",) if verb.own and verb.stays else ()
         for actor in filter(self._counts_here, (*DURABLE_ACTORS, *own)):
             for call, most in sorted(self._once(partial(self._traced_once, actor)).items()):
                 for number in range(1, most + 1):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from chaos.asking import persist
-from chaos.scenarios import EXPECTED, KEPT
+from chaos.scenarios import EXPECTED, KEPT, QUIET
 from cli.pull import pull
 from cli.rm import remove_container
 from cli.session import RefusedError
@@ -29,12 +29,16 @@ class Operation:
         hold: a place to stop at while the failpoints are listed, for an actor that is gone afterwards.
         tail: places behind it.
         own: whether a container is prepared, whose actor is one of those to kill.
+        stays: whether that actor is one process from the beginning to the end.
+        zygote: places of the zygote's that only this operation passes.
         only: kinds of actor whose points count; empty for all.
     """
 
     hold = ""
     tail: tuple[str, ...] = ()
     own = False
+    stays = True
+    zygote: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
 
     def __init__(self, worker: Worker) -> None:
@@ -168,6 +172,36 @@ class Exec(Operation):
         self.worker.look_at_marks(self.made)
         self.worker.findings.check(EXPECTED, self.made.untouched(), f"{self.made.name} was touched")
         self.worker.finish(self.made, stop=True)
+
+
+class Sleep(Operation):
+    """Leave a running container alone: its actor sleeps, is woken by a request, and then by the end of it."""
+
+    own = True
+    stays = False
+    zygote = ("zygote.sleep.before", "zygote.sleep.after")
+    tail = ("container.sleep.before", "container.sleep.said", "container.sleep.left")  # of one that is gone
+
+    def prepare(self) -> None:
+        """Have one run."""
+        self.run = self.worker.make(11, 0, wanted="running", pause=QUIET)
+        self.worker.learn_init(self.made)
+
+    def act(self) -> None:
+        """It sleeps twice."""
+        worker, run = self.worker, self.made
+        for _ in range(2):
+            worker.wait_until_asleep(run)
+            state = persist(lambda: worker.session.ask(run.actor, "tasks.state", {}))
+            worker.findings.check(KEPT, state["pid"] == run.init[0], f"{run.name} was touched")
+        worker.wait_until_asleep(run)
+        run.may_end = True
+        worker.end_unseen(run)
+        worker.check_exit(run, worker.followed(run))
+
+    def settle(self) -> None:
+        """It has ended as it should, and goes."""
+        self.worker.finish(self.made)
 
 
 class Remove(Operation):

@@ -32,7 +32,7 @@ def holdings(scene: Scene, session: RecordingSession) -> dict[str, Any]:
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     state, root = scene.state, scene.root
     return {
-        "descriptors": {name: processes.descriptors(one["pid"]) for name, one in actors.items()},
+        "descriptors": {name: processes.descriptors(one["pid"]) for name, one in actors.items()},  # asleep: 0
         "processes": sorted(one.comm for one in processes.all_of(state)),
         "mounts": sorted(line.split()[4] for line in mounts if str(scene.directory) in line),
         "netns": _names(state / "netns"),

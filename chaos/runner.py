@@ -12,7 +12,7 @@ from chaos import processes, residue, sabotage
 from chaos.faults import Nemesis
 from chaos.following import Follower
 from chaos.probing import Prober
-from chaos.scenarios import Worker
+from chaos.scenarios import QUIET, Worker
 from chaos.schedule import STATIC, WHOLE, Step
 
 if TYPE_CHECKING:
@@ -83,7 +83,11 @@ class Run:
             self._keeper.attempt(self._keeper.worked)
 
     def _begin(self) -> None:
-        self._standing = [self._keeper.make(30 + number, 0, wanted="running") for number in range(STANDING)]
+        pauses = [QUIET if number % 2 else 1 for number in range(STANDING)]  # half of them sleep as a rule
+        self._standing = [
+            self._keeper.make(30 + number, 0, wanted="running", pause=pause)
+            for number, pause in enumerate(pauses)
+        ]
         for run in self._standing:
             self._keeper.learn_init(run)
         for thread in (self._follower, *self._probers, *self._workers):
@@ -127,7 +131,9 @@ class Run:
     def _ill(self) -> set[str]:
         actors = self._scene.actors(self._session)
         missing = {name for name in STATIC if name not in actors and name != "router"}
-        return missing | {name for name, one in actors.items() if one["state"] != "running" or not one["pid"]}
+        well = {name for name, one in actors.items() if one["pid"] and one["state"] == "running"}
+        well |= {name for name, one in actors.items() if one["state"] == "asleep"}
+        return missing | (actors.keys() - well)
 
     def _look(self) -> None:
         """The cheap checks."""

@@ -28,9 +28,10 @@ def counting(upto: int, code: int) -> str:
 STOP = "/dev/shm/stop"  # noqa: S108  # in a container, where a full disk does not matter
 
 
-def ticking(code: int) -> str:
-    """A shell command that counts lines until STOP is there."""
-    return f"i=1; while [ ! -e {STOP} ]; do echo $i; i=$((i+1)); sleep 0.2; done; exit {code}"
+def ticking(code: int, pause: int = 1) -> str:
+    """A shell command that counts lines until STOP is there, at which it looks `pause` times between two."""
+    line = "if [ $n = 0 ]; then echo $i; i=$((i+1)); fi"
+    return f"i=1; n=0; while [ ! -e {STOP} ]; do {line}; n=$(((n+1)%{pause})); sleep 0.2; done; exit {code}"
 
 
 @dataclass(slots=True)

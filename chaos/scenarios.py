@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from chaos.asking import PERSIST, RecordingSession, persist
@@ -30,6 +32,9 @@ EXIT_LIMIT: Final = 20.0  # seconds of one question after an exit; it is asked a
 KILLED: Final = 137
 ENDED: Final = ("is not running", "in a stopped container")  # what the actor says, and the runtime
 LATE: Final = "no answer from"  # in the text of an error: a deadline was over
+QUIET: Final = 50  # looks between two lines of a container that is quiet, a fifth of a second each
+DOZE: Final = 1.5  # seconds at most that such a container is left alone
+SLEEP_LIMIT: Final = 30.0  # seconds until its actor sleeps
 ATTEMPTS: Final = 5  # times that whoever creates a container may die meanwhile
 
 
@@ -52,10 +57,11 @@ class Worker(threading.Thread):
             self.short,
             self.created,
             self.worked,
+            self.slept,
             self.killed,
             self.marked,
         ]
-        weights = [5, 2, 4, 2, 2]
+        weights = [5, 2, 4, 3, 2, 2]
         if self.number == 0:
             scenarios, weights = [self.pulled, self.short], [4, 1]
         while not self.stop.is_set():
@@ -118,6 +124,15 @@ class Worker(threading.Thread):
         self.look_at_marks(run)
         self.finish(run, stop=True)
 
+    def slept(self) -> None:
+        """One that is quiet for a while and ends past the daemon; its actor sleeps meanwhile, as a rule."""
+        run = self.make(self.chance.randint(0, 120), 0, wanted="running", pause=QUIET)
+        self.learn_init(run)
+        self.stop.wait(self.chance.uniform(0, DOZE))
+        run.may_end = True
+        self.end_unseen(run)
+        self.finish(run, stop=not run.init[0])
+
     def killed(self) -> None:
         """A container that is killed, by signal or by stop."""
         run = self.make(self.chance.randint(0, 120), 0, wanted="running")
@@ -154,15 +169,23 @@ class Worker(threading.Thread):
 
     # Steps
 
-    def make(self, code: int, lines: int, *, wanted: str, network: dict[str, Any] | None = None) -> Run:
-        """Create a container; without `network` it has loopback only."""
+    def make(
+        self,
+        code: int,
+        lines: int,
+        *,
+        wanted: str,
+        network: dict[str, Any] | None = None,
+        pause: int = 1,
+    ) -> Run:
+        """Create a container; without `network` it has loopback only; `pause` as for `ticking`."""
         self._serial += 1
         identity = self.chance.randbytes(32).hex()
         name = f"w{self.number}-{self._serial}"
         began = self.findings.now()
         run = self.runs.add(Run(identity, name, code, lines, began, may_end=bool(lines)))
         self._mine = [*(one for one in self._mine if not one.over), run]
-        script = counting(lines, code) if lines else ticking(code)
+        script = counting(lines, code) if lines else ticking(code, pause)
         options = {"args": ["sh", "-c", script], "network": network or {}}
         create(self.session, self.scene.busybox, run, options, wanted)
         return run
@@ -290,6 +313,20 @@ class Worker(threading.Thread):
                 if not any(words in str(error) for words in ENDED):  # an earlier one arrived
                     raise
             return
+
+    def wait_until_asleep(self, run: Run) -> None:
+        """Nobody asks it for anything meanwhile."""
+        until = time.monotonic() + SLEEP_LIMIT
+        while self.scene.actors(self.session).get(run.actor, {}).get("state") != "asleep":
+            if time.monotonic() > until:
+                self.findings.check(EXPECTED, holds=False, text=f"the actor of {run.name} does not sleep")
+                return
+            time.sleep(0.02)
+
+    def end_unseen(self, run: Run) -> None:
+        """Have it end, past its actor."""
+        with contextlib.suppress(OSError):  # it has ended
+            Path(f"/proc/{run.init[0]}/root{STOP}").touch()
 
     def followed(self, run: Run) -> dict[str, Any]:
         """Its output from beginning to end; returns how it ended."""

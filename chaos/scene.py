@@ -47,12 +47,21 @@ class Scene:
         disk: where the daemon's durable state is, if that is a disk of its own.
     """
 
-    def __init__(self, directory: Path, findings: Findings, seed: int, *, own_disk: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        findings: Findings,
+        seed: int,
+        *,
+        own_disk: bool = False,
+        sleep_after: float | None = None,
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.findings = findings
         self.runs = Runs()
         self.daemon = Daemon(directory, ("--failpoints",), ready_seconds=START_PATIENCE)
+        self.daemon.sleep_after = sleep_after or self.daemon.sleep_after
         self.busybox = ""
         self.images: list[Image] = []
         self.marks: list[str] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from chaos.networks import Attach, Connect, Detach, Disconnect
-from chaos.operations import Collect, Commit, Create, Exec, Operation, Pull, Remove, Start
+from chaos.operations import Collect, Commit, Create, Exec, Operation, Pull, Remove, Sleep, Start
 
 OPERATIONS: Final[dict[str, type[Operation]]] = {
     "pull": Pull,
@@ -14,6 +14,7 @@ OPERATIONS: Final[dict[str, type[Operation]]] = {
     "create": Create,
     "start": Start,
     "exec": Exec,
+    "sleep": Sleep,
     "remove": Remove,
     "connect": Connect,
     "disconnect": Disconnect,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 from cli.options import Command, Given, Option
-from cli.session import RefusedError
 from cli.table import print_json, print_table, short, size
 
 TYPE_CHECKING = False
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 HEADS = ("CONTAINER", "NAME", "CPU", "MEMORY", "LIMIT", "PROCESSES", "DISK IN/OUT", "NET IN/OUT")
 EVERY = 1.0  # seconds
 CLEAR = "\x1b[H\x1b[J"
-_GONE = ("not_found", "failed_precondition", "unavailable")
 
 Sample = dict[str, dict[str, "Any"]]  # by the container's id
 
@@ -37,19 +35,9 @@ def run(session: Session, given: Given) -> int:
 
 def sample(session: Session, given: Given) -> Sample:
     """One reading of each. Raises RefusedError for one that was named and does not run."""
-    if given.arguments:
-        records = [session.container(name) for name in given.arguments]
-    else:
-        listed = session.ask("metadata", "containers.list", {"namespace": session.namespace})["containers"]
-        records = [one for one in listed if (one.get("task") or {}).get("status") in ("running", "paused")]
-    found: Sample = {}
-    for record in records:
-        try:
-            found[record["id"]] = {**session.ask(record["actor"], "tasks.stats", {}), "name": record["name"]}
-        except RefusedError as error:
-            if given.arguments or error.code not in _GONE:
-                raise
-    return found
+    ids = [session.container(name)["id"] for name in given.arguments]
+    body = {"namespace": session.namespace, "ids": ids}
+    return {one["id"]: one for one in session.ask("metrics", "metrics.usage", body)["containers"]}
 
 
 def show(session: Session, before: Sample, now: Sample, *, live: bool) -> None:

@@ -49,6 +49,7 @@ class Pump:
     Attributes:
         on_welcome: called in the pump's thread each time a router has come to know this actor.
         on_disconnect: called in the pump's thread each time the connection to a router is lost.
+        lost: how often that has been.
     """
 
     def __init__(self, path: Path, address: str, on_message: Callable[[Envelope], None]) -> None:
@@ -66,6 +67,7 @@ class Pump:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = itertools.count()
         self._link: _Link | None = None
+        self.lost = 0
         self._retry_after = RECONNECT
         self._due: float | None = 0.0  # when the connection is next looked after: an attempt, or a late peer
         self._stop_by: float | None = None
@@ -84,6 +86,10 @@ class Pump:
         """
         self._outbox.add(encode(message.to_frames()))
         self._wakeup.ring()
+
+    def announce(self) -> None:
+        """Say HELLO once more, to a router that was told that nobody is to be reached here."""
+        self.send(_hello())
 
     def call(self, function: Callable[[], None]) -> None:
         """Run `function` in the pump's thread, soon."""
@@ -179,6 +185,7 @@ class Pump:
         ready = self._drop()
         self._retry()
         if ready:
+            self.lost += 1
             self.on_disconnect()
 
     def _drop(self) -> bool:
@@ -342,7 +349,7 @@ class _Link:
             return None
         if self._framing.ready and not self.ready:
             self.ready = True
-            self._own += encode(Envelope("HELLO", id=os.urandom(16)).to_frames())
+            self._own += encode(_hello().to_frames())
         return frames
 
     def write(self, outbox: _Outbox) -> bool:
@@ -370,6 +377,10 @@ class _Link:
             size = self._socket.sendmsg(outbox.batch(), (), socket.MSG_NOSIGNAL)
             outbox.took(size)
         return size
+
+
+def _hello() -> Envelope:
+    return Envelope("HELLO", id=os.urandom(16))
 
 
 def _nothing() -> None:

@@ -10,11 +10,11 @@ import heapq
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
-from transport.envelope import Envelope, answer, failure
+from transport.envelope import Envelope, answer, failure, note
 from transport.errors import CODES, ProtocolError, RemoteError
 from transport.traffic import FINISHED, Traffic
 
-ROUTER = "router"
+ROUTER, SUPERVISOR = "router", "supervisor"
 MAX_OUTSTANDING_PER_PEER = 4096
 MAX_DEADLINE = 7 * 24 * 3600 * 1000  # milliseconds; a poller cannot wait for what a header can carry
 GRACE_AFTER_START = (
@@ -44,6 +44,7 @@ class Switch:
         names: incarnation that is connected under each name.
         expected: names that the supervisor keeps alive: unknown for a moment is not the same as unknown.
         told: whether the supervisor has named all that it keeps alive; until then, any name may be one.
+        asleep: names to be woken by a request, which the supervisor is told of.
         counters: what came by, for the metrics.
         traffic: the requests that were passed on, for the metrics.
     """
@@ -53,6 +54,7 @@ class Switch:
     names: dict[str, int] = field(default_factory=dict)
     expected: set[str] = field(default_factory=set)
     told: bool = False
+    asleep: set[str] = field(default_factory=set)
     counters: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     traffic: Traffic = field(default_factory=Traffic)
     _waiting: dict[tuple[str, bytes], _Waiting] = field(default_factory=dict)
@@ -89,7 +91,7 @@ class Switch:
         refused = self._refusal(message, now)
         if refused is not None:
             self.traffic.ended(message.op, refused.code, None)
-            return [(message.fr, failure(message, refused))]
+            return [(message.fr, failure(message, refused)), *self._wake(message.to)]
         inc = self.names[message.to]
         key = (message.fr, message.id)
         self._waiting[key] = _Waiting(message, message.to, inc, now)
@@ -108,7 +110,7 @@ class Switch:
         inc = self.names.get(message.to)
         if inc is None:
             guessing = not self.told and now - self.started < GRACE_AFTER_START
-            starting = message.to in self.expected or guessing
+            starting = message.to in self.expected or message.to in self.asleep or guessing
             code = "unavailable" if starting else "not_found"
             text = f"actor {message.to} is starting" if starting else f"no actor is named {message.to}"
             return RemoteError(code, text, actor=message.to)
@@ -119,6 +121,23 @@ class Switch:
                 actor=message.to,
             )
         return None
+
+    def _wake(self, name: str) -> list[Send]:
+        """Whoever asks does so again until it is there: word that is lost on the way is given once more."""
+        supervisor = self.names.get(SUPERVISOR)
+        if name not in self.asleep or name in self.names or not supervisor:
+            return []
+        wanted = note(SUPERVISOR, "router.wanted", {"name": name}).forwarded(ROUTER)
+        return [(f"{SUPERVISOR}/{supervisor}", wanted)]
+
+    def _leave(self, peer: str) -> bool:
+        """An actor goes to sleep, unless somebody waits for it: nothing is sent to it any more."""
+        name, _, inc = peer.rpartition("/")
+        if not inc.isdecimal() or self.names.get(name) != int(inc) or name in self._by_target:
+            return False
+        del self.names[name]
+        self.asleep.add(name)
+        return True
 
     def _own(self, message: Envelope) -> Envelope:
         if message.op == "router.peers":
@@ -131,6 +150,8 @@ class Switch:
             )
         if message.op == "router.ping":
             return answer(message, {})
+        if message.op == "router.leave":
+            return answer(message, {"left": self._leave(message.fr)})
         return failure(message, RemoteError("not_implemented", f"the router has no operation {message.op}"))
 
     def _final(self, message: Envelope, now: float) -> list[Send]:
@@ -161,8 +182,10 @@ class Switch:
                     self.told = True
                     self.expected.clear()
                 self.expected.update(map(str, fields["names"]))
+                self.asleep.update(map(str, fields.get("asleep", ())))
             case "router.forget":
                 self.expected.discard(str(fields["name"]))
+                self.asleep.discard(str(fields["name"]))
         return []
 
     def _hello(self, peer: str, message: Envelope) -> list[Send]:
@@ -176,6 +199,7 @@ class Switch:
             if known and int(inc) > known:
                 sends += self.down(name, known)
             self.names[name] = int(inc)
+            self.asleep.discard(name)
         return [*sends, (peer, Envelope("WELCOME", re=message.id, body=answer(message, self.welcome).body))]
 
     def down(self, name: str, inc: int) -> list[Send]:

@@ -47,6 +47,10 @@ class Delivery:
     def _wish(self) -> LogWish:
         return msgspec.convert(self._actor.record["options"].get("log") or {}, LogWish)
 
+    def is_idle(self) -> bool:
+        """Whether it has nothing to do."""
+        return not self._serving
+
     def prepare(self) -> None:
         """Before a start, in a worker thread. Raises InvalidSpecError: its driver cannot work here."""
         wish = self._wish

@@ -187,18 +187,12 @@ class Tasks(Asking, Service):
     def metrics(self, request: Any, call: Call) -> Any:
         """What those that pass a filter (`id`) use; one that ends meanwhile is left out."""
         filters = parse_filters(list(request.filters))
-        found = self.ask(call, m.ContainersList(call.namespace))["containers"]
+        found = self.ask(call, m.MetricsUsage(call.namespace, figures=True))["containers"]
         answer = message(f"{_PACKAGE}.MetricsResponse")()
         for one in found:
-            running = (one["task"] or {}).get("status") in ("running", "paused")
-            if not running or not filters.match(partial(_id_field, one["id"])):
-                continue
-            with contextlib.suppress(RemoteError):
-                answer.metrics.append(metric(one["id"], self._statistics(call, one["actor"])))
+            if filters.match(partial(_id_field, one["id"])):
+                answer.metrics.append(metric(one["id"], one))
         return answer
-
-    def _statistics(self, call: Call, actor: str) -> Any:
-        return self.ask(call, m.TasksStats(figures=True), to=actor)
 
     def update(self, request: Any, call: Call) -> Any:
         """Other limits, until it ends."""

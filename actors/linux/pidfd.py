@@ -7,6 +7,7 @@ pid and start time takes its place: the kernel does not hand out the same pid tw
 import errno
 import fcntl
 import os
+import re
 import select
 import signal
 import struct
@@ -65,6 +66,12 @@ def exit_status(pidfd: int) -> int | None:
             return None
         raise
     return int(answer[_EXIT_CODE_FIELD]) if answer[0] & _PIDFD_INFO_EXIT else None
+
+
+def tells_exits() -> bool:
+    """Whether `exit_status` can tell on this kernel."""
+    major, minor = re.match(r"(\d+)\.(\d+)", os.uname().release + ".0.0").groups()  # type: ignore[union-attr]
+    return (int(major), int(minor)) >= (6, 15)
 
 
 def _stat_fields(pid: int) -> list[bytes]:

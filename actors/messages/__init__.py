@@ -26,6 +26,7 @@ from actors.messages.network import *  # noqa: F403
 from actors.messages.nodes import *  # noqa: F403
 from actors.messages.primitives import *  # noqa: F403
 from actors.messages.resolver import *  # noqa: F403
+from actors.messages.router import *  # noqa: F403
 from actors.messages.snapshots import *  # noqa: F403
 from actors.messages.tasks import *  # noqa: F403
 from actors.messages.transfers import *  # noqa: F403

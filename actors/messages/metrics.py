@@ -1,6 +1,6 @@
 """Where the figures are, and what is told to it: metrics."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from actors.messages.declare import Number, operation
 
@@ -40,6 +40,23 @@ class MetricsTransferred:
     task: str
     bytes: Number
     outcome: str = ""
+
+
+@operation("metrics.usage", "metrics", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class MetricsUsage:
+    """What containers use now. Answer: `containers`: id, name and what `tasks.stats` answers, of each.
+
+    Their actors are not asked, and may sleep.
+
+    Attributes:
+        ids: of those; empty for all that run.
+        figures: answer also `figures` of each, as `tasks.stats` does.
+    """
+
+    namespace: str
+    ids: list[str] = field(default_factory=list)
+    figures: bool = False
 
 
 @operation("router.traffic", "router", repeatable=True)

@@ -28,10 +28,12 @@ from actors.supervision.events import (
     Ignored,
     RequestId,
     Shutdown,
+    Slept,
     Spawned,
     Started,
     StartFailed,
     TimerFired,
+    Woken,
 )
 from actors.supervision.growth import new_tree, retire
 from actors.supervision.invariants import InvariantError, validate_state
@@ -66,6 +68,7 @@ __all__ = [
     "Restore",
     "SetTimer",
     "Shutdown",
+    "Slept",
     "Spawn",
     "Spawned",
     "StartFailed",
@@ -74,6 +77,7 @@ __all__ = [
     "Terminate",
     "TimerFired",
     "Tree",
+    "Woken",
     "decide",
     "new_tree",
     "retire",

@@ -15,14 +15,15 @@ def adopt(tree: Tree, process: Adopt) -> None:
     """Take over a living process, now or at Boot; or kill it if there is no place for it."""
     name = process.spec.id
     if tree.booted:
-        if not (_is_known(tree, process) or _adopt_late(tree, process)):
+        if process.pid and not (_is_known(tree, process) or _adopt_late(tree, process)):
             tree.emit(Kill(name, process.pid))
             tree.incarnations[name] = max(process.incarnation, tree.incarnations.get(name, 0))
         return
     rival = tree.adopted.get(name)
     if rival is not None and rival.pid != process.pid:
         older, process = sorted((rival, process), key=lambda p: (p.incarnation, p.pid))
-        tree.emit(Kill(name, older.pid))
+        if older.pid:
+            tree.emit(Kill(name, older.pid))
     tree.adopted[name] = process
 
 

@@ -91,7 +91,7 @@ class ReplyError:
 class Report:
     """Something to publish as event, log line and metric.
 
-    `context` says during what: start, restart, adopt, run or shutdown. `reason` is None for progress.
+    `context` says during what: start, restart, wake, adopt, run or shutdown. `reason` is None for progress.
     """
 
     kind: ReportKind

@@ -29,7 +29,8 @@ class Adopt:
     """A process that already lives: its supervisor takes it over and does not start it again.
 
     Before `Boot`, all that the zygote lists; after it, one that registers late. `spec` is what it was
-    started from; `supervisor` the one it belonged to, which matters for dynamic children only.
+    started from; `supervisor` the one it belonged to, which matters for dynamic children only. `pid` is 0
+    for one that sleeps: a dynamic supervisor takes it over asleep.
     """
 
     supervisor: str
@@ -86,6 +87,22 @@ class Exited:
 
 
 @dataclass(frozen=True, slots=True)
+class Slept:
+    """A child without anything to do has ended, until `Woken`. Takes the place of `Exited`."""
+
+    name: str
+    pid: int
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """There is something to do for a child, should it be asleep."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class TimerFired:
     """The time of a `SetTimer` has come. One that was cancelled meanwhile is ignored."""
 
@@ -115,5 +132,17 @@ class Shutdown:
 
 
 Event = (
-    Boot | Adopt | Spawned | Started | Ignored | StartFailed | Exited | TimerFired | Hung | Call | Shutdown
+    Boot
+    | Adopt
+    | Spawned
+    | Started
+    | Ignored
+    | StartFailed
+    | Exited
+    | Slept
+    | Woken
+    | TimerFired
+    | Hung
+    | Call
+    | Shutdown
 )

@@ -48,6 +48,7 @@ def _check_child(child: Child) -> None:
     leaf = not isinstance(child, Supervisor)
     _require(phase in ALIVE or child.pid is None, name, f"has a pid while {phase}")
     _require(leaf or child.pid is None, name, "is a supervisor with a pid")
+    _require(leaf or phase is not Phase.ASLEEP, name, "is a supervisor that sleeps")
     _require(not (leaf and phase is Phase.RUNNING) or child.pid is not None, name, "runs without a pid")
     _require(phase is not Phase.RESTARTING or child.timer is not None, name, "restarts without a timer")
     timed = phase in (Phase.RESTARTING, Phase.STOPPING)

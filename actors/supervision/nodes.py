@@ -23,10 +23,13 @@ class Phase(StrEnum):
     RUNNING = "running"
     RESTARTING = "restarting"
     STOPPING = "stopping"
+    ASLEEP = "asleep"  # without a process until there is something to do; not down, and no crash
 
 
 ALIVE = (Phase.STARTING, Phase.RUNNING, Phase.STOPPING)
 UP = (Phase.STARTING, Phase.RUNNING)
+WITHOUT_PROCESS = (Phase.RESTARTING, Phase.ASLEEP)
+"""Not down, but there is nothing to stop."""
 
 
 class Cause(Enum):
@@ -37,6 +40,7 @@ class Cause(Enum):
     ADDED = "start_child"  # a call; a failure is the call's error and drops the specification
     REVIVED = "restart_child"  # a call; a failure is the call's error
     ADOPTED = "adopt"  # it was running already
+    WOKEN = "wake"  # it was asleep; a failure is tried again
 
 
 class Signal(Enum):

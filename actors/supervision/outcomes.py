@@ -45,7 +45,7 @@ def failed(tree: Tree, child: Child, reason: ExitReason) -> None:
         return
     _rest(tree, child, reason)
     tree.report("start_error", child, child.cause.value, reason)
-    if child.cause is Cause.RESTART:
+    if child.cause in (Cause.RESTART, Cause.WOKEN):
         restarting.schedule(tree, child.parent, child)
     elif child.cause is Cause.BOOT:
         text = f"child {child.name} could not start"
@@ -85,6 +85,16 @@ def exited(tree: Tree, child: Child, reason: ExitReason) -> None:
     _drop_if_spent(tree, child, child.parent)
     if child.spec.significant:
         _auto_shutdown(tree, child, child.parent)
+
+
+def asleep(tree: Tree, child: Child) -> None:
+    """A running child has gone to sleep; if it was about to be stopped, it is."""
+    if _absorbed(child):
+        stopped(tree, child, NORMAL)
+        return
+    child.phase = Phase.ASLEEP
+    child.pid = None
+    child.info = None
 
 
 def _auto_shutdown(tree: Tree, child: Child, parent: Supervisor) -> None:
@@ -149,5 +159,6 @@ def _finish(tree: Tree, reason: ExitReason) -> None:
 def kill_unclaimed(tree: Tree) -> None:
     """No supervisor wanted these processes: nothing may live outside the tree."""
     for process in tree.adopted.values():
-        tree.emit(Kill(process.spec.id, process.pid))
+        if process.pid:
+            tree.emit(Kill(process.spec.id, process.pid))
     tree.adopted.clear()

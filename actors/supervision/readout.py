@@ -21,7 +21,7 @@ def child_entry(child: Child) -> dict[str, object]:
 
 
 def counts(supervisor: Supervisor) -> dict[str, int]:
-    """What count_children answers. Children that start or wait for a restart are not active."""
+    """What count_children answers. Children that start, sleep or wait for a restart are not active."""
     children = supervisor.children.values()
     supervisors = sum(child.spec.type == "supervisor" for child in children)
     return {

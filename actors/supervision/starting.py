@@ -18,7 +18,7 @@ def begin(tree: Tree, child: Child, cause: Cause) -> None:
         tree.signal(Signal.IGNORED, child)
     elif isinstance(child, Supervisor):
         _begin_supervisor(tree, child)
-    elif (process := tree.adopted.pop(child.name, None)) is not None:
+    elif (process := tree.adopted.pop(child.name, None)) is not None and process.pid:
         take_over(tree, child, process)
     else:
         _number(tree, child)
@@ -76,14 +76,17 @@ def instance(pattern: ChildSpec, name: object, args: object) -> ChildSpec:
 
 
 def take_over(tree: Tree, child: Child, process: Adopt) -> None:
-    """Enter a living process as the running child, without a start."""
+    """Enter a living process as the running child, or one that sleeps as asleep, without a start."""
     tree.incarnations[child.name] = max(process.incarnation, tree.incarnations.get(child.name, 0))
     if child.parent is not None:
         tree.owners[child.name] = child.parent.name
     child.incarnation = process.incarnation
     child.cause = Cause.ADOPTED
     child.was_up = child.doomed = child.hung = child.killed = child.kill_wanted = False
-    enter_running(tree, child, process.pid, process.info)
+    if process.pid:
+        enter_running(tree, child, process.pid, process.info)
+    else:
+        child.phase = Phase.ASLEEP
 
 
 def enter_running(tree: Tree, child: Child, pid: int | None, info: object) -> None:

@@ -6,7 +6,7 @@ under a single deadline. No child, whatever it does, can hold up its supervisor 
 
 from actors.supervision.effects import Dump, Kill, Terminate
 from actors.supervision.growth import alive_children, forget, rebuild
-from actors.supervision.nodes import ALIVE, Child, Phase, Signal, Supervisor, TimerKind, Tree
+from actors.supervision.nodes import ALIVE, WITHOUT_PROCESS, Child, Phase, Signal, Supervisor, TimerKind, Tree
 from actors.supervision.reason import SHUTDOWN, ExitReason
 
 HANG_GRACE = 1.0
@@ -18,7 +18,7 @@ def begin(tree: Tree, child: Child) -> None:
     child.hung = False
     if child.phase is Phase.DOWN:
         return
-    if child.phase is Phase.RESTARTING:
+    if child.phase in WITHOUT_PROCESS:
         tree.cancel_timer(child)
         child.phase = Phase.DOWN
         tree.signal(Signal.STOPPED, child, child.reason)
@@ -108,10 +108,10 @@ def _stop_children(tree: Tree, supervisor: Supervisor) -> None:
 def doom(tree: Tree, children: list[Child]) -> list[Child]:
     """Mark children as about to be stopped: whatever ends them now is no crash to react to.
 
-    Those between two restarts have no process and are stopped at once; returns the others.
+    Those asleep or between two restarts have no process and are stopped at once; returns the others.
     """
     for child in children:
-        child.doomed = child.phase is not Phase.RESTARTING
+        child.doomed = child.phase not in WITHOUT_PROCESS
         if not child.doomed:
             begin(tree, child)
     return [child for child in children if child.doomed]

@@ -5,6 +5,7 @@ behaviour of the supervision tree testable by the million, and every failure of 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from actors.supervision import adoption, calls, outcomes, plan, restarting, starting, stopping
 from actors.supervision.effects import Effect, Exit, Kill
@@ -17,10 +18,12 @@ from actors.supervision.events import (
     Hung,
     Ignored,
     Shutdown,
+    Slept,
     Spawned,
     Started,
     StartFailed,
     TimerFired,
+    Woken,
 )
 from actors.supervision.nodes import (
     ALIVE,
@@ -148,6 +151,25 @@ def _exited(tree: Tree, event: Exited) -> None:
         del tree.adopted[event.name]  # gone before its supervisor could claim it
 
 
+def _slept(tree: Tree, event: Slept) -> None:
+    child = _current(tree, event.name, event.incarnation, event.pid)
+    process = tree.adopted.get(event.name)
+    if child is not None and child.phase is Phase.RUNNING:
+        outcomes.asleep(tree, child)
+    elif child is not None:
+        _ended(tree, child, NORMAL)
+    elif process is not None and (process.pid, process.incarnation) == (event.pid, event.incarnation):
+        tree.adopted[event.name] = replace(process, pid=0)
+
+
+def _woken(tree: Tree, event: Woken) -> None:
+    child, process = tree.nodes.get(event.name), tree.adopted.get(event.name)
+    if child is not None and child.phase is Phase.ASLEEP:
+        starting.begin(tree, child, Cause.WOKEN)
+    elif process is not None and not process.pid:
+        del tree.adopted[event.name]  # then it is started, as whoever is not there
+
+
 def _ended(tree: Tree, child: Child, reason: ExitReason) -> None:
     if child.hung:
         reason = ExitReason("abnormal", "hung", cause=reason)
@@ -190,6 +212,8 @@ _EVENTS: dict[type, Callable[..., None]] = {
     Ignored: _ignored,
     StartFailed: _start_failed,
     Exited: _exited,
+    Slept: _slept,
+    Woken: _woken,
     TimerFired: _timer_fired,
     Hung: _hung,
     Call: _call,

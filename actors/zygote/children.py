@@ -28,6 +28,9 @@ class Child:
         pidfd: set only for an adopted child, which is not ours to wait for.
         reason: its last words, empty while it has none.
         ready: whether it has said that its start succeeded.
+        wakers: once it has said that it goes to sleep: the keys of what is to wake it.
+        first: the incarnation that it goes on with: those between have only slept.
+        naps: how often one of its name has slept.
     """
 
     name: str
@@ -41,6 +44,9 @@ class Child:
     pidfd: int = -1
     reason: str = ""
     ready: bool = False
+    wakers: list[str] | None = None
+    first: int = 0
+    naps: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """For the supervisor and for the file."""
@@ -54,6 +60,9 @@ class Child:
             "start": self.process.start_time,
             "since": self.since,
             "ready": self.ready,
+            "first": self.first,
+            "naps": self.naps,
+            "wakers": self.wakers,
         }
 
 
@@ -65,12 +74,16 @@ class Children:
     by_pid: dict[int, Child] = field(default_factory=dict)
     by_name: dict[str, Child] = field(default_factory=dict)
     incarnations: dict[str, int] = field(default_factory=dict)
+    _naps: dict[str, int] = field(default_factory=dict)
+    _slept: dict[str, int] = field(default_factory=dict)  # who has not been started since: its `first`
 
     def add(self, child: Child) -> None:
         """Enter a child; one that survives is on disk when this returns, if there is room."""
         self.by_pid[child.process.pid] = child
         self.by_name[child.name] = child
         self.incarnations[child.name] = child.inc
+        child.first = child.first or self._slept.pop(child.name, child.inc)
+        child.naps = self._naps[child.name] = max(child.naps, self._naps.get(child.name, 0))
         if child.survives:
             try:
                 _write(self._file(child.name), child.to_dict())
@@ -89,6 +102,17 @@ class Children:
             child.control.close()
         if child.pidfd >= 0:
             os.close(child.pidfd)
+
+    def slept(self, child: Child) -> None:
+        """It has gone to sleep: the next of its name goes on with it."""
+        child.naps += 1
+        self._naps[child.name] = child.naps
+        self._slept[child.name] = child.first
+
+    def forget(self, name: str) -> None:
+        """What is known of those who had this name."""
+        for known in (self.incarnations, self._naps, self._slept):
+            known.pop(name, None)
 
     def survivors(self) -> list[Child]:
         """Those of an earlier zygote that still live, each with a pidfd. Files of the dead are removed."""

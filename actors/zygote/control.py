@@ -14,6 +14,7 @@ A child says (key `op`):
     drop        key                      close them
     fetch       key                      give me duplicates of them; answered by `kept`
     exit_taken  pid start                that exit has been journalled, the zygote may forget it
+    sleep       keys                     it ends now, until one of what is kept so can be read; null: it stays
 The supervisor also says:
     spawn       name kind args survives  answered by an event
     kill        name inc signal
@@ -28,7 +29,7 @@ The zygote says to each child (key `op`):
     kept        key                      answers `fetch`, with the descriptors; none if there are none
     stranger                             to one that came back, but is not in the table: its name is taken
 and to the supervisor (key `ev`): adopt and incarnations (as often as it takes), children (that is all of
-them), spawned, ready, hung, exited, shutdown.
+them), spawned, ready, hung, exited (be it asleep), stirred (one that sleeps has something to do), shutdown.
 """
 
 import json

@@ -25,6 +25,7 @@ from actors.zygote.control import Closed, Control, Message, pair
 from actors.zygote.door import Door
 from actors.zygote.exits import Exits
 from actors.zygote.heartbeat import Heartbeats
+from actors.zygote.sleepers import Sleepers
 from actors.zygote.spares import Spare, Spares
 
 SUPERVISOR = "supervisor"
@@ -66,6 +67,7 @@ class Zygote:
         self._children = Children(settings.state / "children")
         self._spares = Spares(self._fork_spare)
         self._kept: dict[tuple[str, str], list[int]] = {}
+        self._sleepers = Sleepers(self._selector, self._stirred)
         self._since = time.time()
         self._stop_by = 0.0
         self._respawn_at = 0.0
@@ -121,6 +123,7 @@ class Zygote:
             self._tell(ev="exited", name=name, inc=inc, pid=0, status=None, reason=f"cannot fork: {error}")
             return
         failpoints.hit("zygote", "spawn", "forked")
+        self._sleepers.take(name)
         child = Child(name, inc, kind, args, survives, Process.of(new.pid), since=time.time())
         self._children.add(child)
         self._heartbeats.born(new.pid, time.monotonic(), many=survives)
@@ -132,7 +135,7 @@ class Zygote:
             self._send(new.control, op="go", measure=self._spares.curious, **who)
         failpoints.hit("zygote", "spawn", "after")
         if name != SUPERVISOR:
-            self._tell(ev="spawned", name=name, inc=inc, pid=new.pid)
+            self._tell(ev="spawned", name=name, inc=inc, pid=new.pid, first=child.first)
 
     def _fork(
         self, kind: str, who: Mapping[str, Any], pages: Sequence[Range] = (), *, survives: bool = False
@@ -220,7 +223,11 @@ class Zygote:
             self._hang_up(child)
         self._children.remove(child)
         self._heartbeats.gone(child.process.pid)
-        if status == 0:  # it will not be back for them
+        asleep = child.wakers is not None and status in (
+            0,
+            None,
+        )  # the end of an adopted one may not be known
+        if status == 0 and not asleep:  # it will not be back for them
             self._clear_shelves(child.name)
         log.log(
             logging.INFO if status == 0 else logging.WARNING,
@@ -234,7 +241,21 @@ class Zygote:
             self._supervisor_ended(status)
         else:
             fields = {"name": child.name, "inc": child.inc, "pid": child.process.pid}
+            fields |= {"asleep": asleep, "watched": bool(child.wakers)}
             self._tell(ev="exited", **fields, status=status, reason=child.reason)
+        if asleep:
+            self._lay_down(child)
+
+    def _lay_down(self, child: Child) -> None:
+        """It comes back when one of its wakers can be read; at once, when one is missing."""
+        failpoints.hit("zygote", "sleep", "before")
+        self._children.slept(child)
+        shelves = [self._kept.get((child.name, key)) or [-1] for key in child.wakers or ()]
+        self._sleepers.add(child, (descriptor for shelf in shelves for descriptor in shelf))
+        failpoints.hit("zygote", "sleep", "after")
+
+    def _stirred(self, name: str) -> None:
+        self._tell(ev="stirred", name=name)
 
     def _drain(self, child: Child) -> None:
         """What it said before it ended still counts."""
@@ -305,6 +326,9 @@ class Zygote:
                 self._answer_exit(child, Process(message["pid"], message["start"]))
             case "exit_taken":
                 self._exits.forget(Process(message["pid"], message["start"]))
+            case "sleep":
+                keys = message["keys"]
+                child.wakers = None if keys is None else [str(key) for key in keys]
             case order if child.name == SUPERVISOR:
                 self._obey_supervisor(child, order, message)
 
@@ -321,7 +345,8 @@ class Zygote:
                 self._heartbeats.listens(child.process.pid)  # ready only once there is a router
                 self._tell_children(child)
             case "forget" if message["name"] not in self._children.by_name:
-                self._children.incarnations.pop(message["name"], None)
+                self._sleepers.take(message["name"])
+                self._children.forget(message["name"])
             case "failpoint" if failpoints.active is not None:
                 action = failpoints.parse_action(message["action"])
                 failpoints.active.set(message["name"], action, shared=True)
@@ -385,6 +410,7 @@ class Zygote:
     def _tell_children(self, supervisor: Child) -> None:
         """Everything that a new supervisor has to know, in messages of bearable size."""
         others = [child.to_dict() for child in self._children.by_pid.values() if child is not supervisor]
+        others += [{**child.to_dict(), "pid": 0} for child in self._sleepers.asleep.values()]
         known = list(self._children.incarnations.items())
         for first in range(0, len(others), MANY):
             self._tell(ev="adopt", children=others[first : first + MANY])

@@ -190,7 +190,7 @@ def _daemon(facts: Facts) -> Iterator[Finding]:
     text = f"{facts.daemon.get('version')}, {len(facts.actors)} actors"
     yield Finding("daemon", "ok", text)
     for one in facts.actors:
-        if one["state"] != "running":
+        if one["state"] not in ("running", "asleep"):
             fix = "its log says why: journalctl -u actord, or the daemon's standard error"
             yield Finding(f"actor {one['name']}", "error", one["state"], fix)
         elif one["restarts"] >= OFTEN_RESTARTED:

@@ -48,6 +48,7 @@ class Daemon:
     directory: Path
     extra: tuple[str, ...] = ()
     settings: str = ""  # more of the configuration file, in TOML; at first of [metrics]
+    sleep_after: float = 3600.0  # most tests look up who is awake
     process: subprocess.Popen[bytes] | None = None
     containers: list[str] = field(default_factory=list)
     ready_seconds: float = READY_SECONDS
@@ -74,7 +75,9 @@ class Daemon:
         config = self.directory / "actord.toml"
         self.specs.mkdir(exist_ok=True)
         runtime = f'[runtime]\nkeep_specs = "{self.specs}"\n'
-        config.write_text(f'{runtime}[metrics]\nlisten = "127.0.0.1:0"\n{self.settings}')
+        sleep = f"[supervision]\nsleep_after = {self.sleep_after}\n"
+        metrics = f'[metrics]\nlisten = "127.0.0.1:0"\n{self.settings}'
+        config.write_text(f"{runtime}{sleep}{metrics}")
         (self.state / "connection.json").unlink(missing_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -157,7 +160,7 @@ class Daemon:
             actors = self.actors()
         except AssertionError:  # the router or the supervisor is only just coming back
             return False
-        well = all(one["state"] == "running" for one in actors.values())
+        well = all(one["state"] in ("running", "asleep") for one in actors.values())
         return well and name in actors and actors[name]["pid"] != old_pid
 
     def processes(self) -> dict[int, str]:
@@ -209,9 +212,9 @@ class Daemon:
 
 
 @contextlib.contextmanager
-def running(directory: Path, *extra: str, settings: str = "") -> Iterator[Daemon]:
-    """A daemon for the length of a block."""
-    daemon = Daemon(directory, extra, settings)
+def running(directory: Path, *extra: str, settings: str = "", **more: Any) -> Iterator[Daemon]:
+    """A daemon for the length of a block; more as `Daemon` has it."""
+    daemon = Daemon(directory, extra, settings, **more)
     daemon.start()
     try:
         yield daemon

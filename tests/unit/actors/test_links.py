@@ -17,7 +17,7 @@ class Supervisor(Actor):
     kind = "supervisor"
 
     def started(self):
-        self.watches = Watches(lambda _: 1)
+        self.watches = Watches(lambda _: (1, 1))
 
     def actors_watch(self, body, call):
         self.watches.add(body, call)

@@ -61,6 +61,7 @@ def test_every_table_and_key(tmp):
         keep = 5
         [supervision]
         hang_after = 2
+        sleep_after = 3
     """
     found = load(written(tmp, text))
     assert (found.root, found.state, found.node, found.log_level) == (Path("/r"), Path("/s"), "n", "debug")
@@ -70,7 +71,7 @@ def test_every_table_and_key(tmp):
     assert (found.registry_skip_verify, found.registry_layers_at_once) == (("c",), 4)
     assert (found.registry_ranges_at_once, found.registry_range_bytes) == (5, 65536)
     assert (found.registry_ranges_after, found.registry_bandwidth) == (0, 7)
-    assert found.registry_total_bandwidth == 8
+    assert (found.registry_total_bandwidth, found.supervision_sleep_after) == (8, 3)
     assert metrics_address(found) == ("::1", 0)
 
 
@@ -108,6 +109,10 @@ def test_the_command_line_wins_over_the_file(tmp):
         (
             "[supervision]\nhang_after = true",
             "configuration key supervision_hang_after must be of type float",
+        ),
+        (
+            "[supervision]\nsleep_after = 0.01",
+            "supervision sleep_after is neither 0 nor between 0.1 and 86400",
         ),
         ("[supervision]\nhang_after = nan", "supervision hang_after is not between 0.2 and 3600 seconds"),
         ("[supervision]\nhang_after = 0.1", "supervision hang_after is not between 0.2 and 3600 seconds"),

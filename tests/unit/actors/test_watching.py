@@ -26,12 +26,12 @@ class Asked:
 
 @pytest.fixture
 def running():
-    return {"events": 3}
+    return {"events": (3, 3)}
 
 
 @pytest.fixture
 def watches(running):
-    return Watches(lambda name: running.get(name, 0))
+    return Watches(lambda name: running.get(name, (0, 0)))
 
 
 def watch(watches, name, incarnation=0):
@@ -72,3 +72,17 @@ def test_watches_are_bounded_and_those_who_left_do_not_count(watches):
         watches.add(body, Asked())
     calls[0].open = False
     watches.add(body, Asked())
+
+
+def test_one_that_only_sleeps_has_not_ended(watches, running):
+    early = watch(watches, "events", 3)
+    running["events"] = (5, 3)  # it has slept twice
+    watches.goes_on("events", 3, 5)
+    late, earlier = watch(watches, "events", 4), watch(watches, "events", 2)
+    assert (early.answers, late.answers) == ([], [])
+    assert earlier.answers[0]["reason"]["kind"] == "abnormal"
+    watches.goes_on("events", 3, 5)
+    watches.ended("events", 4, KILLED)  # of which nobody has heard for long
+    watches.ended("events", 5, KILLED)
+    notice = {"name": "events", "incarnation": 5, "reason": {"kind": "killed", "signal": 9}}
+    assert [early.answers, late.answers] == [[notice]] * 2

@@ -21,9 +21,11 @@ from actors.supervision import (
     Hung,
     Ignored,
     Shutdown,
+    Slept,
     Spawn,
     StartFailed,
     TimerFired,
+    Woken,
     new_tree,
 )
 from actors.supervision.nodes import Cause, Phase, Supervisor
@@ -129,7 +131,7 @@ class Walk:
         name = self.rng.choice(self.world.pending).name
         event = next(e for e in self.world.pending if e.name == name)
         self.world.pending.remove(event)
-        if isinstance(event, Exited | Ignored | StartFailed):
+        if isinstance(event, Exited | Ignored | Slept | StartFailed):
             self.past.append(event)
         self.send(event)
 
@@ -143,11 +145,17 @@ class Walk:
             self.send(TimerFired(key))
 
     def _befall(self) -> None:
+        if self.rng.random() < 0.2:
+            sleepers = [*self.world.sleeping, *self.world.tree.nodes]
+            self.send(Woken(self.rng.choice(sleepers)))  # some of them do not sleep
+            return
         if not self.world.living:
             return
         process = self.rng.choice(list(self.world.living.values()))
         if not process.ready and self.rng.random() < 0.5:
             self.world.make_ready(process)
+        elif process.ready and self.rng.random() < 0.3:
+            self.world.fall_asleep(process)
         elif self.rng.random() < 0.15:
             self.send(Hung(process.name, process.incarnation))
         else:
@@ -182,6 +190,8 @@ class Walk:
         self.restarts.clear()
         for process in list(world.living.values()):
             self.send(adopt(process, process.name.rsplit("/", 1)[0]))
+        for process in world.sleeping.values():
+            self.send(adopt(process, process.name.rsplit("/", 1)[0], asleep=True))
         self.send(Boot(known))
 
     def heal(self) -> None:
@@ -208,7 +218,8 @@ class Walk:
             if above is None or above.phase is not Phase.RUNNING or child.spec.restart != "permanent":
                 continue
             excused = child.held or child.reason == NORMAL or child.cause is Cause.REVIVED
-            assert child.phase is Phase.RUNNING or excused, f"{child.name} was left {child.phase}"
+            well = child.phase in (Phase.RUNNING, Phase.ASLEEP)
+            assert well or excused, f"{child.name} was left {child.phase}"
 
     def finish(self) -> None:
         """Shut down; whatever the processes do, everything ends and every call has its answer."""

@@ -30,6 +30,7 @@ from actors.supervision import (
     Restore,
     SetTimer,
     Shutdown,
+    Slept,
     Spawn,
     Spawned,
     Started,
@@ -38,6 +39,7 @@ from actors.supervision import (
     Terminate,
     TimerFired,
     Tree,
+    Woken,
     decide,
     new_tree,
     validate_state,
@@ -71,6 +73,7 @@ class World:
     habits: dict[str, str] = field(default_factory=dict)
     next_pid: int = 100
     living: dict[int, Process] = field(default_factory=dict)
+    sleeping: dict[str, Process] = field(default_factory=dict)  # as the zygote knows them
     pending: deque[Event] = field(default_factory=deque)
     timers: dict[str, float] = field(default_factory=dict)
     answers: dict[object, Reply | ReplyError] = field(default_factory=dict)
@@ -164,6 +167,7 @@ class World:
     def _spawn(self, spawn: Spawn) -> None:
         if self.exclusive:
             assert all(p.name != spawn.name for p in self.living.values()), f"{spawn.name} runs twice"
+        self.sleeping.pop(spawn.name, None)
         habit = self.habits.get(spawn.name, "ready")
         if habit == "fork_fails":
             self.pending.append(StartFailed(spawn.name, spawn.incarnation, CRASH))
@@ -203,7 +207,21 @@ class World:
         self._gone(process)
         self.pending.append(Exited(process.name, process.pid, process.incarnation, reason))
 
+    def fall_asleep(self, process: Process) -> None:
+        """It has nothing to do; that is noticed at the next settle."""
+        self._gone(process)
+        self.sleeping[process.name] = process
+        self.pending.append(Slept(process.name, process.pid, process.incarnation))
+
     # what tests do and ask
+
+    def sleep(self, name: str) -> None:
+        self.fall_asleep(self.process(name))
+        self.settle()
+
+    def wake(self, name: str) -> None:
+        self.send(Woken(name))
+        self.settle()
 
     def process(self, name: str) -> Process:
         (found,) = [p for p in self.living.values() if p.name == name]
@@ -281,5 +299,5 @@ def dynamic(name: str = "pool", template: ChildSpec | None = None, **flags: Any)
     return supervisor(name, template or worker("template"), strategy="dynamic", **flags)
 
 
-def adopt(process: Process, supervisor_name: str) -> Adopt:
-    return Adopt(supervisor_name, process.spec, process.pid, process.incarnation)
+def adopt(process: Process, supervisor_name: str, *, asleep: bool = False) -> Adopt:
+    return Adopt(supervisor_name, process.spec, 0 if asleep else process.pid, process.incarnation)

@@ -293,6 +293,59 @@ def test_an_error_that_makes_no_sense_is_passed_on_and_counted(switch, body):
     assert [row[1] for row in traffic(switch)["ended"]] == ["internal"]
 
 
+# Sleep
+
+
+def leave(switch, peer):
+    ((_, found),) = switch.receive(peer, request("router", "router.leave", {}), LATER)
+    return found.value()["left"]
+
+
+def test_a_request_to_one_that_sleeps_is_to_be_repeated_and_wakes_it(switch):
+    hello(switch, "supervisor/1")
+    assert leave(switch, "images/4")
+    for _ in range(2):  # one of them may not arrive
+        (address, error), (to, wanted) = switch.receive(CLIENT, request("images", "x", {}), LATER)
+        found = RemoteError.from_body(error.value())
+        assert (address, found.code, found.outcome) == (CLIENT, "unavailable", "not_started")
+        assert (to, wanted.type, wanted.fr) == ("supervisor/1", "NOTE", "router")
+        assert wanted.value() == {"name": "images"}
+    hello(switch, "images/5")
+    assert asked(switch)
+    assert not switch.asleep
+
+
+def test_one_that_somebody_waits_for_cannot_leave(switch):
+    message = asked(switch)
+    assert not leave(switch, "images/4")
+    switch.receive("images/4", answer(message, {}), LATER)
+    assert leave(switch, "images/4")
+    assert not leave(switch, "images/4")
+    assert nothing_waits(switch)
+
+
+@pytest.mark.parametrize("peer", [CLIENT, "images/3", "images/5", "nobody/1", "images/None", "x/None", "/4"])
+def test_nobody_leaves_for_another(switch, peer):
+    assert not leave(switch, peer)
+    assert (switch.names["images"], switch.asleep) == (4, set())
+
+
+def test_one_that_stays_after_all_announces_itself(switch):
+    assert leave(switch, "images/4")
+    hello(switch, "images/4")
+    assert asked(switch)
+
+
+def test_a_new_router_is_told_who_sleeps(switch):
+    hello(switch, "supervisor/1")
+    told = {"names": ["content"], "all": True, "asleep": ["content"]}
+    switch.receive("supervisor/1", note("router", "router.expect", told), LATER)
+    _, (_, wanted) = switch.receive(CLIENT, request("content", "x", {}), LATER)
+    assert wanted.value() == {"name": "content"}
+    switch.receive("supervisor/1", note("router", "router.forget", {"name": "content"}), LATER)
+    assert len(switch.receive(CLIENT, request("content", "x", {}), LATER)) == 1
+
+
 # Deadlines
 
 
