@@ -96,7 +96,7 @@ function containers(now) {
 }
 
 function actorRow(one, depth, known, now) {
-  const well = one.state === "running";
+  const well = one.state === "running" || one.state === "asleep";
   const [kind, space, id] = one.name.split("/");
   return [
     [id ? `${space}/${id.slice(0, 12)}` : kind, `deep${depth}`],
