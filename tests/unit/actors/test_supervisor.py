@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from actors import messages as m
+from actors import supervisor
 from actors.meter import Meter
 from actors.settings import Settings
-from actors.supervisor import RESTORE_AGAIN, START_AGAIN, SupervisorActor
+from actors.supervisor import RESTORE_AGAIN, START_AGAIN, WAKE_LOOK, SupervisorActor
 from actors.tree import TREE
+from transport.envelope import note
 from transport.errors import RemoteError
 
 WORKERS = [child.id for child in TREE.children if child.type == "worker"]
@@ -183,3 +185,62 @@ def test_who_does_not_say_which_container_is_meant_takes_the_one_that_runs(house
     call = SimpleNamespace(fail=answers.append, reply=answers.append, open=True)
     house.actor.children_start(m.ChildrenStart("container", CONTAINER, {"namespace": "n", "id": "one"}), call)
     assert answers == [{"actor": CONTAINER}]
+
+
+def falls_asleep(house: House, *, watched: bool = True) -> None:
+    """Of a container that runs, or of one that has ended."""
+    house.adopts(*WORKERS, CONTAINER)
+    house.answers("containers.list", RECORD)
+    word = {"status": 0, "reason": "", "asleep": True, "watched": watched}
+    house.actor.told({"ev": "exited", "name": CONTAINER, "inc": 1, "pid": 7, **word})
+    house.work_off()
+
+
+def states(house: House) -> dict[str, str]:
+    return {name: node.phase.value for name, node in house.actor._tree.nodes.items()}
+
+
+def test_one_that_sleeps_is_expected_and_neither_forgotten_nor_counted(house):
+    falls_asleep(house)
+    assert states(house)[CONTAINER] == "asleep"
+    assert ("router.expect", {"names": [CONTAINER], "asleep": [CONTAINER]}) in house.told
+    assert house.forgotten() == []
+    assert (house.spawned, house.actor._row(CONTAINER, "container", 0, 2, 0.0, "asleep")["restarts"]) == (
+        [],
+        0,
+    )
+
+
+@pytest.mark.parametrize("word", ["stirred", "wanted", "forged"])
+def test_the_zygotes_word_and_the_routers_wake_it_and_no_other(house, word):
+    falls_asleep(house)
+    if word == "stirred":
+        house.actor.told({"ev": "stirred", "name": CONTAINER})
+    else:
+        sender = "router" if word == "wanted" else "~client"
+        house.actor.on_receive(note("supervisor", "router.wanted", {"name": CONTAINER}).forwarded(sender))
+    assert house.spawned == ([] if word == "forged" else [CONTAINER])
+
+
+def test_before_a_stop_whoever_sleeps_over_a_process_is_woken(house):
+    falls_asleep(house)
+    house.actor.told({"ev": "shutdown"})
+    assert house.spawned == [CONTAINER]
+    assert states(house)["metadata"] == "running"  # without which nobody starts
+    house.starts(CONTAINER, 2)
+    house.passes(WAKE_LOOK)
+    assert "running" not in {states(house)[name] for name in ("grpc", CONTAINER) if name in states(house)}
+
+
+def test_a_stop_does_not_wait_for_who_does_not_wake(house, monkeypatch):
+    monkeypatch.setattr(supervisor, "WAKE_LIMIT", -1.0)
+    falls_asleep(house)
+    house.actor.told({"ev": "shutdown"})
+    assert states(house)["containers"] == "stopping"
+
+
+def test_nobody_is_woken_for_a_stop_over_what_has_ended(house):
+    falls_asleep(house, watched=False)
+    house.actor.told({"ev": "shutdown"})
+    assert house.spawned == []
+    assert states(house)["grpc"] == "stopping"
