@@ -70,6 +70,7 @@ class Actor(pykka.ThreadingActor):
         self.birth: Birth = host.birth
         self.settings = host.birth.settings
         self.log = logging.getLogger(host.birth.name)
+        self._thread = 0  # the one that runs us
         self._questions: dict[bytes, _Question] = {}
         self._resting = 0  # questions that are about to be sent again
         self._at_work = 0  # threads
@@ -155,7 +156,10 @@ class Actor(pykka.ThreadingActor):
         fields = msgspec.to_builtins(body)
         envelope = request(to or operation.owner, operation.name, fields, deadline=int(limit * 1000))
         question = _Question(envelope, operation, then, time.monotonic() + limit, wanted)
-        self.soon(lambda: self._send(question))
+        if threading.get_ident() == self._thread:
+            self._send(question)
+        else:
+            self.soon(lambda: self._send(question))
 
     def call(self, body: Any, *, to: str = "", limit: float = ASK_LIMIT) -> Any:
         """Send a request and wait. For worker threads only: the actor's own thread must not wait.
@@ -264,6 +268,7 @@ class Actor(pykka.ThreadingActor):
 
     def on_start(self) -> None:
         """Open; then we are ready."""
+        self._thread = threading.get_ident()
         try:
             failpoints.hit(self.kind, "open", "before")
             self.started()

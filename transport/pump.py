@@ -63,6 +63,7 @@ class Pump:
         self._path = path
         self._identity = address.encode()
         self._outbox = _Outbox()
+        self._sending = threading.Lock()  # for whoever writes to the connection, or closes it
         self._calls: deque[Callable[[], None]] = deque()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = itertools.count()
@@ -84,8 +85,24 @@ class Pump:
         Raises:
             BacklogError: `MAX_WAITING` messages wait, or this one would make it `MAX_WAITING_BYTES`.
         """
-        self._outbox.add(encode(message.to_frames()))
-        self._wakeup.ring()
+        encoded = encode(message.to_frames())
+        if not self._leaves_at_once(encoded):
+            self._outbox.add(encoded)
+            self._wakeup.ring()
+
+    def _leaves_at_once(self, encoded: bytes) -> bool:
+        """Give it to the kernel from this thread, where nothing waits before it: no thread has to wake up."""
+        if not self._sending.acquire(blocking=False):
+            return False
+        try:
+            link = self._link
+            sent = 0 if link is None or self._outbox else link.take(encoded)
+            if 0 < sent < len(encoded):
+                self._outbox.begin(encoded, sent)
+                self._wakeup.ring()
+            return sent > 0
+        finally:
+            self._sending.release()
 
     def announce(self) -> None:
         """Say HELLO once more, to a router that was told that nobody is to be reached here."""
@@ -190,12 +207,13 @@ class Pump:
 
     def _drop(self) -> bool:
         """Close the connection, if any; returns whether its handshake had been over."""
-        link, self._link = self._link, None
-        if link is None:
-            return False
-        self.unwatch(link.fileno())
-        link.close()
-        self._outbox.rewind()
+        with self._sending:
+            link, self._link = self._link, None
+            if link is None:
+                return False
+            self.unwatch(link.fileno())
+            link.close()
+            self._outbox.rewind()
         return link.ready
 
     def _receive(self, link: "_Link") -> None:
@@ -223,7 +241,9 @@ class Pump:
         if link is None:
             return
         was_blocked = link.blocked
-        if link.write(self._outbox) and self._stop_by is not None:
+        with self._sending:
+            moved = link.write(self._outbox)
+        if moved and self._stop_by is not None:
             self._stop()  # it moves: have patience again
         if link.blocked != was_blocked:
             self._poll.modify(link.fileno(), select.POLLIN | (select.POLLOUT if link.blocked else 0))
@@ -262,7 +282,7 @@ class _Outbox:
         self.begun = 0
         self._lock = threading.Lock()  # for those who add; the pump's thread never takes it
         self._waiting: deque[bytes] = deque()
-        self._batch: deque[bytes] = deque()  # those before `_waiting`; the pump's alone
+        self._batch: deque[bytes] = deque()  # those before `_waiting`; of who may write to the connection
         self._added = 0  # bytes, ever
         self._gone = 0
 
@@ -279,6 +299,13 @@ class _Outbox:
                 raise BacklogError(f"more than {MAX_WAITING_BYTES} bytes would wait for the router")
             self._added += len(message)
             self._waiting.append(message)
+
+    def begin(self, message: bytes, begun: int) -> None:
+        """Put one in front of which the kernel has taken some bytes: there was none before it."""
+        with self._lock:
+            self._added += len(message)
+        self._batch.appendleft(message)
+        self.begun = begun
 
     def batch(self) -> list[bytes | memoryview]:
         """What to give to the kernel next."""
@@ -351,6 +378,15 @@ class _Link:
             self.ready = True
             self._own += encode(_hello().to_frames())
         return frames
+
+    def take(self, message: bytes) -> int:
+        """Give the kernel one message before which nothing waits; how many bytes it took."""
+        if not self.ready or self.blocked or self._own:
+            return 0
+        try:
+            return self._socket.send(message, socket.MSG_NOSIGNAL)
+        except OSError:  # no room, or the end, which reading finds
+            return 0
 
     def write(self, outbox: _Outbox) -> bool:
         """Give the kernel what it takes; returns whether it took any."""

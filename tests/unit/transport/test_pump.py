@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,28 @@ def test_many_messages_of_several_threads_keep_their_order(path, router):
             thread.join()
     for who in range(4):
         assert [said["turn"] for said in heard if said["who"] == who] == list(range(1000))
+
+
+def test_what_the_kernel_takes_in_part_keeps_its_place_among_what_other_threads_send(path, router):
+    large = os.urandom(700_000)
+    with Running(path, "echo/1") as echo, Running(path) as asker:
+        echo.welcomes.get(timeout=LIMIT)
+
+        def say(who):
+            for turn in range(60):
+                buffers = (large,) if turn % 7 == who else ()
+                message = note("echo", "n", {"who": who, "turn": turn})
+                asker.pump.send(replace(message, buffers=buffers))
+
+        threads = [threading.Thread(target=say, args=(who,)) for who in range(4)]
+        for thread in threads:
+            thread.start()
+        heard = [echo.next() for _ in range(240)]
+        for thread in threads:
+            thread.join()
+    for who in range(4):
+        own = [(one.value()["turn"], one.buffers) for one in heard if one.value()["who"] == who]
+        assert own == [(turn, (large,) if turn % 7 == who else ()) for turn in range(60)]
 
 
 def test_stop_sends_what_is_queued_first(path, router):
