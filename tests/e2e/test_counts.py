@@ -1,0 +1,126 @@
+"""What one operation costs, counted: messages, durable writes, forks. Times depend on the machine, not these.
+
+Whoever makes one of them grow has to say so here.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+from collections import Counter
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from daemon import wait_until
+
+from transport.client import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from daemon import Daemon
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(180)]
+ROUNDS = 5
+COLLECTION = 6  # requests of one collection; there may be one for each container that was removed
+OTHERS = 3  # requests that come in between, of whoever looks after something from time to time
+DURABLE = ("fsync", "fdatasync", "syncfs", "sync_file_range")
+RUNTIMES = ("runc", "exe")
+FORKS = ("fork", "vfork", "clone", "clone3")
+
+
+@pytest.fixture
+def quiet(own_daemon: Daemon, busybox: str) -> Daemon:
+    """A daemon that has done everything once, and has nothing left to do."""
+    own_daemon.actr("pull", busybox)
+    own_daemon.actr("run", "-d", "--name", "runs", busybox, "sleep", "1000")
+    own_daemon.actr("run", "--rm", busybox, "true")
+    own_daemon.actr("exec", "runs", "true")
+    _wait_for_quiet(own_daemon)
+    return own_daemon
+
+
+def _wait_for_quiet(daemon: Daemon) -> int:
+    """Until the only container's actor is that of `runs`; how many times that was asked."""
+    looks = count(1)
+
+    def is_quiet() -> int:
+        asked = next(looks)
+        return asked if sum(name.startswith("container/") for name in daemon.actors()) == 1 else 0
+
+    found: int = wait_until("the actors of containers that are gone have ended", is_quiet)
+    return found
+
+
+def _requests(daemon: Daemon) -> int:
+    client = Client(str(daemon.state / "actord.sock"))
+    try:
+        counters = client.request("router.peers", {}, to="router")["counters"]
+    finally:
+        client.close()
+    return int(counters["received_REQ"])
+
+
+@contextmanager
+def _traced(daemon: Daemon, into: Path) -> Iterator[Counter[str]]:
+    """How often the daemon's own processes, and not the runtime's, made each of these calls."""
+    counts: Counter[str] = Counter()
+    pids = [word for pid in daemon.processes() for word in ("-p", str(pid))]
+    only = f"trace={','.join((*DURABLE, *FORKS, 'execve'))}"
+    tracer = subprocess.Popen(
+        ["strace", "-f", "-q", "-Y", "-e", only, "-o", str(into), *pids], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        wait_until("strace is attached", lambda: _is_traced(daemon) or tracer.poll() is not None)
+        assert tracer.poll() is None, "strace has ended"
+        yield counts
+    finally:
+        tracer.send_signal(signal.SIGINT)
+        complaints = tracer.communicate(timeout=30)[1]
+    assert into.exists(), complaints
+    for line in into.read_text().splitlines():
+        comm, call = re.match(r"\d+<(.*?)> (?:<\.\.\. )?(\w*)", line).groups()  # type: ignore[union-attr]
+        if "resumed>" not in line and "CLONE_THREAD" not in line and not comm.startswith(RUNTIMES):
+            counts[call] += 1
+
+
+def _is_traced(daemon: Daemon) -> bool:
+    for pid in daemon.processes():
+        found = re.search(r"^TracerPid:\t(\d+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+        if found is None or found[1] == "0":
+            return False
+    return True
+
+
+def test_a_container_takes_so_many_messages(quiet: Daemon, busybox: str):
+    before = _requests(quiet)
+    own = 1  # the question for the number itself
+    for _ in range(ROUNDS):
+        quiet.actr("run", "--rm", busybox, "true")
+        own += _wait_for_quiet(quiet)
+    assert 15 <= (_requests(quiet) - before - own) / ROUNDS <= 19 + COLLECTION + OTHERS
+
+
+def test_a_container_takes_so_many_durable_writes_and_forks(quiet: Daemon, busybox: str, tmp: Path):
+    with _traced(quiet, tmp / "trace") as counts:
+        for _ in range(ROUNDS):
+            quiet.actr("run", "--rm", busybox, "true")
+        _wait_for_quiet(quiet)
+    durable = sum(counts[call] for call in DURABLE) / ROUNDS
+    forks = sum(counts[call] for call in FORKS) / ROUNDS
+    # The record, its event; the snapshot; running, its event; the exit, its event; the snapshot, the event of
+    # the removal, the record.
+    assert 1 <= durable <= 10
+    assert 1 <= forks <= 3  # a spare for the one that was taken, the runtime, a rule of the network
+
+
+def test_an_exec_takes_so_many_durable_writes_and_forks(quiet: Daemon, tmp: Path):
+    with _traced(quiet, tmp / "trace") as counts:
+        for _ in range(ROUNDS):
+            quiet.actr("exec", "runs", "true")
+    assert 1 <= sum(counts[call] for call in DURABLE) / ROUNDS <= 2  # its events
+    assert 1 <= sum(counts[call] for call in FORKS) / ROUNDS <= 2
