@@ -33,6 +33,7 @@ from actors.zygote.place import PROTOCOL
 from transport.errors import RemoteError
 
 SCRAPE_LIMIT = 5.0  # seconds
+LISTEN_AGAIN = 5.0  # seconds
 SHOWN_EVENTS = 50
 AT_ONCE = 16  # requests; a browser holds connections open that it may never use
 BUILD = {"version": __version__, "protocol": str(PROTOCOL), "python": platform.python_version()}
@@ -45,11 +46,22 @@ class MetricsActor(Actor):
 
     def started(self) -> None:
         """Listen, then serve in a thread of its own."""
+        self._transfers = _Transfers()
+        self._url = ""
+        self._listen()
+
+    def _listen(self) -> None:
+        """As soon as nobody else has the port: that is no reason to do without a daemon."""
         host, port = metrics_address(self.settings)
         noted = self.settings.state / "metrics.port"
         if port == 0 and noted.exists():
             port = int(noted.read_text())
-        self._server = _Server((host, port), _QuietHandler)
+        try:
+            self._server = _Server((host, port), _QuietHandler)
+        except OSError as error:
+            self.log.warning("no metrics at %s:%s: %s; tried again", host, port, error.strerror)
+            self.later(LISTEN_AGAIN, self._listen)
+            return
         self._server.set_app(self._application())
         noted.write_text(str(self._server.server_port))
         self._url = f"http://{host}:{self._server.server_port}/metrics"
@@ -59,7 +71,6 @@ class MetricsActor(Actor):
 
     def _application(self) -> Any:
         registry = CollectorRegistry()
-        self._transfers = _Transfers()
         registry.register(_Tree(self))
         registry.register(_Images(self))
         registry.register(_Stores(self))
@@ -97,6 +108,8 @@ class MetricsActor(Actor):
 
     def metrics_address(self, _body: m.MetricsAddress, _: Call) -> dict[str, str]:
         """Where to scrape."""
+        if not self._url:
+            raise RemoteError("unavailable", "somebody else has the metrics port; see the daemon's log")
         return {"url": self._url}
 
     def metrics_overview(self, body: m.MetricsOverview, call: Call) -> Later:

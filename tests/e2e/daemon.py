@@ -52,6 +52,7 @@ class Daemon:
     process: subprocess.Popen[bytes] | None = None
     containers: list[str] = field(default_factory=list)
     ready_seconds: float = READY_SECONDS
+    metrics: str = "127.0.0.1:0"
     enter: tuple[str, ...] = ()  # words before the command, to start it in namespaces of a host
 
     @property
@@ -76,7 +77,7 @@ class Daemon:
         self.specs.mkdir(exist_ok=True)
         runtime = f'[runtime]\nkeep_specs = "{self.specs}"\n'
         sleep = f"[supervision]\nsleep_after = {self.sleep_after}\n"
-        metrics = f'[metrics]\nlisten = "127.0.0.1:0"\n{self.settings}'
+        metrics = f'[metrics]\nlisten = "{self.metrics}"\n{self.settings}'
         config.write_text(f"{runtime}{sleep}{metrics}")
         (self.state / "connection.json").unlink(missing_ok=True)
         with self.log.open("ab") as log:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from daemon import CHECKOUT, Daemon, wait_until
+from daemon import CHECKOUT, Daemon, running, wait_until
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from actors.linux import cgroups
 from actors.metric_names import METRICS
+from transport.errors import RemoteError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +87,9 @@ def test_each_metric_that_is_declared_is_there_once_there_was_work(daemon: Daemo
     assert {one.name for one in METRICS} - families <= {"actord_collection_failures"}
 
 
-def test_counts_are_those_of_what_was_done(daemon: Daemon, busybox: str):
+def test_counts_are_those_of_what_was_done(daemon: Daemon, busybox: str, container: str):
+    daemon.actr("inspect", container)  # what has never been done is counted under no name of its own
+    daemon.actr("rm", "-f", container)
     before = samples(daemon)
     daemon.actr("rmi", busybox)
     daemon.actr("system", "gc")
@@ -133,6 +136,24 @@ def test_a_scrape_wakes_no_actor_of_a_container(daemon: Daemon, container: str):
     for _ in range(rounds):
         scrape(daemon)
     assert woken() - before < rounds, "heartbeats wake it now and then, scrapes do not"
+
+
+def test_a_port_that_somebody_else_has_costs_the_metrics_and_nothing_more(tmp: Path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with running(tmp, metrics=f"127.0.0.1:{port}") as daemon:
+            assert "daemon" in daemon.actr("version").stdout
+            wait_until(
+                "it is in the log", lambda: f"no metrics at 127.0.0.1:{port}" in daemon.log.read_text()
+            )
+            with daemon.client_in_use() as client, pytest.raises(RemoteError, match="somebody else has"):
+                client.request("metrics.address", {}, to="metrics", limit=1.0)
+            assert daemon.actors()["metrics"]["restarts"] == 0
+            other.close()
+            wait_until("it is scraped", (daemon.state / "metrics.port").exists)
+            assert "actord_build_info" in scrape(daemon)
 
 
 def test_promtool_finds_nothing_but_the_units_of_containerds_names(daemon: Daemon, container: str):

@@ -61,8 +61,14 @@ class Room:
             timeout=120,
             check=False,
         )
-        assert check is None or done.returncode == check, (words, done.stdout[-2000:], done.stderr[-2000:])
+        said = (done.stdout[-2000:], done.stderr[-2000:])
+        assert check is None or done.returncode == check, (words, *said, f"the daemon's log: {self.log()}")
         return done.stdout
+
+    def log(self) -> str:
+        """The end of the daemon's."""
+        path = self.directory / "log"
+        return path.read_text()[-3000:] if path.exists() else ""
 
     def start(self) -> None:
         words = self.words("actord", "--root", "/mnt/actord", "--config", "/etc/actord/actord.toml")
@@ -152,8 +158,8 @@ def test_installed_used_upgraded_downgraded_and_purged(room: Room, debs: list[Pa
         assert room.run("actr", "exec", "c0", "echo", "still here") == "still here\n"
     files = [Path(line) for line in room.run("dpkg", "-L", "actord").split()]
     assert len(files) > 500
-    room.run("dpkg", "--remove", "actord")
-    assert room.alive(list(before.values())) == [], "those who would look after them are gone, so they are"
+    said = room.run("sh", "-c", "dpkg --remove actord 2>&1")
+    assert room.alive(list(before.values())) == [], f"nobody is left to look after them: {said}"
     room.stop()
     room.run("mkdir", "-p", "/var/lib/actord/content")
     room.run("dpkg", "--purge", "actord")
