@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 from cli.colour import GREEN, RED
 from cli.live.reading import Readings
 from cli.live.screen import Screen
 from cli.live.view import View, screen, summary, tree
+from cli.main import COMMANDS
 
+ROOT = Path(__file__).resolve().parents[3]
 SECOND = 1_000_000_000
 
 
@@ -161,3 +166,14 @@ def test_keys_change_what_is_shown():
     assert shown._typed(b"ssv\x1b[Axp")
     assert (view.sort, view.part, view.top, view.paused) == ("name", "containers", 11, True)
     assert not shown._typed(b"q")
+
+
+def test_no_other_command_pays_for_it():
+    others = [name for name in COMMANDS if name not in ("top", "tree")]
+    code = (
+        f"import sys; from cli.main import command; [command(name) for name in {others}]; print(*sys.modules)"
+    )
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    loaded = [name for name in done.stdout.split() if name.startswith(("cli.live", "cli.template"))]
+    assert loaded == []
