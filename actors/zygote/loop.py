@@ -223,6 +223,8 @@ class Zygote:
             self._hang_up(child)
         self._children.remove(child)
         self._heartbeats.gone(child.process.pid)
+        if child.survives:
+            self._spares.idle(time.monotonic())
         asleep = child.wakers is not None and status in (
             0,
             None,

@@ -1,8 +1,8 @@
 """Children forked in advance: who wants a container started finds a process that only waits for its name.
 
 A spare has done all that every child does first, has made its own the memory that a start writes to, and
-holds nothing of anybody. It ends by itself when its zygote does. One that is taken is replaced a moment
-later, when nobody waits for the processor.
+holds nothing of anybody. It ends by itself when its zygote does. One that is taken is replaced when nobody
+waits for the processor: when a run has ended, or else after a moment.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from actors.linux.footprint import Range
 from actors.zygote.control import Control
 
 SIZE = 2
-PAUSE = 0.1  # seconds after the last start until there is another one
+PAUSE = 0.1  # seconds after a start, at most, until there is another one
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,8 @@ class Spares:
 
     def take(self, now: float) -> Spare:
         """One that waits, or else a new one. Raises OSError when there cannot be any."""
-        self.due = now + PAUSE if self.wanted else 0.0
+        if self.wanted:
+            self.due = self.due or now + PAUSE
         return self._waiting.popleft() if self._waiting else self._fork(())
 
     def look(self, now: float) -> None:
@@ -51,6 +52,11 @@ class Spares:
         with contextlib.suppress(OSError):
             self._waiting.append(self._fork(self._pages))
             self.due = now + PAUSE if len(self._waiting) < SIZE else 0.0
+
+    def idle(self, now: float) -> None:
+        """A run has ended, and whoever waited for that has been answered."""
+        if self.wanted and len(self._waiting) < SIZE:
+            self.due = now
 
     def begin(self, now: float) -> None:
         """From now on some wait."""

@@ -71,12 +71,26 @@ def test_nobody_waits_before_it_is_time(spares, forks):
     end(taken)
 
 
-def test_those_taken_are_replaced_a_moment_after_the_last(spares, forks):
+def test_one_is_replaced_as_soon_as_a_run_has_ended(spares, forks):
+    spares.idle(0.5)
+    assert not spares.due
+    spares.begin(1.0)
+    assert wait_for_all(spares) == SIZE
+    taken = spares.take(5.0)
+    spares.idle(5.03)
+    assert spares.due == 5.03
+    assert wait_for_all(spares) == 1
+    spares.idle(6.0)
+    assert not spares.due
+    end(taken)
+
+
+def test_those_taken_are_replaced_a_moment_later(spares, forks):
     spares.begin(1.0)
     assert wait_for_all(spares) == SIZE
     taken = [spares.take(5.0), spares.take(5.05)]
-    assert spares.due == 5.05 + PAUSE
-    spares.look(5.1)
+    assert spares.due == 5.0 + PAUSE
+    spares.look(5.09)
     assert len(forks.pages) == SIZE
     assert len({one.pid for one in taken}) == SIZE
     assert wait_for_all(spares) == SIZE
