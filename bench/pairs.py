@@ -11,10 +11,13 @@ import statistics
 import tempfile
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+SCALES: Final = {"ms": 1e3, "s": 1.0, "MiB": 1 / 2**20, "%": 100.0, "per s": 1.0}
+"""By what a sample, in seconds or bytes, is multiplied to be shown in a unit."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Comparison:
     """The samples of one group, in seconds or bytes, by case; the first case is the one compared against."""
 
     group: str
-    unit: str  # "ms", "s", "MiB", "%" or "per s": how the table shows them
+    unit: str  # one of SCALES: how the table shows them
     samples: dict[str, list[float]]
 
     @property
@@ -40,7 +43,7 @@ class Comparison:
 
     def table(self) -> str:
         """Median, least, most and ratio of each case, a line each."""
-        scale = {"ms": 1e3, "s": 1.0, "MiB": 1 / 2**20, "%": 100.0, "per s": 1.0}[self.unit]
+        scale = SCALES[self.unit]
         count = len(self.samples[self.base])
         head = f"{self.group} ({self.unit}, n={count})"
         lines = [f"{head:34}{'median':>10}{'min':>10}{'max':>10}{'ratio':>8}"]

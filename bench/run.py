@@ -29,7 +29,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bench import crowd, density, gateway, memory, network, unpack
+from bench import crowd, density, gateway, memory, network, report, unpack
 from bench.pairs import Comparison, in_turn, timed
 from bench.peers import Actord, Containerd, mounts_below
 from bench.pulls import Pulls
@@ -148,7 +148,7 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description="actord beside containerd, in pairs")
     parser.add_argument("--pairs", type=int, default=10, metavar="N", help="rounds of each comparison (10)")
     parser.add_argument("--group", action="append", choices=GROUPS, help="only this one; may be repeated")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write medians and raw samples")
+    parser.add_argument("--report", type=Path, metavar="DIR", help="write tables, pictures and samples there")
     return parser.parse_args()
 
 
@@ -166,9 +166,10 @@ def main() -> None:
             for name in chosen.group or GROUPS:
                 for comparison in bench.group(name):
                     print(f"\n{comparison.table()}", flush=True)
-                    results.append(comparison.as_json())
-        if chosen.json is not None:
-            chosen.json.write_text(json.dumps({"facts": facts, "results": results}, indent=1))
+                    results.append(comparison)
+        if chosen.report is not None:
+            report.write(chosen.report, facts, results)
+            print(f"\nreport: {chosen.report / 'report.md'}")
     finally:
         if not mounts_below(directory):  # else the removal would go through a leaked mount
             shutil.rmtree(directory, ignore_errors=True)
