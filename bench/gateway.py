@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from contextlib import closing
 from itertools import count
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
-from bench import crowd
+from bench import crowd, memory
 from bench.pairs import Comparison, in_turn, timed
 from transport.grpc import interface
 from transport.grpc.interface import message
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from bench.peers import Actord, Containerd
 
 CROWD: Final = 50
+READY_SECONDS: Final = 30.0
 RECORDS: Final = 1000
 CALLS: Final = 50  # of one method, for each sample
 VERSION: Final = "containerd.services.version.v1.Version"
@@ -49,13 +51,40 @@ class Api:
 def measure(peer: Containerd, actord: Actord, image: str, rounds: int) -> list[Comparison]:
     """Containers of ctr, one after the other and at once; round trips, with a thousand on record."""
     ours = ["ctr", "--address", str(actord.state / "containerd.sock")]
+    _until_served(ours)
     for command in (peer.client(), ours):
         timed([*command, "images", "pull", "--plain-http", image])
     return [
         Comparison("ctr run --rm true, the same ctr", "ms", _starts(peer.client(), ours, image, rounds)),
         _at_once(peer.client(), ours, image),
         *_calls(peer, actord, rounds),
+        _memory(peer, actord, ours, image),
     ]
+
+
+def _until_served(ours: list[str]) -> None:
+    """The gateway listens a moment after the daemon."""
+    end = time.monotonic() + READY_SECONDS
+    while subprocess.run([*ours, "version"], capture_output=True, check=False).returncode:
+        if time.monotonic() > end:
+            raise RuntimeError(f"{' '.join(ours)} version: not within {READY_SECONDS} s")
+        time.sleep(0.05)
+
+
+def _memory(peer: Containerd, actord: Actord, ours: list[str], image: str) -> Comparison:
+    """Of containers that the same ctr has started; not the same names, both are on one host."""
+    clients = {"p": peer.client(), "a": ours}
+    for number in range(memory.CONTAINERS):
+        for name, command in clients.items():
+            timed([*command, "run", "--detach", image, f"{name}{number}", *memory.IDLE])
+    try:
+        time.sleep(memory.SETTLED)
+        return memory.per_container(peer, actord, "memory per container of ctr (PSS)")
+    finally:
+        for name, command in clients.items():
+            for number in range(memory.CONTAINERS):
+                for words in (("tasks", "rm", "--force"), ("containers", "rm")):
+                    subprocess.run([*command, *words, f"{name}{number}"], capture_output=True, check=False)
 
 
 def _starts(theirs: list[str], ours: list[str], image: str, rounds: int) -> dict[str, list[float]]:

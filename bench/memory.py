@@ -62,13 +62,13 @@ def measure(peer: Containerd, actord: Actord, image: str) -> list[Comparison]:
     try:
         start_idle(peer, peers, actord, actors, image)
         time.sleep(SETTLED)
-        compared = _compared(peer, actord, "memory per container (PSS)")
+        compared = per_container(peer, actord, "memory per container (PSS)")
         growth("containerd and its shims", peer, before[0])
         growth("actord, awake", actord, before[1])
         results = [compared]
         if KSM.exists():
             with _merging():
-                results.append(_compared(peer, actord, "memory per container (PSS), same pages merged"))
+                results.append(per_container(peer, actord, "memory per container (PSS), same pages merged"))
         wait_until_asleep(actord, AWAKE + ASLEEP_LIMIT)
         compared.samples["actord container actor, asleep"] = [0.0] * CONTAINERS
         growth("actord, asleep", actord, before[1])
@@ -105,7 +105,8 @@ def total_bytes(pids: Iterable[int]) -> float:
     return total
 
 
-def _compared(peer: Containerd, actord: Actord, title: str) -> Comparison:
+def per_container(peer: Containerd, actord: Actord, title: str) -> Comparison:
+    """The memory of each shim and each container actor; there are CONTAINERS of each."""
     samples = {
         "containerd-shim-runc-v2": _sizes(peer.shims()),
         "actord container actor": _sizes(actord.container_actors()),
