@@ -67,6 +67,8 @@ class Ctr:
             self.command(*words), capture_output=True, text=True, timeout=SECONDS, check=False,
             errors="replace", **stdin,
         )  # fmt: skip
+        if done.returncode:
+            print(f"{self.socket}: {words}: {done.stderr}")  # noqa: T201  (in full, shown when a test fails)
         done.stdout = "" if PROGRESS & set(words) else self.comparable(done.stdout)
         done.stderr = KIND.sub("", CHANCE.sub("", done.stderr)).replace(self.names["ID."], "ID.")
         return done

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]
 SEED = int(os.environ.get("ACTORD_TEST_SEED", "8"))
+CONTAINERS = 0.5  # share of the deaths
 PAUSES = (0.05, 0.6)  # seconds between two deaths, at least and at most
 CODES = {"three": 3, "five": 5, "seven": 7}
 KNOWN = sorted(["stays running 0", *(f"{name} exited {code}" for name, code in CODES.items())])
@@ -88,8 +89,9 @@ def _killing(daemon: Daemon, chance: random.Random) -> Iterator[list[str]]:
     def kill() -> None:
         while not over.wait(chance.uniform(*PAUSES)):
             with contextlib.suppress(AssertionError, ProcessLookupError, KeyError):
-                name = chance.choice(sorted(set(daemon.actors()) - {"zygote", "grpc"}))
-                pid = daemon.actors()[name]["pid"]
+                actors = daemon.actors()
+                name = _next(sorted(set(actors) - {"zygote", "grpc"}), chance)
+                pid = actors[name]["pid"]
                 assert pid > 0  # it is only just coming back; 0 would be all of this test
                 os.kill(pid, signal.SIGKILL)
                 killed.append(name)
@@ -101,6 +103,12 @@ def _killing(daemon: Daemon, chance: random.Random) -> Iterator[list[str]]:
     finally:
         over.set()
         thread.join()
+
+
+def _next(names: list[str], chance: random.Random) -> str:
+    """Every other one a container's, whose work in hand is the client's own."""
+    containers = [name for name in names if name.startswith("container/")]
+    return chance.choice(containers if containers and chance.random() < CONTAINERS else names)
 
 
 def test_exits_while_all_of_actord_is_dead(pair: tuple[Engine, Daemon]):
