@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.e2e import runtime_schema
 from transport.client import Client
+from transport.errors import RemoteError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -146,6 +147,11 @@ class Daemon:
 
         def killed() -> int:
             pid = self.pid(name)
+            if not pid and name.startswith(
+                "container/"
+            ):  # it may sleep: whoever asks it for something wakes it
+                with self.client_in_use() as client, contextlib.suppress(RemoteError):
+                    client.request("tasks.state", {}, to=name, repeatable=True)
             try:
                 os.kill(pid, signal.SIGKILL) if pid else None
             except ProcessLookupError:  # it ended while it was looked up
