@@ -35,7 +35,17 @@ sub connect {
 
 sub welcome       { return $_[0]{welcome} }
 sub reconnections { return $_[0]{reconnections} }
-sub close         { my $self = shift; delete @$self{qw(socket monitor)}; return }
+
+# Closes the connection. A context waits for its sockets, and Perl destroys what is left at the end of a program in any
+# order: an object that lives until then is to be closed before, in an END block if need be.
+sub close {
+    my ($self) = @_;
+    $self->_hang_up;
+    delete $self->{context};
+    return;
+}
+
+sub DESTROY { $_[0]->close }
 
 # Asks actor `to`. What has not begun is tried again until `limit` (seconds); what may have happened only if it is
 # `repeatable`. `buffers` go beside the body.
@@ -169,7 +179,7 @@ sub _lost {
 
 sub _open {
     my ($self) = @_;
-    $self->close;
+    $self->_hang_up;
     my $address = $self->_address;
     my $name = 'inproc://actord-monitor-' . ++$monitors;
     my $socket = $self->{context}->socket(ZMQ_DEALER);
@@ -187,6 +197,8 @@ sub _open {
     $self->_greet($address->{endpoint});
     $self->{reconnections}++;
 }
+
+sub _hang_up { delete @{ $_[0] }{qw(socket monitor)}; return }
 
 sub _address {
     my ($self) = @_;

@@ -24,6 +24,7 @@ sub vectors {
 }
 
 my ($actord, $image);
+END { $actord->close if $actord }
 
 sub create {
     my ($args, %options) = @_;
