@@ -5,7 +5,7 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["storage"]):
+with atheris.instrument_imports(include=["storage", "transport", "actord_client"]):
     from fuzz.targets import TARGETS, harmless
 
 

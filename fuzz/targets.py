@@ -1,6 +1,7 @@
-"""The parsers that are fuzzed: each takes bytes, and may raise nothing but InvalidArgumentError.
+"""The parsers that are fuzzed: each takes bytes, and may raise nothing but a refusal.
 
-A target also checks what must hold of what it accepts. Whatever else it raises is a finding.
+That is InvalidArgumentError or ProtocolError. A target also checks what must hold of what it accepts.
+Whatever else it raises is a finding.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import zstandard
 
+from fuzz.frames import FRAMES
 from storage.archive.docker import build_manifest, parse_manifest_file
 from storage.archive.layout import build_index, check_header, parse_index
 from storage.archive.members import tar_members
@@ -32,6 +34,7 @@ from storage.layer.names import target
 from storage.layer.pax import Extension
 from storage.layer.tar import TarReader
 from storage.reference import Reference
+from transport.errors import ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -224,6 +227,7 @@ TARGETS: Final[dict[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]]] = {
     "pax_records": (pax_records, (_PAX,)),
     "stream": (stream, (gzip.compress(_seed_archive(), mtime=0), zstandard.compress(_seed_archive()), b"x")),
     "layer_name": (layer_name, (b"a/../.wh.b", b"./c/.wh..wh..opq", b"/.wh..wh.plnk/1")),
+    **FRAMES,
 }
 """Each target by name, with inputs to begin from."""
 
@@ -232,7 +236,7 @@ def harmless(target: Callable[[bytes], None], data: bytes) -> None:
     """Run a target; a refusal is what it is for."""
     try:
         target(data)
-    except InvalidArgumentError as error:
+    except (InvalidArgumentError, ProtocolError) as error:
         text = str(error)
         assert text.isprintable(), text
         assert len(text) < 2000, text
