@@ -107,12 +107,12 @@ def _at_once(theirs: list[str], ours: list[str], image: str) -> Comparison:
 def _calls(peer: Containerd, actord: Actord, rounds: int) -> list[Comparison]:
     with closing(Api(peer.socket)) as theirs, closing(Api(actord.state / "containerd.sock")) as ours:
         apis = {"on containerd": theirs, "on actord": ours}
-        versions = {name: _average(api.method(VERSION, "Version")) for name, api in apis.items()}
+        versions = {name: average(api.method(VERSION, "Version")) for name, api in apis.items()}
         found = [Comparison("round trip: Version", "ms", in_turn(versions, rounds))]
         for api in apis.values():
             _put_on_record(api)
         lists = {
-            name: _average(api.method(f"{CONTAINERS}.Containers", "List"), 1) for name, api in apis.items()
+            name: average(api.method(f"{CONTAINERS}.Containers", "List"), 1) for name, api in apis.items()
         }
         found.append(Comparison(f"Containers.List of {RECORDS}", "ms", in_turn(lists, rounds)))
         for api in apis.values():
@@ -121,7 +121,9 @@ def _calls(peer: Containerd, actord: Actord, rounds: int) -> list[Comparison]:
         return found
 
 
-def _average(call: Callable[[], Any], calls: int = CALLS) -> Callable[[], float]:
+def average(call: Callable[[], Any], calls: int = CALLS) -> Callable[[], float]:
+    """The seconds that one of so many calls takes."""
+
     def once() -> float:
         began = time.perf_counter()
         for _ in range(calls):

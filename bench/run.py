@@ -12,6 +12,10 @@ unpack: the same Debian images, whose blobs are there already; then how fast and
 memory: the proportional memory of a shim and of a container actor, awake and asleep, with 20 containers each,
         with and without the kernel's merging of pages; and the growth of all processes.
 density: 200 idle containers on each: memory of all processes by container, idle processor time.
+messages: round trips, answers a second and a thousand clients at once: ZeroMQ, direct and through the router,
+        beside containerd's gRPC and a bare server with grpcio.
+hostile: the round trips of others while peers on TCP mean no good: 10,000 half-open connections, frames of a
+        gigabyte, replayed connections, unknown keys, a flood, a slow reader.
 network: 200 containers connected one by one and removed, as often as there are rounds: actord, the CNI bridge
         plugin, Docker (one container, as often in sum); nothing may be left.
 """
@@ -29,7 +33,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bench import crowd, density, gateway, memory, network, report, unpack
+from bench import crowd, density, gateway, hostile, memory, messages, network, report, unpack
 from bench.pairs import Comparison, in_turn, timed
 from bench.peers import Actord, Containerd, mounts_below
 from bench.pulls import Pulls
@@ -41,7 +45,9 @@ if TYPE_CHECKING:
 
     Idle = Callable[[Containerd, Actord, str], list[Comparison]]
 
-GROUPS: Final = ("start", "gateway", "pull", "unpack", "memory", "density", "network")
+GROUPS: Final = (
+    "start", "gateway", "pull", "unpack", "memory", "density", "messages", "hostile", "network",
+)  # fmt: skip
 
 
 class Bench:
@@ -56,6 +62,8 @@ class Bench:
             "gateway": self._gateway,
             "start": self._start, "pull": self._pull, "unpack": self._unpack, "memory": self._memory,
             "density": self._density,
+            "messages": self._messages,
+            "hostile": self._hostile,
             "network": lambda: network.measure(self._directory / "network", self._pairs),
         }  # fmt: skip
         return groups[name]()
@@ -110,6 +118,14 @@ class Bench:
             peer.run("images", "pull", "--plain-http", image)
             actord.run("pull", image)
             return measure(peer, actord, image)
+
+    def _messages(self) -> list[Comparison]:
+        with Containerd(self._directory / "t-peer") as peer, Actord(self._directory / "t-actord") as actord:
+            return messages.measure(peer, actord, self._pairs)
+
+    def _hostile(self) -> list[Comparison]:
+        with hostile.Listening(self._directory / "h-actord") as actord:
+            return hostile.measure(actord, self._pairs)
 
     def _push_busybox(self) -> str:
         image = f"{self._registry}/library/busybox:latest"

@@ -7,6 +7,7 @@ import json
 import resource
 import socket
 import subprocess
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,6 +153,67 @@ def test_a_frame_without_end_and_doors_half_open_disturb_nobody(far: Daemon, bus
         with pytest.raises(RemoteError):
             client.request("containers.list", {}, to="metadata", limit=3.0, buffers=(huge,))
         client.request("containers.list", {}, to="metadata")
+
+
+class Recorder:
+    """A proxy for one connection that knows what was said through it, and can say it again."""
+
+    def __init__(self, to: str) -> None:
+        host, _, port = to.removeprefix("tcp://").rpartition(":")
+        self.to = (host, int(port))
+        self.said = bytearray()
+        self.ended = threading.Event()
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.address = f"tcp://127.0.0.1:{self.server.getsockname()[1]}"
+        self.relays = [threading.Thread(target=self.relay)]
+        self.relays[0].start()
+
+    def relay(self) -> None:
+        self.inner, _ = self.server.accept()
+        self.outer = socket.create_connection(self.to)
+        self.relays.append(threading.Thread(target=self.back))
+        self.relays[1].start()
+        with contextlib.suppress(OSError):
+            while piece := self.inner.recv(65536):
+                self.said += piece
+                self.outer.sendall(piece)
+
+    def back(self) -> None:
+        with contextlib.suppress(OSError):
+            while piece := self.outer.recv(65536):
+                self.inner.sendall(piece)
+        self.ended.set()
+        self.inner.close()
+
+    def close(self) -> None:
+        for one in (self.inner, self.outer, self.server):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+        for relay in self.relays:
+            relay.join(10)
+
+
+def test_what_was_said_once_is_not_done_twice(far: Daemon, busybox: str):
+    """Somebody on the way sends a request's bytes again, on the same connection and on one of its own."""
+    fields = connection(far, "oscar")
+    with contextlib.closing(Recorder(fields["endpoint"])) as proxy:
+        path = far.directory / "proxy.json"
+        path.write_text(json.dumps({**fields, "endpoint": proxy.address}))
+        with contextlib.closing(Client(str(path))) as client:
+            before = len(proxy.said)
+            wish = {"namespace": "default", "image": busybox, "options": {"args": ["true"]}}
+            made = client.request("containers.create", wish, to="metadata")
+            proxy.outer.sendall(bytes(proxy.said[before:]))
+            assert proxy.ended.wait(20), "the daemon hangs up"
+        with socket.create_connection(proxy.to) as door:
+            door.settimeout(20)
+            with contextlib.suppress(ConnectionError):
+                door.sendall(bytes(proxy.said))
+                while door.recv(65536):
+                    pass
+    assert [one["id"] for one in far.json("ps", "-a")] == [made["id"]]
+    far.actr("rm", made["id"])
 
 
 def test_a_stream_from_afar_outlives_the_router(far: Daemon, busybox: str):
