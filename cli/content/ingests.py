@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
-
 from cli.content.ls import FILTER
-from cli.options import Command, Given
-from cli.table import ago, print_json, print_table, size
+from cli.options import Command, Given, Option
+from cli.table import ago, print_listing, size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cli.session import Session
 
 HEADS = ("REF", "OFFSET", "TOTAL", "LEASED", "UPDATED")
@@ -19,22 +19,23 @@ def run(session: Session, given: Given) -> int:
     """Print them."""
     wish = {"namespace": session.namespace, "filters": given.many("filter")}
     found = session.ask("content", "content.statuses", wish)["ingests"]
-    if session.json:
-        print_json(found)
-        return 0
-    now = time.time_ns()
-    rows = [
-        (
-            one["ref"],
-            size(one["offset"]),
-            size(one["total"]) if one["total"] else "",
-            "yes" if one["leased"] else "no",
-            ago(one["updated_at"], now),
-        )
-        for one in found
-    ]
-    print_table(HEADS, rows, (0,))
+    print_listing(session, given, found, HEADS, _row, (0,), key="ref")
     return 0
 
 
-COMMAND = Command("content ingests", "List what is on its way in", run, options=(FILTER,))
+def _row(one: dict[str, Any], now: int) -> tuple[str, ...]:
+    return (
+        one["ref"],
+        size(one["offset"]),
+        size(one["total"]) if one["total"] else "",
+        "yes" if one["leased"] else "no",
+        ago(one["updated_at"], now),
+    )
+
+
+COMMAND = Command(
+    "content ingests",
+    "List what is on its way in",
+    run,
+    options=(Option("-q --quiet", "print refs only"), FILTER),
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from cli.options import Command, Given
+from cli.options import Command, Given, Option
 from cli.table import print_json, print_table
 
 TYPE_CHECKING = False
@@ -18,11 +18,12 @@ HEADS = ("NODE", "STATE", "VERSION", "CONTAINERS", "ROUND TRIP", "ROLE", "ENDPOI
 
 def run(session: Session, given: Given) -> int:
     """Ask each of them; this one stands first."""
-    del given
     known = session.ask("metadata", "nodes.list", {})
     own = {"name": known["own"], "endpoint": session.address, "role": "local"}
     rows = [_asked(session, own)] + [_asked(session.at(one["name"]), one) for one in known["nodes"]]
-    if session.json:
+    if given.flag("quiet"):
+        print("\n".join(one["name"] for one in rows))
+    elif session.json:
         print_json(rows)
     else:
         print_table(HEADS, [_row(one) for one in rows], (6,))
@@ -54,4 +55,9 @@ def _row(one: dict[str, Any]) -> tuple[str, ...]:
     return (one["name"], one["state"], *seen, one["role"], one["endpoint"])
 
 
-COMMAND = Command("node ls", "List the nodes, and whether they answer", run)
+COMMAND = Command(
+    "node ls",
+    "List the nodes, and whether they answer",
+    run,
+    options=(Option("-q --quiet", "print names only"),),
+)
