@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from actors import messages as m
+from actors import __version__
 from actors.gateway.translation import Asking
 from storage.filters import parse_filters
 from storage.image.platform import host_platform
@@ -40,11 +40,10 @@ class Version(Asking, Service):
 
     name = "containerd.services.version.v1.Version"
 
-    def version(self, _: Any, call: Call) -> Any:
-        """Ours, not one of containerd's."""
-        found = self.ask(call, m.Version())
+    def version(self, _request: Any, _: Call) -> Any:
+        """Ours, not one of containerd's. Nobody is asked: every process is of one daemon."""
         return message("containerd.services.version.v1.VersionResponse")(
-            version=f"actord {found['version']}", revision=found["instance"]
+            version=f"actord {__version__}", revision=self.actor.birth.instance
         )
 
 
@@ -82,10 +81,11 @@ class Introspection(Asking, Service):
         ]
         return message("containerd.services.introspection.v1.PluginsResponse")(plugins=found)
 
-    def server(self, _: Any, call: Call) -> Any:
+    def server(self, _request: Any, _: Call) -> Any:
         """An identity, which stays until the daemon starts anew."""
-        found = self.ask(call, m.Version())
         answer = message("containerd.services.introspection.v1.ServerResponse")
         known = {field.name for field in answer.DESCRIPTOR.fields}
         more = {"pid": os.getppid(), "pidns": Path("/proc/self/ns/pid").stat().st_ino}
-        return answer(uuid=found["instance"], **{key: value for key, value in more.items() if key in known})
+        return answer(
+            uuid=self.actor.birth.instance, **{key: value for key, value in more.items() if key in known}
+        )

@@ -225,6 +225,7 @@ def test_a_terminal(ctr: Ctr, busybox: str):
 
 
 def test_the_gateway_comes_back(ctr: Ctr, served: Daemon):
+    ctr("leases", "create")  # it makes the namespace
     old = served.kill_actor("grpc")
     wait_until("healed", lambda: served.healed("grpc", old))
     wait_until("it serves", lambda: subprocess.run(
