@@ -103,10 +103,16 @@ def test_content_is_written_resumed_and_checked(ctr: Ctr, served: Daemon, tmp: P
     digest = "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"  # of foo
     socket = str(served.state / "containerd.sock")
     words = ["ctr", "--address", socket, "content", "ingest", "--expected-digest", digest, "one"]
-    done = subprocess.run(words, input=b"foo", capture_output=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
+
+    def is_held() -> bool:
+        """A collection may come between, and take what nothing holds yet."""
+        done = subprocess.run(words, input=b"foo", capture_output=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        label = [*ctr.command, "content", "label", digest, "containerd.io/gc.root=1", "k=v"]
+        return subprocess.run(label, capture_output=True, timeout=60, check=False).returncode == 0
+
+    wait_until("it is held", is_held)
     assert ctr("content", "get", digest) == "foo"
-    ctr("content", "label", digest, "k=v")
     assert "k=v" in ctr("content", "ls")
     other = "sha256:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"  # of x
     wrong = [other if word == digest else word for word in words[:-1]] + ["two"]
