@@ -76,6 +76,16 @@ class Channels:
         self._actor = actor
         self._known: dict[str, _Channel] = {}
 
+    def is_idle(self) -> bool:
+        """Whether all input that was taken is with its process."""
+        known = list(self._known.values())
+        return not any(one.pieces or (one.input is not None and not one.input.empty) for one in known)
+
+    def wakers(self, name: str) -> list[str]:
+        """The key of what is to wake us: a terminal has output before any FIFO of ours."""
+        channel = self._known.get(name)
+        return [f"{name}/channel"] if channel is not None and channel.master >= 0 else []
+
     # Starting
 
     @contextlib.contextmanager

@@ -448,13 +448,14 @@ class ContainerActor(Actor):
     def _is_at_rest(self) -> bool:
         """Whether the container is in a state that lasts, and needs nobody beside it.
 
-        Neither input nor a terminal that its client may use, nor a client or log driver that takes output.
+        Of standard input that is no terminal, only we would see that its process has closed it.
         """
         state, options = self.state, self.record.get("options", {})
         ending = state.remove or state.halted or state.again or bool(state.cause)
         running = state.phase == "running" and not ending
         over = state.phase in ("created", "exited") and (state.settled or not state.run)
-        ours = not (options.get("foreign") or options.get("terminal") or options.get("stdin"))
+        pipe = options.get("stdin") and not options.get("terminal")
+        ours = not (options.get("foreign") or pipe)
         lasts = running or (over and not life.starts_again(state) and not state.auto_remove)
         return lasts and ours and self.delivery.is_idle() and not self.copying.mounted
 
@@ -463,7 +464,12 @@ class ContainerActor(Actor):
         if self.state.phase != "running":
             return []
         process = shelf(Process(self.state.pid, self.state.start_time))
-        return ["", process, *self.oom.wakers()]  # its output has the empty one
+        return [
+            "",
+            process,
+            *self.streams.channels.wakers(""),
+            *self.oom.wakers(),
+        ]  # its output has the empty one
 
     # Operations
 

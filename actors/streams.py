@@ -66,7 +66,8 @@ class Streams:
 
     def is_idle(self) -> bool:
         """Whether nobody follows, and nothing waits to be copied or shown."""
-        return not (self._followers or self._due or self._cramped or self._ending)
+        busy = self._followers or self._due or self._cramped or self._ending
+        return not busy and self.channels.is_idle()
 
     # Copying
 

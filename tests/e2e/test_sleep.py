@@ -84,6 +84,14 @@ def test_what_a_container_writes_and_how_it_ends_is_known(sleepy: Daemon, busybo
     wait_until("it is gone", lambda: record["actor"] not in sleepy.actors())
 
 
+def test_one_with_a_terminal_sleeps_too(sleepy: Daemon, busybox: str):
+    record = quiet(sleepy, busybox, "shown", "-i", "-t")
+    let_go(record)
+    wait_until("its end is on record", lambda: sleepy.json("inspect", "shown")["task"]["status"] == "stopped")
+    assert sleepy.actr("wait", "shown").stdout.strip() == "9"
+    assert sleepy.actr("logs", "shown").stdout.split() == ["first", "last"]
+
+
 def test_a_request_wakes_it_and_is_answered(sleepy: Daemon, busybox: str):
     record = quiet(sleepy, busybox, "asked")
     assert sleepy.actr("exec", "asked", "echo", "here").stdout == "here\n"
