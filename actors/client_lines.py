@@ -109,6 +109,7 @@ class Lines:
             self._keep(_key(name, terminal=False), _Line(source, os.dup(output)))
             yield end
         except BaseException:
+            path.unlink(missing_ok=True)  # a child of the runtime may have it open for a moment yet
             self._close(_key(name, terminal=False))
             raise
         finally:

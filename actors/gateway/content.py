@@ -1,5 +1,6 @@
 """Content: blobs are read from the store's files, and written to an ingest's; the content actor commits."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -53,15 +54,12 @@ class Content(Asking, Service):
 
     def read(self, request: Any, call: Call) -> Iterator[Any]:
         """Bytes from an offset on; size 0 means: to the end."""
-        found = self.ask(call, m.ContentInfo(request.digest, call.namespace))
-        end = request.offset + request.size if request.size else max(request.offset, found["size"])
-        if request.offset < 0 or request.size < 0 or end > found["size"]:
-            raise OutOfRangeError(f"blob {request.digest} has {found['size']} bytes, not {end}")
+        digest = Digest.parse(request.digest)
+        self.ask(call, m.ContentsGet(call.namespace, request.digest))  # else it is not the namespace's
         make = message(f"{_PACKAGE}.ReadContentResponse")
-        store = ContentStore(self.actor.settings.content)
-        with store.open(Digest.parse(request.digest)) as file:
-            file.seek(request.offset)
-            at = request.offset
+        with ContentStore(self.actor.settings.content, reader=True).open(digest) as file:
+            at, end = _range(request, os.fstat(file.fileno()).st_size)
+            file.seek(at)
             while at < end and (data := file.read(min(PIECE, end - at))):
                 yield make(offset=at, data=data)
                 at += len(data)
@@ -97,6 +95,14 @@ class Content(Asking, Service):
         finally:
             if writing is not None:
                 writing.close()
+
+
+def _range(request: Any, size: int) -> tuple[int, int]:
+    """Where to begin, and where to end. Raises OutOfRangeError."""
+    end = request.offset + request.size if request.size else max(request.offset, size)
+    if request.offset < 0 or request.size < 0 or end > size:
+        raise OutOfRangeError(f"blob {request.digest} has {size} bytes, not {end}")
+    return request.offset, end
 
 
 class _Writing:

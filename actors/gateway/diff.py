@@ -57,7 +57,7 @@ class Diff(Asking, Service):
             if not call.active:
                 raise StorageError("the client has gone")
 
-        store = ContentStore(self.actor.settings.content)
+        store = ContentStore(self.actor.settings.content, reader=True)
         with _said(), store.open(Digest.parse(request.diff.digest)) as blob:
             applied = apply_in_child(layer, blob, lambda: place.lowers, look).applied
         found = {"mediaType": media_types.OCI_LAYER, "digest": applied.diff_id, "size": applied.size}

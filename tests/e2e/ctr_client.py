@@ -140,6 +140,18 @@ def kept(content: str, digest: str, ref: str, *, namespace: str) -> Dialogue:
     return run
 
 
+def removed(*snapshots: str, namespace: str) -> Dialogue:
+    """Take away snapshots that nothing holds, such as ctr's views: a collection may have done it already."""
+    here = ("-n", namespace, "snapshots")
+
+    def run(ctr: Ctr) -> str:
+        for key in snapshots:
+            ctr.client(*here, "rm", key)
+        return ctr.client(*here, "ls").stdout
+
+    return run
+
+
 def layer(words: str) -> Dialogue:
     """What is in a layer that it prints; how it is compressed, and when it was made, may differ."""
 
