@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CONTAINERS: Final = 20
 SETTLED: Final = 6.0  # seconds after which an actor has offered its pages
-AWAKE: Final = 120.0  # seconds that they stay awake, so that all can be measured first
+AWAKE: Final = 180.0  # seconds that they stay awake, so that all can be measured first
 SETTINGS: Final = f"[supervision]\nsleep_after = {AWAKE}\n"
 ASLEEP_LIMIT: Final = 60.0  # seconds after that until all sleep
 IDLE: Final = ("sleep", "3600")

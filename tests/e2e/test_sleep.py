@@ -117,7 +117,7 @@ def test_who_uses_it_keeps_it_awake(sleepy: Daemon, busybox: str, words: tuple[s
         client.communicate()
 
 
-@pytest.mark.parametrize("victim", ["supervisor", "router", "metadata"])
+@pytest.mark.parametrize("victim", ["supervisor", "router"])
 def test_a_sleeper_is_found_again_whoever_dies(sleepy: Daemon, busybox: str, victim: str):
     record = quiet(sleepy, busybox, "kept")
     old = sleepy.kill_actor(victim)
