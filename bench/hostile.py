@@ -1,4 +1,4 @@
-"""What others feel of a peer on TCP that means no good: their round trips, at home and from afar.
+"""What others feel of a peer on TCP that means no good: round trips at home and from afar, memory.
 
 Each attack is a process of its own, `python -m bench.hostile NAME FRIEND.json OBSERVER.json`, which says when
 it is under way and goes on until it is ended. tests/e2e/test_far.py shows that each of them is refused.
@@ -59,12 +59,23 @@ def measure(actord: Actord, rounds: int) -> list[Comparison]:
         actord.run("keys", "new", name, "--role", role, "-o", str(files[-1]))
     home: dict[str, list[float]] = {}
     far: dict[str, list[float]] = {}
+    memory: dict[str, list[float]] = {}
     for name in ("nobody", *ATTACKS):
         with _attack(name, files), closing(Client(actord.address)) as here:
             home[name] = _round_trips(here, rounds)
             with closing(Client(str(files[0]))) as there:
                 far[name] = _round_trips(there, rounds)
-    return [Comparison("others at home, beside ...", "ms", home), Comparison("others from afar", "ms", far)]
+            memory[name] = [_memory_of_router(here)]
+    return [
+        Comparison("others at home, beside ...", "ms", home),
+        Comparison("others from afar", "ms", far),
+        Comparison("memory of the router", "MiB", memory),
+    ]
+
+
+def _memory_of_router(client: Client) -> float:
+    actors = client.request("introspection.actors", {}, to="supervisor")["actors"]
+    return float(next(one["memory"] for one in actors if one["name"] == "router"))
 
 
 def _round_trips(client: Client, rounds: int) -> list[float]:
