@@ -173,8 +173,8 @@ class SupervisorActor(Actor):
         known = self._processes.get(name)
         if known is not None and known.incarnation == inc:
             del self._processes[name]
-        self.tell("router", "router.down", {"name": name, "inc": inc})
         reason = _reason(event)
+        self.tell("router", "router.down", {"name": name, "inc": inc, "in_order": reason.kind == "normal"})
         if event.get("asleep"):
             self._fell_asleep(event, known.first if known else inc)
         else:

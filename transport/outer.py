@@ -8,7 +8,7 @@ this door has an address of its own kind.
 
 import logging
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -26,6 +26,7 @@ MARK: Final = "~~"
 MAX_MESSAGE: Final = 20 << 20  # a body of 16 MiB, and what is around it
 QUEUE_IN, QUEUE_OUT = 16, 512  # messages of one peer
 RATE, BURST = 2000.0, 4000.0  # messages a second of one peer, and how many at once
+LINES, MOST_LINES = 20.0, 100.0  # of the audit log a second about one who is refused, and at once
 MOST_PEERS: Final = 4096  # whose rate is remembered
 BIND_AGAIN: Final = 1.0  # seconds
 TYPES = frozenset({"HELLO", "REQ", "CANCEL", "CREDIT", "PING"})
@@ -46,6 +47,23 @@ class Policy:
     is_audited: Callable[[str], bool]
 
 
+class Buckets:
+    """One for each name: it fills at `rate` a second and holds `burst`."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate, self._burst = rate, burst
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, name: str, now: float) -> bool:
+        """Whether there was one left."""
+        left, since = self._left.pop(name, (self._burst, now))
+        left = min(self._burst, left + (now - since) * self._rate)
+        self._left[name] = (left - 1 if left >= 1 else left, now)  # who is refused has taken none
+        if len(self._left) > MOST_PEERS:
+            self._left.popitem(last=False)
+        return left >= 1
+
+
 class OuterDoor:
     """Owns the TCP socket and the ZAP handler. For the router's thread.
 
@@ -57,7 +75,8 @@ class OuterDoor:
         self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, ring: KeyRing, policy: Policy
     ) -> None:
         self._endpoint, self._ring, self._policy = endpoint, ring, policy
-        self._rates: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._rates, self._lines = Buckets(RATE, BURST), Buckets(LINES, MOST_LINES)
+        self._unsaid: Counter[str] = Counter()
         self._bound, self._bind_at = False, 0.0
         self.zap = context.socket(zmq.REP)
         self.zap.setsockopt(zmq.LINGER, 0)
@@ -104,7 +123,8 @@ class OuterDoor:
         user = known.public.encode() if known else b""
         self.zap.send_multipart([b"1.0", request_id, status, text, user, b""])
         if known is None:
-            audit.warning("refused a connection from %s: its key is not allowed", _text(frames[3:4]))
+            who = _text(frames[3:4])
+            self._complain(who, f"refused a connection from {who}: its key is not allowed")
 
     def _known(self, frames: list[bytes]) -> Key | None:
         """Frames: version, id, domain, address, identity, mechanism, the client's key in 32 bytes."""
@@ -132,26 +152,32 @@ class OuterDoor:
             return RemoteError("permission_denied", "this key has been revoked: ask for a new one")
         if message.type not in TYPES:
             return RemoteError("permission_denied", f"a client sends no {message.type}")
-        if not self._in_time(address, time.monotonic()):
+        if not self._rates.take(address, time.monotonic()):
             return RemoteError("overloaded", f"more than {RATE:g} messages a second: send fewer")
         if message.type != "REQ":
             return None
         why = self._policy.refusal(key.role, message)
-        passed = logging.INFO if self._policy.is_audited(message.op) else logging.DEBUG
-        level = logging.WARNING if why else passed
-        audit.log(
-            level, "%s (%s) %s of %s: %s", key.name, key.role, message.op, message.to, why or "passed on"
-        )
+        self._audit(key, message, why)
         return RemoteError("permission_denied", why) if why else None
 
-    def _in_time(self, address: str, now: float) -> bool:
-        """A bucket that fills at RATE and holds BURST."""
-        left, since = self._rates.pop(address, (BURST, now))
-        left = min(BURST, left + (now - since) * RATE)
-        self._rates[address] = (max(0.0, left - 1), now)
-        if len(self._rates) > MOST_PEERS:
-            self._rates.popitem(last=False)
-        return left >= 1
+    def _audit(self, key: Key, message: Envelope, why: str) -> None:
+        text = f"{key.name} ({key.role}) {message.op} of {message.to}: {why or 'passed on'}"
+        if why:
+            self._complain(key.name, text)
+        else:
+            passed = logging.INFO if self._policy.is_audited(message.op) else logging.DEBUG
+            audit.log(passed, "%s", text)
+
+    def _complain(self, who: str, text: str) -> None:
+        """A line about one who was refused; of a flood some, and how many more there would have been."""
+        if not self._lines.take(who, time.monotonic()):
+            self._unsaid[who] += 1
+            return
+        if unsaid := self._unsaid.pop(who, 0):
+            text += f"; {unsaid} more refusals were not written"
+        if len(self._unsaid) > MOST_PEERS:
+            self._unsaid.clear()
+        audit.warning("%s", text)
 
 
 def _text(frames: list[bytes]) -> str:

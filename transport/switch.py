@@ -7,7 +7,7 @@ a restart of the router the actors announce themselves again and clients repeat 
 """
 
 import heapq
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 
 from transport.envelope import Envelope, answer, failure, note
@@ -22,6 +22,7 @@ GRACE_AFTER_START = (
 )
 GRACE_AFTER_DEADLINE = 0.25  # seconds: the one who was asked should be the first to say that it is late
 
+STILL_HEARD = 0.5  # seconds in which what an actor said before it ended in order may come in yet
 PROBE_EVERY = 2.0  # seconds between two looks whether clients that wait are still there
 
 Send = tuple[str, Envelope]  # address, message
@@ -61,6 +62,7 @@ class Switch:
     _by_target: dict[str, set[tuple[str, bytes]]] = field(default_factory=lambda: defaultdict(set))
     _per_peer: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     _deadlines: list[tuple[float, tuple[str, bytes]]] = field(default_factory=list)
+    _ends: deque[tuple[float, str, int]] = field(default_factory=deque)
     _probe_at: float = 0.0
 
     def receive(self, peer: str, message: Envelope, now: float) -> list[Send]:
@@ -77,7 +79,7 @@ class Switch:
             case "CANCEL" | "CREDIT":
                 return self._concerning(stamped)
             case "NOTE":
-                return self._note(stamped)
+                return self._note(stamped, now)
             case "HELLO":
                 return self._hello(peer, stamped)
             case "PING":
@@ -165,7 +167,7 @@ class Switch:
         waiting = self._waiting.get((message.fr, message.re))
         return [(f"{waiting.target}/{waiting.inc}", message)] if waiting else []
 
-    def _note(self, message: Envelope) -> list[Send]:
+    def _note(self, message: Envelope, now: float) -> list[Send]:
         if message.to != ROUTER:
             inc = self.names.get(message.to)
             return [(f"{message.to}/{inc}", message)] if inc else []
@@ -176,7 +178,9 @@ class Switch:
             raise ProtocolError("the body of a note to the router is not a map")
         match message.op:
             case "router.down":
-                return self.down(str(fields["name"]), int(fields["inc"]))
+                return self._ended(
+                    str(fields["name"]), int(fields["inc"]), now if fields.get("in_order") else None
+                )
             case "router.expect":
                 if fields.get("all"):
                     self.told = True
@@ -201,6 +205,15 @@ class Switch:
             self.names[name] = int(inc)
             self.asleep.discard(name)
         return [*sends, (peer, Envelope("WELCOME", re=message.id, body=answer(message, self.welcome).body))]
+
+    def _ended(self, name: str, inc: int, in_order_at: float | None) -> list[Send]:
+        """Word of an end may overtake the last answers, which come over another connection."""
+        if in_order_at is None:
+            return self.down(name, inc)
+        if self.names.get(name) == inc:
+            del self.names[name]
+        self._ends.append((in_order_at + STILL_HEARD, name, inc))
+        return []
 
     def down(self, name: str, inc: int) -> list[Send]:
         """An incarnation has ended: whoever waits for it is told, and new requests are refused."""
@@ -249,6 +262,9 @@ class Switch:
     def expire(self, now: float) -> tuple[list[Send], float | None]:
         """Answer what is over its deadline; also returns when to come back, None for never."""
         sends: list[Send] = []
+        while self._ends and self._ends[0][0] <= now:
+            _, name, inc = self._ends.popleft()
+            sends += self.down(name, inc)
         # What has been answered is not worth waking up for.
         while (due := self._deadlines[:1]) and (due[0][0] <= now or due[0][1] not in self._waiting):
             _, key = heapq.heappop(self._deadlines)
@@ -257,7 +273,10 @@ class Switch:
                 text = f"{waiting.asked.op}: no answer from {waiting.target} in {waiting.asked.deadline} ms"
                 error = RemoteError("deadline_exceeded", text, outcome="unknown", actor=waiting.target)
                 sends.append((key[0], failure(waiting.asked, error)))
-        return sends, self._deadlines[0][0] if self._deadlines else None
+        later = [self._deadlines[0][0]] if self._deadlines else []
+        if self._ends:
+            later.append(self._ends[0][0])
+        return sends, min(later, default=None)
 
     def probe(self, now: float) -> tuple[list[Send], float | None]:
         """Say something to each client that waits, now and then; also returns when to come back.

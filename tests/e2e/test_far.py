@@ -8,6 +8,7 @@ import resource
 import socket
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,29 @@ def test_an_observer_sees_and_changes_nothing(far: Daemon, busybox: str):
     assert done.returncode == 125
     assert "containers.create needs the role operator" in done.stderr
     assert "olga (observer) containers.create of metadata" in far.log.read_text()
+
+
+def test_a_flood_of_refusals_is_counted_and_not_written(far: Daemon):
+    wish = {"namespace": "default", "image": "x"}
+
+    def refusals() -> list[str]:
+        lines = far.log.read_text().splitlines()
+        return [line for line in lines if "olga (observer) containers.create" in line]
+
+    with contextlib.closing(Client(str(far.directory / "olga.json"))) as client:
+
+        def ask() -> None:
+            with pytest.raises(RemoteError, match="needs the role operator"):
+                client.request("containers.create", wish, to="metadata")
+
+        before, began = len(refusals()), time.monotonic()
+        for _ in range(1000):
+            ask()
+        most = 101 + 20 * (time.monotonic() - began)
+        wait_until(
+            "a line says how many others there were", lambda: ask() or "more refusals" in refusals()[-1]
+        )
+    assert len(refusals()) - before <= most + 20 * 20
 
 
 def test_an_admin_lets_others_in_and_out_at_once(far: Daemon):

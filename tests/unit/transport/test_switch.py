@@ -12,6 +12,7 @@ from transport.switch import (
     GRACE_AFTER_START,
     MAX_OUTSTANDING_PER_PEER,
     PROBE_EVERY,
+    STILL_HEARD,
     Switch,
 )
 
@@ -91,6 +92,23 @@ def test_what_concerns_a_request_goes_where_the_request_went(switch, kind):
     concerning = Envelope(kind, re=message.id)
     assert switch.receive(CLIENT, concerning, LATER) == [("images/4", concerning.forwarded(CLIENT))]
     assert switch.receive("~ff", concerning, LATER) == []
+
+
+def test_what_was_said_before_an_end_in_order_counts_though_word_of_the_end_comes_first(switch):
+    message, other = asked(switch), asked(switch, peer="~02")
+    end = note("router", "router.down", {"name": "images", "inc": 4, "in_order": True})
+    assert switch.receive("supervisor/1", end, LATER) == []
+    _, error = refused(switch.receive(CLIENT, request("images", "images.get", {}), LATER))
+    assert error.code == "not_found", "nothing new goes there"
+    partial = part(message, {}, b"bytes", seq=1)
+    assert switch.receive("images/4", partial, LATER) == [(CLIENT, partial.forwarded("images/4"))]
+    final = answer(message, {})
+    assert switch.receive("images/4", final, LATER) == [(CLIENT, final.forwarded("images/4"))]
+    sends, again = switch.expire(LATER)
+    assert (sends, again) == ([], LATER + STILL_HEARD)
+    address, error = refused(switch.expire(LATER + STILL_HEARD)[0])
+    assert (address, error.code, error.outcome) == (other.fr, "unavailable", "unknown")
+    assert nothing_waits(switch)
 
 
 def test_two_clients_may_use_the_same_id(switch):
