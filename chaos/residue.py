@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from actors.zygote.spares import SIZE
 from chaos import processes
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ SOUND: Final = "databases are sound"
 LEAKS: Final = "nothing is leaked"
 CALM_LIMIT: Final = 20.0  # seconds for what is under way to end
 EXITS_LIMIT: Final = 4096  # statuses of orphans that the zygote keeps, by design
+SPARE: Final = "spare container"  # the name of a process
 PASSING: Final = ("/exits/", "/failpoints")
 
 
@@ -123,6 +125,9 @@ def calm(scene: Scene, session: RecordingSession) -> dict[str, Any]:
         time.sleep(0.3)
         second = holdings(scene, session)
         lingering = any(name.startswith("puller/") for name in second["descriptors"]) or second["trash"]
+        lingering = (
+            lingering or second["processes"].count(SPARE) != SIZE
+        )  # each is a descriptor of the zygote's
         if (first == second and not lingering and not second["zombies"]) or time.monotonic() > until:
             return second
         first = second
