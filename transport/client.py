@@ -12,7 +12,7 @@ import os
 import time
 
 from transport.errors import ProtocolError, RemoteError
-from transport.packing import pack
+from transport.packing import pack, unpack
 from transport.zmtp import Dealer
 
 TYPE_CHECKING = False
@@ -225,7 +225,7 @@ class Client:
             time.sleep(RETRY_AFTER)
 
     def _greet(self) -> None:
-        """Say HELLO. The plain answer is known by its bytes: what decodes is loaded after a first request."""
+        """Say HELLO. The plain answer is known by its bytes, and is read when somebody wants to know more."""
         asked, until = os.urandom(16), time.monotonic() + SHAKE_HANDS
         self._send({"t": "HELLO", "id": asked}, {"minor": MINOR, "features": []})
         plain = [SIGNATURE, pack({"t": "WELCOME", "re": asked})]
@@ -286,13 +286,6 @@ class Client:
             raise
         except OSError as error:
             raise _LostError(sent=True) from error
-
-
-def unpack(data: bytes) -> Any:
-    """Decode one value. Raises ProtocolError."""
-    from transport.codec import unpack as decode  # noqa: PLC0415  # 4 ms, which are had while others work
-
-    return decode(data)
 
 
 def _dealer(path: str, node: Connection | None) -> Dealer | FarDealer:

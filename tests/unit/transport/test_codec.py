@@ -45,6 +45,45 @@ def test_plain_python_encodes_as_the_library_does(value):
     assert packing.pack(value) == pack(value)
 
 
+def read(decode, data):
+    """The value, or that there is none."""
+    try:
+        return repr(decode(data))  # as text, where nan is nan, and 1 is not True
+    except ProtocolError:
+        return ProtocolError
+
+
+@given(VALUES)
+def test_plain_python_decodes_what_the_library_encodes(value):
+    assert repr(packing.unpack(pack(value))) == repr(unpack(pack(value)))
+
+
+@given(st.binary(max_size=60))
+def test_plain_python_refuses_what_the_library_refuses(data):
+    assert read(packing.unpack, data) == read(unpack, data)
+
+
+@given(VALUES, st.data())
+def test_plain_python_reads_damaged_values_as_the_library_does(value, data):
+    packed = bytearray(pack(value))
+    at = data.draw(st.integers(0, len(packed) - 1))
+    packed[at] = data.draw(st.integers(0, 255))
+    cut = bytes(packed[: data.draw(st.integers(0, len(packed)))])
+    for one in (bytes(packed), cut):
+        assert read(packing.unpack, one) == read(unpack, one)
+
+
+@pytest.mark.parametrize("depth", [1, MAX_DEPTH - 1, MAX_DEPTH, MAX_DEPTH + 1, 4000])
+def test_plain_python_goes_as_deep_as_the_library(depth):
+    for of in (b"\x91", b"\x81\xa1a"):
+        assert read(packing.unpack, nested(depth, of=of)) == read(unpack, nested(depth, of=of))
+
+
+def test_what_is_large_is_left_to_the_library():
+    value = {"rows": list(range(packing.SMALL))}
+    assert packing.unpack(pack(value)) == value
+
+
 @pytest.mark.parametrize("size", [15, 16, 31, 32, 255, 256, 65535, 65536])
 def test_plain_python_encodes_every_length_as_the_library_does(size):
     for value in (
