@@ -31,7 +31,7 @@ from actors.execs import Execs
 from actors.freezing import Freezing
 from actors.health import Health
 from actors.lifecycle import Effect, Fact, State
-from actors.linux import footprint, migration
+from actors.linux import migration
 from actors.linux.pidfd import Process
 from actors.oom import OomWatch
 from actors.processes import Processes, shelf, signal_process
@@ -290,8 +290,8 @@ class ContainerActor(Actor):
             self.happened(self._failure(result))
         else:
             self.happened(life.Started(result.process.pid, result.process.start_time, result.at))
-            if self.birth.mappings:
-                self.host.say(op="wrote", pages=footprint.own(self.birth.mappings))
+            if self.birth.footprint:
+                self.host.say(op="wrote", pages=self.birth.footprint.pages())
 
     def _inspect(self) -> None:
         self.processes.run_runtime(self.launcher.inspect, self._inspected)

@@ -16,9 +16,7 @@ from actors.linux.libc import libc
 Range = tuple[int, int]  # the first page's number, and how many there are
 
 _MADV_POPULATE_WRITE = 23  # Linux 5.14; madvise(2)
-_EXCLUSIVE = 1 << 56  # no other process maps it: Documentation/admin-guide/mm/pagemap.rst
-_PRESENT = 1 << 63
-_GAP = 1  # pages between two ranges that are made one's own with them
+_OWN = 1 << 63 | 1 << 56  # present, and mapped by no other process: Documentation/admin-guide/mm/pagemap.rst
 _MOST_RANGES = 4096
 
 
@@ -31,24 +29,34 @@ def writable() -> Iterator[Range]:
             yield first, end - first
 
 
-def own(mappings: Iterable[Range]) -> list[Range]:
+def _own(mappings: Iterable[Range]) -> Iterator[int]:
     """The pages of these mappings that this process shares with no other."""
-    found: list[Range] = []
     with Path("/proc/self/pagemap").open("rb", buffering=0) as pagemap:
         for first, count in mappings:
             pagemap.seek(first * 8)
             flags = array.array("Q", pagemap.read(8 * count))
-            for page, word in enumerate(flags, first):
-                if word & _EXCLUSIVE and word & _PRESENT:
-                    _extend(found, page)
-    return found[:_MOST_RANGES]
+            yield from (page for page, word in enumerate(flags, first) if word & _OWN == _OWN)
 
 
-def _extend(found: list[Range], page: int) -> None:
-    if found and page - sum(found[-1]) <= _GAP:
-        found[-1] = (found[-1][0], page - found[-1][0] + 1)
-    else:
-        found.append((page, 1))
+class Footprint:
+    """What this process writes to from now on. For a process that has just been forked."""
+
+    def __init__(self) -> None:
+        """Look at what is its own already: the parent may have written to its copy, and so let go of ours."""
+        self._mappings = tuple(writable())
+        self._before = frozenset(_own(self._mappings))
+
+    def pages(self) -> list[Range]:
+        """What it has made its own since."""
+        found: list[Range] = []
+        for page in _own(self._mappings):
+            if page in self._before:
+                continue
+            if found and page == sum(found[-1]):
+                found[-1] = (found[-1][0], found[-1][1] + 1)
+            else:
+                found.append((page, 1))
+        return found[:_MOST_RANGES]
 
 
 def make_own(ranges: Iterable[Range]) -> None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 from actors import failpoints
-from actors.linux import footprint, process
+from actors.linux import process
+from actors.linux.footprint import Footprint, Range, make_own
 from actors.settings import Settings
 from actors.zygote.control import Closed, Control
 
@@ -26,8 +27,7 @@ class Birth:
         kind: which program it runs (see actors/tree.py).
         args: what the child spec hands it.
         survives: whether it lives on when the zygote ends.
-        mappings: what it shared with the zygote when it was forked; empty unless it is to tell what it has
-            written to (actors/linux/footprint.py).
+        footprint: what it writes to; none unless it is to tell that.
         instance: names this run of the daemon (a UUID).
     """
 
@@ -39,7 +39,7 @@ class Birth:
     instance: str
     args: Mapping[str, Any] = field(default_factory=dict)
     survives: bool = False
-    mappings: tuple[footprint.Range, ...] = ()
+    footprint: Footprint | None = None
 
     @property
     def address(self) -> str:
@@ -50,7 +50,7 @@ class Birth:
 Program = Callable[[Birth], None]
 
 
-def begin(birth: Birth, program: Program, zygote: int, pages: Sequence[footprint.Range] = ()) -> NoReturn:
+def begin(birth: Birth, program: Program, zygote: int, pages: Sequence[Range] = ()) -> NoReturn:
     """Turn the forked process into an actor and run it to its end. Called in the child, never returns.
 
     `pages` are what it is likely to write to; there is time for that while it waits for its name.
@@ -64,7 +64,7 @@ def begin(birth: Birth, program: Program, zygote: int, pages: Sequence[footprint
     code = 1
     try:
         _cut_ties(birth, zygote)
-        footprint.make_own(pages)
+        make_own(pages)
         if birth.survives:
             birth = _named(birth)
         process.set_name(birth.name.rpartition("/")[2] if birth.kind == "container" else birth.name)
@@ -118,8 +118,7 @@ def _named(birth: Birth) -> Birth:
     except Closed:
         os._exit(1)
     told = {key: message[key] for key in ("name", "inc", "args") if key in message}
-    mappings = tuple(footprint.writable()) if message.get("measure") else ()
-    return replace(birth, **told, mappings=mappings)
+    return replace(birth, **told, footprint=Footprint() if message.get("measure") else None)
 
 
 def _last_words(birth: Birth, reason: str) -> None:

@@ -44,12 +44,14 @@ def test_a_child_tells_what_it_has_written_to():
     memory, first = shared_memory()
 
     def write():
-        for page in (3, 5, 20, 21, 22):
+        memory[9 * PAGE] = 2  # before it was looked at
+        found = footprint.Footprint()
+        for page in (3, 5, 9, 20, 21, 22):
             memory[page * PAGE] = 2
-        return footprint.own([(first, PAGES)])
+        return [one for one in found.pages() if first <= one[0] < first + PAGES]
 
-    assert in_child(write) == [[first + 3, 3], [first + 20, 3]]  # one page between two goes with them
-    assert in_child(lambda: footprint.own([(first, PAGES)])) == []
+    assert in_child(write) == [[first + 3, 1], [first + 5, 1], [first + 20, 3]]
+    assert in_child(lambda: footprint.Footprint().pages() and memory[0]) == 1
 
 
 def test_what_was_made_own_takes_no_faults_any_more():
