@@ -63,13 +63,15 @@ def svg(one: Comparison) -> str:
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
         f'<text x="8" y="20" font-weight="bold">{escape(one.group)} ({escape(one.unit)})</text>',
     ]
+    own = False
     for number, (case, values) in enumerate(one.samples.items()):
+        own = "act" in case or (own and case.startswith(" "))  # what is indented is a kind of the one above
         top = HEAD + ROW * number
         median, least, greatest = (
             NAMES + room * value / most for value in (one.median(case), min(values), max(values))
         )
         middle = top + ROW / 2
-        colour = OWN if "act" in case else PEER
+        colour = OWN if own else PEER
         parts += [
             f'<text x="{NAMES - 8}" y="{middle + 4}" text-anchor="end">{escape(case.strip())}</text>',
             (

@@ -225,10 +225,8 @@ class Zygote:
         self._heartbeats.gone(child.process.pid)
         if child.survives:
             self._spares.idle(time.monotonic())
-        asleep = child.wakers is not None and status in (
-            0,
-            None,
-        )  # the end of an adopted one may not be known
+        in_order = status in (0, None)  # the end of an adopted one may not be known
+        asleep = child.wakers is not None and in_order
         if status == 0 and not asleep:  # it will not be back for them
             self._clear_shelves(child.name)
         log.log(
