@@ -1,0 +1,126 @@
+"""A bundle that is made in advance: it is made once, whenever its container comes to ask for it."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import asdict, replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from actors import messages as m
+from actors.bundles import MOST_EXPECTED, BundlesActor
+from transport.errors import RemoteError
+
+ASKED = m.BundlesMake("default", "c", "busybox", "sha256:1", {"args": ["true"]}, "name")
+
+
+class Bundles(BundlesActor):
+    """Makes nothing but a note of it; what is worked on ends when the test says so."""
+
+    def __init__(self) -> None:
+        self._makings: dict[str, Any] = {}
+        self._expected: dict[str, Any] = {}
+        self._own = threading.local()
+        self.under_way: list[Any] = []
+        self.made: list[m.BundlesMake] = []
+        self.failure: Exception | None = None
+
+    def work(self, function: Any, then: Any) -> None:
+        self.under_way.append((function, then))
+
+    def _make(self, body: m.BundlesMake) -> dict[str, Any]:
+        self.made.append(body)
+        if self.failure is not None:
+            raise self.failure
+        return {"stop_signal": body.name}
+
+    def finish(self, code: int = 0) -> None:
+        del code
+        while self.under_way:
+            function, then = self.under_way.pop(0)
+            try:
+                result = function()
+            except RemoteError as error:
+                result = error
+            then(result)
+
+    def expect(self, body: m.BundlesMake = ASKED) -> None:
+        self.bundles_expect(m.BundlesExpect(**asdict(body)), SimpleNamespace())  # type: ignore[arg-type]
+
+    def ask(self, body: Any = ASKED, *_: Any, **__: Any) -> list[Any]:
+        """What is answered, once it is."""
+        answers: list[Any] = []
+        call: Any = SimpleNamespace(settle=answers.append, envelope=SimpleNamespace(deadline=30_000))
+        self.bundles_make(body, call)
+        return answers
+
+
+@pytest.fixture
+def bundles() -> Bundles:
+    return Bundles()
+
+
+def test_one_that_is_under_way_is_waited_for(bundles: Bundles):
+    bundles.expect()
+    answers = bundles.ask()
+    assert answers == []
+    bundles.finish()
+    assert (answers, bundles.made) == ([{"stop_signal": "name"}], [ASKED])
+
+
+def test_one_that_is_made_is_answered_at_once(bundles: Bundles):
+    bundles.expect()
+    bundles.finish()
+    assert bundles.ask() == [{"stop_signal": "name"}]
+    assert bundles.made == [ASKED]
+
+
+def test_an_actor_that_comes_back_has_it_made_anew(bundles: Bundles):
+    bundles.expect()
+    bundles.finish()
+    bundles.ask()
+    again = bundles.ask()
+    bundles.finish()
+    assert (again, bundles.made) == ([{"stop_signal": "name"}], [ASKED, ASKED])
+
+
+def test_an_actor_that_asks_again_meanwhile_is_answered_by_the_newer_one(bundles: Bundles):
+    bundles.expect()
+    first, second = bundles.ask(), bundles.ask()
+    bundles.finish()
+    assert [len(first), len(second)] == [1, 1]
+    assert second == [{"stop_signal": "name"}]
+
+
+def test_what_was_not_expected_so_is_made_as_it_is_asked_for(bundles: Bundles):
+    other = replace(ASKED, options={"args": ["false"]}, name="other")
+    bundles.expect()
+    bundles.finish()
+    answers = bundles.ask(other)
+    bundles.finish()
+    assert (answers, bundles.made) == ([{"stop_signal": "other"}], [ASKED, other])
+
+
+def test_why_it_could_not_be_made_is_told_once_and_then_it_is_tried_again(bundles: Bundles):
+    bundles.failure = RemoteError("failed_precondition", "not unpacked")
+    bundles.expect()
+    bundles.finish()
+    assert bundles.ask() == [bundles.failure]
+    bundles.failure = None
+    again = bundles.ask()
+    bundles.finish()
+    assert again == [{"stop_signal": "name"}]
+
+
+def test_the_oldest_that_nobody_asked_for_is_forgotten(bundles: Bundles):
+    for number in range(MOST_EXPECTED + 1):
+        bundles.expect(replace(ASKED, id=f"c{number}"))
+    bundles.finish()
+    assert len(bundles._expected) == MOST_EXPECTED
+    bundles.ask(replace(ASKED, id="c0"))
+    bundles.ask(replace(ASKED, id="c1"))
+    bundles.finish()
+    assert [one.id for one in bundles.made[-1:]] == ["c0"]
+    assert len(bundles.made) == MOST_EXPECTED + 2
