@@ -1,7 +1,8 @@
 """Content: owner of the blobs and ingests under root/content.
 
 States: none beside the directory; in memory only which blobs are about to be deleted. Bytes never come
-through its mailbox: a puller opens the ingest's file itself and asks for the commit. Which namespace knows
+in through its mailbox: a puller opens the ingest's file itself and asks for the commit. They go out that
+way to other hosts alone (actors/reading.py). Which namespace knows
 which blob, and by which labels, is on record in metadata; a record is written once its blob is durable.
 Restarted by the supervisor, always; the start recovers what a crash left.
 """
@@ -16,6 +17,7 @@ from typing import Any
 from actors import failpoints
 from actors import messages as m
 from actors.call import LATER, Call, Later
+from actors.reading import Readings
 from actors.sweeping import SweepingActor
 from storage.content import ContentStore, Info, IngestStatus
 from storage.content.store import IDLE_SECONDS
@@ -49,6 +51,7 @@ class ContentActor(SweepingActor):
         """Open the store and put right what a crash left."""
         self._store = ContentStore(self.settings.content)
         self._isolated = self.settings.content_sharing == ISOLATED
+        self._readings = Readings(self, self._store)
         with self.busy(SYNC_LIMIT):
             self._store.recover()
 
@@ -161,6 +164,20 @@ class ContentActor(SweepingActor):
             return self._info(self._store.info(digest))
         self.ask_about((body.digest,), m.ContentsGet(body.namespace, body.digest), call, self._described)
         return LATER
+
+    def content_read(self, body: m.ContentRead, call: Call) -> Later:
+        """Its bytes, for other hosts: on this one, whoever may know the path opens the file."""
+        self._readings.begin(body, call)
+        return LATER
+
+    def credited(self, call: Call) -> None:
+        """A reader has taken some."""
+        self._readings.credited(call)
+
+    def cancelled(self, call: Call) -> None:
+        """A reader has gone, or anybody else."""
+        super().cancelled(call)
+        self._readings.cancelled(call)
 
     def content_missing(self, body: m.ContentMissing, _: Call) -> dict[str, Any]:
         """Which blobs are not here."""

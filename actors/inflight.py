@@ -34,12 +34,13 @@ class AbandonedError(RemoteError):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far one thing (a blob, an image) is; sizes in bytes."""
+    """How far one thing (a blob, an image) is; sizes in bytes. `source` is who sends it, as far as known."""
 
     ref: str
     status: str
     offset: int = 0
     total: int = 0
+    source: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """For the wire."""

@@ -50,6 +50,7 @@ class Settings:
         registry_ranges_after: seconds for which a large blob is left to one connection.
         registry_bandwidth: bytes per second of one transfer, 0 for no limit.
         registry_total_bandwidth: the same, of all transfers together.
+        registry_peers: whether joined nodes are asked for an image's blobs before its registry.
         grpc_listen: socket of containerd's API; `default` for one in the state directory, empty for none.
         events_keep: how many events the journal keeps.
         logging_journal: socket of systemd's journal, for the log driver journald.
@@ -91,6 +92,7 @@ class Settings:
     registry_ranges_after: float = 1.0
     registry_bandwidth: int = 0
     registry_total_bandwidth: int = 0
+    registry_peers: bool = True
     grpc_listen: str = "default"
     events_keep: int = 100_000
     logging_journal: str = "/run/systemd/journal/socket"
@@ -177,6 +179,7 @@ _TYPES = {
     "registry_ranges_after": float,
     "registry_bandwidth": int,
     "registry_total_bandwidth": int,
+    "registry_peers": bool,
     "collection_mutations": int,
     "collection_pause": float,
     "collection_startup_delay": float,

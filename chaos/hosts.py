@@ -1,8 +1,15 @@
 """Several hosts on one machine: network namespaces on a switch of their own, an actord in each.
 
-For experiments (bin/hosts) and tests. The hosts reach each other at 10.77.0.1, 10.77.0.2 and so on, and
-nothing else; this machine reaches each daemon by its Unix socket. A link can be cut, in one direction or in
-both, slowed down and healed; a host can be frozen, thawed, killed and started again.
+For experiments (bin/hosts) and tests:
+
+    with Hosts(3, directory) as hosts:
+        hosts["h2"].ask("containers.list", "metadata")
+        hosts.wires.cut("h1", "h2")         cut, mend, flap, slow, isolate, heal: see chaos/wires.py
+        hosts["h3"].freeze()                its daemon stops, as a machine that hangs; thaw
+        hosts["h3"].kill()                  its daemon is gone at once, its containers run on; start
+
+The hosts reach each other at 10.77.0.1, 10.77.0.2 and so on, and nothing else; this machine reaches each
+daemon by its Unix socket. What a killed experiment leaves is cleared by the next one (chaos/left.py).
 """
 
 from __future__ import annotations
@@ -17,6 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from chaos import left
+from chaos.wires import Machine, Way, Wires
 from transport.client import Client, NotRunningError
 from transport.errors import ProtocolError
 
@@ -25,28 +34,34 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PORT = 7400
+SETTINGS = '[metrics]\nlisten = "127.0.0.1:0"\n'
 _NUMBERS = itertools.count(1)
 READY_SECONDS, STOP_SECONDS = 60.0, 60.0
-TABLE = """add table bridge cuts
-delete table bridge cuts
-table bridge cuts {{
-    chain forward {{
-        type filter hook forward priority 0;
-        {}
-    }}
-}}
-"""
+MOST_WALKS = 10
 
 
 @dataclass
 class Host:
-    """One host: its name among the nodes, its network namespace, its address, its daemon's directory."""
+    """A machine with a daemon, whose root, state and log are in `directory`.
 
-    name: str
-    namespace: str
-    address: str
+    Attributes:
+        settings: TOML of its configuration file.
+    """
+
+    machine: Machine
     directory: Path
+    settings: str = SETTINGS
     process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def name(self) -> str:
+        """Among the nodes."""
+        return self.machine.name
+
+    @property
+    def address(self) -> str:
+        """Of its wire."""
+        return self.machine.address
 
     @property
     def socket(self) -> Path:
@@ -60,12 +75,12 @@ class Host:
 
     def inside(self) -> list[str]:
         """What to put before a command that is to run on this host."""
-        return ["nsenter", f"--net=/run/netns/{self.namespace}"]
+        return self.machine.inside()
 
     def start(self) -> None:
         """Start its daemon, and wait until that serves."""
         config = self.directory / "actord.toml"
-        config.write_text('[metrics]\nlisten = "127.0.0.1:0"\n')
+        config.write_text(self.settings)
         words: list[str | Path] = [
             *self.inside(), CHECKOUT / "bin/actord", "--config", config,
             "--root", self.directory / "root", "--state", self.directory / "state",
@@ -83,37 +98,36 @@ class Host:
     def answers(self) -> bool:
         """Whether its daemon is all there, asked from this machine."""
         try:
-            with contextlib.closing(Client(str(self.socket))) as client:
-                client.request("containers.list", {}, to="metadata", limit=2.0)
+            self.ask("containers.list", "metadata", limit=2.0)
         except (NotRunningError, ProtocolError, OSError):
             return False
         return True
 
-    def ask(self, op: str, to: str, **body: Any) -> dict[str, Any]:
+    def ask(self, op: str, to: str, *, limit: float = 60.0, **body: Any) -> dict[str, Any]:
         """Ask its daemon, from this machine."""
         with contextlib.closing(Client(str(self.socket))) as client:
-            return client.request(op, body, to=to, limit=60.0)
+            return client.request(op, body, to=to, limit=limit)
 
     def tree(self) -> list[int]:
         """Its daemon's processes, the zygote first; containers are not among them."""
-        found = [self.process.pid] if self.process else []
-        for pid in found:  # grows while it is walked
-            for children in Path(f"/proc/{pid}/task").glob("*/children"):
-                with contextlib.suppress(OSError):
-                    found += [int(word) for word in children.read_text().split() if _is_actor(int(word))]
-        return found
+        return left.actors_below([self.process.pid] if self.process else [])
 
     def freeze(self) -> None:
         """Stop all of its daemon, as a machine that hangs."""
-        _signal(self.tree(), signal.SIGSTOP)
+        stopped: list[int] = []
+        for _ in range(MOST_WALKS):  # one may be forked while the others are being stopped
+            if not (running := [pid for pid in self.tree() if pid not in stopped]):
+                return
+            left.signal_all(running, signal.SIGSTOP)
+            stopped += running
 
     def thaw(self) -> None:
         """Let it go on."""
-        _signal(self.tree(), signal.SIGCONT)
+        left.signal_all(self.tree(), signal.SIGCONT)
 
     def kill(self) -> None:
         """End all of its daemon at once; its containers run on."""
-        _signal(self.tree(), signal.SIGKILL)
+        left.signal_all(self.tree(), signal.SIGKILL)
         if self.process is not None:
             self.process.wait()
             self.process = None
@@ -139,27 +153,29 @@ class Hosts:
     """So many hosts, each known to every other; between enter and exit.
 
     Attributes:
-        hub: the network namespace with the switch.
+        directory: has a directory for each host.
+        settings: TOML for the configuration file of each.
+        temporary: whether the directory goes as well, should somebody else have to clear up.
     """
 
     count: int
     directory: Path
+    settings: str = SETTINGS
+    temporary: bool = False
     hosts: list[Host] = field(default_factory=list)
-    _cuts: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Names of namespaces are the whole machine's."""
         self._own = f"at{os.getpid()}n{next(_NUMBERS)}"
-        self.hub = f"{self._own}hub"
+        self.wires = Wires(self._own)
 
     def __getitem__(self, name: str) -> Host:
         return next(host for host in self.hosts if host.name == name)
 
     def __enter__(self) -> Self:
+        self._note = left.note(self._own, self.directory, temporary=self.temporary)
         try:
-            _run("ip", "netns", "add", self.hub)
-            _run("ip", "-n", self.hub, "link", "add", "switch", "type", "bridge")
-            _run("ip", "-n", self.hub, "link", "set", "switch", "up")
+            self.wires.__enter__()
             for number in range(1, self.count + 1):
                 self._add(number)
             for host in self.hosts:
@@ -175,100 +191,48 @@ class Hosts:
         self.close()
 
     def _add(self, number: int) -> None:
-        name, address = f"h{number}", f"10.77.0.{number}"
-        host = Host(name, f"{self._own}{name}", address, self.directory / name)
+        machine = self.wires.add(f"h{number}", number)
+        host = Host(machine, self.directory / machine.name, self.settings)
         host.directory.mkdir(mode=0o711, parents=True, exist_ok=True)
         self.hosts.append(host)
-        _run("ip", "netns", "add", host.namespace)
-        _run("ip", "-n", host.namespace, "link", "set", "lo", "up")
-        _run(
-            "ip",
-            "-n",
-            self.hub,
-            "link",
-            "add",
-            name,
-            "type",
-            "veth",
-            "peer",
-            "name",
-            "eth0",
-            "netns",
-            host.namespace,
-        )
-        _run("ip", "-n", self.hub, "link", "set", name, "master", "switch", "up")
-        _run("ip", "-n", host.namespace, "address", "add", f"{address}/24", "dev", "eth0")
-        _run("ip", "-n", host.namespace, "link", "set", "eth0", "up")
         host.start()
 
     def _introduce(self, host: Host) -> None:
         """Give every other host a key to this one."""
+        for other in self.hosts:
+            if other is not host:
+                self.introduce(host, other)
+
+    def introduce(self, host: Host, other: Host, endpoint: str = "") -> None:
+        """Have `other` know how to reach `host`, at its endpoint or at another one: a proxy's."""
         from transport.keys import new_pair  # noqa: PLC0415  # ZeroMQ, for this alone
 
-        server = host.ask("keys.server", "metadata")
-        for other in self.hosts:
-            if other is host:
-                continue
-            pair = new_pair()
-            host.ask("keys.allow", "metadata", name=other.name, public=pair.public, role="admin")
-            connection = {
-                "endpoint": host.endpoint, "server": server["public"], "node": host.name,
-                "name": other.name, "role": "admin", "public": pair.public, "secret": pair.secret,
-            }  # fmt: skip
-            other.ask("nodes.join", "metadata", name=host.name, connection=connection)
+        pair, server = new_pair(), host.ask("keys.server", "metadata")
+        host.ask("keys.allow", "metadata", name=other.name, public=pair.public, role="admin")
+        connection = {
+            "endpoint": endpoint or host.endpoint, "server": server["public"], "node": host.name,
+            "name": other.name, "role": "admin", "public": pair.public, "secret": pair.secret,
+        }  # fmt: skip
+        other.ask("nodes.join", "metadata", name=host.name, connection=connection)
 
-    # What happens to links
+    # What happens to wires
 
     def cut(self, one: str, other: str, *, both: bool = True) -> None:
-        """Nothing of host `one` reaches host `other` any more, nor the other way round unless not `both`."""
-        self._cuts |= {(one, other), (other, one)} if both else {(one, other)}
-        self._apply()
+        """As `Wires.cut`."""
+        self.wires.cut(one, other, both=both)
 
     def heal(self) -> None:
-        """Every link is as it was: nothing is cut, nothing is slow."""
-        self._cuts.clear()
-        self._apply()
-        for host in self.hosts:
-            _run("tc", "-n", self.hub, "qdisc", "del", "dev", host.name, "root", check=False)
+        """As `Wires.heal`."""
+        self.wires.heal()
 
-    def slow(self, name: str, *, rate: str = "1mbit") -> None:
-        """What a host receives comes at that rate (tc(8) has the units); more than that waits, or is lost."""
-        words = ("tbf", "rate", rate, "burst", "32kb", "latency", "400ms")
-        _run("tc", "-n", self.hub, "qdisc", "replace", "dev", name, "root", *words)
-
-    def _apply(self) -> None:
-        rules = [
-            f"ether type {kind} iifname {one} oifname {other} drop"
-            for one, other in sorted(self._cuts)
-            for kind in ("ip", "arp")
-        ]
-        table = TABLE.format("\n        ".join(rules))
-        _run("nsenter", f"--net=/run/netns/{self.hub}", "nft", "-f", "-", stdin=table)
+    def slow(self, name: str, *, rate: str = "1mbit", way: Way = "both") -> None:
+        """As `Wires.slow`."""
+        self.wires.slow(name, rate=rate, way=way)
 
     def close(self) -> None:
         """End the daemons, then take away the namespaces."""
         for host in self.hosts:
             with contextlib.suppress(Exception):  # the others are to be ended as well
                 host.stop()
-        for namespace in (*(host.namespace for host in self.hosts), self.hub):
-            _run("ip", "netns", "del", namespace, check=False)
-
-
-def _signal(pids: list[int], number: int) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
-
-
-def _is_actor(pid: int) -> bool:
-    """By its command line, which it has from the zygote."""
-    try:
-        return b"actors.zygote.main" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
-
-
-def _run(*words: str, stdin: str = "", check: bool = True) -> None:
-    done = subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=60, check=False)
-    if check and done.returncode:
-        raise RuntimeError(f"{' '.join(words)}: {done.stderr.strip()}")
+        self.wires.close()
+        self._note.settle()

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from chaos import left
 from chaos.hosts import CHECKOUT, Hosts
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 MOST = 50
 
@@ -17,26 +23,40 @@ MOST = 50
 def main() -> int:
     """Give the command's exit code."""
     parser = argparse.ArgumentParser(prog="hosts", description="several hosts on this machine")
-    parser.add_argument("count", type=int, help=f"how many, 1 to {MOST}")
+    parser.add_argument("count", type=int, help=f"how many, 1 to {MOST}; 0 clears what a killed run has left")
     parser.add_argument("command", nargs="*", help="what to run instead of a shell")
     given = parser.parse_args()
-    if not 1 <= given.count <= MOST:
-        parser.error(f"count is 1 to {MOST}")
+    if not 0 <= given.count <= MOST:
+        parser.error(f"count is 0 to {MOST}")
     if os.geteuid() != 0:
         sys.exit("hosts: it makes network namespaces, and so must run as root; try sudo")
-    with (
-        tempfile.TemporaryDirectory(prefix="ah-") as directory,
-        Hosts(given.count, Path(directory)) as hosts,
-    ):
-        first = hosts.hosts[0]
-        print(f"{given.count} hosts: {', '.join(host.name for host in hosts.hosts)}; you are at {first.name}")
-        print("look with: actr node ls; work elsewhere with: actr --node h2 ...")
-        path = f"{CHECKOUT / 'bin'}:{os.environ.get('PATH', '')}"
-        environment = {**os.environ, "ACTORD_ADDRESS": str(first.socket), "PATH": path}
-        shell = [os.environ.get("SHELL", "/bin/sh")]
-        return subprocess.run(
-            [*first.inside(), *(given.command or shell)], env=environment, check=False
-        ).returncode
+    if not given.count:
+        print("\n".join(left.clear()) or "nothing was left")
+        return 0
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
+    return _with_hosts(given.count, given.command)
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    """Leave as at the end: what was made is taken away."""
+    sys.exit(128 + number)
+
+
+def _with_hosts(count: int, command: list[str]) -> int:
+    directory = Path(tempfile.mkdtemp(prefix="ah-"))
+    directory.chmod(0o711)
+    try:
+        with Hosts(count, directory, temporary=True) as hosts:
+            first = hosts.hosts[0]
+            print(f"{count} hosts: {', '.join(host.name for host in hosts.hosts)}; you are at {first.name}")
+            print("look with: actr node ls; work elsewhere with: actr --node h2 ...", flush=True)
+            path = f"{CHECKOUT / 'bin'}:{os.environ.get('PATH', '')}"
+            environment = {**os.environ, "ACTORD_ADDRESS": str(first.socket), "PATH": path}
+            words = command or [os.environ.get("SHELL", "/bin/sh")]
+            return subprocess.run([*first.inside(), *words], env=environment, check=False).returncode
+    finally:
+        left.remove(directory)
 
 
 if __name__ == "__main__":

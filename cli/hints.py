@@ -6,12 +6,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+FROM_NODE = "from a node"  # a transfer that asks no registry
 _IN_DOUBT = "see whether it was done before you repeat it"
 
 
 def hint(code: str, op: str, body: dict[str, Any], *, outcome: str = "not_started") -> str:
     """A short suggestion, or an empty text when there is none to give."""
-    special = _OF_OPERATION.get((code, op))
+    special = _OF_OPERATION.get((code, FROM_NODE if body.get("node") else op))
     if special is not None:
         return special.format(**{"name": "NAME", "image": "IMAGE", **_subject(op, body)})
     if outcome == "unknown" and code in ("unavailable", "deadline_exceeded"):
@@ -21,7 +22,7 @@ def hint(code: str, op: str, body: dict[str, Any], *, outcome: str = "not_starte
 
 def _subject(op: str, body: dict[str, Any]) -> dict[str, str]:
     """The names in a request that a suggestion may need."""
-    found = {key: str(body[key]) for key in ("name", "id", "image") if body.get(key)}
+    found = {key: str(body[key]) for key in ("name", "id", "image", "node") if body.get(key)}
     if op.startswith("images."):
         found["image"] = str(body.get("name") or body.get("reference") or "IMAGE")
     found.setdefault("name", found.get("id", "NAME"))
@@ -35,6 +36,8 @@ _OF_OPERATION = {
     ("not_found", "containers.get"): "list what there is: actr ps -a",
     ("not_found", "jobs.attach"): "list what there is: actr images, actr ps -a",
     ("not_found", "transfers.attach"): "check the name, and that the registry has it",
+    ("not_found", FROM_NODE): "see what nodes have: actr node ls, actr --node {node} images",
+    ("unavailable", FROM_NODE): "see whether it answers: actr node ls",
     ("not_found", "tasks.exec"): "list what runs: actr ps",
     ("already_exists", "containers.create"): "for example: actr rm -f {name}",
     ("failed_precondition", "images.delete"): "or: actr rmi -f {image}",

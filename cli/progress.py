@@ -27,13 +27,14 @@ _CURSOR_UP, _CLEAR_BELOW, _CLEAR_LINE = "\x1b[%dA", "\x1b[J", "\x1b[K"
 class Layer:
     """Progress of one blob: what is done to it, how far that is, and how fast it goes."""
 
-    __slots__ = ("_since", "_start", "offset", "ref", "status", "total")
+    __slots__ = ("_since", "_start", "offset", "ref", "source", "status", "total")
 
     def __init__(self, ref: str) -> None:
         self.ref = ref
         self.status = "waiting"
         self.offset = 0
         self.total = 0
+        self.source = ""  # who sends it
         self._since = 0.0  # when this status was first heard of
         self._start = 0  # and how far it was then
 
@@ -43,6 +44,7 @@ class Layer:
         self.status = str(part.get("status", before))
         self.total = int(part.get("total") or self.total)
         self.offset = int(part.get("offset") or 0)
+        self.source = str(part.get("source") or self.source)
         if self.status != before:
             self._since, self._start = time.monotonic() if now is None else now, self.offset
         return self.status != before
@@ -59,6 +61,11 @@ class Layer:
             return ""
         left = int((self.total - self.offset) / rate) + 1 if self.total > self.offset else 0
         return f"{size(int(rate))}/s" + (f", {duration(left)} left" if left else "")
+
+    @property
+    def origin(self) -> str:
+        """`from node h2`, when that is known."""
+        return f"from {printable(self.source)}" if self.source else ""
 
     @property
     def label(self) -> str:
@@ -113,12 +120,14 @@ def layer_line(layer: Layer, width: int, columns: int, now: float = 0.0) -> str:
     start = f"{cut(printable(layer.label), width):<{width}}  {printable(layer.status):<11}"
     if layer.status in SETTLED or not layer.total:
         amount = size(layer.total) if layer.total else size(layer.offset) if layer.offset else ""
-        return cut(f"{start}  {amount}".rstrip(), columns)
+        return cut(f"{start}  {amount}  {layer.origin}".rstrip(), columns)
     amount = f"{size(layer.offset)} / {size(layer.total)}"
     bar = BAR if columns >= len(start) + BAR + len(amount) + 6 else NARROW_BAR
     line = f"{start}  {bar_of(layer.offset, layer.total, bar)}  {amount}"
-    speed = layer.speed(now)
-    return f"{line}  {speed}" if speed and len(line) + len(speed) + 2 <= columns else cut(line, columns)
+    for more in (layer.speed(now), layer.origin):
+        if more and len(line) + len(more) + 2 <= columns:
+            line = f"{line}  {more}"
+    return cut(line, columns)
 
 
 def duration(seconds: int) -> str:
@@ -184,7 +193,8 @@ class Lines:
         layer, changed = self._layers.update(part)
         if changed:
             amount = f" {size(layer.total)}" if layer.total else ""
-            self._out.write(f"{printable(layer.label)}: {printable(layer.status)}{amount}\n")
+            origin = f" {layer.origin}" if layer.origin and layer.status != DONE else ""
+            self._out.write(f"{printable(layer.label)}: {printable(layer.status)}{amount}{origin}\n")
             self._out.flush()
 
     def warn(self, text: str) -> None:

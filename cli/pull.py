@@ -26,6 +26,7 @@ def run(session: Session, given: Given) -> int:
         platform=platform,
         snapshotter=given.text("snapshotter"),
         all_platforms=everything,
+        node=given.text("from"),
     )
     if session.json:
         print_json(image)
@@ -42,13 +43,19 @@ def pull(
     platform: str = "",
     snapshotter: str = "",
     all_platforms: bool = False,
+    node: str = "",
 ) -> dict[str, Any]:
-    """Have the daemon pull; progress goes to standard error. Returns the image. Raises RefusedError."""
+    """Have the daemon pull, from a registry or from `node`; progress goes to standard error.
+
+    Returns the image. Raises RefusedError.
+    """
     wish: dict[str, Any] = {"reference": reference, "platform": platform}
     if snapshotter:
         wish["snapshotter"] = snapshotter
     if all_platforms:
         wish["all_platforms"] = True
+    if node:
+        wish["node"] = node
 
     def pulled_since(started: int) -> dict[str, Any] | None:
         return _pulled_since(session, reference, started)
@@ -70,13 +77,18 @@ def _pulled_since(session: Session, reference: str, started: int) -> dict[str, A
 
 COMMAND = Command(
     "pull",
-    "Fetch an image from a registry",
+    "Fetch an image from a registry, or from another node",
     run,
     arguments=("IMAGE",),
     options=(
         Option("-q --quiet", "print the image's name only"),
         Option("--platform", "of an image for several, for example linux/arm64", value="OS/ARCH"),
         Option("--snapshotter", "where to unpack it: overlayfs or native", value="NAME"),
+        Option(
+            "--from",
+            "take what this node has by that name (actr node ls); no registry is asked",
+            value="NODE",
+        ),
         Option("-a --all-platforms", "fetch it for all platforms; unpack this machine's"),
     ),
 )

@@ -67,10 +67,15 @@ class _LostError(Exception):
 class Client:
     """A connection to the router at `path`, renewed by itself when the router is. Not thread-safe."""
 
-    def __init__(self, path: str, *, node: Connection | None = None) -> None:
-        """Connect, to the router at `path` or that of another node. Raises NotRunningError, ProtocolError."""
+    def __init__(self, path: str, *, node: Connection | None = None, patience: float = PATIENCE) -> None:
+        """Connect, to the router at `path` or that of another node. Raises NotRunningError, ProtocolError.
+
+        `patience` is how many seconds a router that went away may take to come back; with 0 the connection
+        is not renewed: for who would rather turn to somebody else.
+        """
         self.path = node.endpoint if node else path
         self._node = node
+        self._patience = patience
         self._welcome: list[bytes] = []
         self._dealer: Dealer | FarDealer | None = None
         self._connect(0.0 if node or not os.path.exists(path) else PATIENCE_AT_START)  # noqa: PTH110  # pathlib is 4 ms
@@ -114,13 +119,15 @@ class Client:
         credit: int = CREDIT,
         resume: Callable[[], dict[str, Any]] | None = None,
         patience: float = 30.0,
+        silence: float | None = None,
     ) -> Iterator[Message]:
         """Ask actor `to` for a stream: its parts and events as they come, then the final answer.
 
         `credit` is how much may be under way at once: bytes of buffers, or events. When the actor or the
         router dies, the request is sent again with the body that `resume` gives, or the same one; that
         ends with an error when it leads nowhere for `patience` seconds. What an actor itself answers is the
-        end, be it an error. Closing the iterator cancels.
+        end, be it an error. Closing the iterator cancels. With `silence`, so many seconds in which nothing
+        comes are an error `unavailable`.
 
         Raises:
             RemoteError: the error that was answered, or why there is no answer.
@@ -130,12 +137,12 @@ class Client:
         while True:
             began = time.monotonic()
             try:
-                yield from self._streamed(op, body, to, credit)
+                yield from self._streamed(op, body, to, credit, silence)
             except RemoteError as error:
                 now = time.monotonic()
                 if now - began > 1:  # it went well for a while: this is a new misfortune
                     until = now + patience
-                if now > until or not _may_resume(error):
+                if now >= until or not _may_resume(error):
                     raise
             else:
                 return
@@ -166,13 +173,16 @@ class Client:
         except _LostError as error:
             raise self._lost(error, op) from error
 
-    def _streamed(self, op: str, body: dict[str, Any], to: str, credit: int) -> Iterator[Message]:
+    def _streamed(
+        self, op: str, body: dict[str, Any], to: str, credit: int, silence: float | None
+    ) -> Iterator[Message]:
         asked = b""
         try:
             asked = self._send_request(op, body, to, (), cr=credit)
             used = 0
             while True:
-                header, packed, buffers = self._receive(asked, None)
+                until = None if silence is None else time.monotonic() + silence
+                header, packed, buffers = self._receive(asked, until)
                 if header["t"] in ENDS:
                     asked = b""
                     yield Message("final", _final(header, packed, alive=bool(header.get("fr"))))
@@ -183,6 +193,9 @@ class Client:
                 if used * 2 >= credit:
                     self._send({"t": "CREDIT", "re": asked, "cr": used})
                     used = 0
+        except TimeoutError as error:
+            text = f"{op}: nothing came from {to} for {silence:g} s"
+            raise RemoteError("unavailable", text, outcome="unknown", actor=to) from error
         except _LostError as error:
             asked = b""
             raise self._lost(error, op) from error
@@ -198,7 +211,10 @@ class Client:
 
     def _lost(self, error: _LostError, op: str) -> RemoteError:
         """Renew the connection, and say what has become of the request."""
-        self._connect(PATIENCE)
+        if self._patience:
+            self._connect(self._patience)
+        else:
+            self.close()
         if not error.sent:
             return RemoteError("unavailable", f"{op}: the router went away")
         text = f"{op}: the router went away before it answered; it may have been done"

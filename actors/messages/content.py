@@ -50,6 +50,24 @@ class ContentInfo:
     namespace: str = ""
 
 
+@operation("content.read", "content", repeatable=True, streams=True)
+@dataclass(frozen=True, slots=True)
+class ContentRead:
+    """The bytes of a blob, as buffers of PARTs that name their `offset`. Answer: the blob's `size`.
+
+    Whoever reads compares what comes with the digest. Credit is in bytes; more than 16 MiB of it at once is
+    refused.
+
+    Attributes:
+        offset: of the first byte.
+        end: of the first byte that is not wanted any more; 0 for all that there is.
+    """
+
+    digest: str
+    offset: Number = 0
+    end: Number = 0
+
+
 @operation("content.missing", "content", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class ContentMissing:

@@ -20,6 +20,7 @@ class TransfersStart:
         reference: the image; for `catalogue` and `login` the registry's host.
         target: where to push or copy to, when that is not `reference`.
         all_platforms: pull what an index has for others too.
+        node: pull what this joined node has under the name, from it, and ask no registry.
         chunk: bytes in one request of a push, 0 for a blob in one.
         brings_login: whoever attaches brings a login with it: wait for that.
         id: sets a transfer apart from the same one of somebody else.
@@ -32,6 +33,7 @@ class TransfersStart:
     platform: str = ""
     snapshotter: SnapshotterName = ""
     all_platforms: bool = False
+    node: str = ""
     chunk: Number = 0
     brings_login: bool = False
     id: str = ""

@@ -88,4 +88,5 @@ class ImagesPull:
     platform: str = ""
     snapshotter: SnapshotterName = ""
     all_platforms: bool = False
+    node: str = ""
     brings_login: bool = False

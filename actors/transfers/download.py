@@ -1,4 +1,4 @@
-"""The bytes of one blob, from a registry into an ingest, from wherever it stands.
+"""The bytes of one blob, from a registry or another node into an ingest, from wherever it stands.
 
 A small blob comes over one connection. A large one is asked for in ranges, one after the other, and when that
 takes long, further connections fetch ranges further on, into parts of the ingest (storage/content/parts.py).
@@ -43,6 +43,7 @@ class Download:
         self._more = settings.registry_ranges_at_once - 1
         self._threads: list[threading.Thread] = []
         self._began = time.monotonic()
+        self._source = ""
 
     def run(self, connect: Open) -> None:
         """Until all of it is there. Raises RegistryError, StorageError, RemoteError."""
@@ -82,6 +83,7 @@ class Download:
                 if not stream.ranged and end < self._blob.size:
                     self._parts = None
                     return  # what was to be a range is everything: take it as that
+                self._source = stream.source
                 for chunk in stream:
                     self._write(chunk)
                     self._transfer.throttle(len(chunk))
@@ -93,7 +95,8 @@ class Download:
         self._writer.write(chunk)
         failpoints.hit("puller", "fetch", "chunk")
         self._arrival.advance(self._writer.offset)
-        self._transfer.moved(str(self._blob.digest), "downloading", self._writer.offset, self._blob.size)
+        offset, digest = self._writer.offset, str(self._blob.digest)
+        self._transfer.moved(digest, "downloading", offset, self._blob.size, self._source)
 
     # The other connections
 

@@ -5,12 +5,13 @@ watch it and take over where it ends if it gives up. What is in the store is not
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from actors.keeping import is_kept, keep, ref_of
 from actors.transfers.arrival import Arrival
 from actors.transfers.download import Download
+from actors.transfers.peers import Peers
 from actors.transfers.transfer import Transfer
 from storage.content import IngestWriter
 from storage.descriptor import Descriptor
@@ -30,17 +31,21 @@ MOST_URLS = 8
 
 
 class Fetcher:
-    """Fetches from the repository of `reference`."""
+    """Fetches from the repository of `reference`; with `node`, what that node calls so, and no registry."""
 
-    def __init__(self, transfer: Transfer, reference: Reference) -> None:
+    def __init__(self, transfer: Transfer, reference: Reference, node: str = "") -> None:
         self._transfer = transfer
         self._reference = reference
         self._host, self._path = reference.domain, reference.path
+        self._node = node
+        self._peers = Peers(transfer, node)
         self._sources: dict[Digest, set[str]] = {}
         self._avoided: set[str] = set()  # endpoints that have sent wrong bytes
 
     def root(self) -> Descriptor:
         """What the reference stands for right now; its document is in the store."""
+        if self._node:
+            return self._root_at_node()
         reference, store = self._reference, self._transfer.store
         wanted = str(reference.digest) if reference.digest else reference.tag or "latest"
         found = self._transfer.persist(lambda: self._transfer.client.resolve(self._host, self._path, wanted))
@@ -53,6 +58,23 @@ class Fetcher:
         else:
             self._fetch_document(root, None)
         return root
+
+    def _root_at_node(self) -> Descriptor:
+        """What the node has under that name."""
+        wish = {"namespace": self._transfer.namespace, "name": str(self._reference)}
+        peer = self._peers.named()
+        found = self._transfer.persist(lambda: peer.ask("images.get", "metadata", wish))
+        root = Descriptor.from_dict(found["target"])
+        self.document(root)
+        return root
+
+    def expect(self, blobs: Iterable[Descriptor]) -> None:
+        """Find out which nodes have what is going to be fetched. Raises RemoteError."""
+        self._peers.expect(blobs)
+
+    def close(self) -> None:
+        """Close the connections to other nodes."""
+        self._peers.close()
 
     def document(self, descriptor: Descriptor) -> bytes:
         """A manifest or index: from the store, or fetched into it."""
@@ -135,7 +157,7 @@ class Fetcher:
             self._fill_from_urls(blob, download, writer)
 
     def _open(self, blob: Descriptor, start: int, end: int) -> BlobStream:
-        stream = self._transfer.client.fetch_blob(
+        stream = self._peers.open(blob, start, end, self._avoided) or self._transfer.client.fetch_blob(
             self._host, self._path, str(blob.digest), blob.size, start, end=end, avoid=self._avoided
         )
         self._sources.setdefault(blob.digest, set()).add(stream.source)
@@ -154,6 +176,10 @@ class Fetcher:
         return self._transfer.client.fetch_url(url, str(blob.digest), blob.size, start)
 
     def _fetch_document(self, descriptor: Descriptor, media_type: str | None) -> None:
+        if self._node:
+            self.expect([descriptor])
+            self.small(descriptor, MAX_DOCUMENT_SIZE)
+            return
         client, digest = self._transfer.client, str(descriptor.digest)
         found = self._transfer.persist(
             lambda: client.fetch_manifest(self._host, self._path, digest, media_type)

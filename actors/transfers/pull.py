@@ -29,7 +29,7 @@ class Pull:
     """One image from one registry.
 
     `platform` is empty for that of this machine; with `all_platforms` everything is fetched, and what suits
-    the platform is unpacked.
+    the platform is unpacked. With `node`, what that node has under the name, and no registry is asked.
     """
 
     def __init__(
@@ -40,12 +40,14 @@ class Pull:
         snapshotter: m.SnapshotterName = "",
         *,
         all_platforms: bool = False,
+        node: str = "",
     ) -> None:
         self._transfer = transfer
         self._reference = reference
         self._platform = parse_platform(platform) if platform else host_platform()
         self._all = all_platforms
-        self._fetcher = Fetcher(transfer, reference)
+        self._fetcher = Fetcher(transfer, reference, node)
+        self._node = node
         self._unpacker = Unpacker(
             transfer.actor, transfer.namespace, transfer.store, transfer.check, snapshotter
         )
@@ -56,6 +58,12 @@ class Pull:
         Raises:
             RegistryError, StorageError, RemoteError: it failed; what has arrived is kept.
         """
+        try:
+            return self._run()
+        finally:
+            self._fetcher.close()
+
+    def _run(self) -> Any:
         name = str(self._reference)
         self._transfer.moved(name, "resolving")
         failpoints.hit("puller", "resolve", "before")
@@ -66,7 +74,7 @@ class Pull:
             self._take(chosen)
         if self._all:
             self._fetch_the_others(root, chosen)
-        source = (self._reference.domain, self._reference.path)
+        source = None if self._node else (self._reference.domain, self._reference.path)
         relate(self._transfer.actor, self._transfer.store, root, source)
         failpoints.hit("puller", "name", "before")
         image = self._transfer.call(m.ImagesPut(self._transfer.namespace, name, root.to_dict()))
@@ -85,6 +93,7 @@ class Pull:
 
     def _take(self, manifest: Manifest) -> None:
         """Fetch a manifest's blobs, and unpack an image's layers."""
+        self._fetcher.expect(manifest.children())
         if manifest.is_image:
             self._take_image(manifest)
         else:
@@ -93,6 +102,7 @@ class Pull:
     def _fetch_the_others(self, root: Descriptor, chosen: Manifest | None) -> None:
         for part in walk(root, self._fetcher.document).parts:
             if part.manifest != chosen:
+                self._fetcher.expect(part.manifest.children())
                 self._fetch_all(part.manifest.children())
 
     def _fetch_all(self, blobs: list[Descriptor]) -> None:

@@ -28,9 +28,8 @@ def task(transfer: Transfer, args: Mapping[str, Any]) -> Callable[[], Any]:
     target = Reference.parse(args["target"]) if args.get("target") else reference
     match name:
         case "pull":
-            return Pull(
-                transfer, reference, platform, args.get("snapshotter", ""), all_platforms=everything
-            ).run
+            snapshotter, node = args.get("snapshotter", ""), args.get("node", "")
+            return Pull(transfer, reference, platform, snapshotter, all_platforms=everything, node=node).run
         case "push":
             return Push(transfer, reference, target, platform, chunk=args.get("chunk", 0)).run
         case "copy":

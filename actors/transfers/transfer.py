@@ -112,10 +112,10 @@ class Transfer:
             raise
         pool.shutdown()
 
-    def moved(self, ref: str, status: str, offset: int = 0, total: int = 0) -> None:
+    def moved(self, ref: str, status: str, offset: int = 0, total: int = 0, source: str = "") -> None:
         """Tell whoever is attached how far something is. Raises AbandonedError."""
         self.check()
-        self.actor.moved(Progress(ref, status, offset, total))
+        self.actor.moved(Progress(ref, status, offset, total, source))
 
 
 def _unheard(_result: Any) -> None:

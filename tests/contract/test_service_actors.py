@@ -185,6 +185,70 @@ def test_content(town):
     assert content(m.ContentList()) == {"blobs": []}
 
 
+@pytest.fixture
+def blob(town):
+    """Of 3 MB, by its digest, and somebody who asks."""
+    content, data = Asker(town, MetadataActor, ContentActor), bytes(range(250)) * 12_000
+    digest = "sha256:" + hashlib.sha256(data).hexdigest()
+    opened = content(m.ContentOpen("ref", digest, len(data)))
+    with IngestWriter(Path(opened["path"]), limit=len(data)) as writer:
+        writer.write(data)
+        writer.finish()
+    content(m.ContentCommit("ref", digest, len(data)))
+    return content, digest, data
+
+
+def read(client, digest, credit=1 << 20, **wish):
+    """The bytes, and the answer."""
+    found = list(
+        client.stream(
+            "content.read", {"digest": digest, **wish}, to="content", credit=credit, patience=0, silence=20
+        )
+    )
+    position = wish.get("offset", 0)
+    for part in found[:-1]:
+        assert part.body == {"offset": position}
+        position += sum(map(len, part.buffers))
+    return b"".join(b"".join(part.buffers) for part in found), found[-1].body
+
+
+def test_a_blob_is_read_in_pieces_as_far_as_credit_goes(blob):
+    content, digest, data = blob
+    assert read(content.client, digest) == (data, {"size": len(data)})
+    assert read(content.client, digest, credit=1)[0] == data
+    assert read(content.client, digest, offset=700_000, end=1_400_000)[0] == data[700_000:1_400_000]
+    assert read(content.client, digest, offset=len(data))[0] == b""
+    refused = [
+        ({"offset": len(data) + 1}, "make no range"),
+        ({"offset": 5, "end": 4}, "make no range"),
+        ({"end": len(data) + 1}, "make no range"),
+        ({"credit": (16 << 20) + 1}, "give less at once"),
+    ]
+    for wish, text in refused:
+        with pytest.raises(RemoteError, match=text):
+            read(content.client, digest, **wish)
+    with pytest.raises(RemoteError, match="does not exist"):
+        read(content.client, DIGEST)
+
+
+def test_readers_are_bounded_and_one_who_leaves_makes_room(blob, town):
+    content, digest, data = blob
+    wish = {"digest": digest}
+    lazy = [
+        town.client().stream("content.read", wish, to="content", credit=1, patience=0, silence=20)
+        for _ in range(32)
+    ]
+    for one in lazy:
+        assert next(one).body == {"offset": 0}
+    with pytest.raises(RemoteError, match="are being read already"):
+        read(content.client, digest)
+    content(m.ContentInfo(digest))
+    for one in lazy:
+        one.close()
+    assert content.client.request("content.missing", {"digests": [digest]}, to="content") == {"missing": []}
+    assert read(content.client, digest)[0] == data
+
+
 def test_an_ingest_goes_on_where_it_was_after_a_crash(town):
     content = Asker(town, MetadataActor, ContentActor)
     opened = content(m.ContentOpen("ref", DIGEST, 10))

@@ -35,6 +35,7 @@ INDEX: Final = "application/vnd.oci.image.index.v1+json"
 MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 CONFIG: Final = "application/vnd.oci.image.config.v1+json"
 LAYER: Final = "application/vnd.oci.image.layer.v1.tar+gzip"
+PLAIN_LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
 
 Json = dict[str, Any]
 
@@ -100,6 +101,20 @@ class Layout:
         path.replace(self._blobs / blob.digest.removeprefix("sha256:"))
         return {"mediaType": LAYER, "digest": blob.digest, "size": blob.size}, plain.digest
 
+    def add_plain_layer(self, size: int) -> tuple[Json, str]:
+        """Store a tar, not compressed, with one file of SIZE bytes that no compression makes smaller."""
+        with tempfile.NamedTemporaryFile(dir=self._blobs, delete=False) as file:
+            blob = _Digesting(file)
+            with (
+                tarfile.open(fileobj=blob, mode="w|", format=tarfile.GNU_FORMAT, bufsize=CHUNK) as tar,
+                Path("/dev/urandom").open("rb") as noise,
+            ):
+                tar.addfile(file_entry(f"noise-{os.urandom(4).hex()}", size), noise)
+        path = Path(file.name)
+        path.chmod(0o644)
+        path.replace(self._blobs / blob.digest.removeprefix("sha256:"))
+        return {"mediaType": PLAIN_LAYER, "digest": blob.digest, "size": blob.size}, blob.digest
+
     def add_image(
         self, layers: Sequence[tuple[Json, str]], config: Json, architecture: str = "amd64"
     ) -> Json:
@@ -137,11 +152,15 @@ class Layout:
         path.write_text(json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": kept}))
 
 
-def push(layout: Layout, tag: str, reference: str) -> None:
-    """Push TAG of LAYOUT to REFERENCE (host:port/name:tag) over plain HTTP, with every platform it has."""
+def push(layout: Layout, tag: str, reference: str, inside: Sequence[str] = ()) -> None:
+    """Push TAG of LAYOUT to REFERENCE (host:port/name:tag) over plain HTTP, with every platform it has.
+
+    INSIDE goes before the command.
+    """
     source = f"oci:{layout.directory}:{tag}"
     command = ["skopeo", "--insecure-policy", "copy", "--quiet", "--all", "--dest-tls-verify=false", source]
-    subprocess.run([*command, f"docker://{reference}"], check=True, stdin=subprocess.DEVNULL, timeout=120)
+    words = [*inside, *command, f"docker://{reference}"]
+    subprocess.run(words, check=True, stdin=subprocess.DEVNULL, timeout=600)
 
 
 def busybox_binary() -> Path:

@@ -9,6 +9,7 @@ import re
 import socket
 import ssl
 import subprocess
+import sys
 import tarfile
 import time
 import urllib.error
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from chaos.wires import Machine
 from tests.certificates import Certificates
 
 PROGRAM = "docker-registry"
@@ -45,7 +47,8 @@ class Registry:
     """Runs from `with` to the end of its block; what was pushed stays in `directory`.
 
     `htpasswd` maps users to passwords, `tls` is the certificate to serve with, `token` what a token server
-    says of itself (tests/e2e/token_server.py). `log` is the file with the access log and the registry's own
+    says of itself (tests/e2e/token_server.py). `machine` is another network namespace to
+    serve in, at port 5000 (chaos/wires.py). `log` is the file with the access log and the registry's own
     messages.
     """
 
@@ -55,6 +58,7 @@ class Registry:
         htpasswd: dict[str, str] | None = None,
         tls: Certificates | None = None,
         token: dict[str, str] | None = None,
+        machine: Machine | None = None,
     ) -> None:
         self.directory = directory
         self.log = directory / "access.log"
@@ -62,6 +66,8 @@ class Registry:
         self._htpasswd = htpasswd
         self._tls = tls
         self._token = token
+        self._machine = machine
+        self.inside = machine.inside() if machine else []  # what goes before a command that asks it
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -71,7 +77,7 @@ class Registry:
     def __enter__(self) -> Self:
         self.directory.mkdir(parents=True, exist_ok=True)
         for _ in range(MOST_PORTS):  # somebody else may take the port between finding and using it
-            self.host = f"127.0.0.1:{_free_port()}"
+            self.host = f"{self._machine.address}:5000" if self._machine else f"127.0.0.1:{_free_port()}"
             self._start()
             if self._wait_until_it_answers():
                 return self
@@ -93,9 +99,8 @@ class Registry:
         config = self.directory / "config.yml"
         config.write_text(json.dumps(self._config()))  # JSON is YAML
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [PROGRAM, "serve", str(config)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+            words = [*self.inside, PROGRAM, "serve", str(config)]
+            self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def _config(self) -> dict[str, object]:
         http: dict[str, object] = {"addr": self.host, "secret": "for-tests"}
@@ -120,7 +125,20 @@ class Registry:
             config["auth"] = {"token": self._token}
         return config
 
+    def _wait_until_it_listens(self) -> bool:
+        """In its machine, where we are not."""
+        address, _, port = self.host.partition(":")
+        program = f"import socket; socket.create_connection(({address!r}, {port}), 1).close()"
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and not self._has_ended(0.03):
+            words = [*self.inside, sys.executable, "-c", program]
+            if not subprocess.run(words, stderr=subprocess.DEVNULL, check=False).returncode:
+                return True
+        return False
+
     def _wait_until_it_answers(self) -> bool:
+        if self._machine:
+            return self._wait_until_it_listens()
         assert self._process is not None
         context = ssl.create_default_context(cafile=str(self._tls.ca)) if self._tls else None
         direct: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]

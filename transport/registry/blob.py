@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Protocol, Self
 
 from transport.registry.connections import Answer
 from transport.registry.endpoint import Endpoint
@@ -56,6 +56,24 @@ class Pace:
     clock: Callable[[], float] = time.monotonic
 
 
+class Pieces(Protocol):
+    """What bytes come from: an answer of a registry, or another node.
+
+    Attributes:
+        status: 206 if the bytes are those of the range that was asked for.
+        authority: who sends them.
+    """
+
+    status: int
+    authority: str
+
+    def piece(self, most: int) -> bytes:
+        """The bytes that have arrived, at most `most`; empty at the end. Raises UnavailableError."""
+
+    def close(self) -> None:
+        """No more of it is wanted."""
+
+
 class BlobStream:
     """An iterator of chunks. Close it, or use it in `with`, unless it was read to the end.
 
@@ -64,7 +82,7 @@ class BlobStream:
     """
 
     def __init__(
-        self, answer: Answer | None, span: Span, skip: int, what: str, pace: Pace, source: str
+        self, answer: Pieces | None, span: Span, skip: int, what: str, pace: Pace, source: str
     ) -> None:
         self.source = source
         self.offset = span.start  # of the next byte to be delivered
@@ -112,7 +130,7 @@ class BlobStream:
                 raise self._cut
         return chunk
 
-    def _gather(self, answer: Answer) -> tuple[bytes, CutError | None]:
+    def _gather(self, answer: Pieces) -> tuple[bytes, CutError | None]:
         pieces: list[bytes] = []
         gathered = 0
         cut = None
@@ -127,11 +145,11 @@ class BlobStream:
             self.offset += len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces), cut
 
-    def _piece(self, answer: Answer) -> bytes:
+    def _piece(self, answer: Pieces) -> bytes:
         """What has arrived, less what lies before the offset; never more than the descriptor allows."""
         piece = answer.piece(min(MOST_PIECE, self._skip + self._end - self.offset))
         if not piece:
-            raise UnavailableError(f"registry {answer.authority} ended it early; try again")
+            raise UnavailableError(f"{answer.authority} ended it early; try again")
         self._keep_pace(len(piece), answer.authority)
         skipped = min(self._skip, len(piece))
         self._skip -= skipped
@@ -144,7 +162,7 @@ class BlobStream:
         if now - self._window_start < self._pace.window:
             return
         if self._window_bytes < self._pace.least:
-            raise UnavailableError(f"registry {authority} sends too slowly; try again")
+            raise UnavailableError(f"{authority} sends too slowly; try again")
         self._window_start, self._window_bytes = now, 0
 
 
