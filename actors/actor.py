@@ -39,6 +39,10 @@ RETRY_AFTER = 0.02  # seconds
 Answered = Callable[[Any], None]
 
 
+def _unheard(_part: Any) -> None:
+    """A partial answer that nobody has asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Question:
     """A request on its way, kept so that it can be sent again."""
@@ -48,6 +52,7 @@ class _Question:
     then: Answered
     until: float
     wanted: Callable[[], bool]
+    heard: Answered
 
 
 class LinkError(Exception):
@@ -145,8 +150,11 @@ class Actor(pykka.ThreadingActor):
         to: str = "",
         limit: float = ASK_LIMIT,
         wanted: Callable[[], bool] = lambda: True,
+        heard: Answered = _unheard,
     ) -> None:
         """Send a request; `then` gets the result or a RemoteError, in the actor's thread.
+
+        Before it, `heard` gets each partial answer, if it has no buffers: for those nobody gives credit.
 
         It is sent again while nobody answers, as long as that can do no harm, until `limit` seconds have
         passed: a dead actor is back within a second, and its clients should not notice. It is not sent once
@@ -155,7 +163,7 @@ class Actor(pykka.ThreadingActor):
         operation = operation_of(body)
         fields = msgspec.to_builtins(body)
         envelope = request(to or operation.owner, operation.name, fields, deadline=int(limit * 1000))
-        question = _Question(envelope, operation, then, time.monotonic() + limit, wanted)
+        question = _Question(envelope, operation, then, time.monotonic() + limit, wanted, heard)
         if threading.get_ident() == self._thread:
             self._send(question)
         else:
@@ -191,6 +199,30 @@ class Actor(pykka.ThreadingActor):
 
         self.ask(body, settle, to=to, limit=limit, wanted=lambda: not future.cancelled())
         return future
+
+    def following(
+        self, body: Any, heard: Answered, *, to: str, limit: float = WATCH_LIMIT
+    ) -> concurrent.futures.Future[Any]:
+        """As `asking`, with partial answers for `heard`. Cancelled, whoever answers is told so."""
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+
+        def settle(result: Any) -> None:
+            with contextlib.suppress(concurrent.futures.InvalidStateError):
+                future.set_result(result)
+
+        def ended(_: Any) -> None:
+            if future.cancelled():
+                self.soon(lambda: self._take_back(settle))
+
+        future.add_done_callback(ended)
+        self.ask(body, settle, to=to, limit=limit, wanted=lambda: not future.cancelled(), heard=heard)
+        return future
+
+    def _take_back(self, then: Answered) -> None:
+        for asked, question in list(self._questions.items()):
+            if question.then is then:
+                del self._questions[asked]
+                self.host.pump.send(Envelope("CANCEL", re=asked))
 
     def tell(self, to: str, op: str, body: Any) -> None:
         """Send a note: no answer, no promise."""
@@ -331,7 +363,10 @@ class Actor(pykka.ThreadingActor):
             self.noted(message)
             return
         question = self._questions.get(message.re)
-        if question is None or message.type not in ("FIN", "ERR"):
+        if question is None or message.type not in ("FIN", "ERR", "PART"):
+            return
+        if message.type == "PART":
+            question.heard(message.value())
             return
         result: Any
         try:

@@ -22,10 +22,12 @@ PLUGINS = (
     ("io.containerd.differ.v1", "walking"),
     ("io.containerd.gc.v1", "scheduler"),
     ("io.containerd.runtime.v2", "task"),
+    ("io.containerd.streaming.v1", "manager"),
+    ("io.containerd.transfer.v1", "local"),
     *(
         ("io.containerd.grpc.v1", name)
         for name in ("containers", "content", "diff", "events", "healthcheck", "images", "introspection",
-                     "leases", "namespaces", "snapshots", "tasks", "version")
+                     "leases", "namespaces", "snapshots", "streaming", "tasks", "transfer", "version")
     ),
 )  # fmt: skip
 """What clients look for, by type and id: most see by these names what the daemon can do."""

@@ -9,12 +9,19 @@ from actors.gateway.events import Events
 from actors.gateway.images import Images
 from actors.gateway.namespaces import Leases, Namespaces
 from actors.gateway.snapshots import Snapshots
+from actors.gateway.streaming import Streaming, Streams
 from actors.gateway.tasks import Tasks
+from actors.gateway.transfer import Transfer
 from transport.grpc.server import Service
 
 
 def all_of(actor: Actor) -> list[Service]:
-    """One of each; they hold no state, so that any number of threads may use them."""
+    """One of each; they hold no state, so that any number of threads may use them.
+
+    But for the streams that a client has opened for its transfer: those are of this process alone, as the
+    client's connection is.
+    """
+    streams = Streams()
     return [
         Version(actor),
         Health(),
@@ -28,4 +35,6 @@ def all_of(actor: Actor) -> list[Service]:
         Diff(actor),
         Tasks(actor),
         Events(actor),
+        Streaming(streams),
+        Transfer(actor, streams),
     ]

@@ -45,12 +45,27 @@ class LoadWish:
         source: the client's descriptor: a file, a pipe, or a directory with a layout.
         base: the name of images that have only a tag in the archive, or none.
         platform: which image of an index to unpack; the host's when empty.
+        only_base: leave out images of other names than `base`.
+        unnamed: name those without any by `base` and their digest; else they are left out.
+        digests: name each by `base` and its digest, too.
     """
 
     source: Lent
     base: str = "localhost/loaded"
     platform: str = ""
     unpack: bool = True
+    only_base: bool = False
+    unnamed: bool = True
+    digests: bool = False
+
+    def named(self, found: list[Named]) -> list[Named]:
+        """Those of an archive's images that are wished for, by all the names that they are to have."""
+        base = str(Reference.parse(f"{self.base}:tag")).removesuffix(":tag")
+        own = {f"{base}@{one.target.digest}": one.target for one in found}
+        kept = {one.name: one.target for one in found if self.unnamed or one.name not in own}
+        if self.only_base:
+            kept = {name: kept[name] for name in kept if name.startswith((f"{base}:", f"{base}@"))}
+        return [Named(name, target) for name, target in (kept | (own if self.digests else {})).items()]
 
 
 def load(context: Context, wish: LoadWish) -> dict[str, Any]:
@@ -68,7 +83,7 @@ def load(context: Context, wish: LoadWish) -> dict[str, Any]:
             intake.take(member)
     finally:
         os.close(fd)
-    found = intake.images(wish.base)
+    found = wish.named(intake.images(wish.base))
     if not found:
         raise InvalidArgumentError("archive: it names no image")
     wanted = platform if wish.unpack else None

@@ -27,6 +27,7 @@ class SaveWish:
         fresh: it is a file that is there for this archive alone, so that it may be begun anew.
         platform: save only that image of an index, as an image of its own.
         all_platforms: refuse to save unless every image of every index is here.
+        docker: write Docker's manifest.json as well.
     """
 
     images: list[str]
@@ -35,6 +36,7 @@ class SaveWish:
     fresh: bool = False
     platform: str = ""
     all_platforms: bool = False
+    docker: bool = True
 
 
 def save(context: Context, wish: SaveWish) -> dict[str, Any]:
@@ -51,7 +53,7 @@ def save(context: Context, wish: SaveWish) -> dict[str, Any]:
     }
     fd = context.borrow(wish.target, fresh=wish.fresh)
     try:
-        _write(context, _sink(fd, wish), chosen, sorted(blobs.values(), key=blob_name))
+        _write(context, wish, _sink(fd, wish), chosen, sorted(blobs.values(), key=blob_name))
         if is_file(fd):
             os.fsync(fd)
     except BrokenPipeError as error:
@@ -90,7 +92,11 @@ def _chosen(context: Context, name: str, wish: SaveWish) -> tuple[Named, Content
 
 
 def _write(
-    context: Context, sink: Sink, chosen: list[tuple[Named, Contents]], blobs: list[Descriptor]
+    context: Context,
+    wish: SaveWish,
+    sink: Sink,
+    chosen: list[tuple[Named, Contents]],
+    blobs: list[Descriptor],
 ) -> None:
     """Blobs before the documents that name them, so that what is cut off is no archive."""
     for blob in blobs:
@@ -105,7 +111,7 @@ def _write(
             if part.manifest.is_image
         ]
     documents = {
-        MANIFEST_FILE: build_manifest_file(docker),
+        **({MANIFEST_FILE: build_manifest_file(docker)} if wish.docker else {}),
         INDEX_FILE: build_index(named for named, _ in chosen),
         HEADER_FILE: HEADER,
     }

@@ -23,6 +23,7 @@ class TransfersStart:
         node: pull what this joined node has under the name, from it, and ask no registry.
         chunk: bytes in one request of a push, 0 for a blob in one.
         brings_login: whoever attaches brings a login with it: wait for that.
+        plain_http: speak to the registry of `reference` (or `target`) without TLS.
         id: sets a transfer apart from the same one of somebody else.
     """
 
@@ -36,6 +37,7 @@ class TransfersStart:
     node: str = ""
     chunk: Number = 0
     brings_login: bool = False
+    plain_http: bool = False
     id: str = ""
 
 

@@ -16,6 +16,7 @@ from actors.inflight import AbandonedError, Progress
 from actors.transfers.tally import Tally
 from storage.content import ContentStore
 from storage.content.disk import reported
+from storage.reference import Reference
 from transport.registry.client import RegistryClient
 from transport.registry.credentials import Credentials, DockerConfig, GivenLogin, Login
 from transport.registry.hosts import Hosts
@@ -59,7 +60,7 @@ class Transfer:
         self.client = RegistryClient(
             Hosts(
                 directories=(Path(settings.registry_hosts),) if settings.registry_hosts else (),
-                plain_http=frozenset(settings.registry_plain_http),
+                plain_http=frozenset(settings.registry_plain_http) | _without_tls(actor.birth.args),
                 skip_verify=frozenset(settings.registry_skip_verify),
             ),
             with_logins(DockerConfig(Path(settings.registry_docker_config)), logins),
@@ -116,6 +117,12 @@ class Transfer:
         """Tell whoever is attached how far something is. Raises AbandonedError."""
         self.check()
         self.actor.moved(Progress(ref, status, offset, total, source))
+
+
+def _without_tls(args: Mapping[str, Any]) -> frozenset[str]:
+    """The registries that the arguments say speak plain HTTP."""
+    named = (args["reference"], args.get("target")) if args.get("plain_http") else ()
+    return frozenset(Reference.parse(name).domain for name in named if name)
 
 
 def _unheard(_result: Any) -> None:

@@ -94,6 +94,14 @@ class Call:
             function()
 
 
+def next_of(requests: Iterator[Any]) -> Any:
+    """The next message of a client, in any thread; None when it sends no more, or has gone."""
+    try:
+        return next(requests, None)
+    except grpc.RpcError:
+        return None
+
+
 class Service:
     """Base of all services.
 
