@@ -68,8 +68,8 @@ ADMIN: Final = _named(
     netns="create remove run",
     links="create change remove",
 )
-LENDING: Final = frozenset({"load", "save", "export", "import", "diff"})
-"""Jobs that work with a descriptor of their client's."""
+LENDING: Final = frozenset({"load", "save", "export", "import", "diff", "mount"})
+"""Jobs that work with a descriptor or a directory of their client's."""
 _ALLOWED: Final = {
     "observer": OBSERVER,
     "operator": OBSERVER | OPERATOR,

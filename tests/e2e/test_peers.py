@@ -7,17 +7,14 @@ import os
 import signal
 import subprocess
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import images
 import pytest
-from daemon import CHECKOUT, wait_until
-from registry import Registry
+from daemon import wait_until
+from lab import AT, Lab, lab
 
 from chaos import left
-from chaos.hosts import SETTINGS, Hosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,72 +22,15 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]
 MIB = 1 << 20
 RATE = "160mbit"  # of the registry's wire in the long version: 20 MB/s
-AT = "10.77.0.100:5000"
-FAILPOINTS = SETTINGS + f'[registry]\nplain_http = ["{AT}"]\nrange_bytes = 8388608\n'
-
-
-@dataclass
-class Town:
-    """Three hosts, and a registry on a machine of its own behind a wire that can be made slow."""
-
-    hosts: Hosts
-    registry: Registry
-
-    def command(self, at: str, *words: object) -> list[str]:
-        host = self.hosts[at]
-        return [*host.inside(), f"{CHECKOUT}/bin/actr", "--address", str(host.socket), *map(str, words)]
-
-    def actr(self, at: str, *words: object, check: int = 0) -> str:
-        done = subprocess.run(
-            self.command(at, *words),
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, check=False,
-        )  # fmt: skip
-        assert done.returncode == check, (words, done.stdout, done.stderr)
-        return done.stdout + done.stderr
-
-    def begin(self, at: str, *words: object) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            self.command(at, *words),
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-
-    def publish(self, name: str, *sizes: int) -> str:
-        """An image of that many layers that cannot be compressed, at the registry."""
-        layout = images.Layout(self.hosts.directory / f"layout-{name}")
-        layers = [layout.add_layer(images.write_busybox), *map(layout.add_plain_layer, sizes)]
-        layout.tag("latest", layout.add_image(layers, {"Cmd": ["sh"], "Env": [images.PATH]}))
-        images.push(layout, "latest", f"{AT}/{name}:latest", self.registry.inside)
-        return f"{AT}/{name}:latest"
-
-    def forget(self, at: str, image: str) -> None:
-        self.actr(at, "rmi", image)
-        self.actr(at, "system", "prune")
-        assert self.blobs(at) == {}
-
-    def blobs(self, at: str) -> dict[str, int]:
-        found = json.loads(self.actr(at, "content", "ls", "--format", "json"))
-        return {one["digest"]: one["size"] for one in found}
-
-    def sound(self, at: str) -> dict[str, Any]:
-        """All blobs there, compared with their digests."""
-        return self.hosts[at].ask("content.check", "content")
-
-    def fetched(self) -> int:
-        """Bytes of blobs that the registry has sent so far."""
-        return sum(one.size for one in self.registry.served("GET", "/blobs/"))
 
 
 @pytest.fixture(scope="module")
-def town(short_root: Path) -> Iterator[Town]:
-    directory = short_root / "peers"
-    directory.mkdir()
-    with Hosts(3, directory, FAILPOINTS) as hosts:
-        machine = hosts.wires.add("registry", 100)
-        with Registry(directory / "registry", machine=machine) as registry:
-            yield Town(hosts, registry)
+def town(short_root: Path) -> Iterator[Lab]:
+    with lab(3, short_root / "peers", "range_bytes = 8388608\n") as found:
+        yield found
 
 
-def moved(town: Town, megabytes: int, rate: str) -> str:
+def moved(town: Lab, megabytes: int, rate: str) -> str:
     """An image from the registry to h1, from there to h2, and from the registry to h2 behind a slow wire."""
     image = town.publish(f"moved-{megabytes}", *[megabytes * MIB // 4] * 4)
     town.actr("h1", "pull", "-q", image)
@@ -119,19 +59,19 @@ def moved(town: Town, megabytes: int, rate: str) -> str:
     return image
 
 
-def test_an_image_comes_from_the_node_that_has_it(town: Town):
+def test_an_image_comes_from_the_node_that_has_it(town: Lab):
     moved(town, 48, "80mbit")
 
 
 @pytest.fixture(scope="module")
-def image(town: Town) -> str:
+def image(town: Lab) -> str:
     """One that h1 has, too."""
     found = town.publish("broken", 24 * MIB)
     town.actr("h1", "pull", "-q", found)
     return found
 
 
-def halfway(town: Town, image: str, *words: str) -> tuple[subprocess.Popen[str], int]:
+def halfway(town: Lab, image: str, *words: str) -> tuple[subprocess.Popen[str], int]:
     """A pull at h2 from h1 that has got some of the large layer, over a wire that takes a while."""
     town.hosts.slow("h1", rate="40mbit", way="out")
     pulling = town.begin("h2", "pull", *words, image)
@@ -143,7 +83,7 @@ def halfway(town: Town, image: str, *words: str) -> tuple[subprocess.Popen[str],
     return pulling, wait_until("some of it has come", lambda: offset() > 2 * MIB and offset())
 
 
-def finished(town: Town, pulling: subprocess.Popen[str]) -> str:
+def finished(town: Lab, pulling: subprocess.Popen[str]) -> str:
     said, _ = pulling.communicate(timeout=120)
     assert pulling.returncode == 0, said
     assert town.blobs("h2") == town.blobs("h1")
@@ -153,7 +93,7 @@ def finished(town: Town, pulling: subprocess.Popen[str]) -> str:
 
 @pytest.mark.parametrize("fault", ["cut", "frozen", "killed"])
 def test_a_node_that_breaks_off_is_left_for_the_registry_which_sends_the_rest(
-    town: Town, image: str, fault: str
+    town: Lab, image: str, fault: str
 ):
     before, peer = town.fetched(), town.hosts["h1"]
     pulling, had = halfway(town, image)
@@ -174,7 +114,7 @@ def test_a_node_that_breaks_off_is_left_for_the_registry_which_sends_the_rest(
     town.forget("h2", image)
 
 
-def test_a_pull_that_is_killed_goes_on_where_it_was(town: Town, image: str):
+def test_a_pull_that_is_killed_goes_on_where_it_was(town: Lab, image: str):
     before = town.fetched()
     pulling, had = halfway(town, image)
     [puller] = [
@@ -191,7 +131,7 @@ def test_a_pull_that_is_killed_goes_on_where_it_was(town: Town, image: str):
     town.forget("h2", image)
 
 
-def test_a_node_that_is_named_needs_no_registry_and_a_wire_may_break(town: Town, image: str):
+def test_a_node_that_is_named_needs_no_registry_and_a_wire_may_break(town: Lab, image: str):
     town.hosts.cut("h2", "registry")
     log = town.hosts["h2"].directory / "log"
     before = log.read_text().count("node h1: ")
@@ -208,7 +148,7 @@ def test_a_node_that_is_named_needs_no_registry_and_a_wire_may_break(town: Town,
     assert "no node is named h9" in town.actr("h2", "pull", "--from", "h9", image, check=1)
 
 
-def test_wrong_bytes_of_a_node_are_not_taken(town: Town, image: str):
+def test_wrong_bytes_of_a_node_are_not_taken(town: Lab, image: str):
     before = town.fetched()
     found = town.hosts["h1"].ask("content.list", "content")["blobs"]
     path = max(found, key=lambda one: one["size"])["path"]
@@ -225,5 +165,5 @@ def test_wrong_bytes_of_a_node_are_not_taken(town: Town, image: str):
 
 
 @pytest.mark.slow
-def test_two_gigabytes_come_from_a_node_faster_than_from_a_far_registry(town: Town):
+def test_two_gigabytes_come_from_a_node_faster_than_from_a_far_registry(town: Lab):
     moved(town, int(os.environ.get("ACTORD_TEST_PEER_MEGABYTES", "2000")), RATE)
