@@ -43,6 +43,7 @@ class Host:
 
     Attributes:
         meter: what the actor measures of itself.
+        divert: takes, in the main thread, what only passes through here; says whether it has.
     """
 
     def __init__(self, birth: Birth, kind: str) -> None:
@@ -54,6 +55,7 @@ class Host:
         self.lifeline = Lifeline(birth, self.pump)
         self.say = self.lifeline.say
         self.meter = Meter()
+        self.divert: Callable[[Envelope], bool] = _nothing_of
         self._opened = False
         self._welcomed = False
 
@@ -144,6 +146,8 @@ class Host:
             self.say(op="ready")
 
     def _arrived(self, message: Envelope) -> None:
+        if self.divert(message):
+            return
         if message.type != "REQ":
             self._actor.tell(message)
             return
@@ -186,3 +190,8 @@ class Host:
             return msgspec.convert(message.value(), known.body)
         except msgspec.ValidationError as error:
             raise RemoteError("invalid_argument", f"{message.op}: {error}") from error
+
+
+def _nothing_of(_message: Envelope) -> bool:
+    """Nothing passes through here."""
+    return False

@@ -24,7 +24,6 @@ from storage.errors import FailedPreconditionError, InvalidArgumentError, NotFou
 from storage.metadata import Container, Image, Metadata, Namespace, NewContainer, Task
 from storage.reference import Reference
 from transport.keys import Key, KeyRing
-from transport.nodes import NodeBook
 
 
 def _name(body: m.ImagesGet | m.ImagesPut | m.ImagesDelete) -> str:
@@ -40,7 +39,6 @@ class MetadataActor(LeasingActor):
         """Open the database, migrating it if need be."""
         self._store = Metadata(self.settings.root / "metadata.db")
         self._keys = KeyRing(self.settings.keys)
-        self._nodes = NodeBook(self.settings.root / "nodes")
 
     def stopping(self) -> None:
         """Close the database in order."""
@@ -66,30 +64,6 @@ class MetadataActor(LeasingActor):
         """By name."""
         found = sorted(self._keys.keys().values(), key=lambda key: key.name)
         return {"keys": [asdict(key) for key in found]}
-
-    # Other nodes
-
-    def nodes_join(self, body: m.NodesJoin, _: Call) -> None:
-        """Enter it."""
-        if body.name == self.settings.node:
-            raise InvalidArgumentError(f"{body.name} is this node's own name: give the other one with --name")
-        self._nodes.join(body.name, body.connection)
-
-    def nodes_leave(self, body: m.NodesLeave, _: Call) -> None:
-        """Strike it."""
-        self._nodes.leave(body.name)
-
-    def nodes_get(self, body: m.NodesGet, _: Call) -> dict[str, str]:
-        """Its connection."""
-        return self._nodes.get(body.name)
-
-    def nodes_list(self, _body: m.NodesList, _: Call) -> dict[str, Any]:
-        """By name, without keys."""
-        known = {name: self._nodes.get(name) for name in self._nodes.names()}
-        rows = [
-            {"name": name, "endpoint": one["endpoint"], "role": one["role"]} for name, one in known.items()
-        ]
-        return {"own": self.settings.node, "nodes": rows}
 
     # Images
 

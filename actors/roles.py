@@ -38,7 +38,7 @@ OBSERVER: Final = _named(
     transfers="attach",
     failpoints="list",
     keys="server",
-    nodes="list",
+    nodes="list beat",
     router="peers ping traffic",
 )
 OPERATOR: Final = _named(

@@ -13,6 +13,7 @@
        +- resolver                names of containers, for containers
        +- bundles                 what a runtime is given: mounts and config.json
        +- collector               garbage: what nothing refers to any more
+       +- nodes                   links to other nodes, and what passes over them
        +- metrics                 HTTP /metrics
        +- grpc                    containerd's API
        +- containers, dynamic     container/<namespace>/<id>, lives on when the daemon stops
@@ -37,6 +38,7 @@ from actors.job import JobActor
 from actors.metadata import MetadataActor
 from actors.metrics import MetricsActor
 from actors.network import NetworkActor
+from actors.nodes.actor import NodesActor
 from actors.puller import PullerActor
 from actors.resolver import ResolverActor
 from actors.router import run as run_router
@@ -77,6 +79,7 @@ TREE: Final = ChildSpec(
         _worker("resolver"),
         _worker("bundles"),
         _worker("collector"),
+        _worker("nodes"),
         _worker("metrics"),
         _worker("grpc"),
         ChildSpec(
@@ -112,6 +115,7 @@ PROGRAMS: Final[Mapping[str, Program]] = {
     "resolver": program(ResolverActor),
     "bundles": program(BundlesActor),
     "collector": program(CollectorActor),
+    "nodes": program(NodesActor),
     "metrics": program(MetricsActor),
     "grpc": program(GrpcActor),
     "puller": program(PullerActor),

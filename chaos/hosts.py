@@ -213,7 +213,7 @@ class Hosts:
             "endpoint": endpoint or host.endpoint, "server": server["public"], "node": host.name,
             "name": other.name, "role": "admin", "public": pair.public, "secret": pair.secret,
         }  # fmt: skip
-        other.ask("nodes.join", "metadata", name=host.name, connection=connection)
+        other.ask("nodes.join", "nodes", name=host.name, connection=connection)
 
     # What happens to wires
 

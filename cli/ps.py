@@ -51,7 +51,7 @@ def everywhere(session: Session) -> list[dict[str, Any]]:
     from transport.client import NotRunningError
     from transport.errors import ProtocolError
 
-    known = session.ask("metadata", "nodes.list", {})
+    known = session.ask("nodes", "nodes.list", {})
     found = []
     for name in ("", *(one["name"] for one in known["nodes"])):
         far = session.at(name) if name else session

@@ -79,7 +79,7 @@ class Session:
         try:
             if self.node == here.welcome.get("node"):
                 return here
-            found = here.request("nodes.get", {"name": self.node}, to="metadata", repeatable=True)
+            found = here.request("nodes.get", {"name": self.node}, to="nodes", repeatable=True)
         except RemoteError as error:
             raise RefusedError(error, "nodes.get", {}) from error
         here.close()

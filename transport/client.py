@@ -336,7 +336,8 @@ def _final(header: dict[str, Any], packed: bytes, *, alive: bool = False) -> dic
 
 
 def _may_repeat(error: RemoteError, repeatable: bool) -> bool:
-    if not error.retryable or error.outcome == "done":
+    """A node that is down will not be back in a moment; an actor that died, or a link that broke, will."""
+    if not error.retryable or error.outcome == "done" or error.details.get("state") == "down":
         return False
     return repeatable or error.outcome == "not_started"
 

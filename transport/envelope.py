@@ -46,6 +46,8 @@ class Envelope:
         re: the id that this message answers or concerns.
         to: an actor's name (requests), or the address given in `fr` (answers).
         fr: address of the sender, stamped by the router; what a sender claims is overwritten.
+        by: name of the key with which the sender came in from another host, stamped by the router; empty for
+            one of this host.
         inc: the incarnation that the sender expects, 0 for any.
         op: operation, for example `images.get`.
         deadline: milliseconds left when it was sent, 0 for none.
@@ -62,6 +64,7 @@ class Envelope:
     re: bytes = b""
     to: str = ""
     fr: str = ""
+    by: str = ""
     inc: int = 0
     op: str = ""
     deadline: int = 0
@@ -94,6 +97,7 @@ _KEYS = (
     ("re", "re"),
     ("to", "to"),
     ("fr", "fr"),
+    ("by", "by"),
     ("inc", "inc"),
     ("m", "op"),
     ("dl", "deadline"),
@@ -108,7 +112,7 @@ _FIELDS: dict[str, tuple[str, type]] = {
 }
 
 
-def parse(frames: list[bytes], fr: str = "") -> Envelope:
+def parse(frames: list[bytes], fr: str = "", by: str = "") -> Envelope:
     """Read a message, of the sender `fr` if that is known. Raises ProtocolError; unknown keys are ignored."""
     if frames and not frames[0]:  # what a REQ socket puts in front
         frames = frames[1:]
@@ -125,7 +129,7 @@ def parse(frames: list[bytes], fr: str = "") -> Envelope:
     if fields.get("type") not in TYPES:
         raise ProtocolError("unknown message type")
     if fr:
-        fields["fr"] = fr
+        fields["fr"], fields["by"] = fr, by
     body = frames[2] if len(frames) > 2 else EMPTY
     return Envelope(**fields, body=body, buffers=tuple(frames[3:]))
 

@@ -16,8 +16,8 @@ from transport import tcp
 from transport.errors import ProtocolError
 
 MAX_FRAME = 64 * 1024 * 1024
-_REFUSED = (zmq.EVENT_HANDSHAKE_FAILED_AUTH, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL)
-_LOST = (zmq.EVENT_DISCONNECTED, zmq.EVENT_CLOSED, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL)
+REFUSED = (zmq.EVENT_HANDSHAKE_FAILED_AUTH, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL)
+LOST = (zmq.EVENT_DISCONNECTED, zmq.EVENT_CLOSED, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,25 @@ def connection(found: Any) -> Connection:
     return Connection(**{key: str(value) for key, value in found.items() if key in known})
 
 
+def dealer(context: "zmq.Context[zmq.Socket[bytes]]", wish: Connection) -> "zmq.Socket[bytes]":
+    """A socket for one connection to that daemon, not connected yet."""
+    found = context.socket(zmq.DEALER)
+    for option, value in (
+        *tcp.OPTIONS,
+        (zmq.IMMEDIATE, 1),
+        (zmq.RECONNECT_IVL, -1),  # who has lost a connection must know it: what was asked is lost too
+    ):
+        found.setsockopt(option, value)
+    keys = (
+        (wish.server, zmq.CURVE_SERVERKEY),
+        (wish.public, zmq.CURVE_PUBLICKEY),
+        (wish.secret, zmq.CURVE_SECRETKEY),
+    )
+    for key, option in keys:
+        found.setsockopt(option, key.encode())
+    return found
+
+
 class FarDealer:
     """As `zmtp.Dealer`, to another host. Not thread-safe."""
 
@@ -55,7 +74,8 @@ class FarDealer:
         self._context = zmq.Context(io_threads=1)
         self._monitor: zmq.Socket[bytes]
         try:
-            self._socket = self._prepared(wish)
+            self._socket = dealer(self._context, wish)
+            self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME)
             self._monitor = self._socket.get_monitor_socket(zmq.EVENT_ALL)
             self._socket.connect(wish.endpoint)
             self._shake_hands(wish, time.monotonic() + timeout)
@@ -66,24 +86,6 @@ class FarDealer:
             self.close()
             raise
 
-    def _prepared(self, wish: Connection) -> "zmq.Socket[bytes]":
-        found = self._context.socket(zmq.DEALER)
-        for option, value in (
-            *tcp.OPTIONS,
-            (zmq.MAXMSGSIZE, MAX_FRAME),
-            (zmq.IMMEDIATE, 1),
-            (zmq.RECONNECT_IVL, -1),  # who has lost a connection must know it: what was asked is lost too
-        ):
-            found.setsockopt(option, value)
-        keys = (
-            (wish.server, zmq.CURVE_SERVERKEY),
-            (wish.public, zmq.CURVE_PUBLICKEY),
-            (wish.secret, zmq.CURVE_SECRETKEY),
-        )
-        for key, option in keys:
-            found.setsockopt(option, key.encode())
-        return found
-
     def _shake_hands(self, wish: Connection, until: float) -> None:
         """Until the other end has let us in; it says no by name."""
         while (left := until - time.monotonic()) > 0:
@@ -92,11 +94,11 @@ class FarDealer:
             event = recv_monitor_message(self._monitor)["event"]
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 return
-            if event in _REFUSED:
+            if event in REFUSED:
                 who = wish.name or wish.public
                 text = f"the daemon at {wish.endpoint} does not know key {who}: actr keys allow, on its host"
                 raise ProtocolError(text)
-            if event in _LOST:
+            if event in LOST:
                 break
         raise ConnectionRefusedError(f"nobody answers at {wish.endpoint}")
 
@@ -121,7 +123,7 @@ class FarDealer:
                 return found
             if self._monitor not in ready:
                 raise TimeoutError
-            if recv_monitor_message(self._monitor)["event"] in _LOST:
+            if recv_monitor_message(self._monitor)["event"] in LOST:
                 raise ConnectionResetError("the connection to the daemon broke")
 
     def close(self) -> None:

@@ -144,7 +144,7 @@ class OuterDoor:
         address = MARK + peer.bytes.hex()
         public = str(peer.get("User-Id"))
         key = self._ring.keys().get(public)
-        message = parse([frame.bytes for frame in frames], address)
+        message = parse([frame.bytes for frame in frames], address, key.name if key else "")
         return address, message, self._refusal(address, key, message)
 
     def _refusal(self, address: str, key: Key | None, message: Envelope) -> RemoteError | None:

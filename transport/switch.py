@@ -8,13 +8,16 @@ a restart of the router the actors announce themselves again and clients repeat 
 
 import heapq
 from collections import Counter, defaultdict, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from transport.envelope import Envelope, answer, failure, note
 from transport.errors import CODES, ProtocolError, RemoteError
 from transport.traffic import FINISHED, Traffic
 
-ROUTER, SUPERVISOR = "router", "supervisor"
+ROUTER, SUPERVISOR, NODES = "router", "supervisor", "nodes"
+HOME: Final = frozenset({"container", "puller", "job"})
+"""How names of this host begin that have a slash; all others of that kind are of other nodes: `node/name`."""
 MAX_OUTSTANDING_PER_PEER = 4096
 MAX_DEADLINE = 7 * 24 * 3600 * 1000  # milliseconds; a poller cannot wait for what a header can carry
 GRACE_AFTER_START = (
@@ -88,35 +91,47 @@ class Switch:
                 return []
 
     def _request(self, message: Envelope, now: float) -> list[Send]:
-        if message.to == ROUTER:
+        target, message = self._target(message)
+        if target == ROUTER:
             return [(message.fr, self._own(message))]
-        refused = self._refusal(message, now)
+        refused = self._refusal(message, target, now)
         if refused is not None:
             self.traffic.ended(message.op, refused.code, None)
-            return [(message.fr, failure(message, refused)), *self._wake(message.to)]
-        inc = self.names[message.to]
+            return [(message.fr, failure(message, refused)), *self._wake(target)]
+        inc = self.names[target]
         key = (message.fr, message.id)
-        self._waiting[key] = _Waiting(message, message.to, inc, now)
-        self._by_target[message.to].add(key)
+        self._waiting[key] = _Waiting(message, target, inc, now)
+        self._by_target[target].add(key)
         self._per_peer[message.fr] += 1
         if message.deadline:
             limit = min(message.deadline, MAX_DEADLINE) / 1000
             heapq.heappush(self._deadlines, (now + limit + GRACE_AFTER_DEADLINE, key))
-        return [(f"{message.to}/{inc}", message)]
+        return [(f"{target}/{inc}", message)]
 
-    def _refusal(self, message: Envelope, now: float) -> RemoteError | None:
+    def _target(self, message: Envelope) -> tuple[str, Envelope]:
+        """The actor of this host that is to have it: of `node/name`, the one that passes it on."""
+        node, slash, name = message.to.partition("/")
+        if not slash or node in HOME:
+            return message.to, message
+        if node == self.welcome.get("node"):
+            return name, replace(message, to=name)
+        return NODES, message
+
+    def _refusal(self, message: Envelope, target: str, now: float) -> RemoteError | None:
         if not message.id or (message.fr, message.id) in self._waiting:
             return RemoteError("invalid_argument", "a request needs an id of its own")
         if self._per_peer.get(message.fr, 0) >= MAX_OUTSTANDING_PER_PEER:
             return RemoteError("overloaded", f"more than {MAX_OUTSTANDING_PER_PEER} requests wait already")
-        inc = self.names.get(message.to)
+        if _is_far(target) or (target != message.to and _is_far(message.to.partition("/")[2])):
+            return RemoteError("invalid_argument", f"{message.to} names more than one node: ask the last one")
+        inc = self.names.get(target)
         if inc is None:
             guessing = not self.told and now - self.started < GRACE_AFTER_START
-            starting = message.to in self.expected or message.to in self.asleep or guessing
+            starting = target in self.expected or target in self.asleep or guessing
             code = "unavailable" if starting else "not_found"
-            text = f"actor {message.to} is starting" if starting else f"no actor is named {message.to}"
-            return RemoteError(code, text, actor=message.to)
-        if message.inc not in (0, inc):
+            text = f"actor {target} is starting" if starting else f"no actor is named {target}"
+            return RemoteError(code, text, actor=target)
+        if target == message.to and message.inc not in (0, inc):
             return RemoteError(
                 "unavailable",
                 f"incarnation {message.inc} of {message.to} has ended",
@@ -223,7 +238,9 @@ class Switch:
         for key in list(self._by_target.get(name, ())):
             waiting = self._waiting[key]
             if waiting.inc == inc and self._forget(key, "unavailable"):
-                error = RemoteError("unavailable", f"actor {name} ended", outcome="unknown", actor=name)
+                far = "" if waiting.asked.to == name else f", by which {waiting.asked.to} is reached"
+                text = f"actor {name} ended{far}"
+                error = RemoteError("unavailable", text, outcome="unknown", actor=name)
                 sends.append((key[0], failure(waiting.asked, error)))
         return sends
 
@@ -270,7 +287,7 @@ class Switch:
             _, key = heapq.heappop(self._deadlines)
             waiting = self._waiting.get(key)
             if waiting and self._forget(key, "deadline_exceeded"):
-                text = f"{waiting.asked.op}: no answer from {waiting.target} in {waiting.asked.deadline} ms"
+                text = f"{waiting.asked.op}: no answer from {waiting.asked.to} in {waiting.asked.deadline} ms"
                 error = RemoteError("deadline_exceeded", text, outcome="unknown", actor=waiting.target)
                 sends.append((key[0], failure(waiting.asked, error)))
         later = [self._deadlines[0][0]] if self._deadlines else []
@@ -307,6 +324,11 @@ class Switch:
         if not self._per_peer[key[0]]:
             del self._per_peer[key[0]]
         return True
+
+
+def _is_far(name: str) -> bool:
+    node, slash, _ = name.partition("/")
+    return bool(slash) and node not in HOME
 
 
 def _by_kind(waiting: dict[str, int]) -> dict[str, int]:

@@ -10,6 +10,6 @@ GROUP = Group(
     {
         "join": "learn how to reach a node",
         "leave": "forget a node",
-        "ls": "list the nodes, and whether they answer",
+        "ls": "list the nodes, and how they are",
     },
 )

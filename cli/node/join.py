@@ -20,7 +20,7 @@ def run(session: Session, given: Given) -> int:
     found = read_connection(given.arguments[0])
     with contextlib.closing(Client(session.address, node=found)) as far:
         name = given.text("name") or str(far.welcome["node"])
-    session.ask("metadata", "nodes.join", {"name": name, "connection": asdict(found)})
+    session.ask("nodes", "nodes.join", {"name": name, "connection": asdict(found)})
     print(name)
     return 0
 

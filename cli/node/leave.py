@@ -14,7 +14,7 @@ def run(session: Session, given: Given) -> int:
     """Forget each and print its name."""
 
     def leave(name: str) -> str:
-        session.ask_once("metadata", "nodes.leave", {"name": name})
+        session.ask_once("nodes", "nodes.leave", {"name": name})
         return name
 
     return for_each(given.arguments, leave)

@@ -1,11 +1,11 @@
-"""actr node ls: the nodes, and whether they answer."""
+"""actr node ls: the nodes, and how they are."""
 
 from __future__ import annotations
 
 import time
 
 from cli.options import Command, Given, Option
-from cli.table import print_json, print_table
+from cli.table import print_json, print_table, span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,51 +13,50 @@ if TYPE_CHECKING:
 
     from cli.session import Session
 
-HEADS = ("NODE", "STATE", "VERSION", "CONTAINERS", "ROUND TRIP", "ROLE", "ENDPOINT")
+HEADS = ("NODE", "STATE", "PHI", "TRIP", "CONTAINERS", "ENDPOINT")
+LIMIT = 3.0  # seconds for a node that is up to say what it is
 
 
 def run(session: Session, given: Given) -> int:
-    """Ask each of them; this one stands first."""
-    known = session.ask("metadata", "nodes.list", {})
-    own = {"name": known["own"], "endpoint": session.address, "role": "local"}
-    rows = [_asked(session, own)] + [_asked(session.at(one["name"]), one) for one in known["nodes"]]
+    """What this node thinks of them, and what those that are up say of themselves; this one stands first."""
+    known = session.ask("nodes", "nodes.list", {})
+    own = {"name": known["own"], "link": "own", "state": "up", "role": "local", "endpoint": session.address}
+    rows = [_asked(session, one) for one in (own, *known["nodes"])]
     if given.flag("quiet"):
         print("\n".join(one["name"] for one in rows))
     elif session.json:
         print_json(rows)
     else:
-        print_table(HEADS, [_row(one) for one in rows], (6,))
+        now = time.time_ns()
+        print_table(HEADS, [_row(one, now) for one in rows], (5,))
     return 0
 
 
 def _asked(session: Session, node: dict[str, Any]) -> dict[str, Any]:
+    """With version and number of containers, where that is to be had."""
     from cli.session import RefusedError
-    from transport.client import NotRunningError
-    from transport.errors import ProtocolError
 
+    if node["link"] == "accepted" or node["state"] not in ("up", "suspect"):
+        return node
+    to = "supervisor" if node["link"] == "own" else f"{node['name']}/supervisor"
     try:
-        session.ask("supervisor", "introspection.version", {}, limit=5.0)
-        began = time.monotonic()
-        info = session.ask("supervisor", "introspection.info", {}, limit=5.0)
-        took = time.monotonic() - began
-    except (NotRunningError, ProtocolError, RefusedError) as error:
-        return {**node, "state": "unreachable", "error": str(error)}
-    finally:
-        if session.node:
-            session.close()
-    fields = {"version": info["version"], "containers": info["containers"], "round_trip": took}
-    return {**node, "state": "up", **fields}
+        info = session.ask(to, "introspection.info", {}, limit=LIMIT)
+    except RefusedError as error:
+        return {**node, "error": str(error)}
+    return {**node, "version": info["version"], "containers": info["containers"]}
 
 
-def _row(one: dict[str, Any]) -> tuple[str, ...]:
-    trip = f"{one['round_trip'] * 1000:.1f} ms" if "round_trip" in one else ""
-    seen = (str(one.get("version", "")), str(one.get("containers", "")), trip)
-    return (one["name"], one["state"], *seen, one["role"], one["endpoint"])
+def _row(one: dict[str, Any], now: int) -> tuple[str, ...]:
+    trip = f"{one['round_trip'] * 1000:.1f} ms" if one.get("round_trip") else ""
+    state = f"{one['state']} {span(now - one['since'])}" if "since" in one else one["state"]
+    phi = f"{one['phi']:.1f}" if "phi" in one else ""
+    end = one["endpoint"] if "endpoint" in one else f"joined us, key {one['key']}"
+    return (one["name"], state, phi, trip, str(one.get("containers", "")), end)
 
 
 COMMAND = Command(
     "node ls",
-    "List the nodes, and whether they answer",
+    "List the nodes, and how they are: up, suspect or down",
     run,
     options=(Option("-q --quiet", "print names only"),),
 )

@@ -42,7 +42,17 @@ ENVELOPES = st.builds(
     body=st.binary(max_size=50),
     buffers=st.lists(st.binary(max_size=20), max_size=MAX_BUFFERS).map(tuple),
 )
-HEADER = {"t": str, "id": bytes, "re": bytes, "to": str, "fr": str, "inc": int, "m": str, "dl": int}
+HEADER = {
+    "t": str,
+    "id": bytes,
+    "re": bytes,
+    "to": str,
+    "fr": str,
+    "by": str,
+    "inc": int,
+    "m": str,
+    "dl": int,
+}
 HEADER |= {"ik": str, "sq": int, "cr": int, "tr": str}
 ODD = (None, True, 1.5, -1, "text", b"bytes", [], {}, 7)
 

@@ -484,3 +484,43 @@ def test_every_request_is_answered_exactly_once(steps):
     )
     assert finals == questions
     assert nothing_waits(switch)
+
+
+# Other nodes
+
+
+def test_a_request_for_another_node_goes_to_the_actor_that_passes_it_on(switch):
+    hello(switch, "nodes/2")
+    message = request("there/metadata", "images.get", {})
+    ((address, forwarded),) = switch.receive(CLIENT, message, LATER)
+    assert (address, forwarded.to) == ("nodes/2", "there/metadata")
+    credit = Envelope("CREDIT", re=message.id, credit=3)
+    assert switch.receive(CLIENT, credit, LATER) == [("nodes/2", credit.forwarded(CLIENT))]
+    ((to, said),) = switch.down("nodes", 2)
+    assert (to, "by which there/metadata is reached" in said.value()["msg"]) == (CLIENT, True)
+
+
+def test_this_nodes_own_name_is_here(switch):
+    ((address, forwarded),) = switch.receive(CLIENT, request("here/images", "images.get", {}), LATER)
+    assert (address, forwarded.to) == ("images/4", "images")
+    ((_, answered),) = switch.receive(CLIENT, request("here/router", "router.ping", {}), LATER)
+    assert answered.type == "FIN"
+
+
+@pytest.mark.parametrize("to", ["a/b/metadata", "here/b/metadata", "a/here/a/metadata", "here/here/images"])
+def test_a_way_over_more_than_one_node_is_refused(switch, to):
+    hello(switch, "nodes/2")
+    address, error = refused(switch.receive(CLIENT, request(to, "images.get", {}), LATER))
+    assert (address, error.code) == (CLIENT, "invalid_argument")
+    assert "more than one node" in str(error)
+
+
+def test_an_actor_of_a_container_on_another_node_has_a_name(switch):
+    hello(switch, "nodes/2")
+    for to in ("there/container/default/x", "there/puller/default/1", "there/job/default/1"):
+        ((address, forwarded),) = switch.receive(CLIENT, request(to, "tasks.state", {}), LATER)
+        assert (address, forwarded.to) == ("nodes/2", to)
+    assert (
+        refused(switch.receive(CLIENT, request("container/default/x", "a.b", {}), LATER))[1].code
+        == "not_found"
+    )
