@@ -217,12 +217,13 @@ class Peers:
             peer.close()
 
     def _known(self) -> list[Peer]:
-        """The nodes of the book, once; where namespaces are isolated only one that was named."""
+        """The joined nodes that are not down, once; where namespaces are isolated only one that was named."""
         if self._peers is None:
             call, settings = self._transfer.call, self._transfer.settings
             may_ask = settings.registry_peers and settings.content_sharing == "shared"
-            others = [one["name"] for one in call(m.NodesList())["nodes"]] if may_ask else []
-            others = [name for name in others if name != self._named]
+            nodes = call(m.NodesList())["nodes"] if may_ask else []
+            joined = [one["name"] for one in nodes if one["link"] == "joined" and one["state"] != "down"]
+            others = [name for name in joined if name != self._named]
             chosen = random.sample(others, min(len(others), MOST_NODES))
             names = [self._named, *chosen] if self._named else chosen
             found = [self._peer(name) for name in names]

@@ -52,7 +52,7 @@ def found(monkeypatch):
     def make(named="", peers_on=True, sharing="shared", **nodes):
         def call(body):
             if isinstance(body, m.NodesList):
-                return {"nodes": [{"name": name} for name in nodes]}
+                return {"nodes": [{"name": name, "link": "joined", "state": "up"} for name in nodes]}
             if nodes[body.name] == "struck":
                 raise RemoteError("not_found", "no node is named so")
             return {"behaviour": nodes[body.name]}
