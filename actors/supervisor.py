@@ -23,7 +23,7 @@ from actors import supervision as s
 from actors.actor import Actor
 from actors.call import LATER, Call, Later
 from actors.linux import cgroups, process
-from actors.watching import Watches
+from actors.watching import FarWatches, Watches
 from actors.zygote.control import Message
 from actors.zygote.place import PROTOCOL
 from storage.names import check_identifier
@@ -95,6 +95,7 @@ class SupervisorActor(Actor):
         self._incarnations: dict[str, int] = {}
         self._retired: dict[str, None] = {}
         self._watches = Watches(self._running)
+        self._far_watches = FarWatches(self)
         self._reports: Counter[str] = Counter()
         self._exits: Counter[tuple[str, str]] = Counter()
         self.host.say(op="children")
@@ -446,9 +447,15 @@ class SupervisorActor(Actor):
         return self.children_start(m.ChildrenStart("job", f"job/{body.namespace}/{body.id}", wish), call)
 
     def actors_watch(self, body: m.ActorsWatch, call: Call) -> Later:
-        """Tell of its end, once."""
-        self._watches.add(body, call)
+        """Tell of its end, once; of an actor of another node, that node's supervisor does."""
+        if not self._far_watches.add(body, call):
+            self._watches.add(body, call)
         return LATER
+
+    def cancelled(self, call: Call) -> None:
+        """A watch of an actor of another node ends there, too."""
+        self._far_watches.end(call)
+        super().cancelled(call)
 
     def supervision_call(self, body: m.SupervisionCall, call: Call) -> Later:
         """As the tree answers it."""

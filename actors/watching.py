@@ -8,14 +8,20 @@ told `gone` if the end came meanwhile.
 
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
 
 from actors import messages as m
 from actors.call import Call
 from actors.supervision import ExitReason
 from transport.errors import RemoteError
+from transport.switch import HOME
+
+if TYPE_CHECKING:
+    from actors.actor import Actor
 
 MOST = 10_000  # watches at once
+LIMIT = 86400.0  # seconds of one on another node; who still wants to know then asks again
 GONE = ExitReason("abnormal", "ended before it was watched, nobody knows why")
 
 
@@ -57,6 +63,37 @@ class Watches:
         """Tell everybody who watches it."""
         for call in self._calls.pop((name, incarnation), ()):
             call.reply(_notice(name, incarnation, reason))
+
+
+class FarWatches:
+    """Of actors of other nodes: asked of their supervisors, as long as somebody wants to know."""
+
+    def __init__(self, actor: "Actor") -> None:
+        self._actor = actor
+        self._under_way: dict[tuple[str, bytes], Future[Any]] = {}
+
+    def add(self, body: m.ActorsWatch, call: Call) -> bool:
+        """Whether it names an actor of another node; then it will be answered."""
+        node, slash, name = body.name.partition("/")
+        if not slash or node in HOME:
+            return False
+        there = m.ActorsWatch(name, body.incarnation)
+        limit = call.envelope.deadline / 1000 or LIMIT
+        watch = self._actor.following(there, lambda _: None, to=f"{node}/supervisor", limit=limit)
+        self._under_way[call.envelope.fr, call.envelope.id] = watch
+        watch.add_done_callback(lambda done: self._actor.soon(lambda: self._over(done, call, body.name)))
+        return True
+
+    def end(self, call: Call) -> None:
+        """Nobody wants to know any more."""
+        watch = self._under_way.pop((call.envelope.fr, call.envelope.id), None)
+        if watch is not None:
+            watch.cancel()
+
+    def _over(self, watch: "Future[Any]", call: Call, name: str) -> None:
+        self._under_way.pop((call.envelope.fr, call.envelope.id), None)
+        result = None if watch.cancelled() else watch.result()
+        call.settle({**result, "name": name} if isinstance(result, dict) else result)
 
 
 def _notice(name: str, incarnation: int, reason: ExitReason) -> dict[str, Any]:

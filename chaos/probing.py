@@ -28,6 +28,7 @@ PINGS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "network": ("network.detach", {"namespace": "c", "id": "nothing"}),
     "bundles": ("bundles.make", {}),
     "collector": ("collector.note", {}),
+    "nodes": ("nodes.list", {}),
     "metrics": ("metrics.address", {}),
 }
 """What an actor is asked: an answer, be it an error, is a sign of life and changes nothing."""

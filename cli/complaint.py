@@ -21,5 +21,7 @@ def refusal(error: RefusedError) -> str:
     text = " ".join(str(error).split())
     if "exit_code" in error.error.details or text.endswith("?"):  # the program's own, or advice already
         return text
+    if error.error.details.get("node"):
+        return f"{text}; how the nodes are: actr node ls"
     advice = hint(error.code, error.op, error.body, outcome=error.error.outcome)
     return f"{text}; {advice}" if advice else text

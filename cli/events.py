@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from cli.everywhere import Followers
     from cli.session import Session
 
 CREDIT = 1000  # events under way at once
+PATIENCE = 30.0
 _AGO = re.compile(r"(\d+)([smhd])", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -26,22 +28,56 @@ def run(session: Session, given: Given) -> int:
     """Print events as they come; with --until or --no-follow, those that are there."""
     until = moment(given.text("until")) if given.flag("until") else 0
     follow = given.flag("follow") or not (until or given.flag("no-follow"))
-    found = events(session, wish_of(session, given, follow=follow))
-    if until:
-        found = _before(found, until)
+    everywhere = _everywhere(given, follow=follow, until=until) if given.flag("all-nodes") else None
+    found = everywhere.events(session) if everywhere else _here(session, given, follow=follow, until=until)
+    if everywhere and not follow:
+        found = iter(sorted(found, key=lambda event: int(event["at"])))
     if session.json:
         _print_json(found, as_list=not follow)
     else:
         for event in found:
             print(line(event), flush=True)
-    return 0
+    return 0 if everywhere is None or everywhere.whole else 1
 
 
-def wish_of(session: Session, given: Given, *, follow: bool) -> dict[str, Any]:
-    """The body of `events.subscribe`. Raises UsageError."""
+def _here(session: Session, given: Given, *, follow: bool, until: int) -> Iterator[dict[str, Any]]:
+    found = events(session, wish_of(session, given, follow=follow))
+    return _before(found, until) if until else found
+
+
+def _everywhere(given: Given, *, follow: bool, until: int) -> Followers:
+    from cli.everywhere import Followers
+
+    if given.flag("container"):
+        raise UsageError("--container is of one node: give that with --node, instead of --all-nodes")
+    since = given.text("since")
+    reached = _reached(since)
+    if since and not reached:
+        moment(since)  # here, where it is refused once
+
+    def of_node(there: Session, after: int) -> Iterator[dict[str, Any]]:
+        wish = {**wish_of(there, given, follow=follow, since="" if reached else since), "after": after}
+        found = events(there, wish, patience=0.0)
+        return _before(found, until) if until else found
+
+    return Followers(of_node, reached, endless=follow)
+
+
+def _reached(since: str) -> dict[str, int]:
+    """Of `h1=12,h2=40` the numbers by node. Raises UsageError."""
+    if since.isdecimal():
+        raise UsageError("each node has sequence numbers of its own: give --since h1=12,h2=40")
+    pairs = [one.partition("=") for one in since.split(",")] if "=" in since else []
+    if not all(name and number.isdecimal() for name, _, number in pairs):
+        raise UsageError(f"{since!r} is no list of nodes and sequence numbers: give h1=12,h2=40")
+    return {name: int(number) for name, _, number in pairs}
+
+
+def wish_of(session: Session, given: Given, *, follow: bool, since: str | None = None) -> dict[str, Any]:
+    """The body of `events.subscribe`; `since` in place of what was given. Raises UsageError."""
     namespace = "" if given.flag("all-namespaces") else session.namespace
     wish: dict[str, Any] = {"namespace": namespace, "topic": given.text("topic"), "follow": follow}
-    since = given.text("since")
+    since = given.text("since") if since is None else since
     if since.isdecimal():
         wish["after"] = int(since)
     elif since:
@@ -62,19 +98,23 @@ def moment(text: str) -> int:
         raise UsageError(f"{text!r} is no time: give 10m, 2h, 2024-05-31T12:00 or the like") from error
 
 
-def events(session: Session, wish: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """What the journal has, then what comes; after a crash from where it was."""
+def events(session: Session, wish: dict[str, Any], *, patience: float = PATIENCE) -> Iterator[dict[str, Any]]:
+    """What the journal has, then what comes; after a crash from where it was, within `patience` seconds."""
     reached = int(wish.get("after", 0))
 
     def again() -> dict[str, Any]:
         return {**wish, "after": reached}
 
-    for message in session.stream("events", "events.subscribe", wish, credit=CREDIT, resume=again):
+    stream = session.stream(
+        "events", "events.subscribe", wish, credit=CREDIT, resume=again, patience=patience
+    )
+    for message in stream:
         if message.kind != "event":
             continue
         reached = max(reached, message.seq)
         if "gap" in message.body:
-            complain(f"{message.body['gap']} events are no longer in the journal")
+            whose = f"node {session.node}: " if session.node else ""
+            complain(f"{whose}{message.body['gap']} events are no longer in the journal")
         else:
             yield message.body
 
@@ -89,7 +129,10 @@ def _before(found: Iterator[dict[str, Any]], until: int) -> Iterator[dict[str, A
 def line(event: dict[str, Any]) -> str:
     """One event in one line."""
     said = " ".join(f"{key}={value}" for key, value in (event.get("body") or {}).items())
-    return printable(f"{event['seq']} {stamp(event['at'])} {event['namespace']} {event['topic']} {said}")
+    node = f"{event['node']} " if "node" in event else ""
+    return printable(
+        f"{node}{event['seq']} {stamp(event['at'])} {event['namespace']} {event['topic']} {said}"
+    )
 
 
 def _print_json(found: Iterator[dict[str, Any]], *, as_list: bool) -> None:
@@ -113,5 +156,6 @@ COMMAND = Command(
         Option("--topic", "only topics that begin so, for example /tasks", value="PREFIX"),
         Option("--container", "only of this container", value="NAME"),
         Option("-A --all-namespaces", "of all namespaces, and of the daemon itself"),
+        Option("--all-nodes", "of every node that is joined, too; then --since takes h1=12,h2=40"),
     ),
 )

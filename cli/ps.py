@@ -21,7 +21,7 @@ LONGEST_COMMAND = 40
 
 def run(session: Session, given: Given) -> int:
     """Print those that run, or all; the youngest first."""
-    found = everywhere(session) if given.flag("all-nodes") else here(session)
+    found, whole = everywhere(session) if given.flag("all-nodes") else (here(session), True)
     found = [one for one in found if given.flag("all") or status_of(one) in ("running", "paused")]
     found.sort(key=lambda one: -int(one["created_at"]))
     if given.flag("quiet") or given.flag("names"):
@@ -35,7 +35,7 @@ def run(session: Session, given: Given) -> int:
             print_table(("NODE", *HEADS), [(one["node"], *row(one, now)) for one in found], (2, 3, 4), (3,))
         else:
             print_table(HEADS, [row(one, now) for one in found], FLEXIBLE, TAILS)
-    return 0
+    return 0 if whole else 1
 
 
 def here(session: Session) -> list[dict[str, Any]]:
@@ -45,24 +45,12 @@ def here(session: Session) -> list[dict[str, Any]]:
     return found
 
 
-def everywhere(session: Session) -> list[dict[str, Any]]:
-    """Every container of this node and of those it knows; a node that does not answer is complained of."""
-    from cli.complaint import complain
-    from transport.client import NotRunningError
-    from transport.errors import ProtocolError
+def everywhere(session: Session) -> tuple[list[dict[str, Any]], bool]:
+    """Every container of this node and of those it has joined, and whether all of them answered."""
+    from cli.everywhere import answers
 
-    known = session.ask("nodes", "nodes.list", {})
-    found = []
-    for name in ("", *(one["name"] for one in known["nodes"])):
-        far = session.at(name) if name else session
-        try:
-            found += [{**one, "node": name or known["own"]} for one in here(far)]
-        except (NotRunningError, ProtocolError) as error:
-            complain(f"node {name} is left out: {error}")
-        finally:
-            if name:
-                far.close()
-    return found
+    found, whole = answers(session, here)
+    return [{**one, "node": name} for name, containers in found for one in containers], whole
 
 
 def row(container: dict[str, Any], now: int) -> tuple[str, ...]:

@@ -66,24 +66,11 @@ class Session:
             from transport.client import Client
 
             self._client = Client(self.address)
-            if self.node:
-                self._client = self._far(self._client)
         return self._client
 
-    def _far(self, here: Client) -> Client:
-        """To the node, by what the daemon here knows of it."""
-        from transport.client import Client
-        from transport.errors import RemoteError
-        from transport.far import connection
-
-        try:
-            if self.node == here.welcome.get("node"):
-                return here
-            found = here.request("nodes.get", {"name": self.node}, to="nodes", repeatable=True)
-        except RemoteError as error:
-            raise RefusedError(error, "nodes.get", {}) from error
-        here.close()
-        return Client(self.address, node=connection(found))
+    def _named(self, actor: str) -> str:
+        """As the router here knows it: an actor of another node by that node's name."""
+        return f"{self.node}/{actor}" if self.node else actor
 
     def another(self) -> Session:
         """The same with a connection of its own, for a signal handler or beside a stream."""
@@ -123,7 +110,9 @@ class Session:
         from transport.errors import RemoteError
 
         try:
-            return self.client.request(op, body, to=to, limit=limit, repeatable=repeatable, buffers=buffers)
+            return self.client.request(
+                op, body, to=self._named(to), limit=limit, repeatable=repeatable, buffers=buffers
+            )
         except RemoteError as error:
             raise RefusedError(error, op, body) from error
 
@@ -141,7 +130,9 @@ class Session:
         from transport.errors import RemoteError
 
         try:
-            yield from self.client.stream(op, body, to=to, credit=credit, resume=resume, patience=patience)
+            yield from self.client.stream(
+                op, body, to=self._named(to), credit=credit, resume=resume, patience=patience
+            )
         except RemoteError as error:
             raise RefusedError(error, op, body) from error
 

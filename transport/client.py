@@ -125,7 +125,8 @@ class Client:
 
         `credit` is how much may be under way at once: bytes of buffers, or events. When the actor or the
         router dies, the request is sent again with the body that `resume` gives, or the same one; that
-        ends with an error when it leads nowhere for `patience` seconds. What an actor itself answers is the
+        ends with an error when it leads nowhere for `patience` seconds, or, to begin with, to a node that is
+        down. What an actor itself answers is the
         end, be it an error. Closing the iterator cancels. With `silence`, so many seconds in which nothing
         comes are an error `unavailable`.
 
@@ -133,7 +134,7 @@ class Client:
             RemoteError: the error that was answered, or why there is no answer.
             NotRunningError: the router went away and has not come back.
         """
-        until = time.monotonic() + patience
+        until, is_first = time.monotonic() + patience, True
         while True:
             began = time.monotonic()
             try:
@@ -142,8 +143,9 @@ class Client:
                 now = time.monotonic()
                 if now - began > 1:  # it went well for a while: this is a new misfortune
                     until = now + patience
-                if now >= until or not _may_resume(error):
+                if now >= until or not _may_resume(error) or (is_first and _is_down(error)):
                     raise
+                is_first = False
             else:
                 return
             time.sleep(RETRY_AFTER)
@@ -330,16 +332,21 @@ def _final(header: dict[str, Any], packed: bytes, *, alive: bool = False) -> dic
     body = unpack(packed)
     if header["t"] == "ERR":
         error = RemoteError.from_body(body)
-        error.outcome = "done" if alive else error.outcome
+        if alive and "node" not in error.details:  # what a link or another node's router says is of the way
+            error.outcome = "done"
         raise error
     return body if isinstance(body, dict) else {}
 
 
 def _may_repeat(error: RemoteError, repeatable: bool) -> bool:
-    """A node that is down will not be back in a moment; an actor that died, or a link that broke, will."""
-    if not error.retryable or error.outcome == "done" or error.details.get("state") == "down":
+    if not error.retryable or error.outcome == "done" or _is_down(error):
         return False
     return repeatable or error.outcome == "not_started"
+
+
+def _is_down(error: RemoteError) -> bool:
+    """A node that is down will not be back in a moment; an actor that died, or a link that broke, will."""
+    return error.details.get("state") == "down"
 
 
 def _may_resume(error: RemoteError) -> bool:

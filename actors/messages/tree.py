@@ -39,7 +39,8 @@ class ActorsWatch:
     """Wait for the end of one incarnation of an actor. Answer: name, incarnation, reason, once.
 
     `reason` has the kind (normal, shutdown, killed, abnormal) and more where it is known: text, exit_code,
-    signal. Of an incarnation that is not there any more the answer comes at once.
+    signal. Of an incarnation that is not there any more the answer comes at once. An actor of another node is
+    `node/name`; when that node is down the answer is of kind `noconnection`: the actor may well live.
 
     Attributes:
         incarnation: 0: answered at once with the one that runs (0 for none) and an empty reason.

@@ -8,6 +8,7 @@ to `node/name`, which it passes on (actors/nodes/links.py). Publishes `/nodes/up
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from actors import messages as m
@@ -16,6 +17,8 @@ from actors.call import LATER, Call, Later
 from actors.host import Host
 from actors.nodes.line import Line
 from actors.nodes.links import Links
+from actors.nodes.memory import Memory, entry
+from actors.nodes.vitals import State
 from storage.errors import InvalidArgumentError, StorageError
 from transport.errors import RemoteError
 from transport.far import Connection, connection
@@ -38,19 +41,29 @@ class NodesActor(Actor):
         self._wires = Wires(host.pump)
         self._links = Links(host.pump, self.settings.node, self._open, self._announce)
         host.divert = self._links.take
-        for name in self._book.names():
-            self._keep(name)
+        self._memory = Memory(self.settings.state / "nodes.json")
+        self._remember()
 
     def _open(self, to: Connection, line: Line) -> Wire:
         return self._wires.open(to, line)
 
-    def _keep(self, name: str) -> None:
+    def _remember(self) -> None:
+        """After a crash, what was thought of those who have joined us, and of those that we have joined."""
+        known = self._memory.known()
+        for key, name, state in known:
+            if key:
+                self.host.pump.call(partial(self._links.restore, key, name, state))
+        before = {name: state for key, name, state in known if not key}
+        for name in self._book.names():
+            self._keep(name, before.get(name, "new"))
+
+    def _keep(self, name: str, state: State = "new") -> None:
         try:
             to = connection(self._book.get(name))
         except (ValueError, TypeError, AttributeError) as error:  # somebody has written it by hand
             self.log.warning("node %s is left out: its file is no connection: %s", name, error)
             return
-        self.host.pump.call(lambda: self._links.join(name, to))
+        self.host.pump.call(lambda: self._links.join(name, to, state))
 
     def lost_router(self) -> None:
         """Who asked through it is gone."""
@@ -70,6 +83,7 @@ class NodesActor(Actor):
         """Strike it, and end the link."""
         self._book.leave(body.name)
         self.host.pump.call(lambda: self._links.leave(body.name))
+        self._memory.forget(body.name)
 
     def nodes_get(self, body: m.NodesGet, _: Call) -> dict[str, str]:
         """Its connection."""
@@ -111,8 +125,11 @@ class NodesActor(Actor):
         )
         key = f"{topic}:{node['name']}:{node['link']}:{node['since']}"
         event = m.EventsPublish(NAMESPACE, topic, key, dict(node), time.time_ns())
-        self.ask(event, self._announced)
+        self.ask(event, partial(self._announced, entry(node)))
 
-    def _announced(self, result: Any) -> None:
+    def _announced(self, said: tuple[str, str, str], result: Any) -> None:
+        """Kept in mind only now: to say it twice is better than never."""
         if isinstance(result, Exception):
             self.log.warning("an event was not announced: %s", result)
+        else:
+            self._memory.said(*said)

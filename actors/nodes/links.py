@@ -11,9 +11,11 @@ from functools import partial
 from typing import Any, Final
 
 from actors.nodes.accepted import Accepted, Visitor
+from actors.nodes.detector import Detector
 from actors.nodes.line import Line, Wire
 from actors.nodes.link import Link
 from actors.nodes.relay import WATCH, Relay
+from actors.nodes.vitals import INTERVAL, State, Vitals
 from transport.envelope import Envelope, answer, failure
 from transport.errors import ProtocolError, RemoteError
 from transport.far import Connection
@@ -43,13 +45,20 @@ class Links:
 
     # What the actor wants
 
-    def join(self, name: str, to: Connection) -> None:
+    def restore(self, key: str, name: str, state: State) -> None:
+        """What was thought of a node that has joined us, before a crash."""
+        now = time.monotonic()
+        self._accepted.restore(key, name, Vitals(Detector(now, INTERVAL), state))
+        self._tend()
+
+    def join(self, name: str, to: Connection, state: State = "new") -> None:
         """Keep a link to that node from now on; a new address or key takes the old one's place."""
         known = self._links.get(name)
         if known is not None and known.to == to:
             return
         self.leave(name)
         self._links[name] = Link(name, to, self._open, self)
+        self._links[name].vitals.state = state
         self._tend()
 
     def leave(self, name: str) -> None:

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from transport.codec import pack
 from transport.envelope import EMPTY, Envelope
-from transport.errors import RemoteError
+from transport.errors import ProtocolError, RemoteError
 
 MOST: Final = 4096  # requests under way to one node, as one peer may have (docs/protocol.md)
 WATCH: Final = "actors.watch"
@@ -69,7 +70,9 @@ class Relay:
             return None
         if message.type in ("FIN", "ERR"):
             self._forget(message.re)
-        return replace(message, re=passed.asked.id, to=passed.asked.fr, fr="")
+        if message.type == "ERR" and not message.fr:
+            message = _located(message, node)
+        return replace(message, re=passed.asked.id, to=passed.asked.fr, fr="", by="")
 
     def refused(self, fresh: bytes) -> None:
         """It was not sent after all."""
@@ -98,3 +101,13 @@ class Relay:
         self._ids.pop((passed.asked.fr, passed.asked.id), None)
         self._per_node[passed.node] -= 1
         return passed.asked
+
+
+def _located(message: Envelope, node: str) -> Envelope:
+    """An error of the other node's router, not of an actor: it says which node's."""
+    try:
+        error = RemoteError.from_body(message.value())
+    except ProtocolError:
+        error = RemoteError("internal", f"node {node} answers what nobody understands", outcome="unknown")
+    error.details = {**error.details, "node": node}
+    return replace(message, body=pack(error.to_body()))

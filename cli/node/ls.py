@@ -20,7 +20,8 @@ LIMIT = 3.0  # seconds for a node that is up to say what it is
 def run(session: Session, given: Given) -> int:
     """What this node thinks of them, and what those that are up say of themselves; this one stands first."""
     known = session.ask("nodes", "nodes.list", {})
-    own = {"name": known["own"], "link": "own", "state": "up", "role": "local", "endpoint": session.address}
+    where = "" if session.node else session.address
+    own = {"name": known["own"], "link": "own", "state": "up", "role": "local", "endpoint": where}
     rows = [_asked(session, one) for one in (own, *known["nodes"])]
     if given.flag("quiet"):
         print("\n".join(one["name"] for one in rows))
@@ -37,6 +38,8 @@ def _asked(session: Session, node: dict[str, Any]) -> dict[str, Any]:
     from cli.session import RefusedError
 
     if node["link"] == "accepted" or node["state"] not in ("up", "suspect"):
+        return node
+    if session.node and node["link"] == "joined":  # nobody speaks through one node with another
         return node
     to = "supervisor" if node["link"] == "own" else f"{node['name']}/supervisor"
     try:

@@ -102,7 +102,7 @@ def test_a_link_that_is_cut_is_noticed_and_heals_and_the_container_never_knew(ho
         becomes(hosts, at="h3", **dict.fromkeys(("h1", "h2", "h3"), "up"))
         done = actr(hosts, "--node", "h2", "ps", check=1)
         assert "tcp://10.77.0.2:7400" in done
-        left_out = actr(hosts, "ps", "-A", at="h1")
+        left_out = actr(hosts, "ps", "-A", at="h1", check=1)
         assert "node h2 is left out" in left_out
     finally:
         hosts.heal()
