@@ -26,6 +26,7 @@ from actors.call import LATER, Call
 from actors.host import Host
 from actors.mailbox import Mailbox
 from actors.messages import Operation, operation_of
+from actors.tracing import NOTHING, Cause, bound, current, of_birth
 from actors.zygote.birth import Birth, Program
 from storage.errors import StorageError
 from transport.envelope import Envelope, note, request
@@ -53,6 +54,7 @@ class _Question:
     until: float
     wanted: Callable[[], bool]
     heard: Answered
+    cause: Cause
 
 
 class LinkError(Exception):
@@ -135,11 +137,12 @@ class Actor(pykka.ThreadingActor):
         self.host.finish(code)
 
     def soon(self, function: Callable[[], None]) -> None:
-        """Run `function` in the actor's thread. From any thread."""
-        self.actor_ref.tell(lambda _: function())
+        """Run `function` in the actor's thread, with the cause of now. From any thread."""
+        with_cause = bound(function)
+        self.actor_ref.tell(lambda _: with_cause())
 
     def later(self, seconds: float, function: Callable[[], None]) -> None:
-        """Run `function` in the actor's thread after `seconds`."""
+        """Run `function` in the actor's thread after `seconds`, for no cause but its time."""
         self.host.pump.call_later(seconds, lambda: self.soon(function))
 
     def ask(
@@ -162,8 +165,10 @@ class Actor(pykka.ThreadingActor):
         """
         operation = operation_of(body)
         fields = msgspec.to_builtins(body)
-        envelope = request(to or operation.owner, operation.name, fields, deadline=int(limit * 1000))
-        question = _Question(envelope, operation, then, time.monotonic() + limit, wanted, heard)
+        cause = current.get()
+        how: dict[str, Any] = {"deadline": int(limit * 1000), "trace": cause.carried()}
+        envelope = request(to or operation.owner, operation.name, fields, **how)
+        question = _Question(envelope, operation, then, time.monotonic() + limit, wanted, heard, cause)
         if threading.get_ident() == self._thread:
             self._send(question)
         else:
@@ -266,7 +271,7 @@ class Actor(pykka.ThreadingActor):
             self.soon(lambda: done(result))
 
         self._at_work += 1
-        threading.Thread(target=body, daemon=True, name=f"{self.kind}-work").start()
+        threading.Thread(target=bound(body), daemon=True, name=f"{self.kind}-work").start()
 
     # Operations of every actor
 
@@ -301,6 +306,7 @@ class Actor(pykka.ThreadingActor):
     def on_start(self) -> None:
         """Open; then we are ready."""
         self._thread = threading.get_ident()
+        current.set(of_birth(self.birth.trace))
         try:
             failpoints.hit(self.kind, "open", "before")
             self.started()
@@ -312,6 +318,7 @@ class Actor(pykka.ThreadingActor):
     def on_receive(self, message: Any) -> None:
         """One message at a time."""
         began = time.monotonic()
+        current.set(NOTHING)  # what goes wrong from here on is told with the cause that it then has
         self._take_up(message)
         self.host.meter.work.add(time.monotonic() - began)
 
@@ -334,6 +341,9 @@ class Actor(pykka.ThreadingActor):
         self.host.crash(exception_value)
 
     def _perform(self, call: Call) -> None:
+        current.set(call.cause)
+        if self.log.isEnabledFor(logging.DEBUG):
+            self.log.debug("%s of %s", call.envelope.op, call.envelope.fr)
         if (call.envelope.fr, call.envelope.id) in self._cancelled:
             call.fail(RemoteError("unavailable", "cancelled"))
             return
@@ -396,6 +406,7 @@ class Actor(pykka.ThreadingActor):
     def _settle(self, question: _Question, result: Any) -> None:
         """Hand the result on, or send the question once more."""
         self._questions.pop(question.envelope.id, None)
+        current.set(question.cause)
         left = question.until - time.monotonic()
         if not isinstance(result, RemoteError) or not _worth_repeating(question.operation, result):
             question.then(result)

@@ -30,6 +30,7 @@ from actors.runtime import composing, id_ranges, raw_bundle, rootfs_check, shift
 from actors.runtime.default_spec import mount_destinations
 from actors.runtime.errors import ContainerError, InvalidSpecError
 from actors.runtime.wishes import MountWish, Wishes, wishes
+from actors.tracing import TRACE, current
 from storage.names import check_identifier
 from storage.snapshotters.ids import Shift
 from storage.snapshotters.trees import copy_tree
@@ -208,6 +209,9 @@ class BundlesActor(Actor):
         return {"stop_signal": ""}
 
     def _write_spec(self, directory: Path, spec: dict[str, Any]) -> None:
+        trace = current.get().trace
+        if trace:  # so that the runtime, its state and its hooks know it too
+            spec = {**spec, "annotations": {**(spec.get("annotations") or {}), TRACE: trace}}
         files.write_spec(directory, spec)
         if self.settings.runtime_keep_specs:
             name = f"{directory.parent.name}+{directory.name}+{time.time_ns()}.json"

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from actors.tracing import of_request
 from storage.errors import StorageError
 from transport.envelope import Envelope, answer, failure, part
 from transport.errors import ProtocolError, RemoteError
@@ -25,6 +26,7 @@ class Call:
     Attributes:
         open: whether the final answer is still owed.
         credit: bytes (or events) that the client is ready to take.
+        cause: what is done for it is done for that.
     """
 
     def __init__(self, envelope: Envelope, body: Any, send: Callable[[Envelope], None]) -> None:
@@ -34,6 +36,7 @@ class Call:
         self._send = send
         self.open = True
         self.credit = envelope.credit
+        self.cause = of_request(envelope, body)
 
     def reply(self, body: Any = None) -> None:
         """The result; only the first final answer counts."""

@@ -12,6 +12,7 @@ from typing import Any
 from actors import messages as m
 from actors.actor import Actor
 from actors.call import LATER, Call, Later
+from actors.tracing import TRACE
 from storage.backup import backup_path
 from storage.journal import Event, Journal
 from transport.errors import RemoteError
@@ -48,9 +49,10 @@ class EventsActor(Actor):
         self._journal.close()
         self.finish()
 
-    def events_publish(self, body: m.EventsPublish, _: Call) -> dict[str, Any]:
+    def events_publish(self, body: m.EventsPublish, call: Call) -> dict[str, Any]:
         """Append, then serve the followers."""
-        seq, new = self._journal.append(body.namespace, body.topic, body.key, body.body, body.at)
+        said = {**body.body, TRACE: call.cause.trace} if call.cause.trace else body.body
+        seq, new = self._journal.append(body.namespace, body.topic, body.key, said, body.at)
         if new:
             self._appended += 1
             self._last = seq
@@ -139,10 +141,13 @@ def _concerns(wish: m.EventsSubscribe, event: Event) -> bool:
 
 
 def _described(event: Event) -> dict[str, Any]:
-    return {
+    body = dict(event.body)
+    trace = body.pop(TRACE, "")
+    found = {
         "seq": event.seq,
         "namespace": event.namespace,
         "topic": event.topic,
         "at": event.at,
-        "body": dict(event.body),
+        "body": body,
     }
+    return {**found, "trace": trace} if trace else found

@@ -10,7 +10,6 @@ import queue
 import signal
 import socket
 import sys
-import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -98,7 +97,7 @@ class Host:
         """End the process now, with a trace in the log and the reason in the supervisor's report."""
         try:
             self.say(op="last_words", reason=f"{type(error).__name__}: {error}"[:1000])
-            traceback.print_exception(error)
+            self._log.error("crashed: %s", type(error).__name__, exc_info=error)
             sys.stderr.flush()
         finally:
             os._exit(1)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 SNAPSHOTTERS: Final = ("overlayfs", "native")
+LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 MIN_HANG_AFTER = 0.2  # seconds; less than that, a busy machine takes
 MIN_SLEEP_AFTER = 0.1  # seconds; less than that, a start takes
@@ -34,6 +35,7 @@ class Settings:
         node: name of this host among others.
         listen: `tcp://ADDRESS:PORT` for clients on other hosts, who need keys; empty for none.
         log_level: one of `LOG_LEVELS`.
+        log_format: one of `LOG_FORMATS`.
         metrics_listen: `address:port` of the HTTP endpoint, loopback only; port 0 takes a free one.
         metrics_page: whether it also serves a page for browsers, read-only.
         runtime_name: `runc` or `crun`, when a container does not say.
@@ -53,7 +55,7 @@ class Settings:
         registry_peers: whether joined nodes are asked for an image's blobs before its registry.
         grpc_listen: socket of containerd's API; `default` for one in the state directory, empty for none.
         events_keep: how many events the journal keeps.
-        logging_journal: socket of systemd's journal, for the log driver journald.
+        logging_journal: socket of systemd's journal, for the log driver journald and the daemon's own log.
         supervision_hang_after: seconds without an answer after which an actor is said to hang.
         supervision_sleep_after: seconds without anything to do after which a container's actor ends, to be
             started again when there is; 0 for never.
@@ -76,6 +78,7 @@ class Settings:
     node: str = field(default_factory=socket.gethostname)
     listen: str = ""
     log_level: str = "info"
+    log_format: str = "text"
     metrics_listen: str = "127.0.0.1:9323"
     metrics_page: bool = False
     runtime_name: str = "runc"
@@ -242,6 +245,8 @@ def _check(settings: Settings) -> None:
         raise SettingsError(f"root and state are both {settings.root}; give each a directory of its own")
     if settings.log_level not in LOG_LEVELS:
         raise SettingsError(f"log level {settings.log_level!r} is none of {', '.join(LOG_LEVELS)}")
+    if settings.log_format not in LOG_FORMATS:
+        raise SettingsError(f"log format {settings.log_format!r} is none of {', '.join(LOG_FORMATS)}")
     if settings.runtime_name not in ("runc", "crun"):
         raise SettingsError(f"runtime {settings.runtime_name!r} is neither runc nor crun")
     if settings.snapshots_default not in SNAPSHOTTERS:

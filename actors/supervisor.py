@@ -23,6 +23,7 @@ from actors import supervision as s
 from actors.actor import Actor
 from actors.call import LATER, Call, Later
 from actors.linux import cgroups, process
+from actors.tracing import current
 from actors.watching import FarWatches, Watches
 from actors.zygote.control import Message
 from actors.zygote.place import PROTOCOL
@@ -322,8 +323,8 @@ class SupervisorActor(Actor):
         spec = effect.spec
         failpoints.hit("supervisor", "spawn", "before")
         self.tell("router", "router.expect", {"names": [effect.name]})
-        survives = spec.kind in self._survivors
-        self.host.say(op="spawn", name=effect.name, kind=spec.kind, args=dict(spec.args), survives=survives)
+        how: dict[str, Any] = {"survives": spec.kind in self._survivors, "trace": current.get().carried()}
+        self.host.say(op="spawn", name=effect.name, kind=spec.kind, args=dict(spec.args), **how)
 
     def _signal(self, effect: s.Terminate | s.Kill | s.Dump) -> None:
         known = self._processes.get(effect.name)

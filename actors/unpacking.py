@@ -29,6 +29,7 @@ from actors.inflight import InFlight, Progress
 from actors.layers import Layers, StoredLayers
 from actors.linux.syncfs import sync_filesystem
 from actors.relating import hold
+from actors.tracing import current
 from storage.content import ContentStore
 from storage.content.disk import reported
 from storage.descriptor import Descriptor
@@ -146,7 +147,8 @@ class Unpacker:
     def _take_all(self, steps: Sequence[_Step]) -> None:
         # Begun in order, so that the lowest one that is not done is at work, and others may wait for it.
         try:
-            with ThreadPoolExecutor(AT_ONCE if self._ahead else 1) as pool:
+            count, cause = AT_ONCE if self._ahead else 1, (current.get(),)
+            with ThreadPoolExecutor(count, initializer=current.set, initargs=cause) as pool:
                 for step in steps:
                     step.applied = pool.submit(self._take, step)
                 try:

@@ -14,8 +14,16 @@ def complain(text: str) -> None:
     print(f"actr: {text}", file=sys.stderr)
 
 
-def refusal(error: RefusedError) -> str:
-    """What the daemon said, and what to do."""
+def refusal(error: RefusedError, *, debug: bool = False) -> str:
+    """What the daemon said, and what to do; with `debug` also who said so, asked what."""
+    if debug:
+        found = error.error
+        by = f" by {found.actor}" if found.actor else ""
+        return f"{_advised(error)} ({error.op}: {found.code}{by}, {found.outcome})"
+    return _advised(error)
+
+
+def _advised(error: RefusedError) -> str:
     from cli.hints import hint
 
     text = " ".join(str(error).split())

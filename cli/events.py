@@ -36,7 +36,7 @@ def run(session: Session, given: Given) -> int:
         _print_json(found, as_list=not follow)
     else:
         for event in found:
-            print(line(event), flush=True)
+            print(line(event, trace=session.debug), flush=True)
     return 0 if everywhere is None or everywhere.whole else 1
 
 
@@ -126,9 +126,10 @@ def _before(found: Iterator[dict[str, Any]], until: int) -> Iterator[dict[str, A
         yield event
 
 
-def line(event: dict[str, Any]) -> str:
-    """One event in one line."""
+def line(event: dict[str, Any], *, trace: bool = False) -> str:
+    """One event in one line, with the id of its `trace` if that is wanted."""
     said = " ".join(f"{key}={value}" for key, value in (event.get("body") or {}).items())
+    said += f" trace={event['trace']}" if trace and "trace" in event else ""
     node = f"{event['node']} " if "node" in event else ""
     return printable(
         f"{node}{event['seq']} {stamp(event['at'])} {event['namespace']} {event['topic']} {said}"

@@ -176,10 +176,12 @@ def _help(verb: Command | Group | None) -> str:
 
 def _run(verb: Command, given: Given) -> int:
     now = session(given)
+    if now.debug:
+        complain(f"trace {now.trace}")
     try:
         return verb.run(now, given)
     except RefusedError as error:
-        complain(refusal(error))
+        complain(refusal(error, debug=now.debug))
         return exit_code(error, verb.name)
     except (UsageError, BrokenPipeError):
         raise

@@ -177,8 +177,10 @@ FORMAT = Option(
     template=True,
 )
 NODE = Option("--node", "another node, by its name (actr node ls)", value="NAME")
+TRACE = Option("--trace", "id by which this can be followed through all logs (W3C)", value="ID")
+DEBUG = Option("--debug", "say the trace id, and more of an error")
 HELP = Option("-h --help", "show this help")
-GLOBAL = (ADDRESS, NODE, NAMESPACE, FORMAT, HELP)
+GLOBAL = (ADDRESS, NODE, NAMESPACE, FORMAT, TRACE, DEBUG, HELP)
 
 
 def parse(options: tuple[Option, ...], words: list[str], given: Given, stop_after: int | None) -> list[str]:

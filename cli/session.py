@@ -50,13 +50,26 @@ class Session:
         namespace: the namespace to work in.
         json: whether to print JSON, or by a template that was given (cli/table.py, print_json).
         node: the node to work with, empty for the one whose address this is.
+        trace: what all requests belong to (W3C Trace Context); empty for nothing.
+        debug: whether to say more of what went on.
     """
 
-    def __init__(self, address: str, namespace: str, *, json: bool = False, node: str = "") -> None:
+    def __init__(
+        self,
+        address: str,
+        namespace: str,
+        *,
+        json: bool = False,
+        node: str = "",
+        trace: str = "",
+        debug: bool = False,
+    ) -> None:
         self.address = address
         self.namespace = namespace
         self.json = json
         self.node = node
+        self.trace = trace
+        self.debug = debug
         self._client: Client | None = None
 
     @property
@@ -66,6 +79,7 @@ class Session:
             from transport.client import Client
 
             self._client = Client(self.address)
+            self._client.trace = self.trace
         return self._client
 
     def _named(self, actor: str) -> str:
@@ -78,7 +92,8 @@ class Session:
 
     def at(self, node: str) -> Session:
         """The same at another node; at the one whose address this is, for an empty name."""
-        return Session(self.address, self.namespace, json=self.json, node=node)
+        how = {"json": self.json, "debug": self.debug}
+        return Session(self.address, self.namespace, node=node, trace=self.trace, **how)
 
     def close(self) -> None:
         """Close the connection, if there is one."""
@@ -150,7 +165,30 @@ def session(given: Given) -> Session:
         from cli.table import print_by
 
         print_by(how)
-    return Session(socket_path(address), namespace, json=how not in ("", "table"), node=given.text("node"))
+    return Session(
+        socket_path(address),
+        namespace,
+        json=how not in ("", "table"),
+        node=given.text("node"),
+        trace=_trace(given),
+        debug=given.flag("debug"),
+    )
+
+
+def _trace(given: Given) -> str:
+    """What was given, or else TRACEPARENT, if that makes sense; else a new one. Raises UsageError."""
+    wanted = given.text("trace")
+    found = wanted or os.environ.get("TRACEPARENT", "")
+    if found:
+        from transport import traces
+
+        if traces.read(found)[0]:
+            return found
+    if wanted:
+        from cli.options import UsageError
+
+        raise UsageError(f"--trace wants 32 hexadecimal digits or a traceparent, not {wanted!r}")
+    return os.urandom(16).hex()
 
 
 def socket_path(address: str) -> str:

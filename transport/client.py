@@ -65,7 +65,11 @@ class _LostError(Exception):
 
 
 class Client:
-    """A connection to the router at `path`, renewed by itself when the router is. Not thread-safe."""
+    """A connection to the router at `path`, renewed by itself when the router is. Not thread-safe.
+
+    Attributes:
+        trace: what every request belongs to: a trace id, or a whole `traceparent` (W3C); empty for nothing.
+    """
 
     def __init__(self, path: str, *, node: Connection | None = None, patience: float = PATIENCE) -> None:
         """Connect, to the router at `path` or that of another node. Raises NotRunningError, ProtocolError.
@@ -76,6 +80,7 @@ class Client:
         self.path = node.endpoint if node else path
         self._node = node
         self._patience = patience
+        self.trace = ""
         self._welcome: list[bytes] = []
         self._dealer: Dealer | FarDealer | None = None
         self._connect(0.0 if node or not os.path.exists(path) else PATIENCE_AT_START)  # noqa: PTH110  # pathlib is 4 ms
@@ -273,7 +278,8 @@ class Client:
         self, op: str, body: dict[str, Any], to: str, buffers: tuple[bytes, ...], **header: int
     ) -> bytes:
         asked = os.urandom(16)
-        self._send({"t": "REQ", "id": asked, "to": to, "m": op, **header}, body, buffers)
+        belongs = {"tr": self.trace} if self.trace else {}
+        self._send({"t": "REQ", "id": asked, "to": to, "m": op, **header, **belongs}, body, buffers)
         return asked
 
     def _send(

@@ -16,7 +16,7 @@ from typing import Final
 import zmq
 from zmq.utils import z85
 
-from transport import tcp
+from transport import tcp, traces
 from transport.envelope import Envelope, parse
 from transport.errors import RemoteError
 from transport.keys import Key, KeyRing
@@ -163,12 +163,12 @@ class OuterDoor:
     def _audit(self, key: Key, message: Envelope, why: str) -> None:
         text = f"{key.name} ({key.role}) {message.op} of {message.to}: {why or 'passed on'}"
         if why:
-            self._complain(key.name, text)
+            self._complain(key.name, text, message)
         else:
             passed = logging.INFO if self._policy.is_audited(message.op) else logging.DEBUG
-            audit.log(passed, "%s", text)
+            audit.log(passed, "%s", text, extra=_about(message))
 
-    def _complain(self, who: str, text: str) -> None:
+    def _complain(self, who: str, text: str, message: Envelope | None = None) -> None:
         """A line about one who was refused; of a flood some, and how many more there would have been."""
         if not self._lines.take(who, time.monotonic()):
             self._unsaid[who] += 1
@@ -177,7 +177,12 @@ class OuterDoor:
             text += f"; {unsaid} more refusals were not written"
         if len(self._unsaid) > MOST_PEERS:
             self._unsaid.clear()
-        audit.warning("%s", text)
+        audit.warning("%s", text, extra=_about(message))
+
+
+def _about(message: Envelope | None) -> dict[str, str]:
+    """What a record of the log says beside its text."""
+    return {"trace": traces.read(message.trace)[0], "operation": message.op} if message else {}
 
 
 def _text(frames: list[bytes]) -> str:

@@ -4,20 +4,17 @@ What has been sent is noted after it is: killed between, a line may come twice. 
 ends in its stream, tells. While nobody listens, lines wait in the kept output.
 """
 
-import errno
 import socket
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from actors import journald
 from actors.delivery.sink import Line, Lines, NotNowError, Progress
 from actors.runtime.output import NAMES, STDERR, Chunk
 
 _INFORMATION, _ERROR = "6", "3"
-_AWAY: Final = (errno.ENOENT, errno.ECONNREFUSED, errno.ENOBUFS, errno.ECONNRESET, errno.EPIPE)
 _PATIENCE: Final = 0.5  # seconds that a full queue, which holds ten datagrams as a rule, is waited for
-_LENGTH = struct.Struct("<Q")
 
 
 class Journal:
@@ -49,14 +46,14 @@ class Journal:
             "ACTORD_OFFSET": str(line.end),
             **({"CONTAINER_PARTIAL_MESSAGE": "true"} if line.partial else {}),
         }
-        message = _field("MESSAGE", line.text.rstrip(b"\n"))
-        rest = b"".join(_field(name, value.encode()) for name, value in {**self._fields, **own}.items())
+        message = line.text.rstrip(b"\n")
+        entry = journald.datagram({"MESSAGE": message, **self._fields, **own})
         try:
-            self._socket.sendto(message + rest, self._address)
+            self._socket.sendto(entry, self._address)
         except TimeoutError as error:
             raise NotNowError(f"journal {self._address}: does not read") from error
         except OSError as error:
-            if error.errno not in _AWAY:
+            if error.errno not in journald.AWAY:
                 raise
             raise NotNowError(f"journal {self._address}: {(error.strerror or str(error)).lower()}") from error
 
@@ -77,8 +74,3 @@ class Journal:
     def close(self) -> None:
         """As Sink has it."""
         self._socket.close()
-
-
-def _field(name: str, value: bytes) -> bytes:
-    """With its length, so that it may hold anything."""
-    return name.encode() + b"\n" + _LENGTH.pack(len(value)) + value + b"\n"

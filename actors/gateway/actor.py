@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.actor import Actor
+from actors.tracing import current, of_birth
 
 
 class GrpcActor(Actor):
@@ -31,7 +32,12 @@ class GrpcActor(Actor):
         )
         services = importlib.import_module("actors.gateway.services")
         server = importlib.import_module("transport.grpc.server")
-        return server.serve(self.address(), services.all_of(self), self.log)
+        return server.serve(self.address(), services.all_of(self), self.log, self._begun)
+
+    @staticmethod
+    def _begun(call: Any, method: str) -> None:
+        """What a thread of the server does from here on, is done for this call."""
+        current.set(of_birth(call.trace)._replace(op=method))
 
     def _served(self, result: Any) -> None:
         if isinstance(result, Exception):

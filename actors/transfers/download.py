@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 
 from actors import failpoints
+from actors.tracing import bound
 from actors.transfers.arrival import Arrival
 from actors.transfers.transfer import Transfer
 from storage.content import IngestWriter
@@ -105,7 +106,7 @@ class Download:
             return
         for number in range(self._more):
             thread = threading.Thread(
-                target=self._help, args=(self._parts,), name=f"range-{number}", daemon=True
+                target=bound(self._help), args=(self._parts,), name=f"range-{number}", daemon=True
             )
             self._threads.append(thread)
             thread.start()

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from actors import messages as m
+from actors.tracing import bound, current
 from storage.descriptor import Descriptor
 from transport.client import Client, Message, NotRunningError
 from transport.errors import ProtocolError, RemoteError
@@ -75,6 +76,7 @@ class Peer:
         """One question. Raises RegistryError."""
         try:
             client = self.take()
+            client.trace = current.get().carried()
             try:
                 found = client.request(op, body, to=to, limit=NAMED_LIMIT, repeatable=True)
             except BaseException:
@@ -181,7 +183,7 @@ class Peers:
                 self._changed.notify_all()
 
         for peer in self._known():
-            threading.Thread(target=learn, args=(peer,), daemon=True, name=peer.name).start()
+            threading.Thread(target=bound(learn), args=(peer,), daemon=True, name=peer.name).start()
         with self._changed:
             self._changed.wait_for(
                 lambda: not waiting or (not self._named and wanted <= self._holders.keys()),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors import __version__
 from actors.inflight import AbandonedError, Progress
+from actors.tracing import current
 from actors.transfers.tally import Tally
 from storage.content import ContentStore
 from storage.content.disk import reported
@@ -105,7 +106,8 @@ class Transfer:
     def several(self) -> Iterator[concurrent.futures.ThreadPoolExecutor]:
         """Threads for blobs. After a failure, what has not begun is not begun; what has is not waited for."""
         count = self.settings.registry_layers_at_once
-        pool = concurrent.futures.ThreadPoolExecutor(count, thread_name_prefix="blob")
+        cause = (current.get(),)
+        pool = concurrent.futures.ThreadPoolExecutor(count, "blob", initializer=current.set, initargs=cause)
         try:
             yield pool
         except BaseException:

@@ -2,15 +2,15 @@
 
 import faulthandler
 import gc
+import logging
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
-from actors import failpoints
+from actors import failpoints, log_records
 from actors.linux import process
 from actors.linux.footprint import Footprint, Range, make_own
 from actors.settings import Settings
@@ -29,6 +29,7 @@ class Birth:
         survives: whether it lives on when the zygote ends.
         footprint: what it writes to; none unless it is to tell that.
         instance: names this run of the daemon (a UUID).
+        trace: whose request started it (actors/tracing.py); empty for nobody's.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Birth:
     args: Mapping[str, Any] = field(default_factory=dict)
     survives: bool = False
     footprint: Footprint | None = None
+    trace: str = ""
 
     @property
     def address(self) -> str:
@@ -69,13 +71,14 @@ def begin(birth: Birth, program: Program, zygote: int, pages: Sequence[Range] = 
             birth = _named(birth)
         process.set_name(birth.name.rpartition("/")[2] if birth.kind == "container" else birth.name)
         failpoints.begin(birth.address)
+        log_records.identify(birth.name, birth.inc)
         program(birth)
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
-    except BaseException as error:  # noqa: BLE001  # the last place where it can be told
+    except BaseException as error:  # the last place where it can be told
         _last_words(birth, f"{type(error).__name__}: {error}")
-        traceback.print_exc()
+        logging.getLogger(birth.name).exception("crashed")
     finally:
         _leave(code)
 
@@ -117,7 +120,7 @@ def _named(birth: Birth) -> Birth:
         message = birth.control.receive()
     except Closed:
         os._exit(1)
-    told = {key: message[key] for key in ("name", "inc", "args") if key in message}
+    told = {key: message[key] for key in ("name", "inc", "args", "trace") if key in message}
     return replace(birth, **told, footprint=Footprint() if message.get("measure") else None)
 
 

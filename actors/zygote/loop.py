@@ -109,12 +109,12 @@ class Zygote:
 
     # Children
 
-    def _spawn(self, name: str, kind: str, args: dict[str, Any], *, survives: bool) -> None:
+    def _spawn(self, name: str, kind: str, args: dict[str, Any], *, survives: bool, trace: str = "") -> None:
         if name in self._children.by_name:
             log.error("%s is running already, not started again", name)
             return
         inc = self._children.incarnations.get(name, 0) + 1
-        who: dict[str, Any] = {"name": name, "inc": inc, "args": args}
+        who: dict[str, Any] = {"name": name, "inc": inc, "args": args, "trace": trace}
         try:
             failpoints.hit("zygote", "spawn", "before")
             new = self._spares.take(time.monotonic()) if survives else self._fork(kind, who)
@@ -335,8 +335,8 @@ class Zygote:
     def _obey_supervisor(self, child: Child, order: str, message: Message) -> None:
         match order:
             case "spawn":
-                survives = bool(message["survives"])
-                self._spawn(message["name"], message["kind"], message["args"], survives=survives)
+                survives, trace = bool(message["survives"]), str(message.get("trace", ""))
+                self._spawn(message["name"], message["kind"], message["args"], survives=survives, trace=trace)
             case "kill":
                 target = self._children.by_name.get(message["name"])
                 if target is not None and target.inc == message["inc"] and target.process.exists():

@@ -12,16 +12,15 @@ import sys
 import uuid
 from pathlib import Path
 
-from actors import __version__, failpoints
+from actors import __version__, failpoints, log_records
 from actors.linux import migration
 from actors.linux.libc import one_malloc_arena
 from actors.linux.memory import offer_for_merging
-from actors.settings import LOG_LEVELS, Settings, SettingsError, load
+from actors.settings import LOG_FORMATS, LOG_LEVELS, Settings, SettingsError, load
 from actors.zygote import place
 from actors.zygote.loop import Zygote
 
 log = logging.getLogger("zygote")
-LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s[%(process)d] %(message)s"
 
 
 def main() -> None:
@@ -33,8 +32,7 @@ def main() -> None:
             failpoints.enable_from_environment(settings.state / "failpoints")
     except (SettingsError, place.PlaceError, failpoints.FailpointError) as error:
         sys.exit(f"actord: {error}")
-    logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT)
-    logging.raiseExceptions = False  # a log that cannot be written must not stop an actor
+    log_records.install(settings.log_level, settings.log_format, settings.logging_journal, os.environ)
     os.umask(0o022)  # whatever the caller's: modes are chosen where files are made
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(
@@ -61,7 +59,8 @@ def parser() -> argparse.ArgumentParser:
         "--listen", metavar="tcp://ADDR:PORT", help="for clients on other hosts; see actr keys"
     )
     found.add_argument("--grpc", dest="grpc_listen", metavar="SOCKET", help="socket of containerd's API")
-    found.add_argument("--log-level", choices=LOG_LEVELS)
+    found.add_argument("--log-level", choices=LOG_LEVELS, help="what is written to the log (default: info)")
+    found.add_argument("--log-format", choices=LOG_FORMATS, help="of the log (default: text)")
     found.add_argument(
         "--failpoints", action="store_true", default=None, help="let faults be injected: for tests"
     )

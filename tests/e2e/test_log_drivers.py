@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
-import subprocess
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from daemon import Daemon, running, wait_until
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from systemd_journal import journald, listening, read
 
 pytestmark = pytest.mark.root
 
@@ -26,11 +21,6 @@ SCRIPT = (
 )
 WHOLE = "".join(f"line {number}\n" for number in range(1, LINES + 1)) + "open"
 
-JOURNALD = """
-mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal /run/log/journal && cd "$1" &&
-printf '[Journal]\nReadKMsg=no\nAudit=no\nStorage=volatile\nRateLimitIntervalSec=0\n' > journald.conf &&
-mount --bind journald.conf /etc/systemd/journald.conf && exec /lib/systemd/systemd-journald
-"""
 LOGGER = """#!/bin/sh
 cat <&3 5>&- >> "$2" &
 cat <&4 5>&- >> "$3" &
@@ -97,50 +87,25 @@ def test_json_files_are_rotated(daemon: Daemon, busybox: str):
     daemon.actr("rm", name)
 
 
-@contextlib.contextmanager
-def journald(directory: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A journal of its own, in a mount namespace of its own."""
-    unshare = ["unshare", "-m", "--propagation", "private", "sh", "-c", JOURNALD, "sh", str(directory)]
-    with subprocess.Popen(unshare, stderr=subprocess.DEVNULL) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
 def test_the_journal_misses_nothing_though_it_goes_away_and_the_actor_is_killed(tmp: Path, busybox: str):
-    if not os.access("/lib/systemd/systemd-journald", os.X_OK):
-        pytest.skip("there is no systemd-journald on this machine")
     address = tmp / "journal"
     settings = f'[logging]\njournal = "{address}"\n'
     with journald(tmp) as first, running(tmp, settings=settings) as daemon:
-        place = f"/proc/{first.pid}/root/run"
         daemon.actr("pull", busybox)
         refused = daemon.actr("run", "--log-driver", "journald", busybox, "true", check=125)
         assert f"there is no journal at {address}" in refused.stderr
-        wait_until("the journal listens", lambda: Path(f"{place}/systemd/journal/socket").exists())
-        address.symlink_to(f"{place}/systemd/journal/socket")
+        address.symlink_to(listening(first))
         name = start(daemon, busybox, "--log-driver", "journald", "--name", "journalled")
         kill_actor_after(daemon, name, 4000)
         address.unlink()  # nobody listens for a while
         kill_actor_after(daemon, name, 12000)
         wait_until("it is missed", lambda: b"log driver: journal" in daemon.log.read_bytes())
-        address.symlink_to(f"{place}/systemd/journal/socket")
+        address.symlink_to(listening(first))
         daemon.actr("wait", name)
         assert f"journalctl CONTAINER_ID_FULL={name}" in daemon.actr("logs", name, check=2).stderr
 
         def entries() -> list[dict[str, str]]:
-            command = [
-                "journalctl",
-                "-q",
-                "-D",
-                f"{place}/log/journal",
-                "-o",
-                "json",
-                f"CONTAINER_ID_FULL={name}",
-            ]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            return [json.loads(line) for line in done.stdout.splitlines()]
+            return read(first, f"CONTAINER_ID_FULL={name}")
 
         wait_until("all is there", lambda: any(one["MESSAGE"] == "open" for one in entries()))
         found = entries()

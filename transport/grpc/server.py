@@ -78,6 +78,11 @@ class Call:
         return self.header(_LEASE)
 
     @property
+    def trace(self) -> str:
+        """Its `traceparent`, as the client has it; empty without one."""
+        return self.header("traceparent")
+
+    @property
     def limit(self) -> float:
         """Seconds until its deadline."""
         left = self.context.time_remaining()
@@ -102,6 +107,9 @@ def next_of(requests: Iterator[Any]) -> Any:
         return None
 
 
+Begun = Callable[[Call, str], None]  # is told the full name of the method
+
+
 class Service:
     """Base of all services.
 
@@ -112,8 +120,10 @@ class Service:
     name: ClassVar[str]
 
 
-def serve(address: Path, services: Sequence[Service], log: logging.Logger) -> grpc.Server:
+def serve(address: Path, services: Sequence[Service], log: logging.Logger, begun: Begun) -> grpc.Server:
     """Start to serve at a socket, in place of one that a crash has left there.
+
+    `begun` is called before each call, in the thread that works for it.
 
     Raises:
         RuntimeError: the address cannot be had.
@@ -126,7 +136,7 @@ def serve(address: Path, services: Sequence[Service], log: logging.Logger) -> gr
         ("grpc.so_reuseport", 0),
     ]
     server = grpc.server(futures.ThreadPoolExecutor(WORKERS, "grpc"), options=options)
-    server.add_generic_rpc_handlers([_handlers(one, log) for one in services])
+    server.add_generic_rpc_handlers([_handlers(one, log, begun) for one in services])
     before = os.umask(0o117)
     try:
         server.add_insecure_port(f"unix:{address}")
@@ -142,27 +152,31 @@ def snake(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
-def _handlers(service: Service, log: logging.Logger) -> grpc.GenericRpcHandler:
+def _handlers(service: Service, log: logging.Logger, begun: Begun) -> grpc.GenericRpcHandler:
     found = {}
     for name, method in interface.methods(service.name).items():
         own = getattr(service, snake(name), None)
         if own is not None:
-            found[name] = _handler(method, own, log)
+            found[name] = _handler(method, own, log, begun)
     return grpc.method_handlers_generic_handler(service.name, found)
 
 
 def _handler(
-    method: Any, own: Callable[[Any, Call], Any], log: logging.Logger
+    method: Any, own: Callable[[Any, Call], Any], log: logging.Logger, begun: Begun
 ) -> "grpc.RpcMethodHandler[Any, Any]":
     asked = interface.message(method.input_type.full_name)
 
     def unary(request: Any, context: grpc.ServicerContext) -> Any:
+        call = Call(context)
+        begun(call, method.full_name)
         with _translated(context, method.full_name, log):
-            return own(request, Call(context))
+            return own(request, call)
 
     def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        call = Call(context)
+        begun(call, method.full_name)
         with _translated(context, method.full_name, log):
-            yield from own(request, Call(context))
+            yield from own(request, call)
 
     kind = {
         (False, False): (grpc.unary_unary_rpc_method_handler, unary),
