@@ -13,7 +13,7 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -25,7 +25,8 @@ from actors.call import LATER, Call, Later
 from actors.container_metrics import GAUGES, PREFIX, samples
 from actors.linux import cgroups
 from actors.linux.cgroup_figures import figures
-from actors.metric_names import Family
+from actors.metric_names import Family, families
+from actors.nodes.merging import merged
 from actors.overview import Overview, place
 from actors.page import Page
 from actors.settings import metrics_address
@@ -35,6 +36,7 @@ from transport.errors import RemoteError
 SCRAPE_LIMIT = 5.0  # seconds
 LISTEN_AGAIN = 5.0  # seconds
 SHOWN_EVENTS = 50
+ALL_NODES = "nodes=all"
 AT_ONCE = 16  # requests; a browser holds connections open that it may never use
 BUILD = {"version": __version__, "protocol": str(PROTOCOL), "python": platform.python_version()}
 
@@ -72,15 +74,20 @@ class MetricsActor(Actor):
     def _application(self) -> Any:
         registry = CollectorRegistry()
         registry.register(_Tree(self))
+        registry.register(_Nodes(self))
         registry.register(_Images(self))
         registry.register(_Stores(self))
         registry.register(self._transfers)
         registry.register(_Containers(self))
+        self._registry = registry
         serve = make_wsgi_app(registry)
         page = self._page() if self.settings.metrics_page else None
 
         def application(environ: dict[str, Any], start_response: Any) -> Any:
             if environ["PATH_INFO"] in ("/metrics", "/v1/metrics"):
+                if ALL_NODES in environ.get("QUERY_STRING", "").split("&"):
+                    start_response("200 OK", [("Content-Type", CONTENT_TYPE_LATEST)])
+                    return [merged(self._everywhere())]
                 return serve(environ, start_response)
             if page is not None:
                 return page(environ, start_response)
@@ -88,6 +95,31 @@ class MetricsActor(Actor):
             return [b"see /metrics\n"]
 
         return application
+
+    def _everywhere(self) -> dict[str, str | None]:
+        """The metrics of this node and of those that it has joined, all asked at once. Raises RemoteError."""
+        known = self.call(m.NodesList(), limit=SCRAPE_LIMIT)
+        joined = {one["name"]: one["state"] for one in known["nodes"] if one["link"] == "joined"}
+        asked = {
+            name: self.begin(m.MetricsScrape(), to=f"{name}/metrics", limit=SCRAPE_LIMIT)
+            for name, state in joined.items()
+            if state in ("up", "suspect")
+        }
+        found: dict[str, str | None] = {known["own"]: self._text(), **dict.fromkeys(joined)}
+        for name, wait in asked.items():
+            try:
+                found[name] = str(wait()["text"])
+            except (RemoteError, LookupError, TypeError) as error:  # a peer's answer may be anything
+                self.log.warning("the metrics of node %s are left out: %s", name, error)
+        return found
+
+    def _text(self) -> str:
+        return generate_latest(self._registry).decode()
+
+    def metrics_scrape(self, _body: m.MetricsScrape, call: Call) -> Later:
+        """In a worker thread, as over HTTP."""
+        self.work(lambda: {"text": self._text()}, call.settle)
+        return LATER
 
     def _page(self) -> Page:
         host, _, _ = self.settings.metrics_listen.rpartition(":")
@@ -240,6 +272,21 @@ class _Stores(_Asking):
             recorded = self.ask(m.SnapshotsUsages(recorded=True), {"usages": []})
             self._stores.look(recorded["usages"])
         yield from self._stores.collect()
+
+
+class _Nodes(_Asking):
+    """How the other nodes are."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Three samples of each."""
+        up, phi, trip = families("actord_node_up", "actord_node_phi", "actord_node_round_trip_seconds")
+        for one in self.ask(m.NodesList(), {"nodes": []})["nodes"]:
+            who = (one["name"], one["link"])
+            up.add(float(one["state"] in ("up", "suspect")), *who)
+            phi.add(one["phi"], *who)
+            if one.get("round_trip"):
+                trip.add(one["round_trip"], *who)
+        yield from (family.metric for family in (up, phi, trip))
 
 
 class _Images(_Asking):

@@ -26,6 +26,12 @@ class MetricsOverview:
     namespace: str = ""
 
 
+@operation("metrics.scrape", "metrics", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class MetricsScrape:
+    """What a scrape over HTTP gets. Answer: `text`, in Prometheus' format."""
+
+
 @operation("metrics.transferred", "metrics")
 @dataclass(frozen=True, slots=True)
 class MetricsTransferred:

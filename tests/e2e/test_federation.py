@@ -8,6 +8,7 @@ import os
 import queue
 import signal
 import subprocess
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -162,6 +163,7 @@ def test_a_cut_ends_what_waits_and_is_told_on_both_sides_and_heals(hosts: Hosts)
         wait_until("both know", lambda: see(hosts, h1="down", h2="down"), 60)
         assert "node h2 at tcp://10.77.0.2:7400 is not reached" in actr(h1, "--node", "h2", "ps", check=1)
         assert "node h2 is left out" in actr(h1, "ps", "--all-nodes", check=1)
+        assert {'actord_node_scraped{node="h1"} 1.0', 'actord_node_scraped{node="h2"} 0.0'} <= scraped(h1)
     finally:
         hosts.heal()
     wait_until("both are heard", lambda: see(hosts, h1="up", h2="up"), 60)
@@ -228,6 +230,27 @@ def publish(host: Host) -> int:
     PUBLISHED.append(now)
     found = host.ask("events.publish", "events", namespace="n", topic="/mine", key=f"{now}", body={}, at=now)
     return int(found["seq"])
+
+
+def test_metrics_of_all_nodes_in_one_scrape(hosts: Hosts):
+    found = scraped(hosts["h1"])
+    for node in ("h1", "h2"):
+        assert f'actord_node_scraped{{node="{node}"}} 1.0' in found
+        assert f'actord_actor_up{{actor="metadata",kind="metadata",node="{node}"}} 1.0' in found
+    assert 'actord_node_up{link="joined",node="h1",peer="h2"} 1.0' in found
+    assert 'actord_node_up{link="accepted",node="h2",peer="h1"} 1.0' in found
+
+
+def scraped(host: Host) -> set[str]:
+    """Lines of /metrics?nodes=all, asked for on that host."""
+    url = host.ask("metrics.address", "metrics")["url"] + "?nodes=all"
+    script = (
+        "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=30).read().decode())"
+    )
+    words = [*host.inside(), sys.executable, "-c", script, url]
+    return set(
+        subprocess.run(words, check=True, capture_output=True, text=True, timeout=60).stdout.splitlines()
+    )
 
 
 def test_an_end_on_the_other_node_is_told_with_its_reason(hosts: Hosts):
