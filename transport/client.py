@@ -338,8 +338,7 @@ def _final(header: dict[str, Any], packed: bytes, *, alive: bool = False) -> dic
     body = unpack(packed)
     if header["t"] == "ERR":
         error = RemoteError.from_body(body)
-        if alive and "node" not in error.details:  # what a link or another node's router says is of the way
-            error.outcome = "done"
+        error.outcome = "done" if alive else error.outcome
         raise error
     return body if isinstance(body, dict) else {}
 

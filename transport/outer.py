@@ -84,7 +84,7 @@ class OuterDoor:
         self.socket = context.socket(zmq.ROUTER)
         server = ring.server()
         for option, value in (
-            *tcp.OPTIONS,
+            *tcp.PATIENT,
             (zmq.ROUTER_MANDATORY, 1),
             (zmq.SNDHWM, QUEUE_OUT),
             (zmq.RCVHWM, QUEUE_IN),

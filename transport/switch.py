@@ -172,10 +172,13 @@ class Switch:
         return failure(message, RemoteError("not_implemented", f"the router has no operation {message.op}"))
 
     def _final(self, message: Envelope, now: float) -> list[Send]:
-        outcome = FINISHED if message.type == "FIN" else _code(message)
-        if not self._forget((message.to, message.re), outcome, now):
+        key, body = (message.to, message.re), {} if message.type == "FIN" else _body(message)
+        waiting = self._waiting.get(key)
+        if not self._forget(key, FINISHED if message.type == "FIN" else _code(body), now):
             self.counters["late_answers"] += 1
             return []
+        if waiting and waiting.asked.to != waiting.target and _is_of_the_way(body):
+            message = replace(message, fr="")
         return [(message.to, message)]
 
     def _concerning(self, message: Envelope) -> list[Send]:
@@ -339,11 +342,21 @@ def _by_kind(waiting: dict[str, int]) -> dict[str, int]:
     return dict(found)
 
 
-def _code(message: Envelope) -> str:
+def _body(message: Envelope) -> dict[str, object]:
     """Of an error that passes; it is not this door's to refuse one that makes no sense."""
     try:
         body = message.value()
     except ProtocolError:
-        return "internal"
-    code = body.get("code") if isinstance(body, dict) else None
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _code(body: dict[str, object]) -> str:
+    code = body.get("code")
     return code if isinstance(code, str) and code in CODES else "internal"
+
+
+def _is_of_the_way(body: dict[str, object]) -> bool:
+    """Whether an error is of the link to another node, or of its router: no actor's own answer."""
+    details = body.get("details")
+    return isinstance(details, dict) and "node" in details

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from transport import tcp
 from transport.envelope import Envelope, parse
 from transport.errors import ProtocolError
 from transport.far import LOST, REFUSED, Connection, dealer
@@ -62,6 +63,7 @@ class Wire:
         self._open = True
         self._socket = dealer(context, to)
         for option, value in (
+            *tcp.PATIENT,
             (zmq.MAXMSGSIZE, MAX_MESSAGE),
             (zmq.SNDHWM, QUEUE_OUT),
             (zmq.RCVHWM, QUEUE_IN),

@@ -145,7 +145,9 @@ class Links:
             self._say(link)
 
     def delivered(self, link: Link, message: Envelope) -> None:
-        """An answer, or what claims to be one."""
+        """An answer, or what claims to be one; a sign of life in any case."""
+        if link.vitals.seen(time.monotonic()):
+            self._say(link)
         if message.type == "ERR" and not message.re:  # something that we said was refused; nobody knows what
             link.freight.renew("it refused a message")
             self._fail(link.name, "it refused a message")

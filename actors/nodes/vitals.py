@@ -32,6 +32,16 @@ class Vitals:
             self.detector.heard(now)
         return self._enter("up")
 
+    def seen(self, now: float) -> bool:
+        """Something else has come, behind which heartbeats may be stuck; whether that changes the state.
+
+        It says nothing about how often heartbeats come, and of one that was down only a heartbeat counts.
+        """
+        if self.state not in ("up", "suspect"):
+            return False
+        self.detector.resume(now)
+        return self._enter("up")
+
     def look(self, now: float) -> bool:
         """Nothing has come for a while; whether that changes the state."""
         if self.state == "down" or now < self.detector.due(SUSPECT):

@@ -114,12 +114,16 @@ def test_a_link_that_is_cut_is_noticed_and_heals_and_the_container_never_knew(ho
 
 
 def test_a_slow_link_is_not_a_dead_one(hosts: Hosts):
-    hosts.slow("h1", rate="4mbit")
+    journal = ("events", "-A", "--no-follow", "--topic", "/nodes/down", "--format", "json")
+    becomes(hosts, h3="up")
+    before = actr(hosts, *journal)
+    hosts.slow("h1", rate="256kbit")
     try:
-        script = "head -c 300000 /dev/zero | tr '\\0' x"
-        assert len(actr(hosts, "--node", "h3", "run", "--rm", NAME, "sh", "-c", script)) == 300_000
+        script = "head -c 150000 /dev/zero | tr '\\0' x"
+        assert len(actr(hosts, "--node", "h3", "run", "--rm", NAME, "sh", "-c", script)) == 150_000
     finally:
         hosts.heal()
+    assert actr(hosts, *journal) == before
 
 
 def test_a_host_whose_daemon_is_killed_comes_back_with_its_containers(tmp: Path):

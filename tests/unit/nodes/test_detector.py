@@ -94,6 +94,19 @@ def test_silence_makes_it_suspect_then_down_and_a_word_makes_it_up():
     assert found.state == "up"
 
 
+def test_what_else_comes_keeps_it_up_but_wakes_no_dead():
+    found = Vitals(Detector(0.0, INTERVAL))
+    assert not found.seen(0.5)
+    assert found.state == "new"
+    found.heard(1.0)
+    assert found.look(found.due())
+    assert found.seen(6.0)
+    assert (found.state, found.look(7.0)) == ("up", False)
+    found.look(100.0)
+    assert not found.seen(101.0)
+    assert found.state == "down"
+
+
 @given(st.lists(st.tuples(st.sampled_from(["heard", "look"]), st.floats(0.0, 10.0)), max_size=60))
 def test_each_change_is_told_once_and_only_as_it_can_be(steps):
     found, now, before = Vitals(Detector(0.0, INTERVAL)), 0.0, "new"

@@ -500,6 +500,16 @@ def test_a_request_for_another_node_goes_to_the_actor_that_passes_it_on(switch):
     assert (to, "by which there/metadata is reached" in said.value()["msg"]) == (CLIENT, True)
 
 
+@pytest.mark.parametrize(("details", "fr"), [({}, "nodes/2"), ({"node": "there"}, "")])
+def test_an_error_of_a_link_is_no_actors_answer(switch, details, fr):
+    hello(switch, "nodes/2")
+    wish = request("there/metadata", "images.get", {})
+    ((_, forwarded),) = switch.receive(CLIENT, wish, LATER)
+    said = failure(forwarded, RemoteError("unavailable", "no", details=details))
+    ((_, passed),) = switch.receive("nodes/2", said, LATER)
+    assert passed.fr == fr
+
+
 def test_this_nodes_own_name_is_here(switch):
     ((address, forwarded),) = switch.receive(CLIENT, request("here/images", "images.get", {}), LATER)
     assert (address, forwarded.to) == ("images/4", "images")
