@@ -55,6 +55,7 @@ class _Question:
     wanted: Callable[[], bool]
     heard: Answered
     cause: Cause
+    direct: bool
 
 
 class LinkError(Exception):
@@ -77,12 +78,12 @@ class Actor(pykka.ThreadingActor):
         self.birth: Birth = host.birth
         self.settings = host.birth.settings
         self.log = logging.getLogger(host.birth.name)
-        self._thread = 0  # the one that runs us
         self._questions: dict[bytes, _Question] = {}
         self._resting = 0  # questions that are about to be sent again
         self._at_work = 0  # threads
         self._calls: dict[tuple[str, bytes], Call] = {}
         self._cancelled: deque[tuple[str, bytes]] = deque(maxlen=EARLY_CANCELS)
+        host.settles = self.settles
 
     @staticmethod
     def _create_actor_inbox() -> Mailbox:
@@ -154,6 +155,7 @@ class Actor(pykka.ThreadingActor):
         limit: float = ASK_LIMIT,
         wanted: Callable[[], bool] = lambda: True,
         heard: Answered = _unheard,
+        direct: bool = False,
     ) -> None:
         """Send a request; `then` gets the result or a RemoteError, in the actor's thread.
 
@@ -161,18 +163,16 @@ class Actor(pykka.ThreadingActor):
 
         It is sent again while nobody answers, as long as that can do no harm, until `limit` seconds have
         passed: a dead actor is back within a second, and its clients should not notice. It is not sent once
-        `wanted` says False; then nobody hears of it any more.
+        `wanted` says False; then nobody hears of it any more. `direct`: `then` may be called in the thread
+        that hears of the result, which saves waking the actor's.
         """
         operation = operation_of(body)
         fields = msgspec.to_builtins(body)
         cause = current.get()
         how: dict[str, Any] = {"deadline": int(limit * 1000), "trace": cause.carried()}
         envelope = request(to or operation.owner, operation.name, fields, **how)
-        question = _Question(envelope, operation, then, time.monotonic() + limit, wanted, heard, cause)
-        if threading.get_ident() == self._thread:
-            self._send(question)
-        else:
-            self.soon(lambda: self._send(question))
+        until = time.monotonic() + limit
+        self._send(_Question(envelope, operation, then, until, wanted, heard, cause, direct))
 
     def call(self, body: Any, *, to: str = "", limit: float = ASK_LIMIT) -> Any:
         """Send a request and wait. For worker threads only: the actor's own thread must not wait.
@@ -202,7 +202,7 @@ class Actor(pykka.ThreadingActor):
             with contextlib.suppress(concurrent.futures.InvalidStateError):  # cancelled this very moment
                 future.set_result(result)
 
-        self.ask(body, settle, to=to, limit=limit, wanted=lambda: not future.cancelled())
+        self.ask(body, settle, to=to, limit=limit, wanted=lambda: not future.cancelled(), direct=True)
         return future
 
     def following(
@@ -305,7 +305,6 @@ class Actor(pykka.ThreadingActor):
 
     def on_start(self) -> None:
         """Open; then we are ready."""
-        self._thread = threading.get_ident()
         current.set(of_birth(self.birth.trace))
         try:
             failpoints.hit(self.kind, "open", "before")
@@ -384,6 +383,19 @@ class Actor(pykka.ThreadingActor):
         except ProtocolError as error:
             result = RemoteError("internal", f"answer to {question.operation.name}: {error}", outcome="done")
         self._settle(question, result)
+
+    def settles(self, message: Envelope) -> bool:
+        """Whether this was the result of a question whose asker waits in another thread. In the pump's."""
+        question = self._questions.get(message.re)
+        if question is None or not question.direct or message.type != "FIN":
+            return False
+        try:
+            result = message.value()
+        except ProtocolError:
+            return False
+        if self._questions.pop(message.re, None) is not None:
+            question.then(result)
+        return True
 
     def _concern(self, message: Envelope) -> None:
         call = self._calls.get((message.fr, message.re))

@@ -357,16 +357,21 @@ class ContainerActor(Actor):
 
     def clean_up_run(self) -> None:
         """In a worker thread: what the run held, except its snapshot and its output."""
-        detach = m.NetworkDetach(self.namespace, self.id)
         if self.state.phase == "exited" and self.launcher.can_forget():
-            detached = self.begin(detach)
+            detached = self._begin_to_detach()
             self.launcher.forget()
         else:  # what a failed or cut off start has left, the runtime knows best
             self.launcher.delete()
-            detached = self.begin(detach)
+            detached = self._begin_to_detach()
         files.unmount_rootfs(self.bundle)
         self.removal.release()
         detached()
+
+    def _begin_to_detach(self) -> Callable[[], Any]:
+        """What waits until its network is gone; that of a client's container is the client's affair."""
+        if self.record["options"].get("foreign"):
+            return lambda: None
+        return self.begin(m.NetworkDetach(self.namespace, self.id))
 
     def _released(self, result: Any) -> None:
         if isinstance(result, Exception):

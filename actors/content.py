@@ -302,19 +302,28 @@ class ContentActor(SweepingActor):
         return LATER
 
     def _described(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        info = self._info(self._store.info(Digest.parse(row["digest"])))
-        times = {key: row[key] or info[key] for key in ("created_at", "updated_at")}
-        return {**info, **times, "labels": row["labels"]}
+        return described(self._store, row)
 
     def _info(self, info: Info) -> dict[str, Any]:
-        return {
-            "digest": str(info.digest),
-            "size": info.size,
-            "path": str(self._store.path(info.digest)),
-            "created_at": int(info.created * 1e9),
-            "updated_at": int(info.updated * 1e9),
-            "labels": {},
-        }
+        return _as_it_is(self._store, info)
+
+
+def described(store: ContentStore, row: Mapping[str, Any]) -> dict[str, Any]:
+    """A blob as a namespace has it on record. Raises NotFoundError: it is lost."""
+    info = _as_it_is(store, store.info(Digest.parse(row["digest"])))
+    times = {key: row[key] or info[key] for key in ("created_at", "updated_at")}
+    return {**info, **times, "labels": row["labels"]}
+
+
+def _as_it_is(store: ContentStore, info: Info) -> dict[str, Any]:
+    return {
+        "digest": str(info.digest),
+        "size": info.size,
+        "path": str(store.path(info.digest)),
+        "created_at": int(info.created * 1e9),
+        "updated_at": int(info.updated * 1e9),
+        "labels": {},
+    }
 
 
 def _parts(stored: str) -> tuple[str, str]:

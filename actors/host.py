@@ -43,6 +43,7 @@ class Host:
     Attributes:
         meter: what the actor measures of itself.
         divert: takes, in the main thread, what only passes through here; says whether it has.
+        settles: whether an answer needs not to go through the mailbox.
     """
 
     def __init__(self, birth: Birth, kind: str) -> None:
@@ -55,6 +56,7 @@ class Host:
         self.say = self.lifeline.say
         self.meter = Meter()
         self.divert: Callable[[Envelope], bool] = _nothing_of
+        self.settles: Callable[[Envelope], bool] = _nothing_of
         self._opened = False
         self._welcomed = False
 
@@ -148,7 +150,8 @@ class Host:
         if self.divert(message):
             return
         if message.type != "REQ":
-            self._actor.tell(message)
+            if not self.settles(message):
+                self._actor.tell(message)
             return
         if message.op == FIGURES:  # also of an actor that is stuck, so not by its thread
             self.pump.send(answer(message, self.figures()))

@@ -7,18 +7,17 @@ collect; notes are gathered while one is under way.
 import secrets
 import time
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import msgspec
 
+from actors import lookups
 from actors import messages as m
 from actors.actor import Actor
 from actors.call import LATER, Call, Later
 from storage.backup import backup_path
 from storage.collection.labels import expiry
 from storage.errors import InvalidArgumentError, NotFoundError
-from storage.filters import parse_filters
 from storage.metadata import Content, Lease, Metadata, Resource
 from storage.metadata.collecting import Snapshot
 
@@ -78,9 +77,7 @@ class LeasingActor(Actor):
 
     def leases_list(self, body: m.LeasesList, _: Call) -> dict[str, Any]:
         """The leases of a namespace, or all."""
-        filters = parse_filters(body.filters)
-        found = self._store.leases.list(body.namespace or None)
-        return {"leases": [one for one in found if filters.match(partial(_lease_field, one))]}
+        return lookups.leases(self._store, body)
 
     def leases_delete(self, body: m.LeasesDelete, call: Call) -> Later | None:
         """Delete it, and with `sync` what it held."""
@@ -175,7 +172,7 @@ class LeasingActor(Actor):
 
     def contents_get(self, body: m.ContentsGet, _: Call) -> Content:
         """One blob."""
-        return self._store.contents.get(body.namespace, body.digest)
+        return lookups.content(self._store, body)
 
     def contents_update(self, body: m.ContentsUpdate, _: Call) -> Content:
         """Labels of one blob."""
@@ -277,9 +274,3 @@ def masked(before: Mapping[str, str], given: Mapping[str, str], fields: list[str
 
 def _snapshots(nodes: list[m.SnapshotNode]) -> list[Snapshot]:
     return [Snapshot(one.namespace, one.snapshotter, one.key, one.parent, one.labels) for one in nodes]
-
-
-def _lease_field(lease: Lease, path: tuple[str, ...]) -> str | None:
-    if path == ("id",):
-        return lease.id
-    return lease.labels.get(".".join(path[1:])) if path[0] == "labels" else None

@@ -12,22 +12,20 @@ from typing import Any, cast
 
 import msgspec
 
+from actors import lookups
 from actors import messages as m
 from actors.actor import RETRY_AFTER
 from actors.call import LATER, Call, Later
 from actors.leasing import LeasingActor
+from actors.lookups import image_name
 from actors.runtime import id_ranges, mount_plan, namespaces
 from actors.runtime.errors import InvalidSpecError
 from actors.runtime.wishes import Wishes, wishes
 from storage.descriptor import Descriptor
-from storage.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
+from storage.errors import FailedPreconditionError, InvalidArgumentError
 from storage.metadata import Container, Image, Metadata, Namespace, NewContainer, Task
 from storage.reference import Reference
 from transport.keys import Key, KeyRing
-
-
-def _name(body: m.ImagesGet | m.ImagesPut | m.ImagesDelete) -> str:
-    return body.name if body.exact else str(Reference.parse(body.name))
 
 
 class MetadataActor(LeasingActor):
@@ -69,16 +67,16 @@ class MetadataActor(LeasingActor):
 
     def images_get(self, body: m.ImagesGet, _: Call) -> Image:
         """Look an image up by its name as people type it."""
-        return self._store.images.get(body.namespace, _name(body))
+        return lookups.image(self._store, body)
 
     def images_list(self, body: m.ImagesList, _: Call) -> dict[str, Any]:
         """All images of a namespace."""
-        return {"images": self._store.images.list(body.namespace)}
+        return lookups.images(self._store, body)
 
     def images_put(self, body: m.ImagesPut, _: Call) -> Image:
         """Create or move a name."""
         Descriptor.from_dict(body.target)  # what is on record can be relied upon
-        name = _name(body)
+        name = image_name(body)
         if body.new:
             self._store.images.refuse_known(body.namespace, name)
         image, created = self._store.images.put(body.namespace, name, body.target, body.labels)
@@ -90,7 +88,7 @@ class MetadataActor(LeasingActor):
 
     def images_delete(self, body: m.ImagesDelete, call: Call) -> Image | Later:
         """Forget a name that no container uses."""
-        name = _name(body)
+        name = image_name(body)
         users = [one.name for one in self._store.containers.list(body.namespace) if one.image == name]
         if users and not body.force:
             text = f"image {name} is used by container {', '.join(users[:3])}; remove that or use --force"
@@ -169,13 +167,11 @@ class MetadataActor(LeasingActor):
 
     def containers_get(self, body: m.ContainersGet, _: Call) -> dict[str, Any]:
         """One container and its task."""
-        container = self._store.containers.get(body.namespace, body.id)
-        return _joined(container, self._task(container))
+        return lookups.container(self._store, body)
 
     def containers_list(self, body: m.ContainersList, _: Call) -> dict[str, Any]:
         """The containers of one namespace, or of all, each with its task."""
-        found = self._store.containers.list_with_tasks(body.namespace or None)
-        return {"containers": [_joined(container, task) for container, task in found]}
+        return lookups.containers(self._store, body)
 
     def containers_want(self, body: m.ContainersWant, _: Call) -> Container:
         """Record the desired state."""
@@ -218,9 +214,9 @@ class MetadataActor(LeasingActor):
 
     # Namespaces
 
-    def namespaces_list(self, _body: m.NamespacesList, _: Call) -> dict[str, Any]:
+    def namespaces_list(self, body: m.NamespacesList, _: Call) -> dict[str, Any]:
         """All namespaces."""
-        return {"namespaces": self._store.namespaces.list()}
+        return lookups.namespaces(self._store, body)
 
     def namespaces_create(self, body: m.NamespacesCreate, _: Call) -> Namespace:
         """One more."""
@@ -243,12 +239,6 @@ class MetadataActor(LeasingActor):
         event = {"name": found.name, "labels": dict(found.labels)}
         self.announce(found.name, f"/namespaces/{verb}", f"{found.name}:{time.time_ns()}", event)
 
-    def _task(self, container: Container) -> Task | None:
-        try:
-            return self._store.tasks.get(container.namespace, container.id)
-        except NotFoundError:  # nothing has been reported yet
-            return None
-
     def announce(self, namespace: str, topic: str, key: str, body: dict[str, Any]) -> None:
         """Have `events` journal it, once for each key."""
         event = m.EventsPublish(namespace, topic, f"{topic}:{namespace}:{key}", body, time.time_ns())
@@ -268,10 +258,3 @@ def _checked(options: dict[str, Any]) -> Wishes:
     except InvalidSpecError as error:
         raise InvalidArgumentError(str(error)) from error
     return wish
-
-
-def _joined(container: Container, task: Task | None) -> dict[str, Any]:
-    fields: dict[str, Any] = msgspec.to_builtins(container)
-    fields["task"] = msgspec.to_builtins(task)
-    fields["actor"] = f"container/{container.namespace}/{container.id}"
-    return fields

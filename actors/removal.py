@@ -52,7 +52,7 @@ class Removal:
         if not self._is_wished():
             actor.call(m.ContainersWant(actor.namespace, actor.id, "removed"))
         failpoints.hit("container", "remove", "wanted")
-        if not actor.state.settled:
+        if not (actor.state.settled or actor.stepwise.has_forgotten()):
             actor.clean_up_run()
         failpoints.hit("container", "remove", "cleaned")
         self._begin_with_the_rest()
@@ -72,9 +72,10 @@ class Removal:
 
     def _begin_with_the_rest(self) -> None:
         actor = self._actor
+        if actor.record["options"].get("foreign"):  # whoever made the snapshot removes it; it has no volumes
+            return
         self._begin(m.VolumesForget(actor.namespace, actor.id))
-        if not actor.record["options"].get("foreign"):  # whoever made the snapshot removes it
-            self._begin(m.SnapshotsRemove(actor.namespace, actor.id, actor.record["snapshotter"]))
+        self._begin(m.SnapshotsRemove(actor.namespace, actor.id, actor.record["snapshotter"]))
 
     def _begin(self, body: Any) -> None:
         """Unless it is under way."""

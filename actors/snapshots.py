@@ -49,11 +49,8 @@ class SnapshotsActor(SnapshotSweepingActor):
     def named(self, name: str) -> Snapshotter:
         """The snapshotter of a request, opened when it is the first. Raises InvalidArgumentError."""
         name = name or self.settings.snapshots_default
-        if name not in _KINDS:
-            raise InvalidArgumentError(f'snapshotter "{name}" is none of {", ".join(_KINDS)}')
         if name not in self.stores:
-            directory, make = _KINDS[name]
-            self.stores[name] = make(self.settings.root / directory, sync=sync_filesystem)
+            self.stores[name] = opened(self.settings.root, name)
         return self.stores[name]
 
     def snapshots_prepare(self, body: m.SnapshotsPrepare, call: Call) -> dict[str, Any] | Later:
@@ -77,11 +74,11 @@ class SnapshotsActor(SnapshotSweepingActor):
             known = store.stat(body.namespace, body.key)
             if (known.kind, known.parent) != (kind, body.parent):
                 raise
-        return _how_to_use(store, body.namespace, body.key)
+        return how_to_use(store, body.namespace, body.key)
 
     def snapshots_mounts(self, body: m.SnapshotsMounts, _: Call) -> dict[str, Any]:
         """How to mount an active snapshot or a view."""
-        return _how_to_use(self.named(body.snapshotter), body.namespace, body.key)
+        return how_to_use(self.named(body.snapshotter), body.namespace, body.key)
 
     def snapshots_commit(self, body: m.SnapshotsCommit, call: Call) -> dict[str, Any] | Later:
         """Commit. Where the name is taken, somebody unpacked the same layer: the key is dropped."""
@@ -108,22 +105,22 @@ class SnapshotsActor(SnapshotSweepingActor):
 
     def snapshots_stat(self, body: m.SnapshotsStat, _: Call) -> dict[str, Any]:
         """One snapshot."""
-        return _described(self.named(body.snapshotter).stat(body.namespace, body.key))
+        return described(self.named(body.snapshotter).stat(body.namespace, body.key))
 
     def snapshots_update(self, body: m.SnapshotsUpdate, _: Call) -> dict[str, Any]:
         """Labels."""
         store = self.named(body.snapshotter)
-        return _described(store.update(body.namespace, body.key, body.labels, body.fields))
+        return described(store.update(body.namespace, body.key, body.labels, body.fields))
 
     def snapshots_list(self, body: m.SnapshotsList, _: Call) -> dict[str, Any]:
         """All snapshots of a namespace."""
         found = self.named(body.snapshotter).list(body.namespace)
-        return {"snapshots": [_described(one) for one in found]}
+        return {"snapshots": [described(one) for one in found]}
 
     def snapshots_usage(self, body: m.SnapshotsUsage, _: Call) -> dict[str, Any]:
         """Inodes and bytes."""
         with self.busy(COPY_LIMIT):
-            return _described(self.named(body.snapshotter).usage(body.namespace, body.key))
+            return described(self.named(body.snapshotter).usage(body.namespace, body.key))
 
     def snapshots_layers(self, body: m.SnapshotsLayers, _: Call) -> dict[str, Any]:
         """What a snapshot on it would be stacked on."""
@@ -176,7 +173,16 @@ class SnapshotsActor(SnapshotSweepingActor):
             settle(result)
 
 
-def _how_to_use(store: Snapshotter, namespace: str, key: str) -> dict[str, Any]:
+def opened(root: Path, name: str, *, reader: bool = False) -> Snapshotter:
+    """A snapshotter by its name, below the daemon's root. Raises StorageError."""
+    if name not in _KINDS:
+        raise InvalidArgumentError(f'snapshotter "{name}" is none of {", ".join(_KINDS)}')
+    directory, make = _KINDS[name]
+    return make(root / directory, sync=sync_filesystem, reader=reader)
+
+
+def how_to_use(store: Snapshotter, namespace: str, key: str) -> dict[str, Any]:
+    """What is answered of a snapshot that is to be mounted. Raises StorageError."""
     mounts = [msgspec.to_builtins(mount) for mount in store.mounts(namespace, key)]
     if store.stat(namespace, key).kind == "view":
         return {"mounts": mounts}
@@ -202,6 +208,7 @@ def _delete(paths: Iterable[Path]) -> None:
         raise kept[0]
 
 
-def _described(snapshot: Any) -> dict[str, Any]:
+def described(snapshot: Any) -> dict[str, Any]:
+    """A snapshot's record, or its usage, as it is answered."""
     fields: dict[str, Any] = msgspec.to_builtins(snapshot)
     return fields

@@ -49,6 +49,11 @@ class Stepwise:
         """The client's names of its standard streams."""
         return {name: self.task.get(name, "") for name in ("stdin", "stdout", "stderr")}
 
+    def has_forgotten(self) -> bool:
+        """Whether its client has taken note of its last run, so that nothing is left of that."""
+        ended: dict[str, Any] = self.task.get("ended", {})
+        return ended.get("run") == self._actor.state.run
+
     def recover(self) -> None:
         """Its program may have been let run without our having heard of it."""
         state = self._actor.state

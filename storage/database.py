@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 from storage.errors import FailedPreconditionError, StorageError, UnavailableError
 
@@ -28,8 +29,12 @@ class Database:
     `migrations` are SQL scripts; the n-th one (from 1) leads to schema version n, kept in
     `PRAGMA user_version`. Each runs in a transaction of its own, so a crash leaves a whole version.
 
+    A `reader` looks at a file that another process owns: what is committed, and nothing half done, whatever
+    becomes of the owner. It waits for nobody and keeps nobody waiting, changes nothing, and may be used in
+    any thread, in one at a time.
+
     Raises:
-        FailedPreconditionError: the file was written by a newer version.
+        FailedPreconditionError: the file was written by a newer version; for a reader, by another one.
         UnavailableError: the file cannot be opened, or is held by another process.
         StorageError: the file is damaged.
     """
@@ -41,9 +46,13 @@ class Database:
         *,
         synchronous: Literal["FULL", "NORMAL"] = "FULL",
         busy_seconds: float = 5.0,
+        reader: bool = False,
     ) -> None:
         self.path = path
         self._depth = 0
+        if reader:
+            self._open_to_read(len(migrations))
+            return
         new = not path.exists()
         with self._errors():
             # check_same_thread stays on: the owner is one thread, and a second one is a bug.
@@ -57,6 +66,23 @@ class Database:
             raise
         if new:
             sync_directory(path.parent)
+
+    def _open_to_read(self, version: int) -> None:
+        place = f"file:{quote(str(self.path))}?mode=ro"
+        with self._errors():
+            self._connection = sqlite3.connect(
+                place, timeout=0, isolation_level=None, check_same_thread=False, uri=True
+            )
+        try:
+            self._refuse_other(version)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _refuse_other(self, version: int) -> None:
+        found = self.version
+        if found != version:
+            raise FailedPreconditionError(f"database {self.path} has schema version {found}, not {version}")
 
     def _configure(self, synchronous: str) -> None:
         log = f"wal_autocheckpoint={_LOG_PAGES}"

@@ -31,8 +31,10 @@ class GrpcActor(Actor):
             "0"  # a child that applies a layer never calls it; else it aborts
         )
         services = importlib.import_module("actors.gateway.services")
+        records = importlib.import_module("actors.gateway.records")
         server = importlib.import_module("transport.grpc.server")
-        return server.serve(self.address(), services.all_of(self), self.log, self._begun)
+        found = records.Records(self.settings)
+        return server.serve(self.address(), services.all_of(self, found), self.log, self._begun)
 
     @staticmethod
     def _begun(call: Any, method: str) -> None:

@@ -74,7 +74,7 @@ class Events(Asking, Service):
 
     def _unheard(self, call: Call) -> Iterator[dict[str, Any]]:
         """As events, the ends of processes that clients of this API run and have not deleted."""
-        for one in self.ask(call, m.ContainersList())["containers"]:
+        for one in self.ask_owner(call, m.ContainersList())["containers"]:
             if not one["options"].get("foreign") or (one["task"] or {}).get("status") != "stopped":
                 continue
             with contextlib.suppress(RemoteError):  # it is on its way out

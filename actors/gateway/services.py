@@ -8,6 +8,7 @@ from actors.gateway.diff import Diff
 from actors.gateway.events import Events
 from actors.gateway.images import Images
 from actors.gateway.namespaces import Leases, Namespaces
+from actors.gateway.records import Records
 from actors.gateway.snapshots import Snapshots
 from actors.gateway.streaming import Streaming, Streams
 from actors.gateway.tasks import Tasks
@@ -15,7 +16,7 @@ from actors.gateway.transfer import Transfer
 from transport.grpc.server import Service
 
 
-def all_of(actor: Actor) -> list[Service]:
+def all_of(actor: Actor, records: Records) -> list[Service]:
     """One of each; they hold no state, so that any number of threads may use them.
 
     But for the streams that a client has opened for its transfer: those are of this process alone, as the
@@ -23,18 +24,18 @@ def all_of(actor: Actor) -> list[Service]:
     """
     streams = Streams()
     return [
-        Version(actor),
+        Version(actor, records),
         Health(),
-        Introspection(actor),
-        Namespaces(actor),
-        Leases(actor),
-        Containers(actor),
-        Images(actor),
-        Content(actor),
-        Snapshots(actor),
-        Diff(actor),
-        Tasks(actor),
-        Events(actor),
+        Introspection(actor, records),
+        Namespaces(actor, records),
+        Leases(actor, records),
+        Containers(actor, records),
+        Images(actor, records),
+        Content(actor, records),
+        Snapshots(actor, records),
+        Diff(actor, records),
+        Tasks(actor, records),
+        Events(actor, records),
         Streaming(streams),
-        Transfer(actor, streams),
+        Transfer(actor, records, streams),
     ]

@@ -53,16 +53,14 @@ class Tasks(Asking, Service):
 
     def start(self, request: Any, call: Call) -> Any:
         """Let it run, or start an exec."""
-        actor, _ = self._task(call, request.container_id)
         body = m.TasksExecStart(request.exec_id, _token()) if request.exec_id else m.TasksLetRun(_token())
         with _as_runtime(f"OCI runtime {'exec' if request.exec_id else 'start'} failed"):
-            pid = self.ask(call, body, to=actor)["pid"]
+            pid = self._of_task(call, request.container_id, body)["pid"]
         return message(f"{_PACKAGE}.StartResponse")(pid=pid)
 
     def delete(self, request: Any, call: Call) -> Any:
         """Take note of its end."""
-        actor, _ = self._task(call, request.container_id)
-        found = self.ask(call, m.TasksDelete(_token()), to=actor)
+        found = self._of_task(call, request.container_id, m.TasksDelete(_token()))
         return _deleted(request.container_id, found)
 
     def delete_process(self, request: Any, call: Call) -> Any:
@@ -89,7 +87,7 @@ class Tasks(Asking, Service):
     def list(self, request: Any, call: Call) -> Any:
         """All that have a process; from the records, so that no actor that hangs can hold it up."""
         del request
-        found = self.ask(call, m.ContainersList(call.namespace))["containers"]
+        found = self.ask_owner(call, m.ContainersList(call.namespace))["containers"]
         kinds = {"created": CREATED, "running": RUNNING, "paused": PAUSED, "stopped": STOPPED}
         make = message("containerd.v1.types.Process")
         tasks = []
@@ -205,24 +203,35 @@ class Tasks(Asking, Service):
     def wait(self, request: Any, call: Call) -> Any:
         """Until it has ended. A daemon or actor that goes away meanwhile is waited out."""
         while call.active:
-            actor, state = self._task(call, request.container_id)
-            found = _exec(state, request.exec_id) if request.exec_id else state
-            if found["phase"] == "exited" and found["exited_at"]:
+            found = self._waited(call, request.container_id, request.exec_id)
+            if found.get("exited_at"):
                 return _put_end(message(f"{_PACKAGE}.WaitResponse")(), found)
-            self._wait_a_turn(actor, request.exec_id)
+            time.sleep(PAUSE)
         raise RemoteError("unavailable", "the client has gone")
 
-    def _wait_a_turn(self, actor: str, exec_id: str) -> None:
-        body = m.TasksWait()
+    def _waited(self, call: Call, identity: str, exec_id: str) -> Mapping[str, Any]:
+        """How a process has ended; nothing of one that has not, within a turn."""
+        if exec_id:
+            _, state = self._task(call, identity)
+            found = _exec(state, exec_id)
+            return found if found["phase"] == "exited" else {}
         try:
-            if exec_id:
-                time.sleep(PAUSE)
-            else:
-                self.actor.call(body, to=actor, limit=TURN)
+            ended: dict[str, Any] = self._of_task(call, identity, m.TasksWait(), TURN)
         except RemoteError as error:
             if error.code not in ("deadline_exceeded", "unavailable"):
                 raise
-            time.sleep(PAUSE)
+            return {}
+        return ended
+
+    def _of_task(self, call: Call, identity: str, body: Any, limit: float | None = None) -> Any:
+        """What a container's actor answers. Raises RemoteError not_found where there is no task."""
+        actor = record(self, call, identity)["actor"]
+        try:
+            return self.actor.call(body, to=actor, limit=call.limit if limit is None else limit)
+        except RemoteError as error:
+            if error.code == "failed_precondition":  # perhaps since there is none
+                self._task(call, identity)
+            raise
 
     def _task(self, call: Call, identity: str) -> tuple[str, dict[str, Any]]:
         """Actor and state of a container that has a process. Raises RemoteError not_found."""

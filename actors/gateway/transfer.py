@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from actors import messages as m
 from actors.actor import Actor
+from actors.gateway.records import Records
 from actors.gateway.stream_bytes import Piped, arriving, leaving
 from actors.gateway.streaming import Stream, Streams, unpacked
 from actors.gateway.transfer_progress import Told
@@ -37,8 +38,8 @@ class Transfer(Asking, Service):
 
     name = "containerd.services.transfer.v1.Transfer"
 
-    def __init__(self, actor: Actor, streams: Streams) -> None:
-        super().__init__(actor)
+    def __init__(self, actor: Actor, records: Records, streams: Streams) -> None:
+        super().__init__(actor, records)
         self._streams = streams
 
     def transfer(self, request: Any, call: Call) -> Any:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from actors import messages as m
 from actors.actor import Actor
+from actors.gateway.records import ASK, Records
 from transport.errors import RemoteError
 from transport.grpc.interface import message
 from transport.grpc.server import Call
@@ -19,11 +20,17 @@ PAUSE: Final = 0.05  # seconds until somebody who is away is asked again
 class Asking:
     """Base of the services: `ask` puts a question to an actor, within the call's deadline."""
 
-    def __init__(self, actor: Actor) -> None:
+    def __init__(self, actor: Actor, records: Records) -> None:
         self.actor = actor
+        self._records = records
 
     def ask(self, call: Call, body: Any, *, to: str = "") -> Any:
-        """The answer. In a thread of the server. Raises RemoteError."""
+        """The answer, read here if it can be. In a thread of the server. Raises RemoteError."""
+        found = self._records.answer(body)
+        return self.ask_owner(call, body, to=to) if found is ASK else found
+
+    def ask_owner(self, call: Call, body: Any, *, to: str = "") -> Any:
+        """The answer of whom it concerns, who has heard already what others have told him just before."""
         return self.actor.call(body, to=to, limit=call.limit)
 
     def ask_once(self, call: Call, body: Any, found: Callable[[], Any]) -> Any:

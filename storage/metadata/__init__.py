@@ -48,14 +48,16 @@ __all__ = [
 class Metadata:
     """The metadata database at `path`; `clock` gives nanoseconds since the epoch.
 
+    A `reader` only looks, in a process that does not own it; see `Database`.
+
     Raises:
         FailedPreconditionError: the file was written by a newer version.
         UnavailableError: the file cannot be opened.
         StorageError: the file is damaged.
     """
 
-    def __init__(self, path: Path, *, clock: Callable[[], int] = time.time_ns) -> None:
-        self._database = Database(path, MIGRATIONS)
+    def __init__(self, path: Path, *, clock: Callable[[], int] = time.time_ns, reader: bool = False) -> None:
+        self._database = Database(path, MIGRATIONS, reader=reader)
         self.namespaces = Namespaces(self._database)
         self.images = Images(self._database, self.namespaces, clock)
         self.containers = Containers(self._database, self.namespaces, clock)

@@ -40,7 +40,8 @@ def sync_everything(_path: Path) -> None:
 class DirectorySnapshotter(abc.ABC):
     """Records and directories; a subclass fills directories and describes mounts.
 
-    `sync` makes all files of the file system that holds a path durable.
+    `sync` makes all files of the file system that holds a path durable. A `reader` only looks, in a process
+    that does not own them; see `Database`.
     """
 
     def __init__(
@@ -49,10 +50,14 @@ class DirectorySnapshotter(abc.ABC):
         *,
         sync: Callable[[Path], None] = sync_everything,
         clock: Callable[[], int] = time.time_ns,
+        reader: bool = False,
     ) -> None:
         self._snapshots = root / "snapshots"
         self._trash = root / "trash"
         self._sync = sync
+        if reader:
+            self._records = Records(root / "metadata.db", clock, reader=True)
+            return
         for directory in (root, self._snapshots, self._trash):
             # Closed to others: images bring set-uid programs, which no local user may reach by path.
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)

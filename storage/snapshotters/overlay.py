@@ -36,6 +36,7 @@ class OverlaySnapshotter(DirectorySnapshotter):
         userxattr: bool = False,
         sync: Callable[[Path], None] = sync_everything,
         clock: Callable[[], int] = time.time_ns,
+        reader: bool = False,
     ) -> None:
         if set(str(root)) & set(":,\\"):
             raise InvalidArgumentError(
@@ -43,7 +44,7 @@ class OverlaySnapshotter(DirectorySnapshotter):
             )
         # Off: layers are shared by many mounts, which an index forbids, and are copied between machines.
         self._flags = ("index=off", "userxattr") if userxattr else ("index=off",)
-        super().__init__(root.absolute(), sync=sync, clock=clock)
+        super().__init__(root.absolute(), sync=sync, clock=clock, reader=reader)
 
     def _fill(self, directory: Path, kind: Kind, parents: tuple[int, ...], shift: Shift) -> None:
         files = directory / "fs"

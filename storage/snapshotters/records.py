@@ -63,8 +63,8 @@ class Record:
 class Records:
     """The snapshots table; `clock` gives nanoseconds since the epoch."""
 
-    def __init__(self, path: Path, clock: Callable[[], int]) -> None:
-        self.database = Database(path, (_FIRST,))
+    def __init__(self, path: Path, clock: Callable[[], int], *, reader: bool = False) -> None:
+        self.database = Database(path, (_FIRST,), reader=reader)
         self._clock = clock
 
     def get(self, namespace: str, key: str) -> Record:

@@ -1,0 +1,89 @@
+"""What metadata answers about what is on record: by the metadata actor, and where its database is only read.
+
+Each takes the store and a request, and gives what the operation answers, or raises its StorageError.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+
+from actors import messages as m
+from storage.errors import NotFoundError
+from storage.filters import parse_filters
+from storage.metadata import Container, Content, Image, Lease, Metadata, Task
+from storage.reference import Reference
+
+
+def image_name(body: m.ImagesGet | m.ImagesPut | m.ImagesDelete) -> str:
+    """The canonical name that is meant."""
+    return body.name if body.exact else str(Reference.parse(body.name))
+
+
+def image(store: Metadata, body: m.ImagesGet) -> Image:
+    """An image by its name as people type it, or exactly."""
+    return store.images.get(body.namespace, image_name(body))
+
+
+def images(store: Metadata, body: m.ImagesList) -> dict[str, Any]:
+    """All images of a namespace."""
+    return {"images": store.images.list(body.namespace)}
+
+
+def container(store: Metadata, body: m.ContainersGet) -> dict[str, Any]:
+    """One container and its task."""
+    found = store.containers.get(body.namespace, body.id)
+    try:
+        task = store.tasks.get(found.namespace, found.id)
+    except NotFoundError:  # nothing has been reported yet
+        task = None
+    return _joined(found, task)
+
+
+def containers(store: Metadata, body: m.ContainersList) -> dict[str, Any]:
+    """The containers of one namespace, or of all, each with its task."""
+    found = store.containers.list_with_tasks(body.namespace or None)
+    return {"containers": [_joined(one, task) for one, task in found]}
+
+
+def namespaces(store: Metadata, _: m.NamespacesList) -> dict[str, Any]:
+    """All namespaces."""
+    return {"namespaces": store.namespaces.list()}
+
+
+def leases(store: Metadata, body: m.LeasesList) -> dict[str, Any]:
+    """The leases of a namespace, or all."""
+    filters = parse_filters(body.filters)
+    found = store.leases.list(body.namespace or None)
+    return {"leases": [one for one in found if filters.match(partial(_lease_field, one))]}
+
+
+def content(store: Metadata, body: m.ContentsGet) -> Content:
+    """One blob, as a namespace knows it."""
+    return store.contents.get(body.namespace, body.digest)
+
+
+LOOKUPS: Final[Mapping[type[Any], Callable[[Metadata, Any], Any]]] = {
+    m.ImagesGet: image,
+    m.ImagesList: images,
+    m.ContainersGet: container,
+    m.ContainersList: containers,
+    m.NamespacesList: namespaces,
+    m.LeasesList: leases,
+    m.ContentsGet: content,
+}
+"""By the request."""
+
+
+def _joined(found: Container, task: Task | None) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.to_builtins(found)
+    fields["task"] = msgspec.to_builtins(task)
+    fields["actor"] = f"container/{found.namespace}/{found.id}"
+    return fields
+
+
+def _lease_field(lease: Lease, path: tuple[str, ...]) -> str | None:
+    if path == ("id",):
+        return lease.id
+    return lease.labels.get(".".join(path[1:])) if path[0] == "labels" else None
