@@ -205,7 +205,7 @@ def test_rules_are_rules():
         ["promtool", "check", "rules", RULES], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "12 rules found" in done.stdout
+    assert "13 rules found" in done.stdout
 
 
 @pytest.fixture
