@@ -55,7 +55,7 @@ COMMAND = Command(
     arguments=("CONTAINER",),
     options=(
         Option("--no-stdin", "watch only"),
-        Option("--replay", "begin with the last bytes of its output", value="BYTES"),
+        Option("--replay", "begin with so many of the last bytes of its output (0)", value="BYTES"),
         KEYS,
     ),
 )

@@ -44,7 +44,7 @@ OPTIONS = (
     *SUPERVISION,
     *LOGGING,
     Option("--snapshotter", "what the root is made with: overlayfs or native", value="NAME"),
-    Option("--platform", "of an image for several, for example linux/arm64", value="OS/ARCH"),
+    Option("--platform", "platform, of an image for several, such as linux/arm64", value="OS/ARCH"),
     Option(
         "--pull",
         "fetch the image: always, missing (the default) or never",

@@ -152,7 +152,7 @@ COMMAND = Command(
     options=(
         Option("--since", "begin after a sequence number, at a time, or so long ago (10m)", value="WHEN"),
         Option("--until", "end at a time", value="WHEN"),
-        Option("-f --follow", "go on with what comes (unless --until is given, the default)"),
+        Option("-f --follow", "go on with what comes: the default without --until"),
         Option("--no-follow", "end with what is there"),
         Option("--topic", "only topics that begin so, for example /tasks", value="PREFIX"),
         Option("--container", "only of this container", value="NAME"),

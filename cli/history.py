@@ -39,5 +39,5 @@ COMMAND = Command(
     "Show the steps that made an image, the latest first",
     run,
     arguments=("IMAGE",),
-    options=(Option("--platform", "of an image for several", value="OS/ARCH"),),
+    options=(Option("--platform", "platform, of an image for several (this machine's)", value="OS/ARCH"),),
 )

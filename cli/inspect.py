@@ -62,7 +62,12 @@ COMMAND = Command(
     run,
     arguments=("NAME",),
     options=(
-        Option("--type", "which of the two", value="KIND", choices=("container", "image")),
+        Option(
+            "--type",
+            "which of the two (whichever has the name)",
+            value="KIND",
+            choices=("container", "image"),
+        ),
         Option("--remote", "the image as its registry has it, without pulling it"),
         Option("--referrers", "what at the registry refers to the image: signatures, lists of parts"),
     ),

@@ -36,7 +36,7 @@ COMMAND = Command(
     options=(
         Option("-i --input", "the archive or directory (standard input when left out, or -)", value="PATH"),
         Option("--base-name", "name for images that have only a tag in the archive", value="NAME"),
-        Option("--platform", "of an image for several, unpack this one", value="OS/ARCH"),
+        Option("--platform", "platform to unpack, of an image for several (this machine's)", value="OS/ARCH"),
         Option("--no-unpack", "store it only; it cannot be run until it is pulled or loaded again"),
         Option("-q --quiet", "show no progress"),
     ),

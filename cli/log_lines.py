@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 import time
 
 from cli.following import NAMES, write_through
-from cli.table import SECOND, stamp
+from cli.table import SECOND, object_lines, stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ class Span:
 
 
 class Objects:
-    """Prints each run of bytes as a JSON object of one line; a run is a line, or as much as came of one."""
+    """Prints each run of bytes as JSON or by a template: a line, or as much as came of one."""
 
     def __call__(self, stream: int, at: int, content: bytes) -> None:
         """Print a piece; bytes that are no UTF-8 are shown as escapes."""
@@ -97,4 +96,5 @@ def print_cut(stream: int, count: int) -> None:
 
 
 def _print(item: dict[str, object]) -> None:
-    write_through(STDOUT, 0, json.dumps(item, ensure_ascii=False).encode() + b"\n")
+    for line in object_lines(item):
+        write_through(STDOUT, 0, f"{line}\n".encode())

@@ -8,7 +8,7 @@ from collections import deque
 from cli.following import Output, follow_container, write_through
 from cli.log_lines import Objects, PassedError, Span, print_cut
 from cli.options import Command, Given, Option, UsageError
-from cli.table import stamp
+from cli.table import by_template, stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ def run(session: Session, given: Given) -> int:
     output = Output(session, record["actor"])
     write: Write = Stamps(write_through) if given.flag("timestamps") else write_through
     if session.json:
-        write, output.on_cut = Objects(), print_cut
+        write = Objects()
+        if not by_template():  # it is written for lines, and a gap is none
+            output.on_cut = print_cut
     with contextlib.suppress(PassedError):
         _copy(session, record["id"], output, write, span, count, follow=given.flag("follow"))
     return 0

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 OPTIONS = (
     Option(
         "--network --net",
-        "NET[,ip=A][,alias=N][,rate=R], host, none or container:NAME",
+        "network: NET[,ip=A][,alias=N][,rate=R], host, none or container:NAME",
         value="NET",
         many=True,
     ),
-    Option("-p --publish", "[IP:][HOST:]CONTAINER[/udp]", value="PORT", many=True),
+    Option("-p --publish", "reach a port from outside: [IP:][HOST:]CONTAINER[/udp]", value="PORT", many=True),
     Option("--network-alias", "a further name for it on its networks", value="NAME", many=True),
     Option("--dns", "name server instead of actord's", value="ADDRESS", many=True),
     Option("--add-host", "a line of /etc/hosts", value="NAME:ADDRESS", many=True),

@@ -82,7 +82,7 @@ COMMAND = Command(
     arguments=("IMAGE",),
     options=(
         Option("-q --quiet", "print the image's name only"),
-        Option("--platform", "of an image for several, for example linux/arm64", value="OS/ARCH"),
+        Option("--platform", "platform, of an image for several, such as linux/arm64", value="OS/ARCH"),
         Option("--snapshotter", "where to unpack it: overlayfs or native", value="NAME"),
         Option(
             "--from",

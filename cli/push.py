@@ -32,6 +32,6 @@ COMMAND = Command(
     options=(
         Option("-q --quiet", "print the digest only"),
         Option("--platform", "only what an image for several has for this one", value="OS/ARCH"),
-        Option("--chunk", "send blobs in pieces of so many MiB that can be sent again alone", value="MIB"),
+        Option("--chunk", "send blobs in pieces of so many MiB, each sent again alone (whole)", value="MIB"),
     ),
 )

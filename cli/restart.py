@@ -32,5 +32,5 @@ COMMAND = Command(
     "Stop containers and start them anew",
     run,
     arguments=("CONTAINER...",),
-    options=(Option("-t --time", "seconds before SIGKILL (its own, or 10)", value="SECONDS"),),
+    options=(Option("-t --time", "seconds before SIGKILL (the container's own, or 10)", value="SECONDS"),),
 )

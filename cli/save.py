@@ -56,7 +56,7 @@ COMMAND = Command(
         Option("-o --output", "the archive (standard output when left out, or -)", value="FILE"),
         Option("-d --directory", "write a layout into this directory instead", value="DIR"),
         Option(
-            "--platform", "of an image for several, only this one, as an image of its own", value="OS/ARCH"
+            "--platform", "only this one of an image for several, as an image of its own", value="OS/ARCH"
         ),
         Option("--all-platforms", "refuse unless all images of an index are here"),
         Option("-q --quiet", "show no progress"),

@@ -40,5 +40,5 @@ COMMAND = Command(
     "Stop containers: SIGTERM, and SIGKILL when that does not help",
     run,
     arguments=("CONTAINER...",),
-    options=(Option("-t --time", "seconds before SIGKILL (its own, or 10)", value="SECONDS"),),
+    options=(Option("-t --time", "seconds before SIGKILL (the container's own, or 10)", value="SECONDS"),),
 )

@@ -140,13 +140,22 @@ def print_json(value: Any) -> None:
 
 def print_object(value: Any) -> None:
     """One of many that come one after the other: JSON in a line, or by the template that was given."""
-    if _templates:
-        for line in _templates[-1].lines(value):
-            print(line, flush=True)
-    else:
-        import json
+    for line in object_lines(value):
+        print(line, flush=True)
 
-        print(json.dumps(value, ensure_ascii=False), flush=True)
+
+def object_lines(value: Any) -> list[str]:
+    """What `print_object` prints."""
+    if _templates:
+        return list(_templates[-1].lines(value))
+    import json
+
+    return [json.dumps(value, ensure_ascii=False)]
+
+
+def by_template() -> bool:
+    """Whether a template was given."""
+    return bool(_templates)
 
 
 def print_by(template: str) -> None:

@@ -31,7 +31,5 @@ COMMAND = Command(
     "List the tags of a repository at its registry",
     run,
     arguments=("REPOSITORY",),
-    options=(
-        Option("--delete", "instead, remove what the name with tag or digest stands for from the registry"),
-    ),
+    options=(Option("--delete", "remove what REPOSITORY:TAG stands for from the registry, instead"),),
 )

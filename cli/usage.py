@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 from cli.examples import examples_of
+from cli.notes import notes_of
 from cli.options import GLOBAL, Command, Group, Option
 
 WIDEST = 30  # characters for an option and its value, before the text
+CLOSING = (
+    "The variables ACTORD_ADDRESS, ACTORD_NAMESPACE and TRACEPARENT say the same as",
+    "--address, --namespace and --trace; NO_COLOR turns colours off.",
+    "",
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C; run, exec, start -a and",
+    "attach have those of the program.",
+    "",
+    "To begin with: actr run --rm busybox echo hello",
+    "If nothing works: actr doctor",
+    "More on one: actr COMMAND --help",
+)
+WIDTH = 80  # of a line; terminals are at least so wide
 
 
 def command_help(command: Command) -> str:
     """What `actr COMMAND --help` prints."""
     usage = " ".join(("actr", command.name, "[OPTIONS]", *command.arguments))
-    lines = [f"Usage: {usage}", "", f"{command.summary}.", ""]
+    lines = [f"Usage: {usage}", "", *_wrapped(f"{command.summary}.", WIDTH), ""]
+    notes = notes_of(command.name)
+    if notes:
+        lines += [*notes, ""]
     if command.options:
         lines += ["Options:", *_listed(command.options), ""]
     examples = [f"  {line}" for line in examples_of(command.name)]
@@ -24,7 +40,8 @@ def group_help(group: Group, default: Command | None = None) -> str:
     """What `actr GROUP --help` prints; `default` is what it does without a verb."""
     width = max(map(len, group.verbs))
     verbs = [f"  {name:<{width}}  {summary}" for name, summary in group.verbs.items()]
-    lines = [f"Usage: actr {group.name} COMMAND ...", "", f"{group.summary}.", "", "Commands:", *verbs]
+    summary = f"{group.summary[:1].upper()}{group.summary[1:]}."
+    lines = [f"Usage: actr {group.name} COMMAND ...", "", summary, "", "Commands:", *verbs]
     if default and default.options:
         lines += ["", f"Options without a command, which is {group.default}:", *_listed(default.options)]
     return "\n".join([*lines, "", f"More on one: actr {group.name} COMMAND --help"])
@@ -36,8 +53,7 @@ def main_help(commands: dict[str, str]) -> str:
     verbs = [f"  {name:<{width}}  {summary}" for name, summary in commands.items()]
     lines = ["Usage: actr [OPTIONS] COMMAND ...", "", "Run containers with actord.", "", "Commands:", *verbs]
     options = ["", "Options (before or after the command):", *_listed(GLOBAL), ""]
-    variables = "The variables ACTORD_ADDRESS and ACTORD_NAMESPACE say the same as the options."
-    return "\n".join([*lines, *options, variables, "More on one: actr COMMAND --help"])
+    return "\n".join([*lines, *options, *CLOSING])
 
 
 def _listed(options: tuple[Option, ...]) -> list[str]:
@@ -47,10 +63,24 @@ def _listed(options: tuple[Option, ...]) -> list[str]:
 
 
 def _entry(spelled: str, text: str, width: int) -> list[str]:
-    """An option on a line, or on two if it leaves no room for its text."""
+    """An option with its text beside it, or below if it leaves no room."""
+    first, *more = _wrapped(text, WIDTH - width - 4)
+    below = [f"  {'':<{width}}  {line}" for line in more]
     if len(spelled) <= width:
-        return [f"  {spelled:<{width}}  {text}"]
-    return [f"  {spelled}", f"  {'':<{width}}  {text}"]
+        return [f"  {spelled:<{width}}  {first}", *below]
+    return [f"  {spelled}", f"  {'':<{width}}  {first}", *below]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Its lines, broken between words only."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}".lstrip()
+        if len(longer) <= width or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def _spelled(option: Option) -> str:

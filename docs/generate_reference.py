@@ -16,6 +16,7 @@ from actors.metric_names import METRICS
 from cli.completion import everything
 from cli.examples import examples_of
 from cli.main import COMMANDS
+from cli.notes import notes_of
 from cli.options import GLOBAL, Command, Option
 from transport.durations import BOUNDS
 
@@ -75,6 +76,8 @@ def commands() -> str:
 def _command(command: Command, rank: int) -> list[str]:
     usage = " ".join(("actr", command.name, *(["[OPTIONS]"] if command.options else []), *command.arguments))
     lines = [f"{'#' * rank} {command.name}", "", f"{command.summary}.", "", f"    {usage}", ""]
+    notes = notes_of(command.name)
+    lines += [*notes, ""] if notes else []
     if command.options:
         lines += [*_options(command.options), ""]
     examples = examples_of(command.name)

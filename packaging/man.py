@@ -10,6 +10,7 @@ from actors.zygote.main import parser
 from cli.completion import everything
 from cli.examples import examples_of
 from cli.main import COMMANDS
+from cli.notes import notes_of
 from cli.options import GLOBAL, Command, Group, Option
 
 EXIT_CODES = (
@@ -93,6 +94,7 @@ def _command(command: Command) -> list[str]:
     return [
         ".SS " + _text(f"actr {usage}"),
         _text(command.summary) + ".",
+        *map(_text, notes_of(command.name)),
         *_options(command.options),
         *_examples(command),
     ]

@@ -23,5 +23,5 @@ COMMAND = Command(
     "Show the manifest and config of an image, as JSON",
     run,
     arguments=("IMAGE",),
-    options=(Option("--platform", "of an image for several", value="OS/ARCH"),),
+    options=(Option("--platform", "platform, of an image for several (this machine's)", value="OS/ARCH"),),
 )

@@ -41,7 +41,7 @@ COMMAND = Command(
     arguments=("IMAGE", "DIRECTORY"),
     options=(
         Option("--rw", "let them be written; what is written is gone with images umount"),
-        Option("--platform", "of an image for several", value="OS/ARCH"),
+        Option("--platform", "platform, of an image for several (this machine's)", value="OS/ARCH"),
         Option("-q --quiet", "show no progress"),
     ),
 )

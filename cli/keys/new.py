@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cli.session import Session
 
-ROLE = Option("--role", "observer (sees), operator (as good as root), admin (keys, too)", value="ROLE")
+ROLE = Option("--role", "observer (sees), operator (as root; the default), admin (keys, too)", value="ROLE")
 
 
 def run(session: Session, given: Given) -> int:

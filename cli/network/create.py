@@ -72,7 +72,7 @@ COMMAND = Command(
         Option("--range", "give addresses out of this part only", value="CIDR", many=True),
         Option("--ipv6", "choose an IPv6 subnet too"),
         Option("--internal", "let nothing out and nothing in"),
-        Option("--mtu", "largest packet", value="BYTES"),
+        Option("--mtu", "bytes of the largest packet (the kernel's choice)", value="BYTES"),
         Option("--parent", "of a macvlan: the host's interface", value="NAME"),
         Option("--opt", "vxlan: vni, port, local, remotes=A+B; macvlan: mode", value="K=V", many=True),
         Option("--config", "of a cni network: its configuration list", value="FILE"),

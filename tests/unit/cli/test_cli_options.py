@@ -10,7 +10,9 @@ from hypothesis import given as hypothesis_given
 from hypothesis import strategies as st
 
 from cli.completion import everything
+from cli.examples import EXAMPLES, examples_of
 from cli.main import COMMANDS, command, main
+from cli.notes import NOTES, notes_of
 from cli.options import Command, Given, HelpWanted, Option, UsageError, parse_command
 
 OPTIONS = (
@@ -131,7 +133,17 @@ def test_every_command_has_its_file_and_its_help(capsys):
 def test_help_fits_a_terminal(capsys):
     for words in (["--help"], *([*name.split(), "-h"] for name in everything()[0])):
         main(words)
-        assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
+        assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+def test_every_command_says_what_it_does_with_an_example_and_what_each_option_is():
+    commands, groups = everything()
+    assert not commands.keys() - {*EXAMPLES, *(f"{name}" for name in groups)}, "an example for each"
+    assert not NOTES.keys() - {verb.name for verb in commands.values()}, "notes on what there is"
+    for verb in commands.values():
+        assert examples_of(verb.name), verb.name
+        assert all(option.help for option in verb.options), verb.name
+        assert all(len(line) <= 80 for line in notes_of(verb.name)), verb.name
 
 
 @pytest.mark.parametrize(
