@@ -133,9 +133,13 @@ class Links:
         """Word about a stream; where that does not get through, all ends, rather than wait for ever."""
         link = self._links.get(node)
         if link is not None and not link.freight.send(message) and link.freight.ready:
-            link.freight.renew("it takes no more messages")
-            self._fail(node, "it takes no more messages")
-            self._tend()
+            self._renew(link, "it takes no more messages")
+
+    def _renew(self, link: Link, why: str) -> None:
+        """What is under way over this connection will not be answered as it should be."""
+        link.freight.renew(why)
+        self._fail(link.name, why)
+        self._tend()
 
     # From links
 
@@ -149,16 +153,14 @@ class Links:
         if link.vitals.seen(time.monotonic()):
             self._say(link)
         if message.type == "ERR" and not message.re:  # something that we said was refused; nobody knows what
-            link.freight.renew("it refused a message")
-            self._fail(link.name, "it refused a message")
+            self._renew(link, "it refused a message")
             return
         back = self._relay.came(link.name, message)
         try:
             if back is not None:
                 self._pump.send(back)
         except BacklogError:  # it sends more than anybody asked for
-            link.freight.renew("it sends too much")
-            self._fail(link.name, "it sends too much")
+            self._renew(link, "it sends too much")
 
     def moved(self, link: Link) -> None:
         """A line has come up, or has broken."""

@@ -232,6 +232,31 @@ def publish(host: Host) -> int:
     return int(found["seq"])
 
 
+def test_what_a_cut_leaves_in_doubt_is_not_done_again(hosts: Hosts):
+    """Who asked hears that it may have been done; the other node does it, once, when it comes to it."""
+    h1, h2 = hosts["h1"], hosts["h2"]
+    metadata = pid(h2, "metadata")
+    os.kill(metadata, signal.SIGSTOP)
+    try:
+        wish = {"namespace": "default", "name": "once", "image": IMAGE}
+        answer = asking(h1, "containers.create", "h2/metadata", **wish)
+        wait_until("it is there", lambda: h2.ask("router.traffic", "router")["waiting"].get("metadata"), 60)
+        hosts.cut("h1", "h2")
+        error = answer.get(timeout=60)
+        assert (error.code, error.outcome, error.details["node"]) == ("unavailable", "unknown", "h2")
+        assert "it may have been done" in str(error)
+    finally:
+        hosts.heal()
+        with contextlib.suppress(ProcessLookupError):  # it may have been found to hang
+            os.kill(metadata, signal.SIGCONT)
+    wait_until("both are heard", lambda: see(hosts, h1="up", h2="up"), 60)
+    assert "once" not in actr(h1, "ps", "-a", "--names").split()
+    assert answer.empty()
+    made = actr(h2, "ps", "-a", "--names").split().count("once")
+    assert made <= 1
+    actr(h2, "rm", "-f", "once", check=0 if made else 1)
+
+
 def test_metrics_of_all_nodes_in_one_scrape(hosts: Hosts):
     found = scraped(hosts["h1"])
     for node in ("h1", "h2"):

@@ -7,6 +7,7 @@ import pytest
 from actors.actor import Actor
 from actors.messages import ANY, OPERATIONS, owned_by
 from actors.tree import PROGRAMS, TREE
+from transport.switch import HOME
 
 
 def _descendants(base: type[Actor]) -> Iterator[type[Actor]]:
@@ -39,3 +40,7 @@ def test_each_child_of_the_tree_has_a_program():
     workers = [child for child in TREE.children if child.type == "worker"]
     dynamic = [child.children[0] for child in TREE.children if child.type == "supervisor"]
     assert {child.kind for child in (*workers, *dynamic)} | {"supervisor"} == PROGRAMS.keys()
+
+
+def test_names_with_a_slash_are_this_hosts_for_every_dynamic_kind():
+    assert {child.children[0].kind for child in TREE.children if child.type == "supervisor"} == HOME

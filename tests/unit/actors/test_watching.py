@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+
 import pytest
 
 from actors.messages import ActorsWatch
 from actors.supervision import ExitReason
-from actors.watching import MOST, Watches
+from actors.watching import MOST, FarWatches, Watches
+from transport.envelope import request
 from transport.errors import RemoteError
 
 KILLED = ExitReason("killed", signal=9)
@@ -86,3 +89,66 @@ def test_one_that_only_sleeps_has_not_ended(watches, running):
     watches.ended("events", 5, KILLED)
     notice = {"name": "events", "incarnation": 5, "reason": {"kind": "killed", "signal": 9}}
     assert [early.answers, late.answers] == [[notice]] * 2
+
+
+# Of actors of other nodes
+
+
+class Asker:
+    """An actor that is asked to follow, and hands out what it was given."""
+
+    def __init__(self):
+        self.asked = []
+
+    def following(self, body, _heard, *, to, limit):
+        assert limit > 0
+        self.asked.append((body, to, Future()))
+        return self.asked[-1][2]
+
+    def soon(self, function):
+        function()
+
+
+class Far(Asked):
+    def __init__(self, deadline=0):
+        super().__init__()
+        self.envelope = request("supervisor", "actors.watch", {}, deadline=deadline).forwarded("~01")
+
+    def settle(self, result):
+        self.reply(result)
+
+
+@pytest.mark.parametrize("name", ["events", "container/default/x", "job/default/1", "puller/default/1"])
+def test_an_actor_of_this_host_is_not_asked_for_elsewhere(name):
+    asker = Asker()
+    assert not FarWatches(asker).add(ActorsWatch(name, 1), Far())
+    assert asker.asked == []
+
+
+def test_another_nodes_supervisor_is_asked_and_its_notice_named_as_it_was_asked_for():
+    asker, call = Asker(), Far()
+    assert FarWatches(asker).add(ActorsWatch("h2/container/default/x", 4), call)
+    [(body, to, future)] = asker.asked
+    assert (body, to) == (ActorsWatch("container/default/x", 4), "h2/supervisor")
+    future.set_result({"name": "container/default/x", "incarnation": 4, "reason": {"kind": "killed"}})
+    assert call.answers == [
+        {"name": "h2/container/default/x", "incarnation": 4, "reason": {"kind": "killed"}}
+    ]
+
+
+def test_an_error_of_the_way_is_the_answer():
+    asker, call = Asker(), Far()
+    FarWatches(asker).add(ActorsWatch("h9/events", 1), call)
+    error = RemoteError("not_found", "no node is named h9")
+    asker.asked[0][2].set_result(error)
+    assert call.answers == [error]
+
+
+def test_who_no_longer_wants_to_know_has_the_other_side_told():
+    asker, call = Asker(), Far()
+    watches = FarWatches(asker)
+    watches.add(ActorsWatch("h2/events", 1), call)
+    call.open = False
+    watches.end(call)
+    assert asker.asked[0][2].cancelled()
+    watches.end(call)
