@@ -21,6 +21,7 @@ from actors.lifeline import Lifeline
 from actors.linux.memory import offer_for_merging
 from actors.messages import ANY, OPERATIONS
 from actors.meter import Meter
+from actors.spans import timed
 from actors.zygote.birth import Birth
 from transport.envelope import Envelope, answer, failure
 from transport.errors import ProtocolError, RemoteError
@@ -157,7 +158,10 @@ class Host:
             self.pump.send(answer(message, self.figures()))
             return
         try:
-            self._actor.tell(Call(message, self._body(message), self._sender(message.op)))
+            body, send = self._body(message), self._sender(message.op)
+            if self.birth.settings.tracing_otlp_endpoint:
+                send = timed(send, message, body, self.birth.name)
+            self._actor.tell(Call(message, body, send))
         except queue.Full:
             self._refuse(message, RemoteError("overloaded", f"{self.birth.name} has too much to do"))
         except (RemoteError, ProtocolError) as error:

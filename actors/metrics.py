@@ -30,7 +30,9 @@ from actors.nodes.merging import merged
 from actors.overview import Overview, place
 from actors.page import Page
 from actors.settings import metrics_address
+from actors.spans import Exporter
 from actors.zygote.place import PROTOCOL
+from transport.envelope import Envelope
 from transport.errors import RemoteError
 
 SCRAPE_LIMIT = 5.0  # seconds
@@ -49,8 +51,15 @@ class MetricsActor(Actor):
     def started(self) -> None:
         """Listen, then serve in a thread of its own."""
         self._transfers = _Transfers()
+        endpoint = self.settings.tracing_otlp_endpoint
+        self._exporter = Exporter(endpoint, self) if endpoint else None
         self._url = ""
         self._listen()
+
+    def noted(self, message: Envelope) -> None:
+        """An actor has answered a request of a trace."""
+        if self._exporter is not None:
+            self._exporter.take(message)
 
     def _listen(self) -> None:
         """As soon as nobody else has the port: that is no reason to do without a daemon."""

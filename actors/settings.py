@@ -55,6 +55,7 @@ class Settings:
         registry_peers: whether joined nodes are asked for an image's blobs before its registry.
         grpc_listen: socket of containerd's API; `default` for one in the state directory, empty for none.
         events_keep: how many events the journal keeps.
+        tracing_otlp_endpoint: address of an OpenTelemetry collector, for spans; empty for none.
         logging_journal: socket of systemd's journal, for the log driver journald and the daemon's own log.
         supervision_hang_after: seconds without an answer after which an actor is said to hang.
         supervision_sleep_after: seconds without anything to do after which a container's actor ends, to be
@@ -98,6 +99,7 @@ class Settings:
     registry_peers: bool = True
     grpc_listen: str = "default"
     events_keep: int = 100_000
+    tracing_otlp_endpoint: str = ""
     logging_journal: str = "/run/systemd/journal/socket"
     supervision_hang_after: float = 10.0
     supervision_sleep_after: float = 10.0
@@ -159,6 +161,7 @@ _TABLES = {
         "layers",
         "events",
         "logging",
+        "tracing",
         "supervision",
         "memory",
         "content",
@@ -259,6 +262,7 @@ def _check(settings: Settings) -> None:
     if settings.events_keep < 1:
         raise SettingsError(f"events keep is {settings.events_keep}; keep at least 1")
     _check_listen(settings)
+    _check_tracing(settings)
     _check_registry(settings)
     if not MIN_HANG_AFTER <= settings.supervision_hang_after <= 3600:
         raise SettingsError(f"supervision hang_after is not between {MIN_HANG_AFTER} and 3600 seconds")
@@ -287,6 +291,12 @@ def _check_listen(settings: Settings) -> None:
         right = False
     if not right:
         raise SettingsError(f"listen address {settings.listen!r} is not of the form tcp://192.0.2.1:7400")
+
+
+def _check_tracing(settings: Settings) -> None:
+    found = settings.tracing_otlp_endpoint
+    if found and not found.startswith(("http://", "https://")):
+        raise SettingsError(f"tracing otlp_endpoint {found!r} is not of the form http://127.0.0.1:4318")
 
 
 def _check_registry(settings: Settings) -> None:

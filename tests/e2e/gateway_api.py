@@ -39,6 +39,7 @@ class Api:
     channel: grpc.Channel
     namespace: str = "default"
     lease: str = ""
+    traceparent: str = ""
 
     @classmethod
     def at(cls, socket: Path) -> Api:
@@ -52,7 +53,8 @@ class Api:
     @property
     def header(self) -> list[tuple[str, str]]:
         names = {"containerd-namespace": self.namespace, "containerd-lease": self.lease}
-        return [(name, value) for name, value in names.items() if value]
+        more = {"traceparent": self.traceparent}
+        return [(name, value) for name, value in (names | more).items() if value]
 
     def ask(self, service: str, method: str, **fields: Any) -> Any:
         """One call with one answer."""

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import threading
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from daemon import CHECKOUT, Daemon, running, wait_until
+from gateway_api import Api
 from systemd_journal import journald, listening, read
 
 if TYPE_CHECKING:
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(180)]
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-OTHER = "0af7651916cd43dd8448eb211c80319c"
+GATEWAY, OTHER = "b7ad6b7169203331b7ad6b7169203331", "0af7651916cd43dd8448eb211c80319c"
 CONCERNED = {"metadata", "supervisor", "bundles", "network", "snapshots", "events"}
 
 
@@ -47,7 +51,13 @@ def test_one_id_from_the_client_to_the_runtime(tmp: Path, busybox: str):
         assert [event["trace"] for event in told] == [TRACE]
         assert f"trace={TRACE}" in daemon.actr("events", "--debug", "--no-follow").stdout
 
-        # What the runtime and the gateway are told, and what is wrong and is not believed.
+        client = replace(Api.at(daemon.state / "containerd.sock"), traceparent=f"00-{GATEWAY}-{SPAN}-01")
+        client.ask("containerd.services.leases.v1.Leases", "Create", id="held")
+        client.channel.close()
+        asked = [one for one in records(daemon) if one.get("trace") == GATEWAY]
+        assert ("metadata", "leases.create") in {(one["actor"], one["operation"]) for one in asked}
+
+        # What goes wrong, and what is no trace.
         failed = daemon.actr("run", "--debug", "--trace", TRACE, busybox, "/nothing", check=127)
         assert f"actr: trace {TRACE}\n" in failed.stderr
         assert "(tasks.output: failed_precondition, done)" in failed.stderr
@@ -60,6 +70,79 @@ def test_one_id_from_the_client_to_the_runtime(tmp: Path, busybox: str):
             for one in records(daemon)
             if one.get("trace") == OTHER
         )
+
+
+class Collector(ThreadingHTTPServer):
+    """Takes OTLP as a collector does; `spans` is what has come, decoded."""
+
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), Receiver)
+        self.spans: list[dict[str, Any]] = []
+        self.thread = threading.Thread(target=self.serve_forever, daemon=True)
+        self.thread.start()
+
+    def close(self) -> None:
+        self.shutdown()
+        self.server_close()
+        self.thread.join()
+
+    def of(self, trace: str) -> dict[str, dict[str, Any]]:
+        """By the name of the operation; of one that was asked more than once, the first."""
+        return {one["name"]: one for one in reversed(self.spans) if one["traceId"] == trace}
+
+
+class Receiver(BaseHTTPRequestHandler):
+    server: Collector
+
+    def do_POST(self) -> None:
+        found = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        assert (self.path, self.headers["Content-Type"]) == ("/v1/traces", "application/json")
+        for resource in found["resourceSpans"]:
+            said = {one["key"]: one["value"]["stringValue"] for one in resource["resource"]["attributes"]}
+            assert said["service.name"] == "actord"
+            self.server.spans += [one for scope in resource["scopeSpans"] for one in scope["spans"]]
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+def test_a_collector_gets_a_tree_of_spans_and_a_dead_one_costs_nothing(tmp: Path, busybox: str):
+    collector = Collector()
+    endpoint = f"http://127.0.0.1:{collector.server_port}"
+    with running(tmp, settings=f'[tracing]\notlp_endpoint = "{endpoint}"\n') as daemon:
+        try:
+            daemon.actr("pull", busybox)
+            daemon.actr("run", "--rm", "--trace", f"00-{TRACE}-{SPAN}-01", busybox, "true")
+            daemon.actr("inspect", "--trace", OTHER, "nobody", check=1)
+            wait_until(
+                "all has come", lambda: {"containers.create", "tasks.output"} <= collector.of(TRACE).keys()
+            )
+            wait_until("the failure has come", lambda: "containers.get" in collector.of(OTHER))
+        finally:
+            collector.close()
+        found = collector.of(TRACE)
+        create, start, make = (
+            found[name] for name in ("containers.create", "children.start", "bundles.expect")
+        )
+        assert create["parentSpanId"] == SPAN
+        assert start["parentSpanId"] == make["parentSpanId"] == create["spanId"]
+        assert found["network.attach"]["parentSpanId"] == make["spanId"]
+        assert int(create["startTimeUnixNano"]) <= int(start["startTimeUnixNano"])
+        assert int(start["endTimeUnixNano"]) <= int(create["endTimeUnixNano"])
+        assert {"key": "actord.actor", "value": {"stringValue": "metadata"}} in create["attributes"]
+        assert create["status"] == {"code": 1}
+        failed = collector.of(OTHER)["containers.get"]
+        assert (failed["status"], "parentSpanId" in failed) == ({"code": 2, "message": "not_found"}, False)
+
+        # Nobody listens any more: said once, and everything goes on.
+        for _ in range(3):
+            daemon.actr("run", "--rm", busybox, "true")
+        wait_until("it is missed", lambda: f"no spans for {endpoint}" in daemon.log.read_text())
+        daemon.actr("run", "--rm", busybox, "true")
+        assert daemon.log.read_text().count("no spans for") == 1
 
 
 def test_the_journal_finds_records_by_actor_and_trace(tmp: Path, busybox: str):
