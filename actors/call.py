@@ -37,18 +37,22 @@ class Call:
         self.open = True
         self.credit = envelope.credit
         self.cause = of_request(envelope, body)
+        self._said = 0  # partial answers
 
     def reply(self, body: Any = None) -> None:
         """The result; only the first final answer counts."""
         if self.open:
             self.open = False
-            self._send(answer(self.envelope, msgspec.to_builtins({} if body is None else body)))
+            self._end(answer(self.envelope, msgspec.to_builtins({} if body is None else body)))
 
     def fail(self, error: Exception) -> None:
         """The error, as the wire has it."""
         if self.open:
             self.open = False
-            self._send(failure(self.envelope, as_remote(error, self.envelope.to)))
+            self._end(failure(self.envelope, as_remote(error, self.envelope.to)))
+
+    def _end(self, final: Envelope) -> None:
+        self._send(replace(final, number=self._said + 1) if self._said else final)
 
     def settle(self, result: Any) -> None:
         """Whatever a continuation was given: an exception is the error, anything else the result."""
@@ -60,12 +64,14 @@ class Call:
     def part(self, body: Any, *buffers: bytes, seq: int = 0) -> None:
         """A partial answer, taken off the credit by the size of its buffers."""
         self.credit -= sum(map(len, buffers))
-        self._send(part(self.envelope, body, *buffers, seq=seq))
+        self._said += 1
+        self._send(part(self.envelope, body, *buffers, seq=seq, number=self._said))
 
     def event(self, body: Any, seq: int) -> None:
         """An event, taken off the credit as one."""
         self.credit -= 1
-        self._send(replace(part(self.envelope, body, seq=seq), type="EVT"))
+        self._said += 1
+        self._send(replace(part(self.envelope, body, seq=seq, number=self._said), type="EVT"))
 
 
 def as_remote(error: Exception, actor: str) -> RemoteError:

@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +40,7 @@ SETTINGS = '[metrics]\nlisten = "127.0.0.1:0"\n'
 _NUMBERS = itertools.count(1)
 READY_SECONDS, STOP_SECONDS = 60.0, 60.0
 MOST_WALKS = 10
+FIRST_PROXY = 200  # last part of its address
 
 
 @dataclass
@@ -148,6 +151,55 @@ class Host:
         self.process = None
 
 
+class Proxy:
+    """Passes on what is for a host, and does with it what it is told: `tell("frames drop 0.01")`.
+
+    Attributes:
+        endpoint: where it is instead of the host, for `Hosts.introduce`.
+    """
+
+    def __init__(self, machine: Machine, to: Host) -> None:
+        address = f"{machine.address}:{PORT}"
+        self.endpoint = f"tcp://{address}"
+        words = [
+            *machine.inside(),
+            sys.executable,
+            "-P",
+            "-m",
+            "chaos.proxy",
+            address,
+            f"{to.address}:{PORT}",
+        ]
+        self._process = subprocess.Popen(
+            words,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT,
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        )  # fmt: skip
+        if self._answer() != "ok":
+            raise RuntimeError(f"no proxy came about at {address}")
+
+    def tell(self, command: str) -> str:
+        """Give a command; gives the answer. Raises OSError."""
+        assert self._process.stdin is not None  # noqa: S101  # a pipe was asked for
+        self._process.stdin.write(f"{command}\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def count(self) -> dict[str, int]:
+        """What it has done so far."""
+        found: dict[str, int] = json.loads(self.tell("count"))
+        return found
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None  # noqa: S101
+        return self._process.stdout.readline().strip()
+
+    def close(self) -> None:
+        """End it, and the connections through it."""
+        with self._process as process:
+            process.terminate()
+
+
 @dataclass
 class Hosts:
     """So many hosts, each known to every other; between enter and exit.
@@ -168,6 +220,7 @@ class Hosts:
         """Names of namespaces are the whole machine's."""
         self._own = f"at{os.getpid()}n{next(_NUMBERS)}"
         self.wires = Wires(self._own)
+        self._proxies = itertools.count()
 
     def __getitem__(self, name: str) -> Host:
         return next(host for host in self.hosts if host.name == name)
@@ -214,6 +267,11 @@ class Hosts:
             "name": other.name, "role": "admin", "public": pair.public, "secret": pair.secret,
         }  # fmt: skip
         other.ask("nodes.join", "nodes", name=host.name, connection=connection)
+
+    def proxy(self, host: Host) -> Proxy:
+        """Somebody on the way to that host, on a machine of its own; see chaos/proxy.py. Close it."""
+        number = FIRST_PROXY + next(self._proxies)
+        return Proxy(self.wires.add(f"p{number}", number), host)
 
     # What happens to wires
 

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chaos import left
+from chaos import left, partitions
 from chaos.hosts import CHECKOUT, Hosts
 
 if TYPE_CHECKING:
@@ -22,19 +22,25 @@ MOST = 50
 
 def main() -> int:
     """Give the command's exit code."""
-    parser = argparse.ArgumentParser(prog="hosts", description="several hosts on this machine")
+    if os.geteuid() != 0:
+        sys.exit("hosts: it makes network namespaces, and so must run as root; try sudo")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
+    if sys.argv[1:2] == ["--matrix"]:
+        return partitions.main(sys.argv[2:])
+    parser = argparse.ArgumentParser(
+        prog="hosts",
+        description="several hosts on this machine",
+        epilog="--matrix: see hosts --matrix --help",
+    )
     parser.add_argument("count", type=int, help=f"how many, 1 to {MOST}; 0 clears what a killed run has left")
     parser.add_argument("command", nargs="*", help="what to run instead of a shell")
     given = parser.parse_args()
     if not 0 <= given.count <= MOST:
         parser.error(f"count is 0 to {MOST}")
-    if os.geteuid() != 0:
-        sys.exit("hosts: it makes network namespaces, and so must run as root; try sudo")
     if not given.count:
         print("\n".join(left.clear()) or "nothing was left")
         return 0
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)
     return _with_hosts(given.count, given.command)
 
 

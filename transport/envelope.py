@@ -53,6 +53,8 @@ class Envelope:
         deadline: milliseconds left when it was sent, 0 for none.
         key: idempotency key, empty for none.
         seq: sequence number of a PART or EVT.
+        number: of a PART or EVT in its stream, from 1, and of the final answer that ends one: who misses a
+            number has lost something on the way, and takes the stream up again.
         credit: bytes or events that the receiver may send further.
         trace: trace id, carried along from request to request.
         body: packed msgpack.
@@ -70,6 +72,7 @@ class Envelope:
     deadline: int = 0
     key: str = ""
     seq: int = 0
+    number: int = 0
     credit: int = 0
     trace: str = ""
     body: bytes = EMPTY
@@ -103,6 +106,7 @@ _KEYS = (
     ("dl", "deadline"),
     ("ik", "key"),
     ("sq", "seq"),
+    ("nr", "number"),
     ("cr", "credit"),
     ("tr", "trace"),
 )
@@ -183,6 +187,8 @@ def failure(asked: Envelope, error: RemoteError) -> Envelope:
     return Envelope("ERR", re=asked.id, to=asked.fr, body=pack(error.to_body()))
 
 
-def part(asked: Envelope, body: Any, *buffers: bytes, seq: int = 0) -> Envelope:
+def part(asked: Envelope, body: Any, *buffers: bytes, seq: int = 0, number: int = 0) -> Envelope:
     """A partial result of `asked`, with raw bytes beside it."""
-    return Envelope("PART", re=asked.id, to=asked.fr, seq=seq, body=pack(body), buffers=buffers)
+    return Envelope(
+        "PART", re=asked.id, to=asked.fr, seq=seq, number=number, body=pack(body), buffers=buffers
+    )

@@ -33,7 +33,7 @@ VECTORS = json.loads((DOCS / "protocol" / "vectors.json").read_text())
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 HEADER = {
     "t": "type", "id": "id", "re": "re", "to": "to", "fr": "fr", "by": "by", "inc": "inc", "m": "op",
-    "dl": "deadline", "ik": "key", "sq": "seq", "cr": "credit", "tr": "trace",
+    "dl": "deadline", "ik": "key", "sq": "seq", "nr": "number", "cr": "credit", "tr": "trace",
 }  # fmt: skip
 REGENERATE = "run: PYTHONPATH=. .venv/bin/python docs/generate_protocol.py"
 

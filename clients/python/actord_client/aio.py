@@ -169,12 +169,17 @@ class Client:
     async def _streamed(
         self, op: str, body: dict[str, Any], to: str, credit: int
     ) -> AsyncGenerator[Part, None]:
-        asked, link, used, open_ = new_id(), await self._current(), 0, True
+        asked, link, used, heard, open_ = new_id(), await self._current(), 0, 0, True
         answers = link.wait_for(asked)
         try:
             await link.send({"t": "REQ", "id": asked, "to": to, "m": op, "cr": credit}, body)
             while True:
                 message = await answers.get()
+                heard += 1
+                if message is not None and message.header.get("nr", heard) != heard:
+                    raise RequestError(
+                        "unavailable", f"{op}: an answer was lost on the way", outcome="unknown"
+                    )
                 if message is None or message.type not in ("PART", "EVT"):
                     open_ = False
                     yield Part(_result(message), final=True)

@@ -21,7 +21,7 @@ TYPES: Final = frozenset({
 })  # fmt: skip
 KEYS: Final[dict[str, type]] = {
     "t": str, "id": bytes, "re": bytes, "to": str, "fr": str, "inc": int, "m": str, "dl": int, "ik": str,
-    "sq": int, "cr": int, "tr": str,
+    "sq": int, "nr": int, "cr": int, "tr": str,
 }  # fmt: skip
 
 

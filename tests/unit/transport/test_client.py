@@ -12,7 +12,7 @@ import pytest
 from tests.unit.cli.fake_daemon import WELCOME, FakeDaemon
 from transport import client as module
 from transport.client import Client, NotRunningError
-from transport.envelope import SIGNATURE
+from transport.envelope import SIGNATURE, answer, part
 from transport.errors import RemoteError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -246,6 +246,39 @@ def test_a_stream_goes_on_after_actor_and_router_died(daemon, client):
     assert [body["stdout"] for body in daemon.bodies(OUTPUT)][:2] == [0, 4]
     assert daemon.bodies(OUTPUT)[2]["stdout"] == len(b"".join(reached)) - 5
     assert (last.kind, last.body) == ("final", {"exit_code": 3})
+
+
+def numbered(asked, *numbers, final=0):
+    """Events whose numbers in the journal are those in the stream, then the end."""
+    for number in numbers:
+        event = part(asked.envelope, {}, seq=number, number=number)
+        asked.daemon.send(asked.envelope.fr, replace(event, type="EVT"))
+    asked.daemon.send(asked.envelope.fr, replace(answer(asked.envelope, {}), number=final))
+
+
+@pytest.mark.parametrize("lossy", [((1, 3), 4), ((2,), 3), ((1, 2, 2), 4), ((1, 3, 2), 4), ((1, 2), 4)])
+def test_a_stream_of_which_something_was_lost_is_taken_up_again(daemon, client, lossy):
+    came, final = lossy
+    daemon.on["events.subscribe"] = [
+        lambda asked: numbered(asked, *came, final=final),
+        lambda asked: numbered(asked, 1, 2, 3, final=4),
+    ]
+    reached = []
+    stream = client.stream(
+        "events.subscribe", {"after": 0}, to="events", resume=lambda: {"after": len(reached)}
+    )
+    for one in stream:
+        if one.kind == "event":
+            reached.append(one.seq)  # noqa: PERF401  # `resume` looks at it meanwhile
+    held = [number for at, number in enumerate(came, 1) if came[:at] == tuple(range(1, at + 1))]
+    assert reached == [*held, 1, 2, 3]
+    assert [body["after"] for body in daemon.bodies("events.subscribe")] == [0, len(held)]
+
+
+def test_who_does_not_number_its_answers_is_taken_at_its_word(daemon, client):
+    daemon.on["events.subscribe"] = lambda asked: [asked.event(7, {}), asked.event(9, {}), asked.fin({})]
+    found = list(client.stream("events.subscribe", {}, to="events"))
+    assert [one.seq for one in found] == [7, 9, 0]
 
 
 def test_what_a_living_actor_answers_is_the_end(daemon, client):
