@@ -7,12 +7,13 @@ Restarted by the supervisor, always.
 
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, cast
 
 import msgspec
 
-from actors import lookups
+from actors import failpoints, lookups
 from actors import messages as m
 from actors.actor import RETRY_AFTER
 from actors.call import LATER, Call, Later
@@ -27,6 +28,8 @@ from storage.metadata import Container, Image, Metadata, Namespace, NewContainer
 from storage.reference import Reference
 from transport.keys import Key, KeyRing
 
+RECENT = 120 * 10**9  # nanoseconds: no crash takes longer to be over, and no event is forgotten sooner
+
 
 class MetadataActor(LeasingActor):
     """One method an operation; see actors/messages/ for what each means."""
@@ -37,6 +40,7 @@ class MetadataActor(LeasingActor):
         """Open the database, migrating it if need be."""
         self._store = Metadata(self.settings.root / "metadata.db")
         self._keys = KeyRing(self.settings.keys)
+        self._follow_all()
 
     def stopping(self) -> None:
         """Close the database in order."""
@@ -123,17 +127,32 @@ class MetadataActor(LeasingActor):
             auto_remove=body.auto_remove,
         )
         container = self._store.containers.create(body.namespace, new)
-        actor = f"container/{body.namespace}/{container.id}"
-        answer = {"id": container.id, "name": container.name, "actor": actor}
-        args = {"namespace": body.namespace, "id": container.id, "created_at": container.created_at}
+        failpoints.hit("metadata", "create", "recorded")
+        answer = {"id": container.id, "name": container.name, "actor": _actor_of(container)}
         if container.wanted == "running" and container.image:
             self._expect_bundle(container)
-        start = m.ChildrenStart("container", actor, args)
-        self.ask(start, lambda result: call.settle(result if isinstance(result, Exception) else answer))
-        self._announce_container(container, wish.foreign or {})
+        self._follow(
+            container, lambda result: call.settle(result if isinstance(result, Exception) else answer)
+        )
+        if wish.foreign:  # its client goes on in steps, and may take the next one before there is an actor
+            call.reply(answer)
         return LATER
 
-    def _announce_container(self, container: Container, foreign: dict[str, Any]) -> None:
+    def _follow(self, container: Container, started: Callable[[Any], None] = lambda _: None) -> None:
+        """What follows a record: an actor, and word of it. Once, however often it is asked for."""
+        args = {"namespace": container.namespace, "id": container.id, "created_at": container.created_at}
+        self.ask(m.ChildrenStart("container", _actor_of(container), args), started)
+        self._announce_container(container)
+
+    def _follow_all(self) -> None:
+        """A crash may have come between a record and what follows it."""
+        since = time.time_ns() - RECENT
+        for container in self._store.containers.list_all():
+            if container.created_at > since:
+                self._follow(container)
+
+    def _announce_container(self, container: Container) -> None:
+        foreign = container.options.get("foreign") or {}
         event: dict[str, Any] = {"id": container.id, "image": container.image}
         event["runtime"] = foreign.get("runtime", container.runtime)
         if foreign.get("options", {}).get("type_url"):
@@ -258,3 +277,7 @@ def _checked(options: dict[str, Any]) -> Wishes:
     except InvalidSpecError as error:
         raise InvalidArgumentError(str(error)) from error
     return wish
+
+
+def _actor_of(container: Container) -> str:
+    return f"container/{container.namespace}/{container.id}"

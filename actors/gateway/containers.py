@@ -23,6 +23,7 @@ from transport.grpc.server import Call, Service
 _PACKAGE: Final = "containerd.services.containers.v1"
 RUNTIME: Final = "io.containerd.runc.v2"
 PREFIX: Final = "extensions."
+STARTING: Final = 0.005  # seconds until an actor that is not there yet is asked again
 MUTABLE: Final = ("labels", "spec", "extensions", "image", "snapshot_key")
 
 
@@ -94,32 +95,51 @@ class Containers(Asking, Service):
 
     def delete(self, request: Any, call: Call) -> Any:
         """Not while it runs."""
-        found = record(self, call, request.id)
+        record(self, call, request.id)
         try:
-            self.ask(call, m.ContainersRemove(), to=found["actor"])
+            ask_container(self, call, request.id, m.ContainersRemove())
         except RemoteError as error:
-            if error.code != "not_found":
+            if error.code != "not_found":  # an actor's last act is to end the record: then it is done
                 raise
-            if self._is_there(call, found):
-                text = f"container {request.id} is on record, but has no actor yet: try again"
-                raise RemoteError("unavailable", text) from error
         return message("google.protobuf.Empty")()
 
-    def _is_there(self, call: Call, found: dict[str, Any]) -> bool:
-        """Whether what has no actor is on record all the same; an actor's last act is to end the record."""
-        with contextlib.suppress(RemoteError):
-            again = self.ask(call, m.ContainersGet(call.namespace, found["id"]))
-            return bool(again["created_at"] == found["created_at"])
-        return False
+
+def ask_container(
+    service: Asking, call: Call, identity: str, body: Any, limit: float | None = None
+) -> dict[str, Any]:
+    """What a container's actor answers; one that is on record has an actor, or is about to have one.
+
+    Raises:
+        RemoteError: what it answered; not_found once the container is no longer on record.
+    """
+    found, within = record(service, call, identity), call.limit if limit is None else limit
+    until, created = time.monotonic() + within, found["created_at"]
+    while found["created_at"] == created:
+        try:
+            answer: dict[str, Any] = service.actor.call(body, to=found["actor"], limit=within)
+        except RemoteError as error:
+            if str(error) != f"no actor is named {found['actor']}":
+                raise
+            if time.monotonic() > until:
+                text = f"container {identity} is on record, but has no actor yet: try again"
+                raise RemoteError("unavailable", text) from error
+            time.sleep(STARTING)
+            found = record(service, call, identity)
+        else:
+            return answer
+    raise _no_container(call, identity)
 
 
 def record(service: Asking, call: Call, identity: str) -> dict[str, Any]:
     """The record of exactly this id. Raises RemoteError not_found."""
     found: dict[str, Any] = service.ask(call, m.ContainersGet(call.namespace, identity))
     if found["id"] != identity:
-        text = f'container "{identity}" in namespace "{call.namespace}": not found'
-        raise RemoteError("not_found", text)
+        raise _no_container(call, identity)
     return found
+
+
+def _no_container(call: Call, identity: str) -> RemoteError:
+    return RemoteError("not_found", f'container "{identity}" in namespace "{call.namespace}": not found')
 
 
 def kept(given: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from actors import messages as m
 from actors.gateway import runc_options
-from actors.gateway.containers import record
+from actors.gateway.containers import ask_container, record
 from actors.gateway.task_metrics import metric
 from actors.gateway.translation import PAUSE, Asking, parsed, put_time
 from storage.filters import parse_filters
@@ -48,7 +48,7 @@ class Tasks(Asking, Service):
             **runc_options.for_task(request.options, found["options"].get("foreign") or {}),
         )
         with _as_runtime("failed to create shim task: OCI runtime create failed"):
-            pid = self.ask(call, body, to=found["actor"])["pid"]
+            pid = ask_container(self, call, found["id"], body)["pid"]
         return message(f"{_PACKAGE}.CreateTaskResponse")(container_id=found["id"], pid=pid)
 
     def start(self, request: Any, call: Call) -> Any:
@@ -225,9 +225,8 @@ class Tasks(Asking, Service):
 
     def _of_task(self, call: Call, identity: str, body: Any, limit: float | None = None) -> Any:
         """What a container's actor answers. Raises RemoteError not_found where there is no task."""
-        actor = record(self, call, identity)["actor"]
         try:
-            return self.actor.call(body, to=actor, limit=call.limit if limit is None else limit)
+            return ask_container(self, call, identity, body, limit)
         except RemoteError as error:
             if error.code == "failed_precondition":  # perhaps since there is none
                 self._task(call, identity)
@@ -236,7 +235,7 @@ class Tasks(Asking, Service):
     def _task(self, call: Call, identity: str) -> tuple[str, dict[str, Any]]:
         """Actor and state of a container that has a process. Raises RemoteError not_found."""
         actor = record(self, call, identity)["actor"]
-        state = self.ask(call, m.TasksState(), to=actor)
+        state = ask_container(self, call, identity, m.TasksState())
         if state["phase"] in ("created", "preparing", "starting"):
             raise RemoteError("not_found", f'task "{identity}" in namespace "{call.namespace}": not found')
         return actor, state

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from daemon import wait_until
-from gateway_api import CONTAINERS, EVENTS, Api, packed_spec
+from gateway_api import CONTAINERS, EVENTS, Api, packed_spec, serving
 from test_grpc_leases import SNAPSHOTS, put
 from test_grpc_records import IMAGES, NAMESPACES, image
 
@@ -124,3 +124,18 @@ def test_an_envelope_has_the_bare_name_of_its_type(api: Api, root: Path):
     stream.cancel()
     for name in made:
         api.ask(CONTAINERS, "Delete", id=name)
+
+
+def test_a_creation_is_told_and_has_an_actor_though_metadata_dies_over_it(tmp: Path, root: Path):
+    """Between the record, which is durable, and what follows it."""
+    with serving(tmp, "--failpoints") as (daemon, api):
+        seen = heard(api, 'topic~="^/containers/create"')
+        with daemon.client_in_use() as client:
+            kill = {"name": "metadata.create.recorded", "action": "kill(count=1)"}
+            client.request("failpoints.set", kill, to="metadata")
+        name = api.container(root, "true")
+        assert topics(seen, "/containers/create")["/containers/create"].id == name
+        api.task("Create", container_id=name)
+        api.task("Start", container_id=name)
+        api.end(name)
+        assert [topic for topic, _ in seen].count("/containers/create") == 1
