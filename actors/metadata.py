@@ -134,8 +134,6 @@ class MetadataActor(LeasingActor):
         self._follow(
             container, lambda result: call.settle(result if isinstance(result, Exception) else answer)
         )
-        if wish.foreign:  # its client goes on in steps, and may take the next one before there is an actor
-            call.reply(answer)
         return LATER
 
     def _follow(self, container: Container, started: Callable[[Any], None] = lambda _: None) -> None:
