@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from cli.session import Session
 
-HEADS = ("CONTAINER", "NAME", "CPU", "MEMORY", "LIMIT", "PROCESSES", "DISK IN/OUT", "NET IN/OUT")
+HEADS = ("CONTAINER", "NAME", "CPU", "MEMORY", "LIMIT", "PIDS", "DISK IN/OUT", "NET IN/OUT")
 EVERY = 1.0  # seconds
 CLEAR = "\x1b[H\x1b[J"
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from textwrap import wrap
 
 from cli.colour import CYAN, GREEN, RED, YELLOW, coloured
 from cli.doctor.facts import gather
 from cli.doctor.judge import Finding, judge
 from cli.options import Command, Given, Option
 from cli.session import Session
-from cli.table import print_json
+from cli.table import print_json, terminal_width
 
+NARROW, WIDE = 20, 10_000  # columns of what is said at least, and into a pipe
 MARKS = {"ok": "ok", "note": "--", "warning": "!!", "error": "XX"}
 COLOURS = {"ok": GREEN, "note": CYAN, "warning": YELLOW, "error": RED}
 
@@ -29,10 +31,13 @@ def run(session: Session, given: Given) -> int:
 
 def _print(shown: list[Finding], found: list[Finding]) -> None:
     width = max((len(one.subject) for one in shown), default=0)
+    columns = max((terminal_width() or WIDE) - width - 6, NARROW)
     for one in shown:
-        print(f"{_mark(one)}  {one.subject:<{width}}  {one.found}")
-        if one.fix:
-            print(f"    {'':<{width}}  -> {one.fix}")
+        first, *more = wrap(one.found, columns) or [""]
+        print(f"{_mark(one)}  {one.subject:<{width}}  {first}")
+        more += wrap(one.fix, columns, initial_indent="-> ", subsequent_indent="   ")
+        for line in more:
+            print(f"    {'':<{width}}  {line}")
     counts = ", ".join(f"{level}: {sum(one.level == level for one in found)}" for level in MARKS)
     print(f"{len(found)} things looked at ({counts})")
 

@@ -138,11 +138,22 @@ def tree(
 ) -> list[Line]:
     """The heads, then a line for each actor and container, and for what is `below` a container, by its id."""
     rows = list(_rows(readings, view, below))
-    cells = [row for row, _ in rows]
-    heads, *lines = table(HEADS, cells, FLEXIBLE, columns, TAILS)
-    if columns and max(map(len, (heads, *lines))) > columns:
-        heads, *lines = table(HEADS, cells, ALL_FLEXIBLE, columns, TAILS)
+    heads, *lines = _fitting([row for row, _ in rows], columns)
     return [(heads, ""), *((line, colour) for line, (_, colour) in zip(lines, rows, strict=True))]
+
+
+def _fitting(cells: list[Cells], columns: int | None) -> list[str]:
+    """Heads and rows. Where there is no room, columns in which nothing stands go, and names are cut last."""
+    lines = table(HEADS, cells, FLEXIBLE, columns, TAILS)
+    if not columns or max(map(len, lines)) <= columns:
+        return lines
+    kept = [at for at in range(len(HEADS)) if any(row[at] for row in cells)]
+    heads, rows = [HEADS[at] for at in kept], [[row[at] for at in kept] for row in cells]
+    places = [[kept.index(at) for at in which if at in kept] for which in (FLEXIBLE, ALL_FLEXIBLE, TAILS)]
+    lines = table(heads, rows, places[0], columns, places[2])
+    if max(map(len, lines)) > columns:
+        return table(heads, rows, places[1], columns, places[2])
+    return lines
 
 
 def _rows(readings: Readings, view: View, below: Mapping[str, Sequence[Cells]]) -> Iterable[Row]:

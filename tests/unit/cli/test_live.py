@@ -105,6 +105,15 @@ def test_the_tree_is_one_whatever_is_shown_of_it():
     assert not [text for text in texts(tree(found, view, 200)) if "busy" in text]
 
 
+def test_in_a_narrow_terminal_empty_columns_go_before_names_are_cut():
+    found = readings(overview(10, [container("a-name-of-some-length", "running")]))
+    wide, narrow = (texts(tree(found, View(), columns)) for columns in (200, 72))
+    assert "RESTARTS" in wide[0]
+    assert "RESTARTS" not in narrow[0]
+    assert max(map(len, narrow)) <= 72
+    assert "a-name-of-some-length" in narrow[-1]
+
+
 def test_what_is_down_is_red_and_counted():
     down = overview(10, [], exits=[["volumes", "killed", 2], ["job", "normal", 5]])
     down["actors"][3] |= {"state": "restarting", "pid": 0}
