@@ -143,7 +143,7 @@ class Stores:
 
     def __init__(self, settings: Settings) -> None:
         self._root = settings.root
-        self._content = ContentStore(settings.content)
+        self._content = ContentStore(settings.content, reader=True)
         self._looked = -LOOK_EVERY
         self._sizes: dict[str, list[int]] = {}
 

@@ -49,7 +49,7 @@ class Transfer:
         self.settings = settings
         self.name: str = actor.birth.name
         self.namespace: str = actor.birth.args["namespace"]
-        self.store = ContentStore(settings.content)
+        self.store = ContentStore(settings.content, reader=True)
         self.tally = Tally(
             actor.birth.args.get("task", "pull"), lambda note: actor.ask(note, _unheard, limit=TELL_LIMIT)
         )
