@@ -18,6 +18,7 @@ from actors import messages as m
 from actors.call import Call
 from actors.linux.openat2 import open_in_root
 from actors.linux.pidfd import Process
+from actors.linux.process import make_files_as
 from actors.runtime import bundle as files
 from actors.runtime import id_ranges
 from storage.errors import StorageError
@@ -118,6 +119,8 @@ class Copying:
     def _unpack(self, place: Path, body: m.FilesPut) -> int:
         """In a worker thread."""
         path = os.fsencode("/" + body.path.strip("/"))
+        if self._shift():
+            make_files_as(*self._shift().owner(0, 0))  # as its root: volumes show shifted owners
         with self._root() as root, place.open("rb") as file:
             try:
                 os.close(open_in_root(root, path, _DIRECTORY))

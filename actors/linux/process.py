@@ -13,7 +13,9 @@ from actors.linux.libc import checked, libc
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
+_PR_SET_SECUREBITS = 28
 _PR_SET_CHILD_SUBREAPER = 36
+_SECBIT_NO_SETUID_FIXUP = 1 << 2
 _NAME_BYTES = 15
 _CORE_DUMPED = 0x80
 _KIB = 1024
@@ -28,6 +30,17 @@ def _prctl(option: int, argument: int | bytes) -> None:
 def set_child_subreaper(*, on: bool = True) -> None:
     """From now on orphaned descendants become children of this process. Not inherited by fork."""
     _prctl(_PR_SET_CHILD_SUBREAPER, int(on))
+
+
+def make_files_as(uid: int, gid: int) -> None:
+    """What this thread makes from now on belongs to these, and it may do what it could before (setfsuid(2)).
+
+    A mount that shows other owners takes new files only of those whom it maps: the host's root is nobody
+    there. Only for a thread of its own, since it stays so.
+    """
+    _prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP)  # else the thread would lose its capabilities
+    libc.setfsgid(gid)
+    libc.setfsuid(uid)
 
 
 def set_parent_death_signal(number: int) -> None:

@@ -114,6 +114,16 @@ def test_volumes_are_shared_by_strangers(open_daemon: Daemon, busybox: str, runt
         )
         assert one.sh("echo mine > /mine/made; cat /host/made") == "mine"
         assert owner(tmp / "made") == (0, 0)
+        (tmp / "few").mkdir()
+        (tmp / "few/copied").write_text("copied")
+        open_daemon.actr("cp", tmp / "few", f"{other.name}:/v/few")
+        assert other.sh("cat /v/few/copied; stat -c :%u:%g /v/few /v/few/copied").split() == [
+            "copied:0:0", ":0:0"
+        ]  # fmt: skip
+        assert [owner(place / name) for name in ("few", "few/copied")] == [(0, 0), (0, 0)]
+        packed = open_daemon.popen("cp", f"{one.name}:/etc/kept", "-").communicate()[0]
+        with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+            assert [(one.uid, one.gid) for one in tar] == [(7, 8)]
     open_daemon.actr("volume", "rm", volume)
     assert list((open_daemon.state / "shifted").iterdir()) == []
 
