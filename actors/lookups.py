@@ -21,6 +21,12 @@ def image_name(body: m.ImagesGet | m.ImagesPut | m.ImagesDelete) -> str:
     return body.name if body.exact else str(Reference.parse(body.name))
 
 
+def answer(store: Metadata, body: Any) -> Any:
+    """What the operation of a request answers, as it travels. Raises KeyError for one that is not here."""
+    found = LOOKUPS[type(body)](store, body)
+    return found if isinstance(body, m.ContainersGet | m.ContainersList) else msgspec.to_builtins(found)
+
+
 def image(store: Metadata, body: m.ImagesGet) -> Image:
     """An image by its name as people type it, or exactly."""
     return store.images.get(body.namespace, image_name(body))

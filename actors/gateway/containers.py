@@ -205,7 +205,8 @@ def _container(found: Mapping[str, Any]) -> Any:
     answer.runtime.name = foreign["runtime"]
     for target, name in ((answer.runtime.options, "options"), (answer.spec, "spec")):
         if foreign[name]["type_url"]:
-            target.CopyFrom(packed_from(foreign[name]))
+            target.type_url = foreign[name]["type_url"]
+            target.value = base64.b64decode(foreign[name]["value"])
     for name, value in foreign["extensions"].items():
         answer.extensions[name].CopyFrom(packed_from(value))
     return answer

@@ -8,8 +8,7 @@ reads what it has written. Whatever cannot be read here is asked of the owner.
 import threading
 from typing import Any, Final
 
-import msgspec
-
+from actors import lookups
 from actors import messages as m
 from actors.call import as_remote
 from actors.content import described
@@ -50,13 +49,12 @@ class Records:
             raise as_remote(error, "") from error
 
     def _looked_up(self, body: Any) -> Any:
-        look = LOOKUPS.get(type(body))
-        if look is None:
+        if type(body) not in LOOKUPS:
             return self._of_snapshots(body)
         with self._turn:
             if self._store is None:
                 self._store = Metadata(self._root / "metadata.db", reader=True)
-            return msgspec.to_builtins(look(self._store, body))
+            return lookups.answer(self._store, body)
 
     def _of_snapshots(self, body: Any) -> Any:
         if not isinstance(body, m.SnapshotsStat | m.SnapshotsMounts):
