@@ -7,6 +7,7 @@ import json
 import subprocess
 import tarfile
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -238,3 +239,34 @@ def test_the_gateway_comes_back(ctr: Ctr, served: Daemon):
         ["ctr", "--address", str(served.state / "containerd.sock"), "version"],
         capture_output=True, timeout=60, check=False).returncode == 0)  # fmt: skip
     assert "default" in ctr("namespaces", "ls")
+
+
+def _asked(daemon: Daemon) -> Counter[str]:
+    """How many requests of each operation have been answered."""
+    with daemon.client_in_use() as client:
+        ended = client.request("router.traffic", {}, to="router")["ended"]
+    found: Counter[str] = Counter()
+    for operation, _, count in ended:
+        found[operation] += count
+    return found
+
+
+def test_what_is_only_looked_up_is_asked_of_nobody(ctr: Ctr, served: Daemon, busybox: str):
+    """Each question between actors is 1.5 ms of a run; of sixty that only looked, these are left."""
+    ctr("images", "pull", busybox)
+    ctr("run", "--rm", busybox, "first", "true")
+    before = _asked(served)
+    ctr("run", "--rm", busybox, "counted", "true")
+    more = _asked(served) - before
+    looks = (
+        "content.info",
+        "contents.get",
+        "images.get",
+        "namespaces.list",
+        "snapshots.stat",
+        "snapshots.mounts",
+    )
+    assert {name: more[name] for name in looks} == dict.fromkeys(looks, 0)
+    assert more["containers.get"] <= 2, more  # the container's own actor
+    assert more["tasks.state"] <= 4, more  # as often as ctr asks, and once more
+    assert more["network.detach"] + more["volumes.forget"] == 0, more
