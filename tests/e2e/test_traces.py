@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +22,16 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.root, pytest.mark.timeout(180)]
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 GATEWAY, OTHER = "b7ad6b7169203331b7ad6b7169203331", "0af7651916cd43dd8448eb211c80319c"
+PROGRAM = """
+import sys
+from actord_client import Client
+with Client(sys.argv[1]) as actord:
+    print(actord.trace)
+    actord.request("images.list", {"namespace": "default"}, to="metadata")
+    actord.trace = actord.trace[::-1]
+    print(actord.trace)
+    actord.request("namespaces.list", {}, to="metadata")
+"""
 CONCERNED = {"metadata", "supervisor", "bundles", "network", "snapshots", "events"}
 
 
@@ -56,6 +67,14 @@ def test_one_id_from_the_client_to_the_runtime(tmp: Path, busybox: str):
         client.channel.close()
         asked = [one for one in records(daemon) if one.get("trace") == GATEWAY]
         assert ("metadata", "leases.create") in {(one["actor"], one["operation"]) for one in asked}
+
+        environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "clients/python")}
+        environment.pop("TRACEPARENT", None)
+        command = [sys.executable, "-P", "-c", PROGRAM, daemon.state / "connection.json"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        first, second = done.stdout.split()
+        asked = {(one.get("trace"), one.get("operation")) for one in records(daemon)}
+        assert {(first, "images.list"), (second, "namespaces.list")} <= asked
 
         # What goes wrong, and what is no trace.
         failed = daemon.actr("run", "--debug", "--trace", TRACE, busybox, "/nothing", check=127)

@@ -22,6 +22,7 @@ RETRY: Final = 0.05  # seconds
 PATIENCE: Final = 10.0  # seconds for a router to come back, and for a stream that leads nowhere
 LATE: Final = 1.0  # seconds after its deadline until an answer is given up
 CREDIT: Final = 1 << 20
+MOST_TRACE: Final = 55  # characters of a traceparent
 PIECE: Final = 65_536  # bytes of input in one request
 Resume = Callable[[], dict[str, Any]]
 
@@ -54,11 +55,13 @@ class Client:
 
     Attributes:
         reconnections: how often the connection has been renewed.
+        trace: what requests belong to: a trace id or a `traceparent` (W3C Trace Context); may be set.
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
         self.path = str(path or os.environ.get("ACTORD_CONNECTION", CONNECTION))
         self.reconnections = -1
+        self.trace = os.environ.get("TRACEPARENT", "")[:MOST_TRACE] or os.urandom(16).hex()
         self._link: Link | None = None
         self._renewing = asyncio.Lock()
 
@@ -148,7 +151,7 @@ class Client:
     ) -> dict[str, Any]:
         asked, link, sent = new_id(), await self._current(), False
         answers, left = link.wait_for(asked), max(0.001, until - time.monotonic())
-        header = {"t": "REQ", "id": asked, "to": to, "m": op, "dl": int(left * 1000) or 1}
+        header = {"t": "REQ", "id": asked, "to": to, "m": op, "dl": int(left * 1000) or 1, "tr": self.trace}
         try:
             async with asyncio.timeout(left + LATE):
                 await link.send(header, body, buffers)
@@ -172,7 +175,8 @@ class Client:
         asked, link, used, heard, open_ = new_id(), await self._current(), 0, 0, True
         answers = link.wait_for(asked)
         try:
-            await link.send({"t": "REQ", "id": asked, "to": to, "m": op, "cr": credit}, body)
+            header = {"t": "REQ", "id": asked, "to": to, "m": op, "cr": credit, "tr": self.trace}
+            await link.send(header, body)
             while True:
                 message = await answers.get()
                 heard += 1

@@ -86,6 +86,15 @@ class Client:
         return self.aio.welcome
 
     @property
+    def trace(self) -> str:
+        """What requests belong to; may be set. As `aio.Client.trace`."""
+        return self.aio.trace
+
+    @trace.setter
+    def trace(self, trace: str) -> None:
+        self.aio.trace = trace
+
+    @property
     def reconnections(self) -> int:
         """How often the connection has been renewed."""
         return self.aio.reconnections
