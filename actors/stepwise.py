@@ -91,7 +91,10 @@ class Stepwise:
             actor.wait_for_start(call)
             actor.happened(life.Create())
 
-        actor.ask(m.ContainersGet(actor.namespace, actor.id), loaded)
+        if body.updated_at and body.updated_at == actor.record["updated_at"]:
+            loaded(actor.record)
+        else:
+            actor.ask(m.ContainersGet(actor.namespace, actor.id), loaded)
         return LATER
 
     def _created(self, call: Call) -> bool:

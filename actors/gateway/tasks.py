@@ -45,6 +45,7 @@ class Tasks(Asking, Service):
             request.stderr,
             terminal=request.terminal,
             token=_token(),
+            updated_at=found["updated_at"],
             **runc_options.for_task(request.options, found["options"].get("foreign") or {}),
         )
         with _as_runtime("failed to create shim task: OCI runtime create failed"):

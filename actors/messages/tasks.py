@@ -44,6 +44,7 @@ class TasksCreate:
         io_uid: owner of what it writes to, when that is a FIFO.
         io_gid: the same for the group.
         token: a name that the sender made up for this request: sent again, it is not done again.
+        updated_at: of the record as the sender has read it; its actor reads it again if it has another.
     """
 
     rootfs: list[Json] = field(default_factory=list)
@@ -56,6 +57,7 @@ class TasksCreate:
     io_uid: Number = 0
     io_gid: Number = 0
     token: str = ""
+    updated_at: Number = 0
 
 
 @operation("tasks.let_run", "container", repeatable=True)

@@ -267,6 +267,6 @@ def test_what_is_only_looked_up_is_asked_of_nobody(ctr: Ctr, served: Daemon, bus
         "snapshots.mounts",
     )
     assert {name: more[name] for name in looks} == dict.fromkeys(looks, 0)
-    assert more["containers.get"] <= 2, more  # the container's own actor
+    assert more["containers.get"] <= 1, more  # the container's own actor
     assert more["tasks.state"] <= 4, more  # as often as ctr asks, and once more
     assert more["network.detach"] + more["volumes.forget"] == 0, more

@@ -132,6 +132,19 @@ def test_an_id_is_used_again_at_once(api: Api, root: Path):
     api.ask(CONTAINERS, "Delete", id=name)
 
 
+def test_a_task_is_made_of_the_record_as_it_is_by_then(api: Api, root: Path):
+    name = api.container(root, "false")
+    given = api.ask(CONTAINERS, "Get", id=name).container
+    spec = json.loads(given.spec.value)
+    spec["process"]["args"] = ["sh", "-c", "exit 7"]
+    given.spec.value = json.dumps(spec).encode()
+    api.ask(CONTAINERS, "Update", container=given, update_mask={"paths": ["spec"]})
+    api.task("Create", container_id=name)
+    api.task("Start", container_id=name)
+    assert api.task("Wait", container_id=name).exit_status == 7
+    api.end(name)
+
+
 LOGGER = """#!/bin/sh
 cat <&4 >"$2/err" &
 echo "$CONTAINER_ID $CONTAINER_NAMESPACE $1" >"$2/about"
