@@ -82,6 +82,11 @@ class Host:
 
     def start(self) -> None:
         """Start its daemon, and wait until that serves."""
+        self.begin()
+        self.wait()
+
+    def begin(self) -> None:
+        """Start its daemon; `wait` for it before it is asked for anything."""
         config = self.directory / "actord.toml"
         config.write_text(self.settings)
         words: list[str | Path] = [
@@ -91,9 +96,12 @@ class Host:
         ]  # fmt: skip
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def wait(self) -> None:
+        """Until its daemon serves. Raises RuntimeError."""
         until = time.monotonic() + READY_SECONDS
         while not self.answers():
-            if self.process.poll() is not None or time.monotonic() > until:
+            if self.process is None or self.process.poll() is not None or time.monotonic() > until:
                 text = (self.directory / "log").read_text(errors="replace")[-2000:]
                 raise RuntimeError(f"{self.name} does not serve; the end of its log:\n{text}")
             time.sleep(0.05)
@@ -232,6 +240,8 @@ class Hosts:
             for number in range(1, self.count + 1):
                 self._add(number)
             for host in self.hosts:
+                host.wait()
+            for host in self.hosts:
                 self._introduce(host)
         except BaseException:
             self.close()
@@ -248,7 +258,7 @@ class Hosts:
         host = Host(machine, self.directory / machine.name, self.settings)
         host.directory.mkdir(mode=0o711, parents=True, exist_ok=True)
         self.hosts.append(host)
-        host.start()
+        host.begin()
 
     def _introduce(self, host: Host) -> None:
         """Give every other host a key to this one."""

@@ -25,10 +25,10 @@ def lab(short_root: Path) -> Iterator[partitions.Lab]:
         yield found
 
 
-@pytest.mark.parametrize(("name", "share"), [("cut, h1 to h2", 0.0), ("proxy: frames duplicate", 0.2)])
+@pytest.mark.parametrize(("name", "share"), [("cut, h1 to h2", 0.0), ("proxy: frames duplicate", 1.0)])
 def test_a_round_of_the_matrix(lab: partitions.Lab, monkeypatch: pytest.MonkeyPatch, name: str, share: float):
     monkeypatch.setattr(partitions, "SHARE", share)
-    monkeypatch.setattr(partitions, "HOLD", 1.0)
+    monkeypatch.setattr(partitions, "HOLD", 2.0)
     said: list[str] = []
     [fault] = [one for one in partitions.FAULTS if one.name == name]
     before = lab.proxy.count()
