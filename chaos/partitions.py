@@ -113,7 +113,7 @@ class Line:
     @property
     def is_well(self) -> bool:
         """Whether all held that must."""
-        bad = ("twice", "lies", "lost", "touched", "late")
+        bad = ("twice", "lies", "lost", "doubled", "touched", "late")
         return not any(self.counts[key] for key in bad)
 
     def row(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from transport import tcp
 from transport.errors import ProtocolError
 
 MAX_FRAME = 64 * 1024 * 1024
+QUEUE_IN = 16  # messages; a blob's pieces up to their credit
 REFUSED = (zmq.EVENT_HANDSHAKE_FAILED_AUTH, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL)
 LOST = (zmq.EVENT_DISCONNECTED, zmq.EVENT_CLOSED, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL)
 
@@ -76,6 +77,7 @@ class FarDealer:
         try:
             self._socket = dealer(self._context, wish)
             self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME)
+            self._socket.setsockopt(zmq.RCVHWM, QUEUE_IN)  # a daemon that minds no credit waits in TCP
             self._monitor = self._socket.get_monitor_socket(zmq.EVENT_ALL)
             self._socket.connect(wish.endpoint)
             self._shake_hands(wish, time.monotonic() + timeout)

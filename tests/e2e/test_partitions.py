@@ -49,7 +49,7 @@ def test_what_does_not_hold_is_said():
     assert line.is_well
     assert "1.0" not in line.row()
     assert line.row()[2:5] == ("2.0 / 3.0", "-", "0.5 / 0.5")
-    for key in ("twice", "lies", "lost", "touched", "late"):
+    for key in ("twice", "lies", "lost", "doubled", "touched", "late"):
         line.counts.clear()
         line.counts[key] = 1
         assert not line.is_well, key
