@@ -1,7 +1,7 @@
 """Joined nodes as sources of blobs, nearer than a registry: by digest, verified by whoever stores them.
 
 What a name means is not asked here, unless the caller names the node and so trusts it. All nodes are asked at
-once what they have of an image; who has not said so within a second is asked nothing more by this transfer.
+once what they have of an image; who has not said so in three seconds is asked nothing more by this transfer.
 A node that breaks off, stalls or has lost a blob rests for a while: the next one is asked, then the registry.
 """
 
@@ -24,7 +24,7 @@ from transport.registry.errors import NotFoundError, PermissionDeniedError, Regi
 if TYPE_CHECKING:
     from actors.transfers.transfer import Transfer
 
-ASK_LIMIT: Final = 1.0  # seconds for the nodes to say what they have
+ASK_LIMIT: Final = 3.0  # seconds for the nodes to say what they have; those known to be down are not asked
 NAMED_LIMIT: Final = 10.0  # the same for one that the caller has named
 SILENCE: Final = 4.0  # seconds without a byte after which a node is left
 REST: Final = 5.0  # seconds
