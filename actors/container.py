@@ -13,10 +13,12 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from actors import failpoints
 from actors import lifecycle as life
@@ -196,14 +198,14 @@ class ContainerActor(Actor):
     def save(self) -> None:
         """Journal the state. It outlives every process of ours; a power cut ends the container too."""
         document = {
-            "state": asdict(self.state),
+            "state": msgspec.to_builtins(self.state),
             "execs": self.execs.to_journal(),
             "health": self.health.to_journal(),
             "sleep": self.sleep.to_journal(),
         }
         path = self.bundle / files.JOURNAL
         temporary = path.with_suffix(".new")
-        temporary.write_text(json.dumps(document))
+        temporary.write_bytes(msgspec.json.encode(document))
         failpoints.hit("container", "save", "written")
         temporary.rename(path)
 
@@ -532,7 +534,7 @@ class ContainerActor(Actor):
     def tasks_state(self, _body: m.TasksState, _: Call) -> dict[str, Any]:
         """All that is known."""
         return {
-            **asdict(self.state),
+            **msgspec.to_builtins(self.state),
             "bundle": str(self.bundle),
             "logs": str(self.settings.logs(self.namespace, self.id)),
             "execs": self.execs.to_journal(),

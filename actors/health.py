@@ -6,8 +6,10 @@ Journalled beside the container's state: a new incarnation goes on counting wher
 """
 
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
 
 from actors.messages import TasksExec
 from actors.runtime import bundle as files
@@ -65,7 +67,8 @@ class Health:
 
     def to_journal(self) -> dict[str, Any]:
         """Plain form."""
-        return asdict(self.record)
+        plain: dict[str, Any] = msgspec.to_builtins(self.record)
+        return plain
 
     def from_journal(self, plain: dict[str, Any]) -> None:
         """Read it back."""

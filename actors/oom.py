@@ -77,11 +77,7 @@ class OomWatch:
         return found
 
     def _kills(self) -> int:
-        path = files.actual_cgroups_path(self._actor.bundle)
-        with contextlib.suppress(OSError, ValueError):
-            found = cgroups.statistics(cgroups.mounted(), path)
-            return (found.oom_kills or 0) if found else 0
-        return 0
+        return cgroups.oom_kills(cgroups.mounted(), files.actual_cgroups_path(self._actor.bundle)) or 0
 
     def end(self) -> None:
         """The run is over."""

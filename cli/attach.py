@@ -9,7 +9,6 @@ from cli.forwarding import DetachedError
 from cli.limits import whole
 from cli.options import Command, Given, Option
 from cli.streams import KEYS
-from cli.terminal import refuse_without_terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,10 +32,19 @@ def attach(session: Session, given: Given, record: dict[str, Any], output: Outpu
     terminal = bool(options.get("terminal"))
     typing = keys(given) if options.get("stdin") and not given.flag("no-stdin") else None
     if terminal and typing is not None:
+        from cli.terminal import refuse_without_terminal
+
         refuse_without_terminal()
     try:
-        with attached(session, record["actor"], name, terminal=terminal, typing=typing, fit=True):
-            answer = follow_container(session, record["id"], write_through, output)
+        answer = attached(
+            lambda: follow_container(session, record["id"], write_through, output),
+            session,
+            record["actor"],
+            name,
+            terminal=terminal,
+            typing=typing,
+            fit=True,
+        )
     except DetachedError as error:
         return detached(error, name)
     return own_exit_code(answer, name)

@@ -52,9 +52,16 @@ def _foreground(session: Session, given: Given, record: dict[str, Any], exec_id:
     name = str(record["name"])
     try:
         terminal, typing = given.flag("tty"), keys(given) if given.flag("interactive") else None
-        with attached(session, record["actor"], name, exec_id, terminal=terminal, typing=typing):
-            output = Output(session, record["actor"], exec_id)
-            answer = output.copy(write_through, follow=True)
+        output = Output(session, record["actor"], exec_id)
+        answer = attached(
+            lambda: output.copy(write_through, follow=True),
+            session,
+            record["actor"],
+            name,
+            exec_id,
+            terminal=terminal,
+            typing=typing,
+        )
     except DetachedError as error:
         complain(f"detached; the process in {name} goes on")
         return INTERRUPTED + error.number if error.number else 0

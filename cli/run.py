@@ -54,9 +54,15 @@ def _foreground(session: Session, given: Given) -> int:
         streams = body["options"]
         typing = keys(given) if streams.get("stdin") else None
         terminal = bool(streams.get("terminal"))
-        with attached(session, made["actor"], name, terminal=terminal, typing=typing):
-            output = Output(session, made["actor"])
-            answer = follow_container(session, made["id"], write_through, output)
+        output = Output(session, made["actor"])
+        answer = attached(
+            lambda: follow_container(session, made["id"], write_through, output),
+            session,
+            made["actor"],
+            name,
+            terminal=terminal,
+            typing=typing,
+        )
     except RefusedError as error:
         _tidy_up(session, error, made, body)
         raise

@@ -13,7 +13,7 @@ from cli.streams import DETACH_KEYS
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
-    from typing import Any
+    from typing import Any, Self
 
     from cli.session import Session
 
@@ -47,7 +47,7 @@ class Raw:
         self._mode: list[Any] | None = None
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         """Take the terminal."""
         import termios
         import tty
@@ -58,6 +58,7 @@ class Raw:
         if self._take and os.isatty(STDIN):
             self._mode = termios.tcgetattr(STDIN)
             tty.setraw(STDIN, termios.TCSANOW)
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

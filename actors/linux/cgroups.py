@@ -27,6 +27,7 @@ _NO_LIMIT_FROM = 1 << 62  # version 1 has no word for "no limit", only the large
 _MOST_ROUNDS = 100
 _FREEZE_WAIT = 0.5  # seconds that killing waits for all to stand still
 _MOST_BYTES = 1 << 20
+_NOWHERE = Path("/nonexistent")  # of a controller that is not there
 
 _Result = TypeVar("_Result")
 
@@ -220,7 +221,7 @@ def oom_notifier(layout: Layout, cgroups_path: str) -> int:
     Raises:
         OSError: there is no memory controller, or no such cgroup.
     """
-    directory = layout.controllers.get("memory", Path("/nonexistent")) / cgroups_path.lstrip("/")
+    directory = layout.controllers.get("memory", _NOWHERE) / cgroups_path.lstrip("/")
     with (directory / "memory.oom_control").open() as control:
         descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         try:
@@ -271,27 +272,35 @@ def statistics(layout: Layout, cgroups_path: str) -> Statistics | None:
         return None
     relative = cgroups_path.lstrip("/")
     if layout.kind is Kind.V2:
-        return _statistics_v2(layout.hierarchies[0] / relative)
-    empty = Path("/nonexistent")
-    memory, account, pids = (layout.controllers.get(name, empty) for name in ("memory", "cpuacct", "pids"))
+        return _statistics_v2(layout.hierarchies[0] / relative, oom_kills(layout, cgroups_path))
+    memory, account, pids = (layout.controllers.get(name, _NOWHERE) for name in ("memory", "cpuacct", "pids"))
     limit = _number(memory / relative / "memory.limit_in_bytes")
     return Statistics(
         memory_bytes=_number(memory / relative / "memory.usage_in_bytes"),
         memory_limit_bytes=limit if limit is not None and limit < _NO_LIMIT_FROM else None,
         cpu_nanoseconds=_number(account / relative / "cpuacct.usage"),
         pids=_number(pids / relative / "pids.current"),
-        oom_kills=_field(memory / relative / "memory.oom_control", "oom_kill"),
+        oom_kills=oom_kills(layout, cgroups_path),
     )
 
 
-def _statistics_v2(directory: Path) -> Statistics:
+def oom_kills(layout: Layout, cgroups_path: str) -> int | None:
+    """How many processes of it the kernel has killed for want of memory; None when it does not tell."""
+    relative = cgroups_path.lstrip("/")
+    if layout.kind is Kind.V2:
+        return _field(layout.hierarchies[0] / relative / "memory.events", "oom_kill")
+    memory = layout.controllers.get("memory", _NOWHERE)
+    return _field(memory / relative / "memory.oom_control", "oom_kill")
+
+
+def _statistics_v2(directory: Path, oom_kills: int | None) -> Statistics:
     microseconds = _field(directory / "cpu.stat", "usage_usec")
     return Statistics(
         memory_bytes=_number(directory / "memory.current"),
         memory_limit_bytes=_number(directory / "memory.max"),
         cpu_nanoseconds=microseconds * 1000 if microseconds is not None else None,
         pids=_number(directory / "pids.current"),
-        oom_kills=_field(directory / "memory.events", "oom_kill"),
+        oom_kills=oom_kills,
     )
 
 

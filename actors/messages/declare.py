@@ -1,5 +1,6 @@
 """How an operation is declared, and the types that its fields have in common."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
@@ -60,3 +61,14 @@ def operation_of(body: object) -> Operation:
 def owned_by(owner: str) -> Mapping[str, Operation]:
     """Operations of one actor or kind, by name."""
     return {name: found for name, found in OPERATIONS.items() if found.owner == owner}
+
+
+def prepare(owner: str) -> None:
+    """Have the bodies of one kind's operations looked at now, for all processes that are forked later.
+
+    What msgspec knows of a class it finds out when it first meets it: 0.2 ms, of each process.
+    """
+    for found in OPERATIONS.values():
+        if found.owner in (owner, ANY):
+            with contextlib.suppress(msgspec.ValidationError):  # a field is missing
+                msgspec.convert({}, found.body)

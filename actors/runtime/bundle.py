@@ -4,7 +4,9 @@ Everything here can be done again after a crash: directories may exist, mounts a
 written whole. The layout of a bundle directory is the constants below.
 """
 
+import functools
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -139,7 +141,7 @@ def cgroups_path(namespace: str, container: str, parent: str = "") -> str:
 def actual_cgroups_path(bundle: Path) -> str:
     """Where the cgroup of the container of this bundle is: as its specification says, if there is one."""
     try:
-        return str(read_spec(bundle)["linux"]["cgroupsPath"])
+        return _facts(bundle).cgroups_path
     except FileNotFoundError:
         return cgroups_path(bundle.parent.name, bundle.name)
 
@@ -147,15 +149,38 @@ def actual_cgroups_path(bundle: Path) -> str:
 def has_hooks(bundle: Path) -> bool:
     """Whether the caller wants programs run at points of the container's life."""
     try:
-        return bool(read_spec(bundle).get("hooks"))
+        return _facts(bundle).hooks
     except FileNotFoundError:
         return False
 
 
 def has_user_namespace(bundle: Path) -> bool:
-    """Whether its root is another than the host's."""
-    listed = read_spec(bundle).get("linux", {}).get("namespaces") or ()
-    return any(one.get("type") == "user" for one in listed)
+    """Whether its root is another than the host's. Raises FileNotFoundError."""
+    return _facts(bundle).user_namespace
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    cgroups_path: str
+    hooks: bool
+    user_namespace: bool
+
+
+def _facts(bundle: Path) -> _Facts:
+    path = str(bundle / CONFIG)
+    found = os.stat(path)  # noqa: PTH116  # seven times in each run
+    return _read_facts(path, found.st_ino, found.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=4)
+def _read_facts(path: str, *_version: int) -> _Facts:
+    """Read once for each version of the file, of which each has an inode of its own (`_write`)."""
+    with open(path, "rb") as file:  # noqa: PTH123
+        spec = json.load(file)
+    linux = spec.get("linux", {})
+    spaces = linux.get("namespaces") or ()
+    own_users = any(one.get("type") == "user" for one in spaces)
+    return _Facts(str(linux["cgroupsPath"]), bool(spec.get("hooks")), own_users)
 
 
 def write_spec(bundle: Path, spec: Mapping[str, Any]) -> None:

@@ -49,6 +49,7 @@ class Launcher:
         self._bundle = bundle
         self._lock = lock
         self._private = "crun" in program
+        self._binary = ""  # where it was found last
         self.program = program
         self.restore_from: Path | None = None  # a checkpoint that the next start is made from
 
@@ -73,7 +74,7 @@ class Launcher:
     def begun(self, process: Process) -> Running:
         """What the runtime has started, once the program has taken its place: signals are the program's."""
         at = time.time_ns()
-        _wait_for_program(process.pid, self.program)
+        _wait_for_program(process.pid, self._binary or shutil.which(self.program) or self.program)
         return Running(process, at)
 
     def create(self, ends: Mapping[int, int], console: Path | None = None, **flags: bool) -> Running:
@@ -182,9 +183,11 @@ class Launcher:
         return log
 
     def _do(self, verb: str, command: list[str], log: Path, ends: Mapping[int, int]) -> None:
-        if shutil.which(command[0]) is None:
+        found = shutil.which(command[0])
+        if found is None:
             text = f"runtime {command[0]} is not installed; install it or choose another with --runtime"
             raise RuntimeCommandError(text, "failed_precondition")
+        self._binary = found
 
         if verb in _MAKES_PROCESSES:
             migration.expect()
@@ -192,7 +195,7 @@ class Launcher:
         def work() -> int:
             with self._given(verb, ends) as given:
                 pid = spawn(
-                    command,
+                    [found, *command[1:]],
                     stdin=given.get(0),
                     stdout=given.get(1),
                     stderr=given.get(2),
@@ -222,7 +225,7 @@ def _wait_for_program(pid: int, runtime: str) -> None:
     A stop signal that came in that moment would be the runtime's: runc then ends with 2, whatever the program
     would have done. A program that is the runtime itself is waited for in vain, and not for long.
     """
-    until, runtime = time.monotonic() + PROGRAM_LIMIT, shutil.which(runtime) or runtime
+    until = time.monotonic() + PROGRAM_LIMIT
     with contextlib.suppress(OSError):  # it has ended
         while _is_runtime(Path(f"/proc/{pid}/exe"), runtime) and time.monotonic() < until:
             time.sleep(PROGRAM_PAUSE)
@@ -230,7 +233,7 @@ def _wait_for_program(pid: int, runtime: str) -> None:
 
 def _is_runtime(exe: Path, runtime: str) -> bool:
     """Whether a process runs the runtime's program, or the copy in memory that some of them make of it."""
-    return exe.samefile(shutil.which(runtime) or runtime) or str(exe.readlink()).startswith("/memfd:")
+    return exe.samefile(runtime) or str(exe.readlink()).startswith("/memfd:")
 
 
 def _running(pid_file: Path) -> Running:

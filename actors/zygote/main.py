@@ -73,6 +73,8 @@ def _run(settings: Settings) -> None:
     # Imported late, so that wrong usage is answered at once, and by name: the zygote itself stays on the
     # standard library, this loads what its children will need.
     programs = importlib.import_module("actors.tree").PROGRAMS
+    importlib.import_module("actors.messages").prepare("container")
+    importlib.import_module("actors.runtime.wishes").wishes({})
     with contextlib.suppress(OSError):
         migration.own_group()  # each container's actor wants to know: looked at once, for all that are forked
     one_malloc_arena()
