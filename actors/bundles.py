@@ -39,6 +39,7 @@ from transport.errors import RemoteError
 Record = m.BundlesMake | m.BundlesSpec
 EXPECTED_LIMIT = 30.0  # seconds
 MOST_EXPECTED = 256  # bundles made in advance that nobody has asked for; the oldest is forgotten
+MOST_IMAGES, MOST_REMEMBERED = 32, 1 << 16  # images, and bytes of the configuration of one
 
 
 @dataclass(slots=True)
@@ -72,6 +73,7 @@ class BundlesActor(Actor):
         """Remove what dry runs have left."""
         self._makings: dict[str, Making] = {}
         self._expected: dict[str, _Expected] = {}
+        self._images: dict[tuple[str, str], files.Image] = {}
         self._own = threading.local()  # to each worker thread: its making
         for left in self._dry().glob("*/*"):
             self.work(partial(self._remove_dry, left.parent.name, left), self._cleared)
@@ -154,7 +156,16 @@ class BundlesActor(Actor):
         return {"stop_signal": wish.stop_signal or image.stop_signal}
 
     def _image(self, body: Record, wish: Wishes) -> files.Image:
-        return files.find_image(self.settings.content, body.image_digest, wish.platform)
+        """What a digest names does not change: of small images, the last few are remembered."""
+        key = (body.image_digest, wish.platform)
+        known = self._images.get(key)
+        if known is None:
+            known = files.find_image(self.settings.content, *key)
+            if known.size <= MOST_REMEMBERED:
+                self._images[key] = known
+            for oldest in list(self._images)[:-MOST_IMAGES]:  # other threads do the same
+                self._images.pop(oldest, None)
+        return known
 
     def _mount_root(self, body: Record, image: files.Image, directory: Path, key: str) -> None:
         ids = id_ranges.parse(body.options.get("userns", ""))

@@ -196,12 +196,12 @@ class Control:
 
     def processes(self) -> list[dict[str, Any]]:
         """Its processes, execs and what they have forked included."""
-        pids = cgroups.processes(cgroups.detect(), self._cgroup())
+        pids = cgroups.processes(cgroups.mounted(), self._cgroup())
         return proc_table.rows(pids)
 
     def statistics(self, *, figures: bool = False) -> Mapping[str, Any]:
         """What it uses now; None where the kernel does not tell."""
-        layout, cgroup = cgroups.detect(), self._cgroup()
+        layout, cgroup = cgroups.mounted(), self._cgroup()
         more = {"figures": cgroup_figures.figures(layout, cgroup)} if figures else {}
         return usage(layout, cgroup, self._actor.state.pid) | more
 

@@ -73,5 +73,5 @@ class Freezing:
     def _set(self, *, frozen: bool) -> None:
         path = actual_cgroups_path(self._actor.bundle)
         failpoints.hit("container", "freeze" if frozen else "thaw", "before")
-        if not cgroups.freeze(cgroups.detect(), path, frozen=frozen, wait=WAIT):
+        if not cgroups.freeze(cgroups.mounted(), path, frozen=frozen, wait=WAIT):
             raise UnavailableError("the container's processes do not stand still")

@@ -43,12 +43,16 @@ MAX_CONFIG = 8 << 20  # bytes
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What of an image concerns a container: where its layers end, its configuration, what it is labelled."""
+    """What of an image concerns a container: where its layers end, its configuration, what it is labelled.
+
+    `size` is that of its configuration's document, in bytes.
+    """
 
     chain_id: str
     config: Mapping[str, Any]
     stop_signal: str
     annotations: Mapping[str, str]
+    size: int
 
 
 def find_image(content: Path, digest: str, wanted: str) -> Image:
@@ -76,6 +80,7 @@ def find_image(content: Path, digest: str, wanted: str) -> Image:
         config=document.get("config") or {},
         stop_signal=config.stop_signal,
         annotations=image_annotations(document),
+        size=len(raw),
     )
 
 

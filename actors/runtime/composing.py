@@ -100,7 +100,7 @@ def cgroup_parent(wish: Wishes) -> str:
 
 def refuse_unenforceable(wish: Wishes) -> None:
     """Refuse a limit that this host's cgroups cannot enforce. Raises InvalidSpecError."""
-    layout = cgroups.detect()
+    layout = cgroups.mounted()
     resources.refuse_unenforceable(
         wish,
         v2=layout.kind is cgroups.Kind.V2,
