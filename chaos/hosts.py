@@ -95,7 +95,11 @@ class Host:
             "--node", self.name, "--listen", self.endpoint,
         ]  # fmt: skip
         with (self.directory / "log").open("ab") as log:
-            self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            # In a session of its own: a Ctrl-C at the experiment is not for the daemon, which still has to
+            # remove its containers.
+            self.process = subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
 
     def wait(self) -> None:
         """Until its daemon serves. Raises RuntimeError."""
@@ -157,6 +161,7 @@ class Host:
         except subprocess.TimeoutExpired:
             self.kill()
         self.process = None
+        left.end_all(self.directory)
 
 
 class Proxy:

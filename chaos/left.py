@@ -76,6 +76,7 @@ def _clear(own: str, directory: Path, *, temporary: bool) -> None:
             with contextlib.suppress(Exception):  # what cannot be ended in order is ended
                 _end_in_order(name, host)
         end(processes(name, host))
+        end_all(host)
     for name in namespaces:
         run("ip", "netns", "del", name, check=False)
     if temporary:
@@ -113,6 +114,22 @@ def daemons(directory: Path) -> list[int]:
     mark = f"\0{directory}/root\0".encode()
     pids = sorted(int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal())
     return [pid for pid in pids if _is_actor(pid, mark)]
+
+
+def end_all(directory: Path) -> None:
+    """End what is left of a daemon that has ended: actors that live on, and containers nobody removed."""
+    end([*daemons(directory), *_contained(directory)])
+
+
+def _contained(directory: Path) -> list[int]:
+    """Processes whose root directory is a snapshot below a daemon's."""
+    mark, found = f"={directory}/root/", []
+    for path in Path("/proc").glob("[0-9]*/mountinfo"):
+        with contextlib.suppress(OSError):
+            roots = [line for line in path.read_text().splitlines() if line.split()[4] == "/"]
+            if any(mark in line for line in roots):
+                found.append(int(path.parent.name))
+    return found
 
 
 def actors_below(pids: Iterable[int]) -> list[int]:
