@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import time
 from abc import ABC, abstractmethod
@@ -64,6 +66,11 @@ class Daemon(ABC):
     def __enter__(self) -> Self:
         self.state.mkdir(exist_ok=True)
         subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=711", "state", str(self.state)], check=True)
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start it, on what it has kept, and return once it serves. Raises RuntimeError."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
@@ -71,7 +78,14 @@ class Daemon(ABC):
         except BaseException:
             self._stop(self._process)
             raise
-        return self
+
+    def kill(self) -> None:
+        """SIGKILL all that belongs to it; containers run on."""
+        for pid in self.own_processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if self._process is not None:
+            self._process.wait()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -12,6 +12,8 @@ unpack: the same Debian images, whose blobs are there already; then how fast and
 memory: the proportional memory of a shim and of a container actor, awake and asleep, with 20 containers each,
         with and without the kernel's merging of pages; and the growth of all processes.
 density: 200 idle containers on each: memory of all processes by container, idle processor time.
+scale:  1, 10, 100 and 1,000 containers on actord alone: run, exec, ps, a scrape, memory; whether each of the
+        thousand answers; from a SIGKILL of everything until all are known to run.
 messages: round trips, answers a second and a thousand clients at once: ZeroMQ, direct and through the router,
         beside containerd's gRPC and a bare server with grpcio.
 hostile: the round trips of others while peers on TCP mean no good: 10,000 half-open connections, frames of a
@@ -33,7 +35,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bench import crowd, density, gateway, hostile, memory, messages, network, report, unpack
+from bench import crowd, density, gateway, hostile, memory, messages, network, report, scale, unpack
 from bench.pairs import Comparison, in_turn, timed
 from bench.peers import Actord, Containerd, mounts_below
 from bench.pulls import Pulls
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     Idle = Callable[[Containerd, Actord, str], list[Comparison]]
 
 GROUPS: Final = (
-    "start", "gateway", "pull", "unpack", "memory", "density", "messages", "hostile", "network",
+    "start", "gateway", "pull", "unpack", "memory", "density", "scale", "messages", "hostile", "network",
 )  # fmt: skip
 
 
@@ -62,6 +64,7 @@ class Bench:
             "gateway": self._gateway,
             "start": self._start, "pull": self._pull, "unpack": self._unpack, "memory": self._memory,
             "density": self._density,
+            "scale": self._scale,
             "messages": self._messages,
             "hostile": self._hostile,
             "network": lambda: network.measure(self._directory / "network", self._pairs),
@@ -110,6 +113,12 @@ class Bench:
     def _density(self) -> list[Comparison]:
         actord = Actord(self._directory / "d-actord")
         return self._idle(Containerd(self._directory / "d-peer"), actord, density.measure)
+
+    def _scale(self) -> list[Comparison]:
+        image = self._push_busybox()
+        with Actord(self._directory / "s-actord", scale.SETTINGS) as actord:
+            actord.run("pull", image)
+            return scale.measure(actord, image, self._pairs)
 
     def _idle(self, peer: Containerd, actord: Actord, measure: Idle) -> list[Comparison]:
         """With both daemons up, and the image on them."""
