@@ -223,7 +223,8 @@ def _wait_for_program(pid: int, runtime: str) -> None:
     """The runtime leaves while its own code still runs in the container, for the last moment before the exec.
 
     A stop signal that came in that moment would be the runtime's: runc then ends with 2, whatever the program
-    would have done. A program that is the runtime itself is waited for in vain, and not for long.
+    would have done. A program that is the runtime itself is waited for in vain, and not for long. `runtime`
+    is the path of its program.
     """
     until = time.monotonic() + PROGRAM_LIMIT
     with contextlib.suppress(OSError):  # it has ended

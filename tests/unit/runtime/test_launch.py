@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import threading
 from pathlib import Path
@@ -10,15 +11,15 @@ from actors.runtime.launch import PROGRAM_LIMIT, Launcher, _is_runtime, _wait_fo
 
 
 def test_the_runtime_is_waited_for_until_it_has_become_the_program():
-    words = ["sh", "-c", "read line; exec sleep 60"]
+    words, shell = ["sh", "-c", "read line; exec sleep 60"], shutil.which("sh") or ""
     with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
         exe = Path(f"/proc/{process.pid}/exe")
         try:
-            assert _is_runtime(exe, "sh")
+            assert _is_runtime(exe, shell)
             assert process.stdin is not None
             threading.Timer(PROGRAM_LIMIT / 20, lambda: process.stdin and process.stdin.close()).start()
-            _wait_for_program(process.pid, "sh")
-            assert not _is_runtime(exe, "sh")
+            _wait_for_program(process.pid, shell)
+            assert not _is_runtime(exe, shell)
         finally:
             process.kill()
 
@@ -26,7 +27,7 @@ def test_the_runtime_is_waited_for_until_it_has_become_the_program():
 def test_a_process_that_has_ended_is_not_waited_for():
     with subprocess.Popen(["true"]) as process:
         process.wait()
-    _wait_for_program(process.pid, "true")
+    _wait_for_program(process.pid, shutil.which("true") or "")
 
 
 def test_a_start_that_was_killed_before_it_wrote_anything_down_leaves_nothing(tmp_path: Path):
