@@ -87,7 +87,7 @@ class Control:
             ValueError, TypeError: what came is no message; the next one can be received.
         """
         try:
-            payload, received = descriptors.receive(self.socket, MAX_DATAGRAM)
+            payload, received = self._datagram()
         except (ConnectionResetError, EOFError) as error:
             raise Closed from error
         try:
@@ -95,6 +95,13 @@ class Control:
         except (ValueError, TypeError, RecursionError):
             descriptors.close_all(received)
             raise
+
+    def _datagram(self) -> tuple[bytes, list[int]]:
+        """The kernel says once that the other end went without reading all, before what that end had said."""
+        try:
+            return descriptors.receive(self.socket, MAX_DATAGRAM)
+        except ConnectionResetError:
+            return descriptors.receive(self.socket, MAX_DATAGRAM)
 
     def close(self) -> None:
         """Close this end; doing it twice is fine."""

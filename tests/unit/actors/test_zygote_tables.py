@@ -264,3 +264,15 @@ def test_the_connection_file_is_for_its_owner_alone(tmp):
     assert (found["instance"], found["node"], found["pid"]) == ("second", "here", os.getpid())
     assert found["endpoints"] == [f"ipc://{tmp}/actord.sock"]
     assert [one.name for one in tmp.iterdir()] == ["connection.json"]
+
+
+def test_what_a_child_said_counts_though_it_went_without_reading_all():
+    """Else one that goes to sleep while a ping is on its way to it would be taken for one that is done."""
+    ours, theirs = pair()
+    ours.send(op="ping")
+    theirs.send(op="sleep", keys=["a"])
+    theirs.close()
+    assert ours.receive() == {"op": "sleep", "keys": ["a"]}
+    with pytest.raises(Closed):
+        ours.receive()
+    ours.close()
