@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from actors.tracing import of_request
-from storage.errors import StorageError
+from storage.errors import BusyError, StorageError
 from transport.envelope import Envelope, answer, failure, part
 from transport.errors import ProtocolError, RemoteError
 from transport.registry.errors import RegistryError
@@ -18,6 +18,8 @@ class Later:
 
 
 LATER: Final = Later()
+
+BUSY: Final = "busy"  # among an error's details: somebody else is writing it, and will be done
 
 
 class Call:
@@ -80,6 +82,8 @@ def as_remote(error: Exception, actor: str) -> RemoteError:
         return error
     if isinstance(error, ProtocolError):
         return RemoteError("invalid_argument", str(error), actor=actor)
+    if isinstance(error, BusyError):
+        return RemoteError(error.code, str(error), actor=actor, details={BUSY: True})
     if isinstance(error, StorageError | RegistryError):
         return RemoteError(error.code, str(error), actor=actor)
     return RemoteError("internal", f"{type(error).__name__}: {error}", outcome="unknown", actor=actor)

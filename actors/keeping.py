@@ -1,17 +1,21 @@
 """Bytes into the content store, from the process that has them: it writes the ingest, content commits it."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from actors import failpoints
 from actors import messages as m
+from actors.call import BUSY
 from storage.content import IngestWriter
 from storage.descriptor import Descriptor
 from storage.errors import BusyError
 from transport.errors import RemoteError
 
 COMMIT_LIMIT = 300.0  # seconds that a slow disk may take for a blob
+OTHERS_LIMIT = 60.0  # seconds that another writer may keep us from committing
+TURN = 0.02  # seconds between attempts
 
 
 class Asking(Protocol):
@@ -56,7 +60,7 @@ def keep(actor: Keeping, descriptor: Descriptor, fill: Callable[[IngestWriter], 
     """Have `fill` write what is missing of a blob, and commit it; a blob that is there already is fine.
 
     Raises:
-        BusyError: somebody else is writing it.
+        BusyError: somebody else is writing it; `fill` was not called.
         StorageError, RemoteError: it could not be written, or is not what the descriptor says. What has
             come stays in the ingest.
     """
@@ -67,7 +71,7 @@ def keep(actor: Keeping, descriptor: Descriptor, fill: Callable[[IngestWriter], 
     except RemoteError as error:
         if error.code == "already_exists":
             return
-        if error.code == "deadline_exceeded":
+        if error.code == "deadline_exceeded" or error.details.get(BUSY):
             raise BusyError(f"blob {digest} is being written by somebody else") from error
         raise
     algorithm = descriptor.digest.algorithm
@@ -77,6 +81,19 @@ def keep(actor: Keeping, descriptor: Descriptor, fill: Callable[[IngestWriter], 
         fill(writer)
         writer.finish()
     failpoints.hit(actor.kind, "commit", "before")
-    commit = m.ContentCommit(ref, digest, descriptor.size, actor.namespace, {}, actor.lease)
-    actor.call(commit, limit=COMMIT_LIMIT)
+    _commit(actor, m.ContentCommit(ref, digest, descriptor.size, actor.namespace, {}, actor.lease))
     failpoints.hit(actor.kind, "commit", "after")
+
+
+def _commit(actor: Asking, commit: m.ContentCommit) -> None:
+    """Another one may have opened the ingest once our writer let go: what they write is this very blob."""
+    end = time.monotonic() + OTHERS_LIMIT
+    while True:
+        try:
+            actor.call(commit, limit=COMMIT_LIMIT)
+        except RemoteError as error:
+            if not error.details.get(BUSY) or time.monotonic() > end:
+                raise
+            time.sleep(TURN)
+        else:
+            return

@@ -112,7 +112,7 @@ class Fetcher:
                 self._watch(blob)
                 continue
             try:
-                self._keep(blob, lambda writer: self._fill(blob, writer, arrival))
+                keep(transfer.actor, blob, lambda writer: self._fill(blob, writer, arrival))
             except (BusyError, NotFoundError):
                 continue  # somebody was faster, this very moment
             except (InvalidArgumentError, RemoteError) as error:
@@ -186,5 +186,12 @@ class Fetcher:
         )
         self._keep(descriptor, lambda writer: writer.write(found.body))
 
-    def _keep(self, blob: Descriptor, fill: Callable[[IngestWriter], object]) -> None:
-        keep(self._transfer.actor, blob, fill)
+    def _keep(self, document: Descriptor, fill: Callable[[IngestWriter], object]) -> None:
+        """Whoever else writes a document is done in a moment."""
+        while True:
+            try:
+                keep(self._transfer.actor, document, fill)
+            except (BusyError, NotFoundError):
+                self._transfer.pause(WAIT_FOR_OTHERS)
+            else:
+                return

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import shutil
+import struct
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,9 @@ from storage.errors import BusyError, StorageError, UnavailableError
 PRIVATE_DIRECTORY: Final = 0o700
 PRIVATE_FILE: Final = 0o600
 CHUNK: Final = 1024 * 1024
+
+_FLOCK: Final = "hhqqi0q"  # struct flock: kind, whence, start, length, pid, and the padding after it
+_WHOLE_FILE: Final = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
 # Lack of a resource: the same call may succeed when there is more of it.
 _TRANSIENT: Final = frozenset(
@@ -75,15 +79,25 @@ def remove_tree(path: Path) -> None:
 
 
 def try_lock(descriptor: int, what: str) -> None:
-    """Take the exclusive lock of an open file; closing it, or dying, releases it.
+    """Take the exclusive lock of a file that is open for writing; closing it, or dying, releases it.
+
+    It belongs to the open file, not to the process: fcntl(2), F_OFD_SETLK. Unlike one of flock(2) it can be
+    looked at without being taken, so that those who only look are in nobody's way.
 
     Raises:
         BusyError: Somebody else holds it.
     """
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _WHOLE_FILE)
+    except (BlockingIOError, PermissionError):  # EACCES means the same: fcntl(2)
         raise BusyError(f"{what} is being written by somebody else: try again later") from None
+
+
+def is_locked(descriptor: int) -> bool:
+    """Whether somebody holds the lock of an open file."""
+    answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _WHOLE_FILE)
+    kind: int = struct.unpack(_FLOCK, answer)[0]
+    return kind != fcntl.F_UNLCK
 
 
 def hash_file(descriptor: int, length: int, hasher: Hasher) -> None:

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from storage.content import disk
 from storage.content.disk import PRIVATE_FILE, remove_tree, reported, try_lock, write_file
 from storage.digest import Digest
 from storage.errors import InvalidArgumentError, NotFoundError, StorageError
@@ -175,6 +176,18 @@ def locked(directory: Path, ref: str) -> Iterator[int]:
     try:
         try_lock(descriptor, what)
         yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def is_locked(directory: Path) -> bool:
+    """Whether a writer has the ingest; not if there is none."""
+    try:
+        descriptor = os.open(directory / DATA, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        return disk.is_locked(descriptor)
     finally:
         os.close(descriptor)
 

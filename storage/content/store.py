@@ -26,7 +26,6 @@ from storage.content.recovery import Recovery, clear_remains, recover
 from storage.digest import HEX_LENGTHS, Digest, Hasher
 from storage.errors import (
     AlreadyExistsError,
-    BusyError,
     FailedPreconditionError,
     InvalidArgumentError,
     NotFoundError,
@@ -119,10 +118,8 @@ class ContentStore:
 
     def is_being_written(self, ref: str) -> bool:
         """Whether a writer has the ingest `ref` open right now."""
-        try:
-            return _is_locked(self._ingest(ref), ref)
-        except NotFoundError:
-            return False
+        with reported(f"look at ingest {ref!r}"):
+            return ingests.is_locked(self._ingest(ref))
 
     def abort(self, ref: str) -> None:
         """Drop the ingest `ref`. A writer that has it open learns of it when it finishes.
@@ -341,14 +338,6 @@ class ContentStore:
         if size is not None and size != info.size:
             raise InvalidArgumentError(f"blob {digest} has {info.size} bytes instead of {size}")
         return info
-
-
-def _is_locked(directory: Path, ref: str) -> bool:
-    try:
-        with reported(f"look at ingest {ref!r}"), ingests.locked(directory, ref):
-            return False
-    except BusyError:
-        return True
 
 
 def _names(directory: Path) -> list[str]:

@@ -1,6 +1,7 @@
 """What any content store must do. A new implementation is one more name in `STORES`."""
 
 import os
+import threading
 import time
 
 import pytest
@@ -171,6 +172,34 @@ def test_one_writer_per_ref(store):
             store.commit("r", DIGEST, SIZE)
         assert store.open_ingest("another").offset == 0
     assert store.open_ingest("r").offset == SIZE
+
+
+def test_looking_is_in_nobodys_way(store):
+    """Those who wait for a writer look at the ingest all the time."""
+    path = store.open_ingest("r").path
+    ended = threading.Event()
+    seen = set()
+
+    def look():
+        while not ended.is_set():
+            seen.add(store.is_being_written("r"))
+
+    lookers = [threading.Thread(target=look) for _ in range(3)]
+    for looker in lookers:
+        looker.start()
+    try:
+        for _ in range(500):
+            IngestWriter(path, limit=None).close()
+            store.open_ingest("r")
+        with IngestWriter(path, limit=None):
+            wait = time.monotonic() + 30
+            while seen != {True, False} and time.monotonic() < wait:
+                time.sleep(0.001)
+    finally:
+        ended.set()
+        for looker in lookers:
+            looker.join()
+    assert seen == {True, False}
 
 
 def test_a_writer_needs_an_open_ingest(store):

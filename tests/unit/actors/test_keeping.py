@@ -1,0 +1,84 @@
+"""Several writers of one blob: each comes to its end, and the blob is there."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from actors import messages as m
+from actors.call import as_remote
+from actors.keeping import keep
+from storage.content import ContentStore, IngestWriter
+from storage.descriptor import Descriptor
+from storage.digest import Digest
+from storage.errors import BusyError, StorageError
+
+CONTENT = b"a manifest" * 100
+BLOB = Descriptor("application/vnd.oci.image.manifest.v1+json", Digest.of(CONTENT), len(CONTENT))
+
+
+class Asking:
+    """Asks a store where an actor would ask content."""
+
+    kind: ClassVar[str] = "job"
+    namespace = "default"
+    lease = ""
+
+    def __init__(self, store: ContentStore) -> None:
+        self.store = store
+        self.commits = 0
+        self.before_commit = lambda: None
+
+    def call(self, body: Any, **_: Any) -> Any:
+        try:
+            return self._answer(body)
+        except StorageError as error:
+            raise as_remote(error, "content") from error
+
+    def _answer(self, body: Any) -> Any:
+        if isinstance(body, m.ContentOpen):
+            found = self.store.open_ingest(body.ref, expected=Digest.parse(body.digest), total=body.size)
+            return {"path": str(found.path), "offset": found.offset}
+        self.commits += 1
+        self.before_commit()
+        self.store.commit(body.ref, Digest.parse(body.digest), body.size, verified=True)
+        return {}
+
+
+@pytest.fixture
+def asking(tmp: Path) -> Iterator[Asking]:
+    return Asking(ContentStore(tmp / "content"))
+
+
+def fill(writer: IngestWriter) -> None:
+    writer.write(CONTENT)
+
+
+def test_an_ingest_that_another_one_writes_is_busy_and_nothing_is_asked_of_the_source(asking: Asking):
+    path = asking.store.open_ingest(f"blob-{BLOB.digest}", expected=BLOB.digest, total=BLOB.size).path
+    with IngestWriter(path, limit=None), pytest.raises(BusyError, match=str(BLOB.digest)):
+        keep(asking, BLOB, lambda _: pytest.fail("asked the source"))
+
+
+def test_one_who_opens_the_ingest_before_it_is_committed_is_waited_for(asking: Asking):
+    """They have begun it anew, and write the same."""
+    path = asking.store.open_ingest(f"blob-{BLOB.digest}", expected=BLOB.digest, total=BLOB.size).path
+    opened, seen = [], threading.Event()
+
+    def interfere() -> None:
+        if asking.commits == 1:
+            opened.append(IngestWriter(path, limit=None))
+            opened[0].start_at(0)
+        elif asking.commits == 3:
+            fill(opened[0])
+            opened[0].finish()
+            opened[0].close()
+            seen.set()
+
+    asking.before_commit = interfere
+    keep(asking, BLOB, fill)
+    assert seen.is_set()
+    assert asking.commits == 3
+    assert asking.store.read(BLOB.digest, BLOB.size) == CONTENT
