@@ -13,6 +13,7 @@ from actors.call import Call, Later
 from actors.inflight import InFlight
 from actors.jobs import describe, rootfs
 from actors.jobs.commit import CommitWish, commit
+from actors.jobs.containerd import ContainerdWish, take
 from actors.jobs.context import Context, converted
 from actors.jobs.convert import ConvertWish, convert
 from actors.jobs.load import LoadWish, load
@@ -21,6 +22,7 @@ from storage.errors import InvalidArgumentError
 
 WORK: Final[Mapping[str, tuple[type[Any], Callable[[Context, Any], Any]]]] = {
     "load": (LoadWish, load),
+    "containerd": (ContainerdWish, take),
     "save": (SaveWish, save),
     "convert": (ConvertWish, convert),
     "commit": (CommitWish, commit),

@@ -38,6 +38,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "images convert": ("images convert --compression zstd app:1.2 app:1.2-zstd",),
     "save": ("save -o app.tar app:1.2", "save -d layout app:1.2"),
     "load": ("load -i app.tar",),
+    "containerd import": (
+        "containerd import",
+        "containerd import --root /mnt/old/containerd --from k8s.io --no-unpack",
+    ),
     "commit": ("commit -m 'with tools' web app:debug",),
     "export": ("export -o web.tar web",),
     "import": ("import root.tar base:1",),

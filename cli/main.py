@@ -71,6 +71,7 @@ COMMANDS = {
     "diff": "list the files that a container has changed",
     "export": "write the files of a container as a tar",
     "import": "make an image from a tar of its files",
+    "containerd": "move over from a containerd",
     "rmi": "remove images",
     "content": "look at blobs and ingests",
     "leases": "look after what keeps things from being collected",
@@ -105,7 +106,7 @@ def member(group: Group, name: str) -> Command:
 
 
 def _module(name: str) -> ModuleType:
-    name = "import_root" if name == "import" else name  # a module cannot have a keyword's name
+    name = f"{name}_root" if name.endswith("import") else name  # a module cannot have a keyword's name
     return __import__(f"cli.{name}", fromlist=["COMMAND"])  # importlib costs a millisecond more
 
 

@@ -62,6 +62,10 @@ NOTES: dict[str, tuple[str, ...]] = {
     "images check": ("Exit code: 1 if one is not whole. Next: actr pull IMAGE.",),
     "images mount": ("Next: actr images umount DIRECTORY.",),
     "images convert": ("KIND is zstd, gzip or none. The new image has blobs and a digest of its own.",),
+    "containerd import": (
+        "containerd has to be stopped first, and is left as it is; content is copied.",
+        "Its containers are not taken. Exit code: 1 if an image was left out.",
+    ),
     "save": ("Next, elsewhere: actr load -i FILE.",),
     "rmi": ("Only the name goes; what nothing else needs is collected after it.",),
     "content ls": (_FILTER,),

@@ -87,9 +87,10 @@ class Context:
 
     def contents(self, root: Descriptor) -> Contents:
         """What is below a root. Documents that a descriptor carries itself are kept as they are met."""
-        return walk(root, self._document)
+        return walk(root, self.document)
 
-    def _document(self, descriptor: Descriptor) -> bytes | None:
+    def document(self, descriptor: Descriptor) -> bytes | None:
+        """The verified bytes of a document, None when it is not here."""
         if not self.store.has(descriptor.digest):
             if descriptor.data is None:
                 return None

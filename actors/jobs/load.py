@@ -87,7 +87,7 @@ def load(context: Context, wish: LoadWish) -> dict[str, Any]:
     if not found:
         raise InvalidArgumentError("archive: it names no image")
     wanted = platform if wish.unpack else None
-    unpacked = {one.name: _prepared(context, one, wanted, intake.digests) for one in found}
+    unpacked = {one.name: prepared(context, one, wanted, intake.digests) for one in found}
     images = []
     for one in found:
         context.moved(one.name, "done")
@@ -194,7 +194,7 @@ def _bounded(member: Member) -> bytes:
     return b"".join(member.body)
 
 
-def _prepared(context: Context, image: Named, platform: Any, brought: set[Digest]) -> bool:
+def prepared(context: Context, image: Named, platform: Any, brought: set[Digest]) -> bool:
     """Check that an image is all there, and unpack what suits; whether something did.
 
     Manifests of other platforms may be here that came another way: the archive does not stand for those.

@@ -80,6 +80,7 @@ class Containerd:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._socket = directory / "c.sock"
+        self.root = directory / "root"
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Containerd]:
@@ -87,7 +88,7 @@ class Containerd:
         self._directory.mkdir()
         # Without CRI, which would want a network and listen on it.
         config.write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
-        command = ["containerd", "--config", config, "--root", self._directory / "root"]
+        command = ["containerd", "--config", config, "--root", self.root]
         command += ["--state", self._directory / "state", "--address", self._socket]
         with (self._directory / "log").open("wb") as log:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
