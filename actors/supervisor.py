@@ -6,70 +6,34 @@ whatever is missing is started; the containers that should have an actor come fr
 what the daemon is and which actors there are.
 """
 
-import hashlib
 import os
-import platform
 import random
-import re
 import signal
 import time
-from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
-from actors import __version__, failpoints
+from actors import failpoints, introspection, wishes
 from actors import messages as m
 from actors import supervision as s
 from actors.actor import Actor
 from actors.call import LATER, Call, Later
-from actors.linux import cgroups, process
+from actors.introspection import Tallies
+from actors.roster import Roster, Sleeper, kind_of, process_row
 from actors.tracing import current
 from actors.watching import FarWatches, Watches
+from actors.wishes import CONTAINERS, HOMES
 from actors.zygote.control import Message
-from actors.zygote.place import PROTOCOL
-from storage.names import check_identifier
-from storage.reference import Reference
 from transport.envelope import Envelope
 from transport.errors import RemoteError
-from transport.registry.endpoint import check_host
 
-CONTAINERS, PULLERS, JOBS = "containers", "pullers", "jobs"
 START_AGAIN = 0.02  # seconds until it is looked whether an earlier container of the same id has ended
 RESTORE_AGAIN = 0.2  # seconds
-REMEMBERED = 4096  # names not used any more, whose incarnation is still known
 RELEASE_LIMIT = 600.0  # seconds for metadata to be there
-_EXCEPTION = re.compile(r"([A-Za-z_]{1,40}):")
 WAKE_LIMIT = 10.0  # seconds in which those who sleep are woken before a stop
 WAKE_LOOK = 0.05  # seconds between two looks whether they are awake
 _LEASED = frozenset({"puller", "job"})
-_HOMES = {"container": CONTAINERS, "puller": PULLERS, "job": JOBS}
 _SIGNALS = {s.Terminate: signal.SIGTERM, s.Kill: signal.SIGKILL, s.Dump: signal.SIGUSR1}
-
-
-@dataclass(slots=True)
-class _Process:
-    """What is known of a running incarnation beside the tree's own state."""
-
-    kind: str
-    pid: int
-    incarnation: int
-    since: float
-    ready: bool
-    first: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Sleeper:
-    """What is known of an incarnation that sleeps.
-
-    Attributes:
-        first: the incarnation that it went on with, having only slept since.
-        watches: whether it sleeps over a process, and not only over what has ended.
-    """
-
-    incarnation: int
-    first: int
-    watches: bool
 
 
 class SupervisorActor(Actor):
@@ -83,22 +47,18 @@ class SupervisorActor(Actor):
 
         self._survivors = SURVIVORS
         self._tree = s.new_tree(TREE, random.Random().random)  # noqa: S311  # jitter, not a secret
-        self._processes: dict[str, _Process] = {}
+        self._roster = Roster()
         self._static = {name for name, node in self._tree.nodes.items() if node.spec.type == "worker"}
         self._asked: dict[int, tuple[Call, m.ChildrenStart | None]] = {}
         self._serial = 0
-        self._asleep: dict[str, _Sleeper] = {}
-        self._naps: Counter[str] = Counter()
         self._stop_by = 0.0
         self._stopping = self._restored = False
         self._up = False
         self._since = time.time()
         self._incarnations: dict[str, int] = {}
-        self._retired: dict[str, None] = {}
         self._watches = Watches(self._running)
         self._far_watches = FarWatches(self)
-        self._reports: Counter[str] = Counter()
-        self._exits: Counter[tuple[str, str]] = Counter()
+        self._tallies = Tallies()
         self.host.say(op="children")
 
     def stopping(self) -> None:
@@ -136,13 +96,11 @@ class SupervisorActor(Actor):
 
     def _adopt(self, event: Message) -> None:
         for child in event["children"]:
-            self._naps[child["name"]] = child.get("naps", 0)
-            if child["pid"]:
-                self._note_process(child, ready=child["ready"])
-            else:
-                self._asleep[child["name"]] = _Sleeper(child["inc"], child["first"], bool(child["wakers"]))
+            self._roster.adopt(child)
+            if known := self._roster.running.get(child["name"]):
+                self._watches.goes_on(child["name"], known.first, known.incarnation)
             spec = s.ChildSpec(id=child["name"], kind=child["kind"], args=child["args"], restart="transient")
-            home = _HOMES.get(child["kind"], "root")
+            home = HOMES.get(child["kind"], "root")
             self._decide(s.Adopt(home, spec, child["pid"], child["inc"]))
 
     def _boot(self) -> None:
@@ -150,38 +108,25 @@ class SupervisorActor(Actor):
         for name in self._incarnations:
             self._retire(name)
         self._incarnations.clear()
-        if "router" in self._processes:
+        if "router" in self._roster.running:
             self._introduce("router")
         self._say_up()
         self.ask(m.LeasesList(), self._release_left, limit=RELEASE_LIMIT)
 
     def _note_process(self, event: Message, *, ready: bool) -> None:
-        known = self._processes.get(event["name"])
-        if known is not None and (known.pid, known.incarnation) == (event["pid"], event["inc"]):
-            known.ready = ready
-            return
-        since, first = event.get("since", time.time()), event.get("first") or event["inc"]
-        kind = self._kind(event["name"])
-        self._processes[event["name"]] = _Process(kind, event["pid"], event["inc"], since, ready, first)
-        self._asleep.pop(event["name"], None)
-        self._watches.goes_on(event["name"], first, event["inc"])
-
-    @staticmethod
-    def _kind(name: str) -> str:
-        return name.partition("/")[0]
+        if found := self._roster.note(event, ready=ready):
+            self._watches.goes_on(event["name"], found.first, found.incarnation)
 
     def _exited(self, event: Message) -> None:
         name, inc = event["name"], event["inc"]
-        known = self._processes.get(name)
-        if known is not None and known.incarnation == inc:
-            del self._processes[name]
+        known = self._roster.ended(name, inc)
         reason = _reason(event)
         self.tell("router", "router.down", {"name": name, "inc": inc, "in_order": reason.kind == "normal"})
         if event.get("asleep"):
             self._fell_asleep(event, known.first if known else inc)
         else:
             self._ended(event, reason)
-        if name not in self._asleep:
+        if name not in self._roster.asleep:
             self._watches.ended(name, inc, reason)
         if name not in self._tree.nodes and not self._stopping and not self._returns(name, reason):
             self._gone(name)
@@ -190,7 +135,7 @@ class SupervisorActor(Actor):
     def _ended(self, event: Message, reason: s.ExitReason) -> None:
         name, inc = event["name"], event["inc"]
         node = self._tree.nodes.get(name)
-        self._exits[self._kind(name), "hung" if node and node.hung else _in_a_word(reason)] += 1
+        self._tallies.ended(name, reason, hung=bool(node and node.hung))
         if event["pid"]:
             self._decide(s.Exited(name, event["pid"], inc, reason))
         else:
@@ -204,10 +149,10 @@ class SupervisorActor(Actor):
         """Unless it is about to be stopped: then it has ended."""
         name = event["name"]
         failpoints.hit("supervisor", "asleep", "before")
-        self._naps[name] += 1
+        self._roster.doze(name)
         self._decide(s.Slept(name, event["pid"], event["inc"]))
         if self._phase(name) == "asleep":
-            self._asleep[name] = _Sleeper(event["inc"], first, event["watched"])
+            self._roster.asleep[name] = Sleeper(event["inc"], first, event["watched"])
             self.tell("router", "router.expect", {"names": [name], "asleep": [name]})
         failpoints.hit("supervisor", "asleep", "after")
 
@@ -215,7 +160,7 @@ class SupervisorActor(Actor):
         failpoints.hit("supervisor", "wake", "before")
         self._decide(s.Woken(name))
         if name not in self._tree.nodes:  # told of by the zygote, and not claimed yet
-            self._asleep.pop(name, None)
+            self._roster.asleep.pop(name, None)
 
     def _phase(self, name: str) -> str:
         child = self._tree.nodes.get(name)
@@ -232,19 +177,11 @@ class SupervisorActor(Actor):
         The actor of a container on record always is, unless it ended in order: one that died before this
         supervisor had claimed it, or while it was started, is brought back with the record.
         """
-        return self._kind(name) == "container" and reason.abnormal
+        return kind_of(name) == "container" and reason.abnormal
 
     def _retire(self, name: str) -> None:
-        """Its number is forgotten when many others have ended since: no message to it is under way by then.
-
-        The zygote hears of it on the way that a later fork of the same name takes: both begin to count anew.
-        """
-        self._retired.pop(name, None)
-        self._retired[name] = None
-        while len(self._retired) > REMEMBERED:
-            oldest = next(iter(self._retired))
-            del self._retired[oldest]
-            self._naps.pop(oldest, None)
+        """The zygote hears of it on the way that a later fork of the same name takes: both count anew."""
+        for oldest in self._roster.retire(name):
             if s.retire(self._tree, oldest):
                 self.host.say(op="forget", name=oldest)
 
@@ -252,12 +189,11 @@ class SupervisorActor(Actor):
         """The incarnation that runs or sleeps, 0 for none, and the one that it goes on with."""
         if name == self.kind:
             return self.birth.inc, self.birth.inc
-        known = self._processes.get(name) or self._asleep.get(name)
-        return (known.incarnation, known.first) if known else (0, 0)
+        return self._roster.number(name)
 
     def _release(self, name: str, instance: str, inc: int, *, resumable: bool = False) -> None:
         """Whatever it held goes with an actor that will not be back; at once, not when a lease expires."""
-        if self._kind(name) in _LEASED:
+        if kind_of(name) in _LEASED:
             release = m.LeasesRelease(name, instance, inc, resumable=resumable)
             self.ask(release, _ignore, limit=RELEASE_LIMIT)
 
@@ -274,7 +210,7 @@ class SupervisorActor(Actor):
             alive = one["instance"] == self.birth.instance and one["holder"] in known
             if one["holder"] and not alive:
                 name, instance = one["holder"], one["instance"]
-                crashed = instance != self.birth.instance and self._kind(name) == "puller"
+                crashed = instance != self.birth.instance and kind_of(name) == "puller"
                 self._release(name, instance, one["incarnation"], resumable=crashed)
 
     def _shutdown(self) -> None:
@@ -284,7 +220,7 @@ class SupervisorActor(Actor):
             self._stop_when_awake(set())
 
     def _stop_when_awake(self, woken: set[str]) -> None:
-        asleep = {name for name, one in self._asleep.items() if one.watches}
+        asleep = {name for name, one in self._roster.asleep.items() if one.watches}
         for name in asleep:
             self._wake(name)
         woken |= asleep
@@ -327,7 +263,7 @@ class SupervisorActor(Actor):
         self.host.say(op="spawn", name=effect.name, kind=spec.kind, args=dict(spec.args), **how)
 
     def _signal(self, effect: s.Terminate | s.Kill | s.Dump) -> None:
-        known = self._processes.get(effect.name)
+        known = self._roster.running.get(effect.name)
         if known is None:
             return
         number = _SIGNALS[type(effect)]
@@ -342,17 +278,18 @@ class SupervisorActor(Actor):
     def _introduce(self, name: str) -> None:
         """A new router learns which names are only on their way."""
         if name == "router":
-            expected = {"names": list(self._tree.nodes), "all": self._restored, "asleep": list(self._asleep)}
+            expected = {
+                "names": list(self._tree.nodes),
+                "all": self._restored,
+                "asleep": list(self._roster.asleep),
+            }
             self.tell("router", "router.expect", expected)
 
     def _say_up(self) -> None:
         """Once everything of the static tree is ready."""
-        if not self._up and all(self._is_ready(name) for name in self._static):
+        if not self._up and all(self._roster.is_ready(name) for name in self._static):
             self._up = True
             self.host.say(op="up")
-
-    def _is_ready(self, name: str) -> bool:
-        return name in self._processes and self._processes[name].ready
 
     def _restore_again(self) -> None:
         """Soon, and once for all whose start has failed meanwhile; until then a name may be one of theirs."""
@@ -386,7 +323,7 @@ class SupervisorActor(Actor):
         return {(path.parent.name, path.name) for path in found}
 
     def _report(self, effect: s.Report) -> None:
-        self._reports[effect.kind] += 1
+        self._tallies.report(effect.kind)
         if effect.kind == "progress":
             self.log.debug("%s: %s is up (%s)", effect.supervisor, effect.child, effect.context)
             return
@@ -408,15 +345,7 @@ class SupervisorActor(Actor):
 
     def children_start(self, body: m.ChildrenStart, call: Call) -> Later:
         """Start a dynamic child, or find it started."""
-        home = _HOMES.get(body.kind)
-        if home is None:
-            raise RemoteError("invalid_argument", f"no child of kind {body.kind!r} can be started by name")
-        namespace, own = (str(body.args.get(key, "")) for key in ("namespace", "id"))
-        check_identifier("namespace", namespace)
-        if body.kind == "container":
-            check_identifier("container id", own)
-            if body.name != f"container/{namespace}/{own}":
-                raise RemoteError("invalid_argument", f"{body.name!r} is not the name of container {own}")
+        home = wishes.checked(body)
         self._serial += 1
         self._asked[self._serial] = (call, body)
         arguments = {"supervisor": home, "id": body.name, "args": body.args}
@@ -428,24 +357,12 @@ class SupervisorActor(Actor):
         return self.transfers_start(m.TransfersStart(task="pull", **asdict(body)), call)
 
     def transfers_start(self, body: m.TransfersStart, call: Call) -> Later:
-        """One puller for each wish, however many have it. No argument of it is a secret."""
-        if body.task in ("catalogue", "login"):
-            check_host(body.reference)
-            names = {"reference": body.reference}
-        else:
-            names = {"reference": str(Reference.parse(body.reference))}
-            names["target"] = str(Reference.parse(body.target)) if body.target else ""
-        wish = {**asdict(body), **names}
-        apart = {key: value for key, value in wish.items() if key not in ("namespace", "brings_login")}
-        digest = hashlib.sha256(repr(sorted(apart.items())).encode()).hexdigest()[:12]
-        name = f"puller/{body.namespace}/{digest}"
-        return self.children_start(m.ChildrenStart("puller", name, wish), call)
+        """One puller for each wish, however many have it."""
+        return self.children_start(wishes.transfer(body), call)
 
     def jobs_start(self, body: m.JobsStart, call: Call) -> Later:
         """One actor for each id."""
-        check_identifier("job id", body.id)
-        wish = {"namespace": body.namespace, "work": body.work, "args": body.args}
-        return self.children_start(m.ChildrenStart("job", f"job/{body.namespace}/{body.id}", wish), call)
+        return self.children_start(wishes.job(body), call)
 
     def actors_watch(self, body: m.ActorsWatch, call: Call) -> Later:
         """Tell of its end, once; of an actor of another node, that node's supervisor does."""
@@ -463,8 +380,10 @@ class SupervisorActor(Actor):
         self._serial += 1
         self._asked[self._serial] = (call, None)
         self._decide(s.Call(self._serial, body.operation, {**body.args, "supervisor": body.supervisor}))
-        for name in self._asleep.keys() - self._tree.nodes.keys():  # terminated without an end of a process
-            del self._asleep[name]
+        for name in (
+            self._roster.asleep.keys() - self._tree.nodes.keys()
+        ):  # terminated without an end of a process
+            del self._roster.asleep[name]
             self._gone(name)
         return LATER
 
@@ -514,61 +433,28 @@ class SupervisorActor(Actor):
 
     def introspection_version(self, _body: m.Version, _: Call) -> dict[str, Any]:
         """What this daemon is."""
-        return {
-            "version": __version__,
-            "protocol": PROTOCOL,
-            "node": self.settings.node,
-            "instance": self.birth.instance,
-            "python": platform.python_version(),
-            "platform": f"linux/{platform.machine()}",
-        }
+        return introspection.version(self.settings, self.birth)
 
-    def introspection_info(self, body: m.Info, call: Call) -> dict[str, Any]:
+    def introspection_info(self, _body: m.Info, _: Call) -> dict[str, Any]:
         """What this daemon works with."""
-        del body
-        return {
-            **self.introspection_version(m.Version(), call),
-            "root": str(self.settings.root),
-            "state": str(self.settings.state),
-            "runtime": self.settings.runtime_name,
-            "snapshotter": self.settings.snapshots_default,
-            "kernel": platform.release(),
-            "cgroups": cgroups.detect().kind.value,
-            "actors": len(self._processes.keys() - {self.kind}) + 2,
-            "containers": sum(child.spec.kind == "container" for child in self._tree.nodes.values()),
-            "asleep": len(self._asleep),
-        }
+        return introspection.info(self.settings, self.birth, self._tree, self._roster)
 
     def introspection_actors(self, body: m.Actors, call: Call) -> Later:
         """The tree with what the kernel says of each process; reading that takes a thread's time."""
-        rows = [self._row("zygote", "zygote", os.getppid(), 1, self.birth.args["zygote_since"], "running")]
-        rows.append(
-            self._row("supervisor", "supervisor", os.getpid(), self.birth.inc, self._since, "running")
-        )
-        for name, child in self._tree.nodes.items():
-            if child.spec.type == "supervisor":
-                continue
-            known = self._processes.get(name)
-            pid, since = (known.pid, known.since) if known else (0, 0.0)
-            rows.append(self._row(name, child.spec.kind, pid, child.incarnation, since, child.phase.value))
-        told = {
-            "reports": dict(self._reports),
-            "exits": [[*key, count] for key, count in self._exits.items()],
-        }
-        measured = _with_memory if body.memory else list
+        own = self.birth
+        rows = [
+            process_row("zygote", "zygote", "running", os.getppid(), 1, 0, own.args["zygote_since"]),
+            process_row(self.kind, self.kind, "running", os.getpid(), own.inc, own.inc - 1, self._since),
+        ]
+        rows += [
+            self._roster.row(name, child.spec.kind, child.incarnation, child.phase.value)
+            for name, child in self._tree.nodes.items()
+            if child.spec.type != "supervisor"
+        ]
+        told = self._tallies.told()
+        measured = introspection.with_memory if body.memory else list
         self.work(lambda: {"actors": measured(rows), **told}, call.settle)
         return LATER
-
-    def _row(self, name: str, kind: str, pid: int, inc: int, since: float, state: str) -> dict[str, Any]:
-        return {
-            "name": name,
-            "kind": kind,
-            "state": state,
-            "pid": pid,
-            "incarnation": inc,
-            "restarts": max(0, inc - 1 - self._naps[name]),
-            "started_at": int(since * 1e9),
-        }
 
 
 def _reason(event: Message) -> s.ExitReason:
@@ -578,25 +464,6 @@ def _reason(event: Message) -> s.ExitReason:
     number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
     reason = s.ExitReason.from_status(None if number else os.waitstatus_to_exitcode(status), number)
     return s.ExitReason("abnormal", words, exit_code=reason.exit_code) if words and not number else reason
-
-
-def _in_a_word(reason: s.ExitReason) -> str:
-    """For the metrics: the exception that ended it, or how it ended."""
-    exception = _EXCEPTION.match(reason.text)
-    if exception and reason.kind == "abnormal":
-        return exception[1]
-    if reason.kind == "abnormal" and reason.signal:
-        return f"signal {reason.signal}"
-    return reason.kind
-
-
-def _with_memory(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    for row in rows:
-        try:
-            row["memory"] = process.proportional_memory(row["pid"]) if row["pid"] else 0
-        except OSError:  # it ended meanwhile
-            row["memory"] = 0
-    return rows
 
 
 def _ignore(_result: Any) -> None:
