@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import zstandard
 
+from fuzz import bbolt
 from fuzz.frames import FRAMES
+from storage.archive.containerd import images
 from storage.archive.docker import build_manifest, parse_manifest_file
 from storage.archive.layout import build_index, check_header, parse_index
 from storage.archive.members import tar_members
@@ -205,6 +207,11 @@ _IMAGE: Final = {
 _DOCKER: Final = [{"Config": "a.json", "RepoTags": ["a:1"], "Layers": ["b/layer.tar"]}]
 
 
+def containerd_database(data: bytes) -> None:
+    """The pages of a database that begins as it should: no digest holds those together."""
+    images(bbolt.file(data))
+
+
 _PAX: Final = b"9 size=7\n20 mtime=1234567.89\n31 SCHILY.xattr.user.key=value\n22 GNU.sparse.map=0,1\n"
 
 
@@ -227,6 +234,7 @@ TARGETS: Final[dict[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]]] = {
     "pax_records": (pax_records, (_PAX,)),
     "stream": (stream, (gzip.compress(_seed_archive(), mtime=0), zstandard.compress(_seed_archive()), b"x")),
     "layer_name": (layer_name, (b"a/../.wh.b", b"./c/.wh..wh..opq", b"/.wh..wh.plnk/1")),
+    "containerd_database": (containerd_database, (bbolt.ROOT,)),
     **FRAMES,
 }
 """Each target by name, with inputs to begin from."""

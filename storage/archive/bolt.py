@@ -75,7 +75,7 @@ class Bolt:
             return None
         magic, version, size, _, root, _, _, _, transaction, checksum = _META.unpack(raw)
         good = (magic, version) == (_MAGIC, _VERSION) and size in _PAGE_SIZES and offset in (0, size)
-        return (transaction, size, root) if good and checksum == _fnv(raw[:-8]) else None
+        return (transaction, size, root) if good and checksum == fnv(raw[:-8]) else None
 
     def page(self, number: int) -> bytes:
         """A page with those that continue it. Raises InvalidArgumentError."""
@@ -121,7 +121,7 @@ class Bolt:
         return key, Bucket(self, root, None if root else value[_BUCKET.size :])
 
 
-def _fnv(content: bytes) -> int:
+def fnv(content: bytes) -> int:
     """FNV-1a of 64 bits (draft-eastlake-fnv)."""
     found = _FNV_OFFSET
     for byte in content:

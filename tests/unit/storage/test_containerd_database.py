@@ -4,68 +4,18 @@ Those that a real containerd has written: tests/e2e/test_moving_over.py.
 """
 
 import contextlib
-import struct
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fuzz.bbolt import PAGE, ROOT, TARGET, VARINT_300, branch, file, leaf, meta
 from storage.archive.bolt import Bolt, Bucket
 from storage.archive.containerd import images
-from storage.descriptor import Descriptor
-from storage.digest import Digest
 from storage.errors import InvalidArgumentError
 
-PAGE = 4096
-BRANCH, LEAF, META = 1, 2, 4
-TARGET = Descriptor("application/vnd.oci.image.manifest.v1+json", Digest.of(b"a manifest"), 300)
-VARINT_300 = b"\xd8\x04"
-
-
-def fnv(raw: bytes) -> int:
-    found = 0xCBF29CE484222325
-    for byte in raw:
-        found = (found ^ byte) * 0x100000001B3 % (1 << 64)
-    return found
-
-
-def leaf(entries: dict[bytes, object], identity: int = 0) -> bytes:
-    """A page of keys with values (bytes), inline buckets (dict) or buckets with a page of their own (int)."""
-    heads, body = b"", b""
-    for index, (key, value) in enumerate(sorted(entries.items())):
-        flags = 0 if isinstance(value, bytes) else 1
-        if isinstance(value, dict):
-            raw = struct.pack("<QQ", 0, 0) + leaf(value)
-        else:
-            raw = value if isinstance(value, bytes) else struct.pack("<QQ", value, 0)
-        position = (len(entries) - index) * 16 + len(body)
-        heads += struct.pack("<IIII", flags, position, len(key), len(raw))
-        body += key + raw
-    return struct.pack("<QHHI", identity, LEAF, len(entries), 0) + heads + body
-
-
-def branch(identity: int, *below: int) -> bytes:
-    heads = b"".join(struct.pack("<IIQ", 0, 0, page) for page in below)
-    return struct.pack("<QHHI", identity, BRANCH, len(below), 0) + heads
-
-
-def meta(identity: int, root: int, transaction: int, *, version: int = 2) -> bytes:
-    raw = struct.pack("<IIIIQQQQQ", 0xED0CDAED, version, PAGE, 0, root, 0, 9, 9, transaction)
-    return struct.pack("<QHHI", identity, META, 0, 0) + raw + struct.pack("<Q", fnv(raw))
-
-
-def file(*pages: bytes, root: int = 2) -> bytes:
-    return b"".join(page.ljust(PAGE, b"\0") for page in (meta(0, root, 6), meta(1, 99, 5), *pages))
-
-
-def image(labels: dict[bytes, bytes]) -> dict[bytes, object]:
-    target = {b"digest": str(TARGET.digest).encode(), b"mediatype": TARGET.media_type.encode()}
-    return {b"labels": labels, b"target": {**target, b"size": VARINT_300}}
-
-
 NONSENSE = {b"digest": b"no", b"size": b"\2"}
-NAMESPACE = {b"images": {b"docker.io/library/a:1": image({b"k": b"v"})}, b"labels": {}}
-WHOLE = file(leaf({b"v1": {b"default": NAMESPACE, b"empty": {b"labels": {}}, b"version": b"\x06"}}, 2))
+WHOLE = file(ROOT)
 
 
 def test_images_by_namespace():
