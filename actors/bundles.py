@@ -23,8 +23,11 @@ from actors import failpoints
 from actors import messages as m
 from actors.actor import ASK_LIMIT, Actor
 from actors.call import LATER, Call, Later
+from actors.linux import netns
 from actors.linux.openat2 import open_in_root
 from actors.making import Making
+from actors.networking import names
+from actors.networking import wishes as connecting
 from actors.runtime import bundle as files
 from actors.runtime import composing, id_ranges, raw_bundle, rootfs_check, shifted
 from actors.runtime.default_spec import mount_destinations
@@ -136,7 +139,7 @@ class BundlesActor(Actor):
     # In a worker thread
 
     def _make(self, body: m.BundlesMake) -> dict[str, Any]:
-        """The network namespace is made while we read the image."""
+        """The network namespace is made while the snapshot is."""
         wish = wishes(body.options)
         directory = self.settings.bundle(body.namespace, body.id)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # expected, it comes before its actor
@@ -144,16 +147,17 @@ class BundlesActor(Actor):
             return self._make_raw(body, wish, directory)
         if wish.foreign:
             return self._make_foreign(body, wish, directory)
-        network = self.begin(m.NetworkAttach(body.namespace, body.id, body.name, wish.network, wish.userns))
         image = self._image(body, wish)
-        self._mount_root(body, image, directory, body.id)
+        snapshot = self._snapshot(body, body.id, image)
+        network = self._network(body, wish)
+        self._mount_root(body, snapshot(), directory)
         sources = self._volumes(body, composing.all_mounts(wish, image.config), directory)
         sources = self._shifted(wish, sources, directory)
         spec = composing.compose(directory, body, wish, image, network(), sources)
         files.write_health(directory, composing.health_of(wish, image.config))
         self._write_spec(directory, spec)
         failpoints.hit("bundles", "spec", "after")
-        return {"stop_signal": wish.stop_signal or image.stop_signal}
+        return {"stop_signal": wish.stop_signal or image.stop_signal, "volumes": bool(sources)}
 
     def _image(self, body: Record, wish: Wishes) -> files.Image:
         """What a digest names does not change: of small images, the last few are remembered."""
@@ -167,9 +171,28 @@ class BundlesActor(Actor):
                 self._images.pop(oldest, None)
         return known
 
-    def _mount_root(self, body: Record, image: files.Image, directory: Path, key: str) -> None:
+    def _network(self, body: m.BundlesMake, wish: Wishes) -> Callable[[], Any]:
+        """Where there is nothing but loopback, there is nothing to be recorded: that is made here."""
+        wanted = connecting.parse(wish.network)
+        if wanted.mode or wanted.networks or wish.userns:
+            attach = m.NetworkAttach(body.namespace, body.id, body.name, wish.network, wish.userns)
+            return self.begin(attach)
+        path = self._netns(body)
+        try:
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            netns.create(path)
+        except OSError as error:
+            text = f"network: {error.strerror or error}"
+            raise RemoteError("failed_precondition", text, outcome="unknown") from error
+        failpoints.hit("bundles", "netns", "after")
+        return lambda: names.own_answer(path, body.name or body.id[:12], wanted, (), ())
+
+    def _netns(self, body: Record) -> Path:
+        return self.settings.state / "netns" / f"{body.namespace}+{body.id}"
+
+    @staticmethod
+    def _mount_root(body: Record, snapshot: dict[str, Any], directory: Path) -> None:
         ids = id_ranges.parse(body.options.get("userns", ""))
-        snapshot = self._snapshot(body, key, image.chain_id, ids.shift.labels if ids else {})
         failpoints.hit("bundles", "mount", "before")
         try:
             files.mount_rootfs(directory, snapshot["mounts"])
@@ -180,17 +203,26 @@ class BundlesActor(Actor):
             raise InvalidSpecError(text) from error
         failpoints.hit("bundles", "mount", "after")
 
-    def _snapshot(self, body: Record, key: str, parent: str, labels: dict[str, str]) -> dict[str, Any]:
-        prepare = m.SnapshotsPrepare(body.namespace, key, parent, labels, snapshotter=body.snapshotter)
-        try:
-            answer: dict[str, Any] = self.call(prepare)
-        except RemoteError as error:
-            if error.code != "not_found":
-                raise
-            where = body.snapshotter or self.settings.snapshots_default
-            text = f"image {body.image} is not unpacked in snapshotter {where}: pull it there"
-            raise RemoteError("failed_precondition", text, outcome="done") from error
-        return answer
+    def _snapshot(self, body: Record, key: str, image: files.Image) -> Callable[[], dict[str, Any]]:
+        ids = id_ranges.parse(body.options.get("userns", ""))
+        labels = ids.shift.labels if ids else {}
+        prepare = m.SnapshotsPrepare(
+            body.namespace, key, image.chain_id, labels, snapshotter=body.snapshotter
+        )
+        wait = self.begin(prepare)
+
+        def prepared() -> dict[str, Any]:
+            try:
+                answer: dict[str, Any] = wait()
+            except RemoteError as error:
+                if error.code != "not_found":
+                    raise
+                where = body.snapshotter or self.settings.snapshots_default
+                text = f"image {body.image} is not unpacked in snapshotter {where}: pull it there"
+                raise RemoteError("failed_precondition", text, outcome="done") from error
+            return answer
+
+        return prepared
 
     @staticmethod
     def _shifted(wish: Wishes, volumes: dict[str, str], directory: Path) -> dict[str, str]:
@@ -207,7 +239,7 @@ class BundlesActor(Actor):
         rootfs_check.check(directory / files.ROOTFS, mount_destinations(spec))
         files.write_health(directory, composing.health_of(wish, {}))
         self._write_spec(directory, spec)
-        return {"stop_signal": wish.stop_signal}
+        return {"stop_signal": wish.stop_signal, "volumes": True}
 
     def _make_foreign(self, body: m.BundlesMake, wish: Wishes, directory: Path) -> dict[str, Any]:
         rootfs = files.read_task(directory)["rootfs"]
@@ -217,7 +249,7 @@ class BundlesActor(Actor):
             files.mount_rootfs(directory, rootfs, shorten=True)
         files.write_health(directory, None)
         self._write_spec(directory, spec)
-        return {"stop_signal": ""}
+        return {"stop_signal": "", "volumes": False}
 
     def _write_spec(self, directory: Path, spec: dict[str, Any]) -> None:
         trace = current.get().trace
@@ -252,13 +284,13 @@ class BundlesActor(Actor):
         directory = self._dry() / body.namespace / body.id
         if wish.bundle:
             return {"spec": raw_bundle.load(wish.bundle, files.cgroups_path(body.namespace, body.id))[0]}
-        own = str(self.settings.state / "netns" / f"{body.namespace}+{body.id}")
+        own = str(self._netns(body))
         path = "" if wish.network.get("mode") == "host" else own
         owner = str(self.settings.state / "userns" / f"{body.namespace}+{body.id}") if wish.userns else ""
         network: dict[str, Any] = {"path": path, "hosts": [], "nameservers": [], "userns": owner}
         image = self._image(body, wish)
         try:
-            self._mount_root(body, image, directory, _dry_key(directory))
+            self._mount_root(body, self._snapshot(body, _dry_key(directory), image)(), directory)
             sources = {
                 one.target: str(self._place_of(body, one))
                 for one in composing.all_mounts(wish, image.config)

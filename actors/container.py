@@ -94,7 +94,7 @@ class ContainerActor(Actor):
         self._load()
 
     def _load(self) -> None:
-        self.ask(m.ContainersGet(self.namespace, self.id), self._loaded)
+        self.ask(m.ContainersGet(self.namespace, self.id, retired=True), self._loaded)
 
     def _take_lock(self) -> None:
         """Wait for our predecessor, or for a runtime's call that outlived it, to let go."""
@@ -256,9 +256,11 @@ class ContainerActor(Actor):
         self.ask(make, self._prepared)
 
     def _prepared(self, result: Any) -> None:
-        self.happened(
-            self._failure(result) if isinstance(result, Exception) else life.Prepared(result["stop_signal"])
-        )
+        if isinstance(result, Exception):
+            self.happened(self._failure(result))
+            return
+        self.removal.volumes = bool(result["volumes"])
+        self.happened(life.Prepared(result["stop_signal"]))
 
     def _failure(self, error: Exception) -> life.Failed:
         if not isinstance(error, ContainerError | RemoteError | StorageError | OSError):
@@ -352,9 +354,26 @@ class ContainerActor(Actor):
         self.streams.drain("", self._drained)
 
     def _drained(self) -> None:
-        """Nothing more comes. The end of one that nobody can start again is told while it is cleaned up."""
+        """Nothing more comes. The end of one that nobody can start again is told while it is cleaned up.
+
+        Or before: nobody waits for the rest, where that has no name that others could miss or meet.
+        """
+        if self.removal.is_quiet() and not self.removal.retired:
+            self.reports.begin_to_settle(self._retired)
+            return
         if self.state.phase == "exited" and self.state.auto_remove:
             self.reports.begin_to_settle()
+        self._clean_up_behind()
+
+    def _retired(self) -> None:
+        """Its end is durable, and its name is free: whoever waits may go."""
+        failpoints.hit("container", "retire", "recorded")
+        self.removal.retired = True
+        self._answer_exit()
+        failpoints.hit("container", "retire", "answered")
+        self._clean_up_behind()
+
+    def _clean_up_behind(self) -> None:
         self.processes.run_runtime(self.clean_up_run, self._released)
 
     def clean_up_run(self) -> None:
@@ -417,7 +436,7 @@ class ContainerActor(Actor):
     def has_settled(self) -> bool:
         """Whether those who wait for the exit have waited long enough."""
         if self.state.auto_remove or self.state.remove:
-            return self.state.phase == "gone"
+            return self.removal.retired or self.state.phase == "gone"
         return self.state.settled
 
     def _answer_removed(self) -> None:

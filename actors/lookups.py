@@ -13,6 +13,7 @@ from actors import messages as m
 from storage.errors import NotFoundError
 from storage.filters import parse_filters
 from storage.metadata import Container, Content, Image, Lease, Metadata, Task
+from storage.metadata.containers import is_retired
 from storage.reference import Reference
 
 
@@ -44,13 +45,16 @@ def container(store: Metadata, body: m.ContainersGet) -> dict[str, Any]:
         task = store.tasks.get(found.namespace, found.id)
     except NotFoundError:  # nothing has been reported yet
         task = None
+    if is_retired(found, task) and not body.retired:
+        raise NotFoundError(f'container "{body.id}" not found in namespace "{body.namespace}"')
     return _joined(found, task)
 
 
 def containers(store: Metadata, body: m.ContainersList) -> dict[str, Any]:
     """The containers of one namespace, or of all, each with its task."""
     found = store.containers.list_with_tasks(body.namespace or None)
-    return {"containers": [_joined(one, task) for one, task in found]}
+    wanted = [(one, task) for one, task in found if body.retired or not is_retired(one, task)]
+    return {"containers": [_joined(one, task) for one, task in wanted]}
 
 
 def namespaces(store: Metadata, _: m.NamespacesList) -> dict[str, Any]:

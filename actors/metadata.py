@@ -23,7 +23,7 @@ from actors.runtime import id_ranges, mount_plan, namespaces
 from actors.runtime.errors import InvalidSpecError
 from actors.runtime.wishes import Wishes, wishes
 from storage.descriptor import Descriptor
-from storage.errors import FailedPreconditionError, InvalidArgumentError
+from storage.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from storage.metadata import Container, Image, Metadata, Namespace, NewContainer, Task
 from storage.reference import Reference
 from transport.keys import Key, KeyRing
@@ -218,16 +218,23 @@ class MetadataActor(LeasingActor):
 
     def containers_forget(self, body: m.ContainersForget, _: Call) -> None:
         """The end of a removal; saying it twice is fine."""
-        for one in self._store.containers.list(body.namespace):
-            if one.id == body.id and body.created_at in (0, one.created_at):
-                self._store.containers.delete(body.namespace, body.id)
-                self.changed(deleted=True)
+        try:
+            found = self._store.containers.get(body.namespace, body.id)
+        except NotFoundError:
+            return
+        if found.id == body.id and body.created_at in (0, found.created_at):
+            self._store.containers.delete(body.namespace, body.id)
+            self.changed(deleted=True)
 
     def tasks_record(self, body: m.TasksRecord, _: Call) -> None:
         """What a container's actor reports; of a container that is gone, nothing is kept."""
         fields = msgspec.to_builtins(body)
         fields["container"] = fields.pop("id")
-        self._store.tasks.record(msgspec.convert(fields, Task))
+        final = fields.pop("final")
+        with self._store.transaction():
+            self._store.tasks.record(msgspec.convert(fields, Task))
+            if final:
+                self._store.containers.retire(body.namespace, body.id)
 
     # Namespaces
 

@@ -2,7 +2,8 @@
 
 The record goes last: as long as it is there, a container's actor comes back and does what is left to do.
 Of a container that removes itself, the exit that is on record says so, and the rest need not wait for its
-turn: each step is a wait for another actor and for the disk.
+turn: each step is a wait for another actor and for the disk. Nor does anybody have to wait for the rest,
+where all of it bears the container's id alone: then the exit is recorded as final, and the container retires.
 """
 
 import time
@@ -21,10 +22,17 @@ AGAIN = 1.0  # seconds until a removal that failed is tried again
 
 
 class Removal:
-    """One for each container's actor; what it says is safe from the actor's thread and from a worker's."""
+    """One for each container's actor; what it says is safe from the actor's thread and from a worker's.
+
+    Attributes:
+        volumes: whether the run has any; so it is taken to have while nobody has said.
+        retired: the end is on record as final, by this incarnation.
+    """
 
     def __init__(self, actor: "ContainerActor") -> None:
         self._actor = actor
+        self.volumes = True
+        self.retired = False
         self._under_way: dict[type, Callable[[], Any]] = {}
 
     def release(self) -> None:
@@ -40,6 +48,19 @@ class Removal:
     def _removes_itself(self) -> bool:
         state = self._actor.state
         return state.phase == "exited" and state.auto_remove
+
+    def is_quiet(self) -> bool:
+        """Whether its record is all that others know of it, but for what is named after its id.
+
+        Not so with volumes, ports or addresses, which whoever waits for the end may want to use again; with
+        a log that somebody else takes down; with hooks of a bundle; or with what a client of containerd's API
+        has made.
+        """
+        options = self._actor.record["options"]
+        plain = not any(options.get(name) for name in ("foreign", "bundle", "cgroup_parent"))
+        network, log = options.get("network") or {}, options.get("log") or {}
+        alone = not network.get("networks") and log.get("driver", "file") in ("file", "none")
+        return self._removes_itself() and plain and alone and not self.volumes
 
     def begin(self) -> None:
         """Remove everything -> Removed."""
@@ -74,7 +95,8 @@ class Removal:
         actor = self._actor
         if actor.record["options"].get("foreign"):  # whoever made the snapshot removes it; it has no volumes
             return
-        self._begin(m.VolumesForget(actor.namespace, actor.id))
+        if self.volumes:
+            self._begin(m.VolumesForget(actor.namespace, actor.id))
         self._begin(m.SnapshotsRemove(actor.namespace, actor.id, actor.record["snapshotter"]))
 
     def _begin(self, body: Any) -> None:

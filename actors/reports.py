@@ -31,12 +31,13 @@ class Reports:
         self._begun = ""  # the key of the run whose start has been heard
         self._beginning = ""  # the key of the run whose start is being told
         self._end_waits = False  # for that to be heard
+        self._retires: Callable[[], None] | None = None  # once the end is durable, if that is final
 
     def report(self) -> None:
         """The task, to metadata."""
         self._actor.ask(self._task(), self._told)
 
-    def _task(self) -> m.TasksRecord:
+    def _task(self, *, final: bool = False) -> m.TasksRecord:
         state = self._actor.state
         running: m.TaskStatus = "created" if state.held else "paused" if state.paused else "running"
         statuses: dict[str, m.TaskStatus] = {"running": running, "exited": "stopped"}
@@ -54,6 +55,7 @@ class Reports:
             error=state.error,
             health=self._actor.health.status if state.phase == "running" else "",
             restarts=state.restarts,
+            final=final,
         )
 
     def _next_revision(self) -> int:
@@ -133,15 +135,19 @@ class Reports:
         self._end_wanted = True
         self._settled_if_told()
 
-    def begin_to_settle(self) -> None:
-        """As `settle`, while other things are still under way: Settled comes only after that."""
+    def begin_to_settle(self, retires: Callable[[], None] | None = None) -> None:
+        """As `settle`, while other things are still under way: Settled comes only after that.
+
+        With `retires` the end is recorded as final; it is called when that is durable.
+        """
         if self._ending != self._actor.state.run:
+            self._retires = retires
             self._ending = self._actor.state.run
             self._told_end = self._end_wanted = False
             self._tell_end()
 
     def _tell_end(self) -> None:
-        self._actor.ask(self._task(), self._announce_exit)
+        self._actor.ask(self._task(final=self._retires is not None), self._announce_exit)
 
     def _settled_if_told(self) -> None:
         if self._told_end and self._end_wanted:
@@ -151,6 +157,9 @@ class Reports:
     def _announce_exit(self, result: Any) -> None:
         if self._again(result):
             return
+        if self._retires is not None:
+            self._retires()
+            self._retires = None
         if self._actor.state.held or self._begun == self._run_key():
             self._announce_oom_and_end()
             return

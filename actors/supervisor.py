@@ -298,7 +298,7 @@ class SupervisorActor(Actor):
             self.later(RESTORE_AGAIN, self._list_containers)
 
     def _list_containers(self) -> None:
-        self.ask(m.ContainersList(), self._restore, limit=60)
+        self.ask(m.ContainersList(retired=True), self._restore, limit=60)
 
     def _restore(self, result: Any) -> None:
         """Durable desired state: each container on record has its actor."""

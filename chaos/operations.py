@@ -153,6 +153,22 @@ class Start(Create):
         self.worker.finish(self.made)
 
 
+class Leave(Operation):
+    """Run a container that removes itself, as `actr run --rm` does."""
+
+    hold = "container.remove.forgotten"
+    tail = ("container.finish.before", "container.finish.after")
+
+    def act(self) -> None:
+        """See it to its end: by then its name is free, and nobody finds it any more."""
+        self.run = self.worker.make(12, 50, wanted="running", leaves=True)
+        self.worker.see_off(self.run)
+
+    def settle(self) -> None:
+        """What bears its id goes behind everybody's back."""
+        self.made.over = True
+
+
 class Exec(Operation):
     """One more process in a running container."""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from chaos.asking import PERSIST, RecordingSession, persist
 from chaos.runs import STOP, Run, counted, counting, kept_output, pid_and_start, sha256, ticking
-from cli.following import STDOUT, Output
+from cli.following import STDOUT, Output, follow_container
 from cli.pull import pull
 from cli.rm import remove_container
 from cli.session import RefusedError
@@ -177,8 +177,12 @@ class Worker(threading.Thread):
         wanted: str,
         network: dict[str, Any] | None = None,
         pause: int = 1,
+        leaves: bool = False,
     ) -> Run:
-        """Create a container; without `network` it has loopback only; `pause` as for `ticking`."""
+        """Create a container; without `network` it has loopback only; `pause` as for `ticking`.
+
+        `leaves`: it removes itself.
+        """
         self._serial += 1
         identity = self.chance.randbytes(32).hex()
         name = f"w{self.number}-{self._serial}"
@@ -187,7 +191,7 @@ class Worker(threading.Thread):
         self._mine = [*(one for one in self._mine if not one.over), run]
         script = counting(lines, code) if lines else ticking(code, pause)
         options = {"args": ["sh", "-c", script], "network": network or {}}
-        create(self.session, self.scene.busybox, run, options, wanted)
+        create(self.session, self.scene.busybox, run, options, wanted, leaves=leaves)
         return run
 
     def learn_init(self, run: Run) -> None:
@@ -351,6 +355,22 @@ class Worker(threading.Thread):
         self.findings.check(OUTPUT, known == printed, text)
         return answer
 
+    def see_off(self, run: Run) -> None:
+        """Follow one that removes itself to its end, wherever that is told; then it is gone for everybody."""
+        printed = bytearray()
+        output = Output(self.session, run.actor)
+
+        def write(_stream: int, _at: int, piece: bytes) -> None:
+            printed.extend(piece)
+
+        answer = persist(lambda: follow_container(self.session, run.id, write, output))
+        unwatched = self.findings.may_be_unknown(run.id)
+        text = f"{run.name} ({run.id[:12]}): {answer} instead of {run.code}"
+        self.findings.check(CODE, answer.get("exit_code") == run.code or unwatched, text)
+        listed = persist(lambda: self.session.ask("metadata", "containers.list", {"namespace": "c"}))
+        found = [one["name"] for one in listed["containers"]]
+        self.findings.check(KEPT, run.name not in found, f"{run.name} has gone, and is listed")
+
     def check_exit(self, run: Run, answer: dict[str, Any]) -> None:
         """What its end is said to be, and what it is when asked again."""
         found = answer.get("exit_code")
@@ -391,7 +411,15 @@ def _wrong(wanted: int, printed: bytes) -> str:
     return f"printed {len(printed)} bytes, {len(lines) - 1} of {wanted} lines, wrong from {off}"
 
 
-def create(session: RecordingSession, image: str, run: Run, options: dict[str, Any], wanted: str) -> None:
+def create(
+    session: RecordingSession,
+    image: str,
+    run: Run,
+    options: dict[str, Any],
+    wanted: str,
+    *,
+    leaves: bool = False,
+) -> None:
     """Create a container whose id is ours, so that a request of unknown outcome can be looked up."""
     body = {
         "namespace": "c",
@@ -400,8 +428,9 @@ def create(session: RecordingSession, image: str, run: Run, options: dict[str, A
         "name": run.name,
         "options": options,
         "wanted": wanted,
+        "auto_remove": leaves,
     }
-    wish = {"namespace": "c", "id": run.id}
+    wish = {"namespace": "c", "id": run.id, "retired": True}
 
     def attempt() -> None:
         try:
@@ -410,7 +439,7 @@ def create(session: RecordingSession, image: str, run: Run, options: dict[str, A
             if error.error.outcome != "unknown" and error.code != "already_exists":
                 raise
             record = session.ask("metadata", "containers.get", wish)
-            args = {**wish, "created_at": record["created_at"]}
+            args = {"namespace": "c", "id": run.id, "created_at": record["created_at"]}
             start = {"kind": "container", "name": run.actor, "args": args}
             session.ask("supervisor", "children.start", start)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from chaos.networks import Attach, Connect, Detach, Disconnect
-from chaos.operations import Collect, Commit, Create, Exec, Operation, Pull, Remove, Sleep, Start
+from chaos.operations import Collect, Commit, Create, Exec, Leave, Operation, Pull, Remove, Sleep, Start
 
 OPERATIONS: Final[dict[str, type[Operation]]] = {
     "pull": Pull,
@@ -16,6 +16,7 @@ OPERATIONS: Final[dict[str, type[Operation]]] = {
     "exec": Exec,
     "sleep": Sleep,
     "remove": Remove,
+    "leave": Leave,
     "connect": Connect,
     "disconnect": Disconnect,
     "attach": Attach,

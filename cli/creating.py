@@ -193,7 +193,7 @@ def _with_actor(session: Session, record: dict[str, Any]) -> dict[str, Any]:
 
 def _find(session: Session, identity: str) -> dict[str, Any] | None:
     try:
-        return session.container(identity)
+        return session.container(identity, retired=True)
     except RefusedError as error:
         if error.code == "not_found":
             return None

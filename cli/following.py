@@ -116,7 +116,7 @@ def follow_container(session: Session, container: str, write: Write, output: Out
 
 def _is_on_record(session: Session, container: str) -> bool:
     try:
-        session.container(container)
+        session.container(container, retired=True)  # until that is gone, its end may not have been told
     except RefusedError as error:
         if error.code == "not_found":
             return False

@@ -151,9 +151,13 @@ class Session:
         except RemoteError as error:
             raise RefusedError(error, op, body) from error
 
-    def container(self, name: str) -> dict[str, Any]:
-        """The record of a container by name, id, or the beginning of an id. Raises RefusedError."""
-        return self.ask("metadata", "containers.get", {"namespace": self.namespace, "id": name})
+    def container(self, name: str, *, retired: bool = False) -> dict[str, Any]:
+        """The record of a container by name, id, or the beginning of an id. Raises RefusedError.
+
+        `retired`: also one that has removed itself, and is only not yet cleared up.
+        """
+        body = {"namespace": self.namespace, "id": name, **({"retired": True} if retired else {})}
+        return self.ask("metadata", "containers.get", body)
 
 
 def session(given: Given) -> Session:

@@ -10,7 +10,7 @@ from actors.messages.declare import Json, SnapshotterName, operation
 class BundlesMake:
     """Make everything that the runtime needs to start a container: snapshot, network, mount, config.json.
 
-    Answer: `stop_signal`. What is there already is used or replaced.
+    Answer: `stop_signal`, and in `volumes` whether it has any. What is there already is used or replaced.
     """
 
     namespace: str

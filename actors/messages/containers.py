@@ -34,18 +34,28 @@ class ContainersCreate:
 @operation("containers.get", "metadata", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class ContainersGet:
-    """By id, name, or an unambiguous beginning of an id. Answer: the record, with its `task`."""
+    """By id, name, or an unambiguous beginning of an id. Answer: the record, with its `task`.
+
+    Attributes:
+        retired: also one that is gone for everybody but its actor, which still has to clear up.
+    """
 
     namespace: str
     id: str
+    retired: bool = False
 
 
 @operation("containers.list", "metadata", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class ContainersList:
-    """Answer: `containers`, each as `containers.get` gives it. An empty namespace means every one."""
+    """Answer: `containers`, each as `containers.get` gives it. An empty namespace means every one.
+
+    Attributes:
+        retired: as for `containers.get`.
+    """
 
     namespace: str = ""
+    retired: bool = False
 
 
 @operation("containers.want", "metadata", repeatable=True)
@@ -114,6 +124,8 @@ class TasksRecord:
 
     Attributes:
         revision: grows with each change; an older one than what is recorded changes nothing.
+        final: the end of one that removes itself. In the same commit it retires: its name is free, and nobody
+            but its actor finds it any more. The record stays until the actor has cleared up.
     """
 
     namespace: str
@@ -129,3 +141,4 @@ class TasksRecord:
     error: str = ""
     health: str = ""
     restarts: Number = 0
+    final: bool = False

@@ -27,6 +27,7 @@ _UPDATE = """UPDATE containers SET updated_at = :now, wanted = coalesce(:wanted,
     image_digest = coalesce(:image_digest, image_digest),
     snapshot_key = coalesce(:snapshot_key, snapshot_key)
     WHERE namespace = :namespace AND id = :id"""
+_RETIRE = "UPDATE containers SET updated_at = ?, wanted = 'removed', name = id WHERE namespace = ? AND id = ?"
 _JOINED = """SELECT c.*, t.* FROM containers c
     LEFT JOIN tasks t ON t.namespace = c.namespace AND t.container = c.id
     WHERE :namespace IS NULL OR c.namespace = :namespace ORDER BY c.namespace, c.created_at, c.id"""
@@ -91,8 +92,9 @@ class Containers:
         return found
 
     def list(self, namespace: str) -> tuple[Container, ...]:
-        """The containers of a namespace, oldest first."""
-        return tuple(container for container, _ in self.list_with_tasks(namespace))
+        """The containers of a namespace that have not retired, oldest first."""
+        found = self.list_with_tasks(namespace)
+        return tuple(container for container, task in found if not is_retired(container, task))
 
     def list_all(self) -> tuple[Container, ...]:
         """The containers of every namespace: what the supervisor has to bring about."""
@@ -138,6 +140,13 @@ class Containers:
             self._database.execute(_UPDATE, {**fields, "id": found.id})
         return self.get(namespace, found.id)
 
+    def retire(self, namespace: str, identity: str) -> None:
+        """Free the name of one that removes itself, whose end is on record with the same commit.
+
+        Its record stays, for its actor to clear up by; whoever lists containers asks `is_retired`.
+        """
+        self._database.execute(_RETIRE, (self._clock(), namespace, identity))
+
     def delete(self, namespace: str, reference: str) -> Container:
         """Delete the container with its task, and return what it was."""
         with self._database.transaction():
@@ -178,6 +187,12 @@ class Containers:
             (reference,),
         )
         return "" if row is None else f'; exists in namespace "{row[0]}"'
+
+
+def is_retired(container: Container, task: Task | None) -> bool:
+    """Whether it has ended, removes itself, and is only not yet cleared up: gone, but for its own actor."""
+    ended = task is not None and task.status == "stopped"
+    return ended and container.auto_remove and container.wanted == "removed"
 
 
 def _check(new: NewContainer, name: str) -> None:

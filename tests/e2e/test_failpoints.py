@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tarfile
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import images
@@ -27,7 +28,7 @@ RUN = (
     "supervisor.spawn.before",
     "bundles.mount.after",
     "snapshots.snapshots.prepare.after",
-    "network.network.attach.after",
+    "bundles.netns.after",
     "container.open.after",
     "container.save.written",
     "container.prepare.after",
@@ -47,6 +48,17 @@ REMOVE = (
     "container.answer_removed.before",
     "snapshots.snapshots.remove.after",
     "metadata.containers.forget.after",
+)
+LEAVE = (
+    "container.release.after",
+    "metadata.tasks.record.after",
+    "container.retire.recorded",
+    "container.retire.answered",
+    "container.settle.after",
+    "container.remove.before",
+    "container.remove.announced",
+    "container.remove.forgotten",
+    "events.events.publish.after",
 )
 EXEC = (
     "container.tasks.exec.before",
@@ -119,6 +131,28 @@ def test_a_removal_killed_at(fragile: Daemon, busybox: str, place: str):
     _fired(daemon, place)
     wait_until("it is gone", lambda: daemon.json("ps", "-a") == [])
     _is_clean(daemon)
+
+
+@pytest.mark.parametrize("place", LEAVE)
+def test_one_that_removes_itself_killed_at(fragile: Daemon, busybox: str, place: str):
+    daemon = fragile
+    before = _told(daemon)
+    _set(daemon, place, "kill(count=1)")
+    done = daemon.actr("run", "--rm", "--name", "one", busybox, "sh", "-c", "echo once; exit 3", check=3)
+    assert done.stdout == "once\n"
+    assert daemon.json("ps", "-a") == []
+    _fired(daemon, place)
+    daemon.actr("run", "--rm", "--name", "one", busybox, "true")
+    wait_until("all is well again", lambda: _is_whole(daemon))
+    _is_clean(daemon)
+    assert _told(daemon) - before == Counter({"/tasks/exit": 2, "/containers/delete": 2})
+
+
+def _told(daemon: Daemon) -> Counter[str]:
+    """How often the end and the removal of a container were told."""
+    with contextlib.closing(daemon.client()) as client:
+        found = client.request("events.recent", {"number": 1000}, to="events")["events"]
+    return Counter(one["topic"] for one in found if one["topic"] in ("/tasks/exit", "/containers/delete"))
 
 
 @pytest.mark.parametrize("place", EXEC)

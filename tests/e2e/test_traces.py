@@ -32,7 +32,7 @@ with Client(sys.argv[1]) as actord:
     print(actord.trace)
     actord.request("namespaces.list", {}, to="metadata")
 """
-CONCERNED = {"metadata", "supervisor", "bundles", "network", "snapshots", "events"}
+CONCERNED = {"metadata", "supervisor", "bundles", "snapshots", "events"}
 
 
 def records(daemon: Daemon) -> list[dict[str, Any]]:
@@ -148,7 +148,7 @@ def test_a_collector_gets_a_tree_of_spans_and_a_dead_one_costs_nothing(tmp: Path
         )
         assert create["parentSpanId"] == SPAN
         assert start["parentSpanId"] == make["parentSpanId"] == create["spanId"]
-        assert found["network.attach"]["parentSpanId"] == make["spanId"]
+        assert found["snapshots.prepare"]["parentSpanId"] == make["spanId"]
         assert int(create["startTimeUnixNano"]) <= int(start["startTimeUnixNano"])
         assert int(start["endTimeUnixNano"]) <= int(create["endTimeUnixNano"])
         assert {"key": "actord.actor", "value": {"stringValue": "metadata"}} in create["attributes"]
