@@ -1,4 +1,4 @@
-"""Router: the only door. A ROUTER socket through which actors and clients reach each other.
+"""Router: the only door. A Unix socket through which actors and clients reach each other (transport/router.py).
 
 Clients of other hosts, who have keys, come in by one on TCP.
 
@@ -7,16 +7,17 @@ socket and is not a Pykka actor: it only passes on. Ends with SIGTERM. Restarted
 then actors announce themselves again and clients reconnect.
 """
 
-from typing import Any
-
 from actors import __version__
 from actors.roles import is_audited, refusal
+from actors.settings import Settings
 from actors.zygote.birth import Birth
 from actors.zygote.control import Closed
 from actors.zygote.place import PROTOCOL
-from transport.keys import KeyRing
-from transport.outer import OuterDoor, Policy
 from transport.router import RouterSocket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from transport.outer import OuterDoor
 
 
 def run(birth: Birth) -> None:
@@ -29,11 +30,7 @@ def run(birth: Birth) -> None:
         "features": [],
     }
     settings = birth.settings
-
-    def outer(context: Any) -> OuterDoor:
-        return OuterDoor(context, settings.listen, KeyRing(settings.keys), Policy(refusal, is_audited))
-
-    door = RouterSocket(settings.router_socket, welcome, outer if settings.listen else None)
+    door = RouterSocket(settings.router_socket, welcome, _outer(settings) if settings.listen else None)
     birth.control.send(op="ready")
 
     def on_control() -> bool:
@@ -46,3 +43,10 @@ def run(birth: Birth) -> None:
 
     door.run(birth.control.fileno(), on_control)
     door.close()
+
+
+def _outer(settings: Settings) -> "OuterDoor":
+    from transport.keys import KeyRing  # noqa: PLC0415  # ZeroMQ, for this alone
+    from transport.outer import OuterDoor, Policy  # noqa: PLC0415
+
+    return OuterDoor(settings.listen, KeyRing(settings.keys), Policy(refusal, is_audited))

@@ -1,6 +1,6 @@
 """Final answers that wait for room in a peer's queue: each was promised (docs/protocol.md, "Requests").
 
-A thousand requests can end in one moment, when the container that they wait for does. ZeroMQ says of a full
+A thousand requests can end in one moment, when the container that they wait for does. A door says of a full
 queue only that it is full, so the first answer of each peer is tried again now and then. What is kept is
 bounded; a peer that does not read loses what is beyond that.
 """
@@ -9,8 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-import zmq
-
+from transport.doors import FullError, UnreachableError
 from transport.envelope import Envelope
 from transport.switch import MAX_OUTSTANDING_PER_PEER
 
@@ -51,11 +50,10 @@ class Held:
         """Sent, or for nobody any more."""
         try:
             send(address, message)
-        except zmq.Again:
+        except FullError:
             return False
-        except zmq.ZMQError as error:
-            if error.errno != zmq.EHOSTUNREACH:
-                raise
+        except UnreachableError:
+            pass
         return True
 
 

@@ -7,6 +7,7 @@ this door has an address of its own kind.
 """
 
 import logging
+import select
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
@@ -17,12 +18,11 @@ import zmq
 from zmq.utils import z85
 
 from transport import tcp, traces
+from transport.doors import OUTER, FullError, UnreachableError
 from transport.envelope import Envelope, parse
 from transport.errors import RemoteError
 from transport.keys import Key, KeyRing
 
-MARK: Final = "~~"
-"""How the address of a peer on another host begins; what others cannot begin with."""
 MAX_MESSAGE: Final = 20 << 20  # a body of 16 MiB, and what is around it
 QUEUE_IN, QUEUE_OUT = 16, 512  # messages of one peer
 RATE, BURST = 2000.0, 4000.0  # messages a second of one peer, and how many at once
@@ -65,23 +65,24 @@ class Buckets:
 
 
 class OuterDoor:
-    """Owns the TCP socket and the ZAP handler. For the router's thread.
+    """Owns the TCP socket, a ROUTER, and the ZAP handler. For the router's thread.
 
-    Attributes:
-        socket: the ROUTER; `zap` the socket on which libzmq asks who may come in.
+    Sockets of ZeroMQ have descriptors that ring when something has changed, and not while something is there
+    (https://libzmq.readthedocs.io/en/latest/zmq_getsockopt.html, ZMQ_FD), and any use of a socket may have
+    swallowed a ring: `pending` is to be asked before each wait.
     """
 
-    def __init__(
-        self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, ring: KeyRing, policy: Policy
-    ) -> None:
+    def __init__(self, endpoint: str, ring: KeyRing, policy: Policy) -> None:
+        """Make the sockets; `tend` binds the one on TCP. In a context of their own, with a thread."""
+        self._context = zmq.Context(io_threads=1)
         self._endpoint, self._ring, self._policy = endpoint, ring, policy
         self._rates, self._lines = Buckets(RATE, BURST), Buckets(LINES, MOST_LINES)
         self._unsaid: Counter[str] = Counter()
         self._bound, self._bind_at = False, 0.0
-        self.zap = context.socket(zmq.REP)
-        self.zap.setsockopt(zmq.LINGER, 0)
-        self.zap.bind("inproc://zeromq.zap.01")
-        self.socket = context.socket(zmq.ROUTER)
+        self._zap = self._context.socket(zmq.REP)
+        self._zap.setsockopt(zmq.LINGER, 0)
+        self._zap.bind("inproc://zeromq.zap.01")
+        self._socket = self._context.socket(zmq.ROUTER)
         server = ring.server()
         for option, value in (
             *tcp.PATIENT,
@@ -92,9 +93,9 @@ class OuterDoor:
             (zmq.CURVE_SERVER, 1),
             (zmq.ZAP_ENFORCE_DOMAIN, 1),
         ):
-            self.socket.setsockopt(option, value)
-        self.socket.setsockopt(zmq.ZAP_DOMAIN, b"actord")
-        self.socket.setsockopt(zmq.CURVE_SECRETKEY, server.secret.encode())
+            self._socket.setsockopt(option, value)
+        self._socket.setsockopt(zmq.ZAP_DOMAIN, b"actord")
+        self._socket.setsockopt(zmq.CURVE_SECRETKEY, server.secret.encode())
 
     def tend(self, now: float) -> float | None:
         """Bind, unless that is done; gives the time to try again, None for never.
@@ -104,7 +105,7 @@ class OuterDoor:
         if self._bound or now < self._bind_at:
             return None if self._bound else self._bind_at
         try:
-            self.socket.bind(self._endpoint)
+            self._socket.bind(self._endpoint)
         except zmq.ZMQError as error:
             if not self._bind_at:
                 log.error("cannot listen at %s: %s; tried again every second", self._endpoint, error)  # noqa: TRY400
@@ -114,14 +115,26 @@ class OuterDoor:
         log.info("listening at %s", self._endpoint)
         return None
 
+    def watch(self, poll: select.epoll) -> None:
+        """Have `poll` say when something has changed here."""
+        for one in (self._socket, self._zap):
+            poll.register(_number(one, zmq.FD), select.EPOLLIN)
+
+    def pending(self) -> bool:
+        """Whether somebody waits to be let in or heard."""
+        return any(_number(one, zmq.EVENTS) & zmq.POLLIN for one in (self._socket, self._zap))
+
     def admit(self) -> None:
-        """Answer one question of libzmq: may this key come in?"""
-        frames = self.zap.recv_multipart()
+        """Answer one question of libzmq, if there is one: may this key come in?"""
+        try:
+            frames = self._zap.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return
         request_id = frames[1] if len(frames) > 1 else b""
         known = self._known(frames)
         status, text = (b"200", b"OK") if known else (b"400", b"this key is not allowed")
         user = known.public.encode() if known else b""
-        self.zap.send_multipart([b"1.0", request_id, status, text, user, b""])
+        self._zap.send_multipart([b"1.0", request_id, status, text, user, b""])
         if known is None:
             who = _text(frames[3:4])
             self._complain(who, f"refused a connection from {who}: its key is not allowed")
@@ -138,14 +151,31 @@ class OuterDoor:
         None for no more now. Raises ProtocolError, with nothing said to the sender.
         """
         try:
-            peer, *frames = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            peer, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
         except zmq.Again:
             return None
-        address = MARK + peer.bytes.hex()
+        address = OUTER + peer.bytes.hex()
         public = str(peer.get("User-Id"))
         key = self._ring.keys().get(public)
         message = parse([frame.bytes for frame in frames], address, key.name if key else "")
         return address, message, self._refusal(address, key, message)
+
+    def send(self, address: str, message: Envelope) -> None:
+        """Give a message to ZeroMQ. Raises FullError, UnreachableError."""
+        try:
+            self._socket.send_multipart(
+                [bytes.fromhex(address.removeprefix(OUTER)), *message.to_frames()], zmq.NOBLOCK
+            )
+        except zmq.Again:
+            raise FullError from None
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            raise UnreachableError from None
+
+    def close(self) -> None:
+        """Close at once; what was not sent is dropped."""
+        self._context.destroy(linger=0)
 
     def _refusal(self, address: str, key: Key | None, message: Envelope) -> RemoteError | None:
         if key is None:
@@ -178,6 +208,11 @@ class OuterDoor:
         if len(self._unsaid) > MOST_PEERS:
             self._unsaid.clear()
         audit.warning("%s", text, extra=_about(message))
+
+
+def _number(socket: "zmq.Socket[bytes]", option: int) -> int:
+    found = socket.getsockopt(option)
+    return found if isinstance(found, int) else 0
 
 
 def _about(message: Envelope | None) -> dict[str, str]:

@@ -1,105 +1,75 @@
-"""The router's sockets: a ROUTER on a Unix socket, and where that is wanted one on TCP (outer.py).
+"""The router's loop, between its doors and the switch: one on a Unix socket, and where that is wanted one on TCP.
 
-Their frames are given to the switch and back.
-
-Facts of ZeroMQ that shape this (docs/decisions.md): ROUTER_MANDATORY, or messages to a hung peer are
-accepted and lost; explicit high-water marks, message size and linger; the routing id `name/incarnation`
-is an actor's address, and clients take whatever id the socket gives them.
+What comes in is read once and given to the switch; what that makes of it is queued with those whom it
+concerns, and leaves at the end of the turn: all that is for one peer in one call. The address of an actor is its
+identity `name/incarnation`, and clients take whatever the door gives them.
 """
 
-import contextlib
-import os
-import re
+import select
 import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-import zmq
-
-from transport.envelope import MAX_MESSAGE, Envelope, failure, parse
+from transport.doors import OUTER, FullError, UnreachableError
+from transport.envelope import Envelope, failure, parse
 from transport.errors import ProtocolError, RemoteError
 from transport.held import Held
-from transport.outer import MARK, OuterDoor
+from transport.inner import InnerDoor
 from transport.switch import Send, Switch
 
-QUEUE = 10_000
-OUTER_BATCH = 32
-BATCH = 256  # messages taken before deadlines and the control channel are looked at again
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from transport.outer import OuterDoor  # which loads ZeroMQ
 
-
-_ACTOR = re.compile(rb"[a-z][\x21-\x7e]{0,200}/[0-9]{1,15}")
+OUTER_BATCH = 32  # messages from other hosts in a turn
+EVENTS = 256  # of the poll in a turn
+LONGEST_WAIT = 3600.0  # seconds; a poll counts milliseconds in a C int
 
 
 class RouterSocket:
-    """Owns the sockets and runs the loop. One thread."""
+    """Owns the doors and runs the loop. One thread."""
 
-    def __init__(
-        self,
-        path: Path,
-        welcome: dict[str, object],
-        outer: "Callable[[zmq.Context[zmq.Socket[bytes]]], OuterDoor] | None" = None,
-    ) -> None:
-        """Bind `path` (at most 107 bytes, in a directory that nobody else enters); `outer` makes a door."""
+    def __init__(self, path: Path, welcome: dict[str, object], outer: "OuterDoor | None" = None) -> None:
+        """Listen at `path` (at most 107 bytes, in a directory that nobody else enters)."""
         self.switch = Switch(time.monotonic(), welcome)
-        self._context = zmq.Context(io_threads=1)
-        self._socket = self._context.socket(zmq.ROUTER)
-        for option, value in (
-            (zmq.ROUTER_MANDATORY, 1),
-            (zmq.ROUTER_HANDOVER, 1),  # a reconnecting actor must not wait for its own half-dead connection
-            (zmq.SNDHWM, QUEUE),
-            (zmq.RCVHWM, QUEUE),
-            (zmq.LINGER, 0),
-            (zmq.MAXMSGSIZE, MAX_MESSAGE),
-            (zmq.HANDSHAKE_IVL, 4000),
-        ):
-            self._socket.setsockopt(option, value)
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()  # the daemon's lock says that nobody else serves here
-        self._socket.bind(f"ipc://{path}")
-        path.chmod(0o600)
-        self._outer = outer(self._context) if outer else None
+        self._poll = select.epoll()
+        self._inner = InnerDoor(path, self._poll)
+        self._outer = outer
+        if outer is not None:
+            outer.watch(self._poll)
         self._held = Held()
 
     def run(self, control: int, on_control: Callable[[], bool]) -> None:
         """Serve until `on_control`, called when descriptor `control` is readable, returns False."""
-        poller = zmq.Poller()
-        poller.register(self._socket, zmq.POLLIN)
-        poller.register(control, zmq.POLLIN)
-        outer = self._outer
-        if outer is not None:
-            poller.register(outer.socket, zmq.POLLIN)
-            poller.register(outer.zap, zmq.POLLIN)
+        self._poll.register(control, select.EPOLLIN)
         while True:
-            ready = dict(poller.poll(self._wait()))
-            if control in ready and not on_control():
+            ready = self._poll.poll(self._wait(), EVENTS)
+            if any(descriptor == control for descriptor, _ in ready) and not on_control():
                 return
-            if self._socket in ready:
-                self._receive_batch()
-            if outer is not None and outer.zap in ready:
-                outer.admit()
-            if outer is not None and outer.socket in ready:
-                self._receive_outer(outer)
+            self._inner.look(ready, time.monotonic())
+            for peer, frames in self._inner.receive():
+                self._deliver(self._understand(peer, frames))
+            if self._outer is not None:
+                self._outer.admit()
+                self._receive_outer(self._outer)
+            self._inner.flush()
 
-    def _wait(self) -> int | None:
-        """Do what is due; milliseconds until something will be, None for never."""
-        expired, again = self.switch.expire(time.monotonic())
-        probes, probe = self.switch.probe(time.monotonic())
+    def _wait(self) -> float | None:
+        """Do what is due; seconds until something will be, None for never."""
+        now = time.monotonic()
+        expired, again = self.switch.expire(now)
+        probes, probe = self.switch.probe(now)
         self._deliver(expired + probes)
-        bind = self._outer.tend(time.monotonic()) if self._outer else None
-        held = self._held.retry(self._send, time.monotonic())
-        due = [at for at in (again, probe, bind, held) if at is not None]
-        return max(0, int((min(due) - time.monotonic()) * 1000) + 1) if due else None
+        bind = self._outer.tend(now) if self._outer else None
+        held = self._held.retry(self._send, now)
+        self._inner.flush()
+        due = [at for at in (again, probe, bind, held, self._inner.tend(now)) if at is not None]
+        if self._outer is not None and self._outer.pending():
+            return 0.0
+        return min(LONGEST_WAIT, max(0.0, min(due) - time.monotonic())) if due else None
 
-    def _receive_batch(self) -> None:
-        for _ in range(BATCH):
-            try:
-                peer, *frames = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            self._deliver(self._understand(_address(peer), frames))
-
-    def _receive_outer(self, outer: OuterDoor) -> None:
+    def _receive_outer(self, outer: "OuterDoor") -> None:
         """Fewer at a time: those of this host come first."""
         for _ in range(OUTER_BATCH):
             try:
@@ -130,31 +100,22 @@ class RouterSocket:
             address, message = waiting.popleft()
             try:
                 self._send(address, message)
-            except zmq.Again:
+            except FullError:
                 if not self._held.keep(address, message):
                     waiting.extend(self.switch.full(address, message))
-            except zmq.ZMQError as error:
-                if error.errno != zmq.EHOSTUNREACH:
-                    raise
+            except UnreachableError:
                 waiting.extend(self.switch.unreachable(address, message))
 
     def _send(self, address: str, message: Envelope) -> None:
-        """Raises zmq.Again for a full queue, ZMQError with EHOSTUNREACH for nobody there."""
-        far = self._outer is not None and address.startswith(MARK)
-        socket = self._outer.socket if self._outer is not None and far else self._socket
-        socket.send_multipart([_routing_id(address), *message.to_frames()], zmq.NOBLOCK)
+        """Raises FullError, UnreachableError."""
+        if self._outer is not None and address.startswith(OUTER):
+            self._outer.send(address, message)
+        else:
+            self._inner.send(address, message)
 
     def close(self) -> None:
         """Close at once; what was not sent is dropped."""
-        self._context.destroy(linger=0)
-
-
-def _address(peer: bytes) -> str:
-    """An actor's routing id is its address; any other id is written as `~` and its hex digits."""
-    if _ACTOR.fullmatch(peer):
-        return peer.decode()
-    return f"~{peer.hex()}"
-
-
-def _routing_id(address: str) -> bytes:
-    return bytes.fromhex(address.lstrip("~")) if address.startswith("~") else os.fsencode(address)
+        self._inner.close()
+        if self._outer is not None:
+            self._outer.close()
+        self._poll.close()

@@ -1,10 +1,11 @@
-"""ZMTP 3.0 of a DEALER over a Unix socket, in plain Python: what actors and the command line speak.
+"""ZMTP 3.0 over a Unix socket, in plain Python: what actors and the command line speak, and the router to them.
 
 A router is met at one local socket, for which the greeting, the READY command and frames are enough (RFC
 23, https://rfc.zeromq.org/spec/23/, NULL mechanism; PING and PONG from RFC 37). The library would cost an
 actor's process two threads and more than a megabyte of its own, and the command line 40 ms to import it.
 
-`Framing` reads bytes and does no input or output; the pump and `Dealer` bring the socket.
+`Framing` reads bytes and does no input or output; the pump, `Dealer` and the router (transport/peer.py)
+bring the socket.
 """
 
 import _socket  # what `socket` wraps: that module and what it imports take a command 4 ms
@@ -20,11 +21,12 @@ CHUNK = 65536  # bytes asked for at a time: below what malloc takes fresh pages 
 MAX_FRAME = 64 * 1024 * 1024
 MAX_PARTS = 32
 MAX_COMMAND = CHUNK
+LARGE = 8192  # bytes of a frame that is not worth a copy
 
 
-def opening(identity: bytes = b"") -> bytes:
+def opening(identity: bytes = b"", kind: bytes = b"DEALER") -> bytes:
     """What a peer sends first: its greeting and READY. An empty `identity` lets the router choose one."""
-    ready = _READY + _property(b"Socket-Type", b"DEALER") + _property(b"Identity", identity)
+    ready = _READY + _property(b"Socket-Type", kind) + _property(b"Identity", identity)
     return _GREETING + _frame(_COMMAND, ready)
 
 
@@ -34,10 +36,27 @@ def encode(frames: list[bytes]) -> bytes:
     return b"".join([_frame(_MORE if index < last else 0, frame) for index, frame in enumerate(frames)])
 
 
+def gather(frames: list[bytes]) -> list[bytes]:
+    """The same in pieces for sendmsg(2): a large frame is a piece by itself, as it is."""
+    if sum(map(len, frames)) < LARGE:
+        return [encode(frames)]
+    last = len(frames) - 1
+    pieces = [b""]
+    for index, frame in enumerate(frames):
+        pieces[-1] += _head(_MORE if index < last else 0, len(frame))
+        if len(frame) < LARGE:
+            pieces[-1] += frame
+        else:
+            pieces += [frame, b""]
+    return pieces if pieces[-1] else pieces[:-1]
+
+
 def _frame(flags: int, body: bytes) -> bytes:
-    size = len(body)
-    head = bytes((flags, size)) if size < 256 else bytes((flags | _LONG,)) + size.to_bytes(8, "big")
-    return head + body
+    return _head(flags, len(body)) + body
+
+
+def _head(flags: int, size: int) -> bytes:
+    return bytes((flags, size)) if size < 256 else bytes((flags | _LONG,)) + size.to_bytes(8, "big")
 
 
 def _property(name: bytes, value: bytes) -> bytes:
@@ -49,16 +68,18 @@ class Framing:
 
     Attributes:
         ready: whether the other end has finished its handshake.
+        metadata: what it said of itself in its READY.
         pong: the answer that a PING still wants, as it travels, or empty. Whoever sends it empties it;
             only the newest is kept, so that a flood of PINGs takes no room.
     """
 
     def __init__(self) -> None:
         self.ready = False
-        self.pong = b""
+        self.pong = self.metadata = b""
         self._greeted = False
         self._buffer = bytearray()
         self._parts: list[bytes] = []
+        self._size = 0  # of those
 
     @property
     def pending(self) -> bool:
@@ -78,6 +99,7 @@ class Framing:
             flags, body = taken
             if not flags & _COMMAND or not body.startswith(_READY):
                 raise ProtocolError("the other end refused the connection")
+            self.metadata = body[len(_READY) :]
             self.ready = True
         return self.ready
 
@@ -95,12 +117,17 @@ class Framing:
                 self._obey(body)
                 continue
             self._parts.append(body)
+            self._size += len(body)
+            if len(self._parts) > MAX_PARTS or self._size > MAX_FRAME:
+                self._exceed()
             if not flags & _MORE:
-                whole, self._parts = self._parts, []
+                whole, self._parts, self._size = self._parts, [], 0
                 return whole
-            if len(self._parts) >= MAX_PARTS:
-                raise ProtocolError(f"a message of more than {MAX_PARTS} frames")
         return None
+
+    def _exceed(self) -> None:
+        """With its newest frame a message is larger than any may be."""
+        raise ProtocolError(f"a message of more than {MAX_PARTS} frames or {MAX_FRAME} bytes")
 
     def _read_greeting(self) -> bool:
         greeting = self._buffer[:64]

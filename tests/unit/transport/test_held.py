@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 import zmq
 
+from transport.doors import FullError, UnreachableError
 from transport.envelope import Envelope, parse
 from transport.held import MOST, MOST_BYTES, Held
 
@@ -43,18 +45,27 @@ def answer(number: int, size: int = 2000) -> Envelope:
     )
 
 
+def sending(router: zmq.Socket[bytes], address: str, message: Envelope) -> None:
+    """As the door to other hosts does."""
+    try:
+        router.send_multipart([address.encode(), *message.to_frames()], zmq.NOBLOCK)
+    except zmq.Again:
+        raise FullError from None
+    except zmq.ZMQError as error:
+        assert error.errno == zmq.EHOSTUNREACH
+        raise UnreachableError from None
+
+
 def test_every_answer_comes_when_the_peer_reads_again(sockets: Sockets):
     router, peer = sockets
     held = Held()
 
-    def send(address: str, message: Envelope) -> None:
-        router.send_multipart([address.encode(), *message.to_frames()], zmq.NOBLOCK)
-
+    send = partial(sending, router)
     kept = 0
     for number in range(150):
         try:
             send("a", answer(number))
-        except zmq.Again:
+        except FullError:
             assert held.keep("a", answer(number))
             kept += 1
     assert kept > 0
@@ -72,10 +83,7 @@ def test_what_is_for_nobody_any_more_goes(sockets: Sockets):
     held = Held()
     assert held.keep("b", answer(1))
 
-    def send(address: str, message: Envelope) -> None:
-        sockets[0].send_multipart([address.encode(), *message.to_frames()], zmq.NOBLOCK)
-
-    assert held.retry(send, 5.0) is None
+    assert held.retry(partial(sending, sockets[0]), 5.0) is None
 
 
 def test_what_a_peer_may_have_waiting_is_bounded():
@@ -93,6 +101,6 @@ def test_a_full_queue_is_tried_again_later():
     held.keep("a", answer(0))
 
     def full(_: str, __: Envelope) -> None:
-        raise zmq.Again
+        raise FullError
 
     assert held.retry(full, 5.0) == pytest.approx(5.02)
