@@ -1,8 +1,8 @@
-"""Router: the only door. A Unix socket through which actors and clients reach each other (transport/router.py).
+"""Router: the only door. A Unix socket through which actors and clients reach each other.
 
 Clients of other hosts, who have keys, come in by one on TCP.
 
-States: none that is durable; what it decides is in transport/switch.py. It has no mailbox beside its
+States: none that is durable; the loop is in transport/router.py, what it decides in transport/switch.py. It has no mailbox beside its
 socket and is not a Pykka actor: it only passes on. Ends with SIGTERM. Restarted by the supervisor, always;
 then actors announce themselves again and clients reconnect.
 """

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from transport.far import Connection, FarDealer
+    from transport.connections import Connection
+    from transport.far import FarDealer
 
 SIGNATURE = b"ACTD1"
 MINOR = 0  # of the protocol that this client speaks
@@ -318,7 +319,8 @@ def _dealer(path: str, node: Connection | None) -> Dealer | FarDealer:
     """To this host's router, or by a connection file to another's. Raises OSError, ProtocolError."""
     if node is None and not os.path.isfile(path):  # noqa: PTH113  # as above
         return Dealer(path, SHAKE_HANDS)
-    from transport.far import FarDealer, read_connection  # noqa: PLC0415  # 40 ms
+    from transport.connections import read_connection  # noqa: PLC0415  # 40 ms
+    from transport.far import FarDealer  # noqa: PLC0415
 
     return FarDealer(node or read_connection(path), SHAKE_HANDS)
 

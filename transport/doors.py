@@ -1,4 +1,4 @@
-"""What the router's two doors have in common: whom an address means, and how a message finds no way to him."""
+"""What the router's doors have in common: which an address belongs to, and how a message finds no way."""
 
 from typing import Final
 

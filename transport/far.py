@@ -3,49 +3,19 @@
 Imported only for such an address: the library takes 40 ms.
 """
 
-import json
 import time
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from transport import tcp
+from transport.connections import Connection
 from transport.errors import ProtocolError
 
 MAX_FRAME = 64 * 1024 * 1024
 QUEUE_IN = 16  # messages; a blob's pieces up to their credit
 REFUSED = (zmq.EVENT_HANDSHAKE_FAILED_AUTH, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL)
 LOST = (zmq.EVENT_DISCONNECTED, zmq.EVENT_CLOSED, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL)
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """A connection file: whom to call, and who calls. Keys in Z85; `secret` is why the file has mode 0600."""
-
-    endpoint: str
-    server: str
-    public: str
-    secret: str
-    name: str = ""
-    role: str = ""
-    node: str = ""
-
-
-def read_connection(path: str) -> Connection:
-    """Read a connection file. Raises ProtocolError, OSError."""
-    try:
-        return connection(json.loads(Path(path).read_bytes()[:65536]))
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ProtocolError(f"{path} is no connection file: actr keys new makes one") from error
-
-
-def connection(found: Any) -> Connection:
-    """From a connection file's content. Raises TypeError, AttributeError for anything else."""
-    known = {field.name for field in fields(Connection)}
-    return Connection(**{key: str(value) for key, value in found.items() if key in known})
 
 
 def dealer(context: "zmq.Context[zmq.Socket[bytes]]", wish: Connection) -> "zmq.Socket[bytes]":

@@ -1,10 +1,10 @@
-"""The router's door for this host: a Unix socket on which all that actors and clients say is read and written.
+"""The router's door for this host: a Unix socket, with a connection for each actor and client.
 
-One thread, that of the router: what a peer has sent is read when the kernel says so, and what is for another is
-written to its connection in the same turn. Only what the kernel does not take waits, in the queue of that peer.
-A turn is short, and each connection has a share of it: who floods waits for his next one, in the kernel's
-buffer and then in his own process. Connections that say nothing have four seconds and are counted;
-with no descriptor left, who comes has to wait. Identities are those of ZeroMQ's ROUTER with
+One thread, that of the router: what a peer has sent is read when the kernel says so, and what is for another
+is written to its connection in the same turn. Only what the kernel does not take waits, in the queue of that
+peer. A turn is short, and each connection has a share of it: who floods waits for his next one, in the
+kernel's buffer and then in his own process. Connections that say nothing have four seconds, and there are
+only so many; with no descriptor left, who comes has to wait. Identities are as with ZeroMQ's ROUTER and
 ROUTER_HANDOVER: a newer connection takes over from an older one of the same name.
 """
 
@@ -83,15 +83,14 @@ class _Connection:
 
 
 class InnerDoor:
-    """Owns the listening socket and its connections. For the router's thread.
+    """Owns the listening socket and its connections. For the router's thread."""
 
-    Attributes:
-        closed: connections that were closed for what they sent.
-    """
+    def __init__(self, path: Path, poll: select.epoll, counters: dict[str, int]) -> None:
+        """Listen at `path`: at most 107 bytes, in a directory that nobody else enters.
 
-    def __init__(self, path: Path, poll: select.epoll) -> None:
-        """Listen at `path`: at most 107 bytes, in a directory that nobody else enters."""
-        self.closed = 0
+        `counters` gets `garbage`: connections that were closed for what came over them.
+        """
+        self._counters = counters
         self._poll = poll
         self._listener = _listen(path)
         self._poll.register(self._listener, select.EPOLLIN)
@@ -175,7 +174,7 @@ class InnerDoor:
             self._greet(_Connection(accepted), now)
 
     def _starve(self, error: OSError, now: float) -> None:
-        """There is no descriptor or no memory; a poll would say all the time that somebody wants to come in."""
+        """No descriptor or no memory: look away, or the poll would say for ever that somebody is there."""
         if not self._starved:
             log.warning("nobody can connect for now: %s", error)
         self._starved = True
@@ -223,7 +222,7 @@ class InnerDoor:
             if connection.peer.ready and not connection.address:
                 self._admit(connection)
         except ProtocolError:
-            self.closed += 1
+            self._counters["garbage"] += 1
             connection.ended = True
             return None
         return frames

@@ -13,9 +13,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import zmq
-from zmq.utils import z85
-
 from storage.content.disk import private_directory, sync_directory
 from storage.errors import InvalidArgumentError, NotFoundError
 from storage.names import check_identifier
@@ -46,6 +43,8 @@ class Key:
 
 def new_pair() -> Pair:
     """A fresh key pair."""
+    import zmq  # noqa: PLC0415  # a library of megabytes, for few daemons and seldom
+
     public, secret = zmq.curve_keypair()
     return Pair(public.decode(), secret.decode())
 
@@ -116,6 +115,8 @@ class KeyRing:
 
 def check_public(public: str) -> None:
     """Refuse what is no public key. Raises InvalidArgumentError."""
+    from zmq.utils import z85  # noqa: PLC0415  # as above
+
     try:
         right = len(public) == KEY_LENGTH and len(z85.decode(public.encode())) == 32
     except (ValueError, KeyError):

@@ -1,8 +1,8 @@
-"""The router's loop, between its doors and the switch: one on a Unix socket, and where that is wanted one on TCP.
+"""The router's loop, between the switch and its doors: one for this host, and where that is wanted one on TCP.
 
 What comes in is read once and given to the switch; what that makes of it is queued with those whom it
-concerns, and leaves at the end of the turn: all that is for one peer in one call. The address of an actor is its
-identity `name/incarnation`, and clients take whatever the door gives them.
+concerns, and leaves at the end of the turn, all that is for one peer in one call. The address of an actor is
+its identity `name/incarnation`, and clients take whatever the door gives them.
 """
 
 import select
@@ -34,7 +34,7 @@ class RouterSocket:
         """Listen at `path` (at most 107 bytes, in a directory that nobody else enters)."""
         self.switch = Switch(time.monotonic(), welcome)
         self._poll = select.epoll()
-        self._inner = InnerDoor(path, self._poll)
+        self._inner = InnerDoor(path, self._poll, self.switch.counters)
         self._outer = outer
         if outer is not None:
             outer.watch(self._poll)

@@ -12,9 +12,10 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from transport import tcp
+from transport.connections import Connection
 from transport.envelope import Envelope, parse
 from transport.errors import ProtocolError
-from transport.far import LOST, REFUSED, Connection, dealer
+from transport.far import LOST, REFUSED, dealer
 from transport.outer import MAX_MESSAGE
 from transport.pump import Pump
 

@@ -1,4 +1,4 @@
-"""ZMTP 3.0 over a Unix socket, in plain Python: what actors and the command line speak, and the router to them.
+"""ZMTP 3.0 over a Unix socket, in plain Python: what the router, actors and the command line speak.
 
 A router is met at one local socket, for which the greeting, the READY command and frames are enough (RFC
 23, https://rfc.zeromq.org/spec/23/, NULL mechanism; PING and PONG from RFC 37). The library would cost an

@@ -20,11 +20,14 @@ from actors.nodes.links import Links
 from actors.nodes.memory import Memory, entry
 from actors.nodes.vitals import State
 from storage.errors import InvalidArgumentError, StorageError
+from transport.connections import Connection, connection
 from transport.errors import RemoteError
-from transport.far import Connection, connection
 from transport.nodes import NodeBook
 from transport.switch import HOME
-from transport.wire import Wire, Wires
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from transport.wire import Wire, Wires
 
 NAMESPACE: Final = "actord"  # of events that are about the daemon itself
 
@@ -38,13 +41,17 @@ class NodesActor(Actor):
         """Before the first message, which may be for another node."""
         super().__init__(host)
         self._book = NodeBook(self.settings.root / "nodes")
-        self._wires = Wires(host.pump)
+        self._wires: Wires | None = None
         self._links = Links(host.pump, self.settings.node, self._open, self._announce)
         host.divert = self._links.take
         self._memory = Memory(self.settings.state / "nodes.json")
         self._remember()
 
-    def _open(self, to: Connection, line: Line) -> Wire:
+    def _open(self, to: Connection, line: Line) -> "Wire":
+        if self._wires is None:
+            from transport.wire import Wires  # noqa: PLC0415  # ZeroMQ: most daemons join nobody
+
+            self._wires = Wires(self.host.pump)
         return self._wires.open(to, line)
 
     def _remember(self) -> None:

@@ -13,9 +13,9 @@ from actors.nodes.detector import Detector
 from actors.nodes.line import Line, Wire
 from actors.nodes.vitals import INTERVAL, Vitals
 from transport.codec import pack
+from transport.connections import Connection
 from transport.envelope import Envelope
 from transport.errors import ProtocolError, RemoteError
-from transport.far import Connection
 
 UNANSWERED: Final = 16  # heartbeats whose answers may still come
 BEAT_LIMIT: Final = 10_000  # milliseconds

@@ -16,9 +16,9 @@ from actors.nodes.line import Line, Wire
 from actors.nodes.link import Link
 from actors.nodes.relay import WATCH, Relay
 from actors.nodes.vitals import INTERVAL, State, Vitals
+from transport.connections import Connection
 from transport.envelope import Envelope, answer, failure
 from transport.errors import ProtocolError, RemoteError
-from transport.far import Connection
 from transport.pump import BacklogError, Pump
 
 ASLEEP: Final = 0.5  # seconds; who wakes up later than this was not there to hear anybody

@@ -16,8 +16,8 @@ from actors import messages as m
 from actors.tracing import bound, current
 from storage.descriptor import Descriptor
 from transport.client import Client, Message, NotRunningError
+from transport.connections import connection
 from transport.errors import ProtocolError, RemoteError
-from transport.far import connection
 from transport.registry.blob import BlobStream, Pace, Span
 from transport.registry.errors import NotFoundError, PermissionDeniedError, RegistryError, UnavailableError
 

@@ -15,7 +15,7 @@ def run(session: Session, given: Given) -> int:
     from dataclasses import asdict
 
     from transport.client import Client
-    from transport.far import read_connection
+    from transport.connections import read_connection
 
     found = read_connection(given.arguments[0])
     with contextlib.closing(Client(session.address, node=found)) as far:

@@ -5,9 +5,9 @@ import pytest
 from actors.nodes.links import Links
 from actors.nodes.vitals import DOWN
 from transport.codec import pack
+from transport.connections import Connection
 from transport.envelope import Envelope, answer, failure, part, request
 from transport.errors import RemoteError
-from transport.far import Connection
 
 THERE = Connection("tcp://10.0.0.2:7400", "s", "p", "x", role="admin")
 
