@@ -2,9 +2,9 @@
 
 Clients of other hosts, who have keys, come in by one on TCP.
 
-States: none that is durable; the loop is in transport/router.py, what it decides in transport/switch.py. It has no mailbox beside its
-socket and is not a Pykka actor: it only passes on. Ends with SIGTERM. Restarted by the supervisor, always;
-then actors announce themselves again and clients reconnect.
+States: none that is durable; its loop is in transport/router.py, what it decides in transport/switch.py. It
+has no mailbox and is not a Pykka actor: it only passes on. Ends with SIGTERM. Restarted by the supervisor,
+always; then actors announce themselves again and clients reconnect.
 """
 
 from actors import __version__

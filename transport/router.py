@@ -1,4 +1,4 @@
-"""The router's loop, between the switch and its doors: one for this host, and where that is wanted one on TCP.
+"""The router's loop, between its doors and the switch: a door for this host, and if wanted one on TCP.
 
 What comes in is read once and given to the switch; what that makes of it is queued with those whom it
 concerns, and leaves at the end of the turn, all that is for one peer in one call. The address of an actor is
