@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Final
 from transport.codec import pack, unpack
 from transport.envelope import Envelope, parse
 from transport.errors import ProtocolError
+from transport.peer import Peer
 from transport.switch import Switch
+from transport.zmtp import MAX_PARTS, encode, opening
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "clients/python"))
@@ -102,6 +104,29 @@ def router(data: bytes) -> None:
         assert ended.count(one) <= asked.count(one), one
 
 
+def door(data: bytes) -> None:
+    """What a peer sends over the Unix socket, in one piece or in two: the same comes of it."""
+    whole, parted = _heard([data]), _heard([data[: len(data) // 2], data[len(data) // 2 :]])
+    assert whole == parted, (whole, parted)
+
+
+def _heard(chunks: list[bytes]) -> tuple[list[list[bytes]], bool, bytes]:
+    """The messages of one connection, whether it had to be closed, and what is written back."""
+    peer, heard, closed = Peer(), [], False
+    try:
+        for chunk in chunks:
+            peer.feed(chunk)
+            while (frames := peer.message()) is not None:
+                heard.append(frames)
+    except ProtocolError:
+        closed = True
+    assert all(0 < len(frames) <= MAX_PARTS + 1 for frames in heard)
+    for frames in heard:
+        peer.queue(frames)
+    written = b"".join(map(bytes, peer.batch()))
+    return heard, closed, written
+
+
 def _messages(data: bytes) -> list[Envelope]:
     """Runs of frames that begin with the signature; what is no message is left out."""
     runs: list[list[bytes]] = []
@@ -150,6 +175,13 @@ FRAMES: Final[dict[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]]] = {
     ),
     "envelope": (envelope, tuple(map(_written, _GOOD))),
     "two_readers": (two_readers, tuple(map(_written, _GOOD))),
+    "door": (
+        door,
+        tuple(
+            opening(identity) + b"".join(map(encode, messages)) + b"\x04\x0a\x04PING\0\1abc"
+            for identity, messages in ((b"", _GOOD), (b"metadata/1", _TALK))
+        ),
+    ),
     "router": (router, (b"".join(map(_written, _TALK)), b"".join(map(_written, _GOOD)))),
 }
 """As TARGETS."""

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from transport.doors import UnreachableError
+from transport.doors import FullError, UnreachableError
 from transport.envelope import Envelope
 from transport.errors import ProtocolError
 from transport.peer import GENERATED, GREETING, Peer
@@ -130,7 +130,14 @@ class InnerDoor:
         connection = self._peers.get(address)
         if connection is None:
             raise UnreachableError
-        connection.peer.queue(message.to_frames())
+        frames = message.to_frames()
+        try:
+            connection.peer.queue(frames)
+        except FullError:
+            if connection.blocked:
+                raise
+            self._write(connection)  # it may be full of what was queued in this turn
+            connection.peer.queue(frames)
         self._unsent[connection.descriptor] = connection
 
     def flush(self) -> None:

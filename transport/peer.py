@@ -91,9 +91,9 @@ class Peer:
 
     def batch(self) -> list[bytes | memoryview]:
         """What to give to the kernel next; a PING is answered before what waits."""
-        if self._framing.pong and not self._begun:
+        if self._framing.pong:
             pong, self._framing.pong = self._framing.pong, b""
-            self._queue.appendleft((len(pong), [pong]))
+            self._queue.insert(1 if self._begun else 0, (len(pong), [pong]))
             self._bytes += len(pong)
         pieces: list[bytes | memoryview] = []
         for _, parts in islice(self._queue, BATCH):
