@@ -1,4 +1,4 @@
-"""The router's door for this host: with sockets of libzmq and of our own, and with peers that mean no good."""
+"""The router's door for this host: with sockets of libzmq and our own, and with peers that mean no good."""
 
 from __future__ import annotations
 
