@@ -129,7 +129,7 @@ def parse(frames: list[bytes], fr: str = "", by: str = "") -> Envelope:
     header = unpack(frames[1])
     if not isinstance(header, dict):
         raise ProtocolError("the header is not a map")
-    fields = {name: _field(key, header[key], kind) for key, (name, kind) in _FIELDS.items() if key in header}
+    fields = {_FIELDS[key][0]: _field(key, header[key]) for key in header if key in _FIELDS}
     if fields.get("type") not in TYPES:
         raise ProtocolError("unknown message type")
     if fr:
@@ -138,12 +138,14 @@ def parse(frames: list[bytes], fr: str = "", by: str = "") -> Envelope:
     return Envelope(**fields, body=body, buffers=tuple(frames[3:]))
 
 
-def _field(key: str, value: Any, kind: type) -> Any:
+def _field(key: str, value: Any) -> Any:
+    kind: Any = _FIELDS[key][1]
     if type(value) is not kind:
         raise ProtocolError(f"header key {key} is not of type {kind.__name__}")
-    if isinstance(value, int) and value < 0:
-        raise ProtocolError(f"header key {key} is negative")
-    if isinstance(value, str | bytes) and len(value) > MAX_NAME:
+    if kind is int:
+        if value < 0:
+            raise ProtocolError(f"header key {key} is negative")
+    elif len(value) > MAX_NAME:
         raise ProtocolError(f"header key {key} is longer than {MAX_NAME}")
     return value
 

@@ -78,16 +78,20 @@ class Framing:
         self.pong = self.metadata = b""
         self._greeted = False
         self._buffer = bytearray()
+        self._at = 0  # how far it has been read
         self._parts: list[bytes] = []
         self._size = 0  # of those
 
     @property
     def pending(self) -> bool:
         """Whether bytes wait that no message has been made of."""
-        return bool(self._buffer)
+        return len(self._buffer) > self._at
 
     def feed(self, chunk: bytes) -> None:
         """Take in bytes as they were read; `message` looks at them."""
+        if self._at:
+            del self._buffer[: self._at]
+            self._at = 0
         self._buffer += chunk
 
     def shake_hands(self) -> bool:
@@ -137,30 +141,33 @@ class Framing:
             return False
         if greeting[9] != 0x7F or greeting[10] < 3 or greeting[12:32] != _GREETING[12:32]:
             raise ProtocolError("the other end does not speak ZMTP 3 with the NULL mechanism")
-        del self._buffer[:64]
+        self._at = 64
         self._greeted = True
         return True
 
     def _take_frame(self) -> tuple[int, bytes] | None:
-        """Flags and body; nothing leaves the buffer before all of it is there."""
-        buffer = self._buffer
-        if len(buffer) < 2:
+        """Flags and body; nothing counts as read before all of it is there."""
+        buffer, at = self._buffer, self._at
+        left = len(buffer) - at
+        if left < 2:
             return None
-        flags, size, start = buffer[0], buffer[1], 2
+        flags, size, start = buffer[at], buffer[at + 1], at + 2
         if flags not in _FLAGS:
             raise ProtocolError("a frame with flags that mean nothing")
         if flags & _LONG:
-            if len(buffer) < 9:
+            if left < 9:
                 return None
-            size, start = int.from_bytes(buffer[1:9], "big"), 9
+            size, start = int.from_bytes(buffer[at + 1 : at + 9], "big"), at + 9
         if size > (MAX_COMMAND if flags & _COMMAND else MAX_FRAME):
             raise ProtocolError(f"a frame of {size} bytes is too large")
-        if len(buffer) < start + size:
+        end = start + size
+        if len(buffer) < end:
             return None
+        self._at = end
+        if size < LARGE:
+            return flags, bytes(buffer[start:end])
         with memoryview(buffer) as view:
-            body = bytes(view[start : start + size])
-        del buffer[: start + size]
-        return flags, body
+            return flags, bytes(view[start:end])
 
     def _obey(self, command: bytes) -> None:
         """ERROR ends the connection, PING is answered; other commands mean nothing to a DEALER."""
