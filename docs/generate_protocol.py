@@ -128,6 +128,9 @@ def _good() -> list[dict[str, Any]]:
         "part with bytes beside it": chunk,
         "part with two buffers, one of them empty": part(asked, {}, b"", b"x"),
         "event": event,
+        "part with its number": dataclasses.replace(chunk, number=1),
+        "event with its number": dataclasses.replace(event, number=300),
+        "the answer that ends a numbered stream": dataclasses.replace(answer(asked, {}), number=2**64 - 1),
         "gap": Envelope("EVT", re=_ID, to="~00ab", seq=40, body=pack({"gap": 33})),
         "credit": Envelope("CREDIT", re=_ID, credit=65536),
         "cancel": Envelope("CANCEL", re=_ID),
@@ -170,7 +173,7 @@ def _header(message: Envelope) -> dict[str, Any]:
     names = {
         "t": message.type, "id": message.id, "re": message.re, "to": message.to, "fr": message.fr,
         "inc": message.inc, "m": message.op, "dl": message.deadline, "ik": message.key, "sq": message.seq,
-        "cr": message.credit, "tr": message.trace,
+        "nr": message.number, "cr": message.credit, "tr": message.trace,
     }  # fmt: skip
     return {key: value for key, value in names.items() if value}
 
@@ -190,6 +193,9 @@ def _bad() -> list[dict[str, Any]]:
         "a negative deadline": pack({"t": "REQ", "dl": -1}),
         "a deadline that is a boolean": pack({"t": "REQ", "dl": True}),
         "a deadline that is a float": pack({"t": "REQ", "dl": 1.5}),
+        "a negative number in a stream": pack({"t": "PART", "nr": -1}),
+        "a number in a stream that is a boolean": pack({"t": "EVT", "nr": True}),
+        "a number in a stream as text": pack({"t": "PART", "nr": "1"}),
         "a name that is too long": pack({"t": "REQ", "to": "x" * (MAX_NAME + 1)}),
         "a key that is not a string": b"\x82\xa1t\xa4PING\x01\x01",
         "an extension type": b"\x82\xa1t\xa4PING\xa1x\xd4\x05\x00",

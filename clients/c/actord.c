@@ -10,12 +10,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SHAKE_HANDS = 5000, PATIENCE = 10000, RETRY = 50, LATE = 1000, QUEUE = 10000, TEXT = 512 };
+enum { SHAKE_HANDS = 5000, PATIENCE = 10000, RETRY = 50, LATE = 1000, QUEUE = 10000, TEXT = 512, TRACE = 55 };
 static const char DEFAULT[] = "/run/actord/connection.json";
 
 struct actord {
     void *context, *socket, *monitor;
     char file[TEXT], endpoint[TEXT], server[TEXT], public[TEXT], secret[TEXT];
+    char trace[TRACE + 1];
     int reconnections, protocol;
     unsigned monitors;
 };
@@ -208,11 +209,13 @@ static void pack_pair(actord_pack *header, const char *key, int64_t value) {
 int actord_send(actord *client, const unsigned char *id, const char *to, const char *op, const actord_pack *body,
                 int64_t deadline, int64_t credit, const void *buffer, size_t size) {
     actord_pack header = {0};
-    pack_type(&header, (uint32_t)(4 + (deadline > 0) + (credit > 0)), "REQ", "id", id);
+    pack_type(&header, (uint32_t)(5 + (deadline > 0) + (credit > 0)), "REQ", "id", id);
     actord_pack_str(&header, "to");
     actord_pack_str(&header, to);
     actord_pack_str(&header, "m");
     actord_pack_str(&header, op);
+    actord_pack_str(&header, "tr");
+    actord_pack_str(&header, client->trace);
     if (deadline > 0)
         pack_pair(&header, "dl", deadline);
     if (credit > 0)
@@ -291,6 +294,33 @@ static int greet(actord *client, actord_failure *failure) {
     return client->protocol == 1 ? 0 : no_connection(failure, "what answers at %s is not actord", client->endpoint);
 }
 
+/* Whether it has the form of W3C Trace Context: version, trace, span, flags. */
+static int is_traceparent(const char *text) {
+    static const size_t DIGITS[] = {2, 32, 16, 2};
+    if (strncmp(text, "ff", 2) == 0)
+        return 0;
+    for (int i = 0; i < 4; i++) {
+        size_t digits = strspn(text, "0123456789abcdef");
+        int is_nothing = digits > 2 && strspn(text, "0") == digits;
+        if (digits != DIGITS[i] || is_nothing || text[digits] != (i < 3 ? '-' : 0))
+            return 0;
+        text += digits + 1;
+    }
+    return 1;
+}
+
+static void begin_trace(actord *client) {
+    const char *parent = getenv("TRACEPARENT");
+    unsigned char id[16];
+    if (parent && is_traceparent(parent)) {
+        actord_set_trace(client, parent);
+        return;
+    }
+    actord_new_id(id);
+    for (size_t i = 0; i < sizeof id; i++)
+        sprintf(client->trace + 2 * i, "%02x", id[i]);
+}
+
 static int open_once(actord *client, actord_failure *failure) {
     hang_up(client);
     if (read_file(client, failure))
@@ -314,6 +344,7 @@ actord *actord_open(const char *file, actord_failure *failure) {
     }
     snprintf(client->file, sizeof client->file, "%s", file ? file : DEFAULT);
     client->reconnections = -1;
+    begin_trace(client);
     if (open_once(client, failure)) {
         actord_close(client);
         return NULL;
@@ -330,6 +361,10 @@ void actord_close(actord *client) {
 int actord_reconnections(const actord *client) { return client->reconnections; }
 
 int actord_protocol(const actord *client) { return client->protocol; }
+
+const char *actord_trace(const actord *client) { return client->trace; }
+
+void actord_set_trace(actord *client, const char *trace) { snprintf(client->trace, sizeof client->trace, "%s", trace); }
 
 /* Says what has become of the request, and renews the connection. */
 static int lost(actord *client, const char *op, int sent, actord_failure *failure) {
@@ -396,6 +431,12 @@ static int is_partial(actord_message *message) {
     return actord_equals(type, "PART") ? 1 : actord_equals(type, "EVT") ? 2 : 0;
 }
 
+/* Whether it has another number than it ought to; one without any is taken at its word. */
+static int is_astray(actord_message *message, int64_t number) {
+    actord_value found = actord_get(message->header, "nr");
+    return found.kind != ACTORD_NONE && actord_number(found, -1) != number;
+}
+
 static int64_t cost(actord_message *message) {
     size_t size, sum = 0;
     if (is_partial(message) == 2)
@@ -409,7 +450,7 @@ static int64_t cost(actord_message *message) {
 static int follow(actord *client, const char *to, const char *op, int64_t credit, const actord_follower *follower,
                   actord_message *answer, actord_failure *failure, int64_t *since) {
     unsigned char id[16];
-    int64_t used = 0;
+    int64_t used = 0, heard = 0;
     actord_pack body = {0};
     actord_new_id(id);
     if (follower->body)
@@ -419,6 +460,11 @@ static int follow(actord *client, const char *to, const char *op, int64_t credit
     if (failed)
         return lost(client, op, 0, failure);
     while (next_about(client, id, -1, answer) == 0) {
+        if (is_astray(answer, ++heard)) {
+            actord_message_close(answer);
+            actord_cancel(client, id);
+            return fail(failure, "unavailable", "unknown", "%s: an answer was lost on the way", op);
+        }
         if (!is_partial(answer))
             return result(answer, failure);
         *since = now();

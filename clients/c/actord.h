@@ -101,6 +101,10 @@ actord *actord_open(const char *file, actord_failure *);
 void actord_close(actord *);
 int actord_reconnections(const actord *);
 int actord_protocol(const actord *); /* the router's major version */
+/* What requests belong to: a trace id or a traceparent. From the beginning that of the environment (TRACEPARENT) if
+ * it is one, else a new id. */
+const char *actord_trace(const actord *);
+void actord_set_trace(actord *, const char *trace);
 
 /* One request of actor `to`, with at most one buffer beside it (NULL for none). What has not begun is tried
  * again until `limit` milliseconds are over; what may have happened only if it is `repeatable`. `answer` is
@@ -108,7 +112,8 @@ int actord_protocol(const actord *); /* the router's major version */
 int actord_request(actord *, const char *to, const char *op, const actord_pack *body, const void *buffer,
                    size_t size, int64_t limit, int repeatable, actord_message *answer, actord_failure *);
 
-/* A stream. `body` writes the request's body, for each attempt anew: after a break it says where to go on.
+/* A stream. `body` writes the request's body, for each attempt anew: after a break, or when an answer was lost on
+ * the way, it says where to go on.
  * `part` gets each partial answer and event, and ends the stream when it returns other than 0. `answer` is
  * the final one, to be closed when 0 is returned; when `part` ended it, 1 is returned. */
 typedef struct {

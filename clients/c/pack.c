@@ -303,7 +303,7 @@ static const struct {
     actord_kind kind;
 } KEYS[] = {{"t", ACTORD_STR}, {"id", ACTORD_BIN}, {"re", ACTORD_BIN}, {"to", ACTORD_STR}, {"fr", ACTORD_STR},
             {"inc", ACTORD_INT}, {"m", ACTORD_STR}, {"dl", ACTORD_INT}, {"ik", ACTORD_STR}, {"sq", ACTORD_INT},
-            {"cr", ACTORD_INT}, {"tr", ACTORD_STR}};
+            {"nr", ACTORD_INT}, {"cr", ACTORD_INT}, {"tr", ACTORD_STR}};
 static const char *const TYPES[] = {"HELLO", "WELCOME", "REQ", "NOTE", "PART", "FIN", "ERR",
                                     "CANCEL", "CREDIT", "SUB", "EVT", "PING", "PONG", "BYE"};
 

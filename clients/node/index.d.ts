@@ -45,7 +45,7 @@ export interface StreamOptions {
   to: string;
   /** What may be under way: bytes of buffers, or events. */
   credit?: number;
-  /** The body to go on with after the router or the actor has died; the same one otherwise. */
+  /** The body to go on with after the router or the actor has died, or an answer was lost; the same one otherwise. */
   resume?: () => Body;
 }
 
@@ -74,6 +74,8 @@ export class Client {
   readonly reconnections: number;
   /** What the router said of itself. */
   readonly welcome: Body;
+  /** What requests belong to: a trace id or a `traceparent`. $TRACEPARENT if it is one, else a new id. */
+  trace: string;
   close(): void;
   /** Throws RequestError, ConnectError. */
   request(op: string, body: Body, options: RequestOptions): Promise<Body>;

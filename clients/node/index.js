@@ -16,6 +16,7 @@ const PATIENCE = 10000; // milliseconds for a router to come back, and for a str
 const LATE = 1000; // milliseconds after its deadline until an answer is given up
 const CREDIT = 1 << 20;
 const PIECE = 65536; // bytes of input in one request
+const PARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/; // W3C Trace Context
 
 export class RequestError extends Error {
   constructor(fields) {
@@ -43,6 +44,8 @@ export class Client {
   constructor(path) {
     this.path = path;
     this.reconnections = -1;
+    const parent = process.env.TRACEPARENT;
+    this.trace = PARENT.test(parent) ? parent : randomBytes(16).toString("hex");
   }
 
   get welcome() {
@@ -96,7 +99,7 @@ export class Client {
     signal?.addEventListener("abort", abort);
     try {
       signal?.throwIfAborted();
-      await link.send({ t: "REQ", id, to, m: op, dl: left }, body, buffers);
+      await link.send({ t: "REQ", id, to, m: op, dl: left, tr: this.trace }, body, buffers);
       const answer = await inbox.get();
       if (answer === "late") {
         throw new RequestError({ code: "deadline_exceeded", msg: `${op}: no answer from ${to}`, outcome: "unknown" });
@@ -122,9 +125,12 @@ export class Client {
     let open = true;
     let used = 0;
     try {
-      await link.send({ t: "REQ", id, to, m: op, cr: credit }, body);
-      for (;;) {
+      await link.send({ t: "REQ", id, to, m: op, cr: credit, tr: this.trace }, body);
+      for (let number = 1; ; number++) {
         const message = await inbox.get();
+        if ((message?.header.nr ?? number) !== number) {
+          throw new RequestError({ code: "unavailable", msg: `${op}: an answer was lost on the way`, retryable: true });
+        }
         if (message === null || !["PART", "EVT"].includes(message.header.t)) {
           open = false;
           yield { body: result(message), buffers: [], seq: 0, final: true };

@@ -1,6 +1,6 @@
 // What every client shows that it can do (clients/README.md).
 //
-//     npx tsc && node build/session.js vectors | session FILE IMAGE
+//     npx tsc && node build/session.js vectors | session FILE IMAGE | streams FILE
 import { createInterface } from "node:readline";
 import { Client, Container, ProtocolError, RequestError, type Output } from "actord-client";
 import { decode, encode } from "actord-client/wire.js";
@@ -143,11 +143,25 @@ async function reconnect(actord: Client, image: string): Promise<void> {
   await box.remove({ force: true });
 }
 
+/** Streams of which something is missing: whoever drives this leaves out messages, and says some twice. */
+async function streams(path: string): Promise<void> {
+  const actord = await Client.connect(path);
+  const pieces = await everything((await actord.create("image")).output());
+  say(`output: ${text(pieces, 1)}, exit ${pieces.at(-1)?.exitCode}`);
+  const topics: string[] = [];
+  for await (const event of actord.events()) {
+    if (topics.push(event.body.topic) === 4) break;
+  }
+  say(`events: ${topics.join(" ")}`);
+  actord.close();
+}
+
 const [mode, path, image] = process.argv.slice(2);
 try {
   if (mode === "vectors") await vectors();
   else if (mode === "session" && path && image) await session(path, image);
-  else throw new Error("session vectors | session session FILE IMAGE");
+  else if (mode === "streams" && path) await streams(path);
+  else throw new Error("session vectors | session session FILE IMAGE | session streams FILE");
   process.exit(0);
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);

@@ -12,7 +12,7 @@ const TYPES = new Set([
 ]);
 const KEYS = {
   t: "text", id: "bytes", re: "bytes", to: "text", fr: "text", inc: "number", m: "text", dl: "number", ik: "text",
-  sq: "number", cr: "number", tr: "text",
+  sq: "number", nr: "number", cr: "number", tr: "text",
 };
 
 export const newId = () => randomBytes(16);

@@ -23,18 +23,28 @@ my %OPTIONS = (
 use constant { PUBLICKEY => 48, SECRETKEY => 49, SERVERKEY => 50, ALL_EVENTS => 0xffff, HANDSHAKE_SUCCEEDED => 0x1000 };
 my %REFUSED = map { $_ => 1 } 0x2000, 0x4000;                    # HANDSHAKE_FAILED_PROTOCOL, _AUTH
 my %OVER    = map { $_ => 1 } 0x0004, 0x0080, 0x0200, 0x0800;    # CONNECT_RETRIED, CLOSED, DISCONNECTED, HANDSHAKE_FAILED
+my $PARENT = qr/\A(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\z/;    # W3C Trace Context
 my $monitors = 0;
 
 # Connects to the daemon that a connection file names.
 sub connect {
     my ($class, $path) = @_;
     my $self = bless { path => $path // '/run/actord/connection.json', reconnections => -1, context => ZMQ::FFI->new }, $class;
+    my $parent = $ENV{TRACEPARENT} // '';
+    $self->{trace} = $parent =~ $PARENT ? $parent : unpack 'H*', _new_id();
     $self->_open;
     return $self;
 }
 
 sub welcome       { return $_[0]{welcome} }
 sub reconnections { return $_[0]{reconnections} }
+
+# What requests belong to: a trace id or a `traceparent`, from the environment or new. Given another, takes that.
+sub trace {
+    my ($self, $trace) = @_;
+    $self->{trace} = $trace if defined $trace;
+    return $self->{trace};
+}
 
 # Closes the connection. A context waits for its sockets, and Perl destroys what is left at the end of a program in any
 # order: an object that lives until then is to be closed before, in an END block if need be.
@@ -64,7 +74,7 @@ sub request {
 }
 
 # Asks for a stream: `part` gets each message, and ends the stream when it returns something true; `body` gives the
-# request's body, for each attempt anew. Gives the final answer, undef when `part` ended it.
+# request's body, for each attempt anew: after a break, and when an answer was lost on the way. Gives the final answer, undef when `part` ended it.
 sub stream {
     my ($self, $op, %how) = @_;
     my $since = time;
@@ -82,7 +92,7 @@ sub stream {
 sub send_request {
     my ($self, $op, $body, %how) = @_;
     my $id = _new_id();
-    my %header = (t => 'REQ', id => bytes($id), to => $how{to}, m => $op, map { $_ => $how{$_} } grep { $how{$_} } qw(dl cr));
+    my %header = (t => 'REQ', id => bytes($id), to => $how{to}, m => $op, tr => $self->{trace}, map { $_ => $how{$_} } grep { $how{$_} } qw(dl cr));
     $self->_send(\%header, $body, @{ $how{buffers} // [] });
     return $id;
 }
@@ -125,13 +135,17 @@ sub _ask {
 
 sub _follow {
     my ($self, $op, $since, %how) = @_;
-    my ($credit, $used, $id) = ($how{credit} // CREDIT, 0);
+    my ($credit, $used, $heard, $id) = ($how{credit} // CREDIT, 0, 0);
     my $body = $how{body} ? $how{body}->() : {};
     eval { $id = $self->send_request($op, $body, to => $how{to}, cr => $credit); 1 } or $self->_lost($op, 0);
     while (1) {
         my $message = eval { $self->_about($id, time + 3600) };
         next if !$message && !$@;
         $self->_lost($op, 1) unless $message;
+        if (($message->{header}{nr} // $heard + 1) != ++$heard) {
+            eval { $self->cancel($id) };
+            _fail('unavailable', "$op: an answer was lost on the way", 'unknown');
+        }
         my $type = $message->{header}{t};
         return _result($message) unless $type eq 'PART' || $type eq 'EVT';
         $$since = time;

@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 # What every client shows that it can do (clients/README.md).
 #
-#     session.pl vectors | session FILE IMAGE
+#     session.pl vectors | session FILE IMAGE | streams FILE
 use v5.32;
 use warnings;
 use FindBin;
@@ -78,19 +78,26 @@ sub exec_in {
     say "exec: $out, exit $code";
 }
 
+# So many topics behind event number $$last, which moves on with them.
+sub topics {
+    my ($container_id, $last, $wanted) = @_;
+    my @topics;
+    $actord->stream(
+        'events.subscribe',
+        to     => 'events',
+        credit => 16,
+        body   => sub { { container_id => $container_id, after => $$last, follow => YES } },
+        part   => sub { $$last = $_[0]{header}{sq}; push(@topics, Actord::Wire::body($_[0])->{topic}) == $wanted },
+    );
+    return @topics;
+}
+
 sub events {
     my ($box) = @_;
-    my ($last, @topics) = (0);
-    for my $wanted (1, 3) {
-        $actord->stream(
-            'events.subscribe',
-            to     => 'events',
-            credit => 16,
-            body   => sub { { container_id => $box->{id}, after => $last, follow => YES } },
-            part   => sub { $last = $_[0]{header}{sq}; push(@topics, Actord::Wire::body($_[0])->{topic}) == $wanted },
-        );
-    }
-    say "events: $topics[0], resumed: @topics[1, 2]";
+    my $last = 0;
+    my ($first) = topics($box->{id}, \$last, 1);
+    my @others = topics($box->{id}, \$last, 2);
+    say "events: $first, resumed: @others";
 }
 
 # More waits than are allowed; room made by cancelling; then a request that is tried until it passes.
@@ -162,7 +169,17 @@ sub session {
     say 'bye';
 }
 
+# Streams of which something is missing: whoever drives this leaves out messages, and says some twice.
+sub streams {
+    my ($path) = @_;
+    ($actord, $image) = (Actord->connect($path), 'image');
+    my ($out, undef, $code) = output(create([]), '');
+    say "output: $out, exit $code";
+    say 'events: ', join ' ', topics('', \(my $last = 0), 4);
+}
+
 my ($mode, @words) = @ARGV;
 if (($mode // '') eq 'vectors') { vectors() }
 elsif (($mode // '') eq 'session' && @words == 2) { session(@words) }
-else { die "session.pl vectors | session FILE IMAGE\n" }
+elsif (($mode // '') eq 'streams' && @words == 1) { streams(@words) }
+else { die "session.pl vectors | session FILE IMAGE | streams FILE\n" }

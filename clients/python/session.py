@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """What every client shows that it can do (clients/README.md): with the plain client, or with asyncio.
 
-session.py vectors | session FILE IMAGE | async FILE IMAGE
+session.py vectors | session FILE IMAGE | async FILE IMAGE | streams FILE
 """
 
 import asyncio
 import sys
+from itertools import islice
 from typing import Any
 
 from actord_client import Client, ProtocolError, RequestError, aio
@@ -136,6 +137,20 @@ def _reconnect(actord: Client, image: str) -> None:
     box.remove(force=True)
 
 
+# Streams of which something is missing
+
+
+def streams(path: str) -> None:
+    """Whoever drives this leaves out messages, and says some twice."""
+    with Client(path) as actord:
+        pieces = list(actord.create("image").output())
+        text = b"".join(one.bytes for one in pieces).decode()
+        say(f"output: {text}, exit {pieces[-1].exit_code}")
+        events = actord.events()
+        say(f"events: {' '.join(event.body['topic'] for event in islice(events, 4))}")
+        events.close()
+
+
 async def session_async(path: str, image: str) -> None:
     """The same with asyncio, where input and output go on at the same time."""
     async with aio.Client(path) as actord:
@@ -213,6 +228,8 @@ def main() -> None:
             session(path, image)
         case ["async", path, image]:
             asyncio.run(session_async(path, image))
+        case ["streams", path]:
+            streams(path)
         case _:
             sys.exit(__doc__)
 

@@ -166,12 +166,16 @@ module Actord
     LATE = 1
     CREDIT = 1 << 20
     PIECE = 65_536
+    PARENT = /\A(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\z/ # W3C Trace Context
 
     attr_reader :reconnections, :link
+    # What requests belong to: a trace id or a `traceparent`, from the environment if there is one.
+    attr_accessor :trace
 
     def initialize(path = '/run/actord/connection.json')
       @path = path
       @reconnections = 0
+      @trace = ENV.fetch('TRACEPARENT', '')[PARENT] || SecureRandom.hex(16)
       @link = Link.new(path)
     end
 
@@ -192,8 +196,8 @@ module Actord
       end
     end
 
-    # Asks for a stream and yields each message; `body` is called for the body of each attempt, and says where to go on.
-    # Leaving the block with `break` cancels. Gives the final answer.
+    # Asks for a stream and yields each message; `body` is called for the body of each attempt, and says where to go on
+    # after a break, or when an answer was lost on the way. Leaving the block with `break` cancels. Gives the final answer.
     def stream(op, to:, credit: CREDIT, body: -> { {} }, &each)
       since = [now]
       begin
@@ -215,7 +219,8 @@ module Actord
       id = Wire.new_id
       sent = false
       left = [deadline - now, 0.001].max
-      @link.send({ 't' => 'REQ', 'id' => id, 'to' => to, 'm' => op, 'dl' => (left * 1000).ceil }, body, buffers)
+      header = { 't' => 'REQ', 'id' => id, 'to' => to, 'm' => op, 'dl' => (left * 1000).ceil, 'tr' => @trace }
+      @link.send(header, body, buffers)
       sent = true
       message = @link.about(id, left + LATE)
       raise RequestError.new('deadline_exceeded', "#{op}: no answer from #{to}") unless message
@@ -228,11 +233,14 @@ module Actord
     def follow(op, to, credit, body, since)
       id = Wire.new_id
       open = sent = false
-      used = 0
-      @link.send({ 't' => 'REQ', 'id' => id, 'to' => to, 'm' => op, 'cr' => credit }, body)
+      used = heard = 0
+      @link.send({ 't' => 'REQ', 'id' => id, 'to' => to, 'm' => op, 'cr' => credit, 'tr' => @trace }, body)
       open = sent = true
       loop do
         message = @link.about(id, 3600) or next
+        number = message.header.fetch('nr', heard += 1)
+        raise RequestError.new('unavailable', "#{op}: an answer was lost on the way") if number != heard
+
         unless %w[PART EVT].include?(message.type)
           open = false
           return result(message)
@@ -249,7 +257,13 @@ module Actord
       open = false
       lost(op, sent)
     ensure
-      @link.send({ 't' => 'CANCEL', 're' => id }) if open
+      cancel(id) if open
+    end
+
+    def cancel(id)
+      @link.send({ 't' => 'CANCEL', 're' => id })
+    rescue LostError # then nobody is left to be told
+      nil
     end
 
     def result(message)

@@ -19,7 +19,7 @@ module Actord
     TYPES = %w[HELLO WELCOME REQ NOTE PART FIN ERR CANCEL CREDIT SUB EVT PING PONG BYE].freeze
     KEYS = {
       't' => :text, 'id' => :bytes, 're' => :bytes, 'to' => :text, 'fr' => :text, 'inc' => :number, 'm' => :text,
-      'dl' => :number, 'ik' => :text, 'sq' => :number, 'cr' => :number, 'tr' => :text
+      'dl' => :number, 'ik' => :text, 'sq' => :number, 'nr' => :number, 'cr' => :number, 'tr' => :text
     }.freeze
 
     # One message; `body` reads its body.

@@ -1,13 +1,15 @@
 """Clients in other languages: each reads and writes the vectors, and works through one session with a daemon.
 
 The session (clients/README.md) is the same for all, over the Unix socket and over TCP with keys; in the
-middle of it the router is killed.
+middle of it the router is killed. Then one with a router that is made up, and leaves out and doubles messages.
 """
 
 from __future__ import annotations
 
 import functools
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,10 +22,12 @@ import pytest
 from daemon import CHECKOUT, Daemon, free_port, running
 
 from clients.conformance import check_client, check_server
+from tests.unit.cli.fake_daemon import Asked, FakeDaemon
 from transport.keys import new_pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
     Program = Callable[[str], list[str]]
 
@@ -65,6 +69,16 @@ kill the router
 reconnected: every line, once
 bye
 """
+ACTOR = "container/default/box"
+TOPICS = ["/containers/create", "/tasks/start", "/tasks/oom", "/tasks/exit"]
+TEXT = b"0123456789abcdef"  # comes in pieces of 4
+STREAMS = f"""\
+output: {TEXT.decode()}, exit 7
+events: {" ".join(TOPICS)}
+"""
+# What each of four requests for a stream is answered, by the numbers of what is left of four: one is left out,
+# one comes twice, the last one is left out, and all is well.
+LOSSES = ((1, 3, 4), (1, 1, 2, 3), (1,), (1,))
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +91,12 @@ def far(short_root: Path, busybox: str) -> Iterator[Daemon]:
         yield started
 
 
-def talk(far: Daemon, command: list[str]) -> tuple[list[str], str, int]:
+def talk(far: Daemon, command: list[str], parent: str) -> tuple[list[str], str, int]:
     """Its lines, its complaints, its exit code; the router is killed when it says so."""
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "TRACEPARENT": parent},
+    ) as process:  # fmt: skip
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
@@ -128,10 +143,70 @@ def test_a_client_works_through_the_session(
     far: Daemon, busybox: str, program: Program, name: str, mode: str, way: str
 ):
     file = far.state / "connection.json" if way == "ipc" else far.directory / "oscar.json"
-    lines, complaints, code = talk(far, [*program(name), mode, str(file), busybox])
+    trace = os.urandom(16).hex()
+    parent = f"00-{trace}-00f067aa0ba902b7-01"
+    lines, complaints, code = talk(far, [*program(name), mode, str(file), busybox], parent)
     assert "".join(lines) == SESSION.format(image=busybox), complaints
     assert code == 0
     assert far.json("ps", "-a") == []
+    made = [event["trace"] for event in far.json("events", "--no-follow", "--topic", "/containers/create")]
+    assert made[-3:] == [trace] * 3
+
+
+def lossy(
+    left: Callable[[dict[str, Any]], list[int]], say: Callable[[Asked, int, int], None]
+) -> list[Callable[[Asked], None]]:
+    """Scripts for requests of a stream: `left` are the indices of what is asked for, `say` says one by its number."""
+
+    def script(numbers: tuple[int, ...]) -> Callable[[Asked], None]:
+        def answer(asked: Asked) -> None:
+            rest = left(asked.body)
+            for number in numbers:
+                say(asked, rest[number - 1], number)
+            asked.fin({"exit_code": 7}, number=len(rest) + 1)
+
+        return answer
+
+    return [script(numbers) for numbers in LOSSES]
+
+
+@pytest.fixture
+def router(tmp: Path) -> Iterator[FakeDaemon]:
+    found = FakeDaemon(tmp / "s")
+    (tmp / "connection.json").write_text(json.dumps({"protocol": 1, "endpoints": [f"ipc://{found.path}"]}))
+    found.answers("containers.create", {"id": "box", "actor": ACTOR})
+    found.answers("tasks.start", {})
+    found.on["tasks.output"] = lossy(
+        lambda body: list(range(body["stdout"], len(TEXT), 4)),
+        lambda asked, at, number: asked.output(1, at, TEXT[at : at + 4], number=number),
+    )
+    found.on["events.subscribe"] = lossy(
+        lambda body: list(range(body["after"], len(TOPICS))),
+        lambda asked, at, number: asked.event(at + 1, {"seq": at + 1, "topic": TOPICS[at]}, number=number),
+    )
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_a_client_misses_what_is_left_out_of_a_stream(
+    router: FakeDaemon, tmp: Path, program: Program, name: str
+):
+    done = subprocess.run(
+        [*program(name), "streams", str(tmp / "connection.json")],
+        env={**os.environ, "TRACEPARENT": f"00-{'0' * 32}-00f067aa0ba902b7-01"},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.returncode) == (STREAMS, 0), done.stderr
+    assert [body["stdout"] for body in router.bodies("tasks.output")] == [0, 4, 8, 12]
+    assert [body["after"] for body in router.bodies("events.subscribe")] == [0, 1, 2, 3]
+    lossy = [one for one in router.asked if one.op in ("tasks.output", "events.subscribe")]
+    cancelled = {one.re for one in router.told if one.type == "CANCEL"}
+    assert {one.envelope.id for one in [*lossy[:3], *lossy[4:7]]} <= cancelled
+    (trace,) = {one.envelope.trace for one in router.asked}  # what was in the environment makes no sense
+    assert re.fullmatch("[0-9a-f]{32}", trace)
+    assert trace.strip("0")
+    assert router.problems == []
 
 
 @pytest.mark.parametrize("name", LANGUAGES)

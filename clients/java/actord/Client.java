@@ -11,6 +11,7 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.security.SecureRandom;
 import java.util.HashMap;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -41,12 +42,15 @@ public final class Client implements AutoCloseable {
     // CONNECT_RETRIED, CLOSED, DISCONNECTED, HANDSHAKE_FAILED_NO_DETAIL
     private static final Set<Integer> OVER = Set.of(0x0004, 0x0080, 0x0200, 0x0800);
     private static final SecureRandom RANDOM = new SecureRandom();
+    private static final Pattern PARENT = Pattern.compile( // W3C Trace Context
+            "(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}");
 
     private final Path path;
     private final Zmq context = new Zmq();
     private Zmq.Socket socket;
     private Zmq.Socket monitor;
     private Map<String, Object> welcome = Map.of();
+    private String trace = System.getenv().getOrDefault("TRACEPARENT", "");
     private int reconnections = -1;
     private int opened;
 
@@ -79,6 +83,7 @@ public final class Client implements AutoCloseable {
     /** Connects to the daemon that a connection file names. Throws ConnectException. */
     public Client(String path) {
         this.path = Path.of(path);
+        if (!PARENT.matcher(trace).matches()) trace = HexFormat.of().formatHex(newId());
         try {
             open();
         } catch (RuntimeException error) {
@@ -95,6 +100,15 @@ public final class Client implements AutoCloseable {
     /** How often the connection has been renewed. */
     public int reconnections() {
         return reconnections;
+    }
+
+    /** What requests belong to: a trace id or a `traceparent`; that of the environment if it is one, else a new id. */
+    public String trace() {
+        return trace;
+    }
+
+    public void trace(String trace) {
+        this.trace = trace;
     }
 
     @Override
@@ -135,7 +149,8 @@ public final class Client implements AutoCloseable {
 
     /**
      * A stream: `part` gets each message and ends the stream by saying true; `body` is asked for the body of each
-     * attempt, and says where to go on. Gives the final answer, null when `part` ended it.
+     * attempt, and says where to go on after a break, or when an answer was lost on the way. Gives the final answer,
+     * null when `part` ended it.
      */
     public Map<String, Object> stream(
             String op, String to, long credit, Supplier<Map<String, ?>> body, Predicate<Message> part) {
@@ -196,7 +211,8 @@ public final class Client implements AutoCloseable {
         boolean sent = false;
         long left = Math.max(1, until - now());
         try {
-            send(Map.of("t", "REQ", "id", id, "to", ask.to(), "m", op, "dl", left), body, ask.buffers());
+            Map<String, ?> header = Map.of("t", "REQ", "id", id, "to", ask.to(), "m", op, "dl", left, "tr", trace);
+            send(header, body, ask.buffers());
             sent = true;
             Message message = about(id, left + LATE);
             if (message != null) return result(message);
@@ -211,12 +227,18 @@ public final class Client implements AutoCloseable {
         byte[] id = newId();
         boolean sent = false;
         long used = 0;
+        long heard = 0;
         try {
-            send(Map.of("t", "REQ", "id", id, "to", to, "m", op, "cr", credit), body, List.of());
+            send(Map.of("t", "REQ", "id", id, "to", to, "m", op, "cr", credit, "tr", trace), body, List.of());
             sent = true;
             while (true) {
                 Message message = about(id, Integer.MAX_VALUE);
                 if (message == null) continue;
+                if (!message.header().getOrDefault("nr", ++heard).equals(heard)) {
+                    send(Map.of("t", "CANCEL", "re", id), Map.of(), List.of());
+                    String text = op + ": an answer was lost on the way";
+                    throw new RequestException("unavailable", text, "unknown", true, false);
+                }
                 if (!Set.of("PART", "EVT").contains(message.type())) return result(message);
                 since[0] = now();
                 if (part.test(message)) {

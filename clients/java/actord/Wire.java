@@ -33,7 +33,7 @@ public final class Wire {
     static {
         for (String key : List.of("t", "to", "fr", "m", "ik", "tr")) KEYS.put(key, String.class);
         for (String key : List.of("id", "re")) KEYS.put(key, byte[].class);
-        for (String key : List.of("inc", "dl", "sq", "cr")) KEYS.put(key, Long.class);
+        for (String key : List.of("inc", "dl", "sq", "nr", "cr")) KEYS.put(key, Long.class);
     }
 
     private Wire() {}

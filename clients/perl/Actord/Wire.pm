@@ -14,7 +14,7 @@ our @EXPORT_OK = qw(bytes encode decode body);
 use constant { SIGNATURE => 'ACTD1', MAX_MESSAGE => 64 << 20, MAX_BODY => 16 << 20, MAX_BUFFERS => 16, MAX_DEPTH => 64 };
 my %TYPES = map { $_ => 1 } qw(HELLO WELCOME REQ NOTE PART FIN ERR CANCEL CREDIT SUB EVT PING PONG BYE);
 my %KEYS  = (
-    (map { $_ => 'text' } qw(t to fr m ik tr)), (map { $_ => 'bytes' } qw(id re)), (map { $_ => 'number' } qw(inc dl sq cr)),
+    (map { $_ => 'text' } qw(t to fr m ik tr)), (map { $_ => 'bytes' } qw(id re)), (map { $_ => 'number' } qw(inc dl sq nr cr)),
 );
 
 # Bytes, which are sent as such.

@@ -6,6 +6,7 @@ go on where they were, and only what is left uncertain becomes an error.
 
 import asyncio
 import os
+import re
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,9 @@ RETRY: Final = 0.05  # seconds
 PATIENCE: Final = 10.0  # seconds for a router to come back, and for a stream that leads nowhere
 LATE: Final = 1.0  # seconds after its deadline until an answer is given up
 CREDIT: Final = 1 << 20
-MOST_TRACE: Final = 55  # characters of a traceparent
+PARENT: Final = re.compile(  # a `traceparent` (W3C Trace Context)
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+)
 PIECE: Final = 65_536  # bytes of input in one request
 Resume = Callable[[], dict[str, Any]]
 
@@ -55,13 +58,15 @@ class Client:
 
     Attributes:
         reconnections: how often the connection has been renewed.
-        trace: what requests belong to: a trace id or a `traceparent` (W3C Trace Context); may be set.
+        trace: what requests belong to: a trace id or a `traceparent`; may be set. That of the environment
+            (TRACEPARENT) if it is one, else a new id.
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
         self.path = str(path or os.environ.get("ACTORD_CONNECTION", CONNECTION))
         self.reconnections = -1
-        self.trace = os.environ.get("TRACEPARENT", "")[:MOST_TRACE] or os.urandom(16).hex()
+        parent = os.environ.get("TRACEPARENT", "")
+        self.trace = parent if PARENT.fullmatch(parent) else os.urandom(16).hex()
         self._link: Link | None = None
         self._renewing = asyncio.Lock()
 
@@ -123,7 +128,7 @@ class Client:
     ) -> AsyncGenerator[Part, None]:
         """Ask for a stream; `credit` is what may be under way: bytes of buffers, or events.
 
-        When the router or the actor dies, it is asked for again, with the body that `resume` gives, or the
+        When the router or the actor dies, or an answer is lost on the way, it is asked for again, with the body that `resume` gives, or the
         same one. Closing it cancels the request. Raises RequestError, ConnectError.
         """
         since, body = time.monotonic(), body or {}

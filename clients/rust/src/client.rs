@@ -1,5 +1,6 @@
 //! The client: one connection, watched, renewed when it breaks.
 
+use std::env;
 use std::fmt;
 use std::fs;
 use std::io::Read;
@@ -103,6 +104,8 @@ pub struct Client {
     opened: u32,
     /// What the router said of itself.
     pub welcome: Value,
+    /// What requests belong to: a trace id or a `traceparent`; that of the environment if it is one, else a new id.
+    pub trace: String,
 }
 
 impl Client {
@@ -114,6 +117,7 @@ impl Client {
             link: None,
             opened: 0,
             welcome: Value::Nil,
+            trace: env::var("TRACEPARENT").ok().filter(|parent| is_traceparent(parent)).unwrap_or_else(new_trace),
         };
         client.open()?;
         Ok(client)
@@ -142,8 +146,8 @@ impl Client {
         }
     }
 
-    /// A stream: `follower` gives the body of each attempt, and so says where to go on, and gets each message. Gives the
-    /// final answer, `None` when the follower ended it.
+    /// A stream: `follower` gives the body of each attempt, and so says where to go on after a break, or when an answer
+    /// was lost on the way, and gets each message. Gives the final answer, `None` when the follower ended it.
     pub fn stream<F: Follower>(
         &mut self, op: &str, to: &str, credit: i64, follower: &mut F,
     ) -> Result<Option<Value>, Error> {
@@ -196,7 +200,7 @@ impl Client {
     fn ask(&mut self, op: &str, body: &Value, ask: Ask, until: Instant) -> Result<Value, Error> {
         let id = new_id();
         let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        let mut header = request_header(op, ask.to, &id);
+        let mut header = self.request_header(op, ask.to, &id);
         put(&mut header, "dl", left.as_millis() as i64);
         if self.send(&header, body, ask.buffers).is_err() {
             return Err(self.lost(op, "not_started"));
@@ -213,7 +217,8 @@ impl Client {
     ) -> Result<Option<Value>, Error> {
         let id = new_id();
         let mut used = 0;
-        let mut header = request_header(op, to, &id);
+        let mut heard = 0;
+        let mut header = self.request_header(op, to, &id);
         put(&mut header, "cr", credit);
         if self.send(&header, &follower.body(), &[]).is_err() {
             return Err(self.lost(op, "not_started"));
@@ -224,6 +229,11 @@ impl Client {
                 Ok(None) => continue,
                 Err(Lost) => return Err(self.lost(op, "unknown")),
             };
+            heard += 1;
+            if ![&Value::Nil, &heard.into()].contains(&message.header.get("nr")) {
+                let _ = self.cancel(&id);
+                return Err(failure("unavailable", format!("{op}: an answer was lost on the way"), "unknown"));
+            }
             if !["PART", "EVT"].contains(&message.kind()) {
                 return result(&message).map(Some);
             }
@@ -241,6 +251,12 @@ impl Client {
                 used = 0;
             }
         }
+    }
+
+    /// What a request begins with.
+    pub fn request_header(&self, op: &str, to: &str, id: &[u8]) -> Value {
+        let trace = self.trace.as_str();
+        map([("t", "REQ".into()), ("id", id.into()), ("to", to.into()), ("m", op.into()), ("tr", trace.into())])
     }
 
     pub fn cancel(&mut self, id: &[u8]) -> Result<(), Lost> {
@@ -345,8 +361,20 @@ pub fn new_id() -> [u8; 16] {
     id
 }
 
-pub fn request_header(op: &str, to: &str, id: &[u8]) -> Value {
-    map([("t", "REQ".into()), ("id", id.into()), ("to", to.into()), ("m", op.into())])
+fn new_trace() -> String {
+    new_id().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether it has the form of W3C Trace Context: version, trace, span, flags.
+fn is_traceparent(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let is_digit = |one: u8| matches!(one, b'0'..=b'9' | b'a'..=b'f');
+    let is_nothing = |part: &str| part.bytes().all(|one| one == b'0');
+    parts.iter().map(|part| part.len()).eq([2, 32, 16, 2])
+        && parts.iter().all(|part| part.bytes().all(is_digit))
+        && parts[0] != "ff"
+        && !is_nothing(parts[1])
+        && !is_nothing(parts[2])
 }
 
 /// Adds a number to a header.

@@ -11,7 +11,7 @@ const TYPES: [&str; 14] = [
 ];
 const TEXTS: [&str; 6] = ["t", "to", "fr", "m", "ik", "tr"];
 const BYTES: [&str; 2] = ["id", "re"];
-const NUMBERS: [&str; 4] = ["inc", "dl", "sq", "cr"];
+const NUMBERS: [&str; 5] = ["inc", "dl", "sq", "nr", "cr"];
 
 /// One message; its body is still as it came.
 #[derive(Debug)]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Handler = Callable[["Asked"], None]
 
-WELCOME = {"protocol": "1.0", "version": "9.9", "instance": "i1", "node": "n1", "features": []}
+WELCOME = {"protocol": 1, "version": "9.9", "instance": "i1", "node": "n1", "features": []}
 
 
 @dataclass
@@ -46,22 +46,22 @@ class Asked:
     def body(self) -> dict[str, Any]:
         return self.envelope.value()
 
-    def fin(self, body: Any = None) -> None:
-        self._send(answer(self.envelope, {} if body is None else body))
+    def fin(self, body: Any = None, *, number: int = 0) -> None:
+        self._send(replace(answer(self.envelope, {} if body is None else body), number=number))
 
     def err(self, code: str, text: str = "it went wrong", *, by: str = "", **more: Any) -> None:
         """An error; `by` names the actor that says so, otherwise the router does."""
         error = RemoteError(code, text, **more)
         self._send(replace(failure(self.envelope, error), fr=by))
 
-    def part(self, body: Any, *buffers: bytes) -> None:
-        self._send(part(self.envelope, body, *buffers))
+    def part(self, body: Any, *buffers: bytes, number: int = 0) -> None:
+        self._send(part(self.envelope, body, *buffers, number=number))
 
-    def output(self, stream: int, offset: int, content: bytes, at: int = 0) -> None:
-        self.part({"stream": stream, "offset": offset, "at": at}, content)
+    def output(self, stream: int, offset: int, content: bytes, at: int = 0, *, number: int = 0) -> None:
+        self.part({"stream": stream, "offset": offset, "at": at}, content, number=number)
 
-    def event(self, seq: int, body: Any) -> None:
-        self._send(replace(part(self.envelope, body, seq=seq), type="EVT"))
+    def event(self, seq: int, body: Any, *, number: int = 0) -> None:
+        self._send(replace(part(self.envelope, body, seq=seq, number=number), type="EVT"))
 
     def _send(self, message: Envelope) -> None:
         self.daemon.send(self.envelope.fr, message)

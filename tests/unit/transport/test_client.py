@@ -251,9 +251,8 @@ def test_a_stream_goes_on_after_actor_and_router_died(daemon, client):
 def numbered(asked, *numbers, final=0):
     """Events whose numbers in the journal are those in the stream, then the end."""
     for number in numbers:
-        event = part(asked.envelope, {}, seq=number, number=number)
-        asked.daemon.send(asked.envelope.fr, replace(event, type="EVT"))
-    asked.daemon.send(asked.envelope.fr, replace(answer(asked.envelope, {}), number=final))
+        asked.event(number, {}, number=number)
+    asked.fin(number=final)
 
 
 @pytest.mark.parametrize("lossy", [((1, 3), 4), ((2,), 3), ((1, 2, 2), 4), ((1, 3, 2), 4), ((1, 2), 4)])
