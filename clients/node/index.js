@@ -129,7 +129,8 @@ export class Client {
       for (let number = 1; ; number++) {
         const message = await inbox.get();
         if ((message?.header.nr ?? number) !== number) {
-          throw new RequestError({ code: "unavailable", msg: `${op}: an answer was lost on the way`, retryable: true });
+          const msg = `${op}: an answer was lost on the way`;
+          throw new RequestError({ code: "unavailable", msg, outcome: "unknown", retryable: true });
         }
         if (message === null || !["PART", "EVT"].includes(message.header.t)) {
           open = false;

@@ -74,7 +74,8 @@ sub request {
 }
 
 # Asks for a stream: `part` gets each message, and ends the stream when it returns something true; `body` gives the
-# request's body, for each attempt anew: after a break, and when an answer was lost on the way. Gives the final answer, undef when `part` ended it.
+# request's body, for each attempt anew: after a break, and when an answer was lost on the way. Gives the final answer,
+# undef when `part` ended it.
 sub stream {
     my ($self, $op, %how) = @_;
     my $since = time;
@@ -92,7 +93,8 @@ sub stream {
 sub send_request {
     my ($self, $op, $body, %how) = @_;
     my $id = _new_id();
-    my %header = (t => 'REQ', id => bytes($id), to => $how{to}, m => $op, tr => $self->{trace}, map { $_ => $how{$_} } grep { $how{$_} } qw(dl cr));
+    my %header = (t => 'REQ', id => bytes($id), to => $how{to}, m => $op, tr => $self->{trace});
+    $header{$_} = $how{$_} for grep { $how{$_} } qw(dl cr);
     $self->_send(\%header, $body, @{ $how{buffers} // [] });
     return $id;
 }

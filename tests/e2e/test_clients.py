@@ -1,7 +1,8 @@
 """Clients in other languages: each reads and writes the vectors, and works through one session with a daemon.
 
 The session (clients/README.md) is the same for all, over the Unix socket and over TCP with keys; in the
-middle of it the router is killed. Then one with a router that is made up, and leaves out and doubles messages.
+middle of it the router is killed. Another one is with a router that is made up: it leaves out and doubles
+messages.
 """
 
 from __future__ import annotations
@@ -76,8 +77,8 @@ STREAMS = f"""\
 output: {TEXT.decode()}, exit 7
 events: {" ".join(TOPICS)}
 """
-# What each of four requests for a stream is answered, by the numbers of what is left of four: one is left out,
-# one comes twice, the last one is left out, and all is well.
+# What each of four requests for a stream is answered, by the numbers of what is left of four: one is left
+# out, one comes twice, the last one is left out, and all is well.
 LOSSES = ((1, 3, 4), (1, 1, 2, 3), (1,), (1,))
 
 
@@ -156,7 +157,7 @@ def test_a_client_works_through_the_session(
 def lossy(
     left: Callable[[dict[str, Any]], list[int]], say: Callable[[Asked, int, int], None]
 ) -> list[Callable[[Asked], None]]:
-    """Scripts for requests of a stream: `left` are the indices of what is asked for, `say` says one by its number."""
+    """Scripts for a stream: `left` is where all that is asked for begins, `say` says one by its number."""
 
     def script(numbers: tuple[int, ...]) -> Callable[[Asked], None]:
         def answer(asked: Asked) -> None:
@@ -200,9 +201,9 @@ def test_a_client_misses_what_is_left_out_of_a_stream(
     assert (done.stdout, done.returncode) == (STREAMS, 0), done.stderr
     assert [body["stdout"] for body in router.bodies("tasks.output")] == [0, 4, 8, 12]
     assert [body["after"] for body in router.bodies("events.subscribe")] == [0, 1, 2, 3]
-    lossy = [one for one in router.asked if one.op in ("tasks.output", "events.subscribe")]
+    asked = [one.envelope.id for one in router.asked if one.op in ("tasks.output", "events.subscribe")]
     cancelled = {one.re for one in router.told if one.type == "CANCEL"}
-    assert {one.envelope.id for one in [*lossy[:3], *lossy[4:7]]} <= cancelled
+    assert {*asked[:3], *asked[4:7]} <= cancelled
     (trace,) = {one.envelope.trace for one in router.asked}  # what was in the environment makes no sense
     assert re.fullmatch("[0-9a-f]{32}", trace)
     assert trace.strip("0")

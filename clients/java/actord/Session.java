@@ -21,7 +21,7 @@ import java.util.Set;
 import java.util.function.IntSupplier;
 import java.util.function.Predicate;
 
-/** What every client shows that it can do (clients/README.md): `Session vectors`, `session FILE IMAGE`, `streams FILE`. */
+/** What every client shows that it can do (clients/README.md): `vectors`, `session FILE IMAGE`, `streams FILE`. */
 public final class Session {
     private static final int WAITS = 5000; // more than a peer may have waiting
     private static final int ALLOWED = 4096;

@@ -128,8 +128,9 @@ class Client:
     ) -> AsyncGenerator[Part, None]:
         """Ask for a stream; `credit` is what may be under way: bytes of buffers, or events.
 
-        When the router or the actor dies, or an answer is lost on the way, it is asked for again, with the body that `resume` gives, or the
-        same one. Closing it cancels the request. Raises RequestError, ConnectError.
+        When the router or the actor dies, or an answer is lost on the way, it is asked for again, with the
+        body that `resume` gives, or the same one. Closing it cancels the request. Raises RequestError,
+        ConnectError.
         """
         since, body = time.monotonic(), body or {}
         while True:

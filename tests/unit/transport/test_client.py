@@ -12,7 +12,7 @@ import pytest
 from tests.unit.cli.fake_daemon import WELCOME, FakeDaemon
 from transport import client as module
 from transport.client import Client, NotRunningError
-from transport.envelope import SIGNATURE, answer, part
+from transport.envelope import SIGNATURE
 from transport.errors import RemoteError
 
 ROOT = Path(__file__).resolve().parents[3]
