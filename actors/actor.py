@@ -89,6 +89,10 @@ class Actor(pykka.ThreadingActor):
     def _create_actor_inbox() -> Mailbox:
         return Mailbox(ordinary=Call)
 
+    def _start_actor_loop(self) -> None:
+        """Pykka's would be a thread; the host runs it in the main one."""
+        self.host.loop = self._actor_loop
+
     # For subclasses to define
 
     def started(self) -> None:
@@ -313,12 +317,13 @@ class Actor(pykka.ThreadingActor):
         except Exception as error:  # noqa: BLE001  # whatever it is, this start has failed
             self.host.crash(error)
         self.host.opened()
+        current.set(NOTHING)
 
     def on_receive(self, message: Any) -> None:
         """One message at a time."""
         began = time.monotonic()
-        current.set(NOTHING)  # what goes wrong from here on is told with the cause that it then has
         self._take_up(message)
+        current.set(NOTHING)  # not if it failed: that is told with the cause that it had
         self.host.meter.work.add(time.monotonic() - began)
 
     def _take_up(self, message: Any) -> None:

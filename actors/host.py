@@ -1,9 +1,10 @@
-"""The process around an actor: its main thread, which pumps messages in and out, and its end.
+"""The process around an actor: its main thread, which is the actor's and turns its pump, and its end.
 
 What arrives is checked here, before it takes a place in the mailbox: an unknown operation or a body of
 the wrong shape is answered at once. Signals and the control channel to the zygote belong here too.
 """
 
+import contextlib
 import logging
 import os
 import queue
@@ -21,6 +22,7 @@ from actors.lifeline import Lifeline
 from actors.linux.memory import offer_for_merging
 from actors.messages import ANY, OPERATIONS
 from actors.meter import Meter
+from actors.relief import Over, Relief
 from actors.spans import timed
 from actors.zygote.birth import Birth
 from transport.envelope import Envelope, answer, failure
@@ -43,7 +45,8 @@ class Host:
 
     Attributes:
         meter: what the actor measures of itself.
-        divert: takes, in the main thread, what only passes through here; says whether it has.
+        loop: the actor's, for its thread.
+        divert: takes, in the pump's thread, what only passes through here; says whether it has.
         settles: whether an answer needs not to go through the mailbox.
     """
 
@@ -56,6 +59,7 @@ class Host:
         self.lifeline = Lifeline(birth, self.pump)
         self.say = self.lifeline.say
         self.meter = Meter()
+        self.loop: Callable[[], None] = _no_actor
         self.divert: Callable[[Envelope], bool] = _nothing_of
         self.settles: Callable[[Envelope], bool] = _nothing_of
         self._opened = False
@@ -64,13 +68,20 @@ class Host:
     def run(self, actor: "type[Actor]") -> None:
         """The process's main thread, until the end."""
         self._actor = actor.start(self)
+        relief = Relief(self.pump, self._ended)
+        mailbox = cast("Mailbox", self._actor.actor_inbox)
+        mailbox.wait, mailbox.wake = relief.wait, self.pump.wake
         self.pump.on_welcome = self._welcome
         self.pump.on_disconnect = lambda: self._soon(lambda running: running.lost_router())
         self._listen_for_signals()
         self._listen_to_zygote()
         if self.birth.settings.memory_merge:
             self.pump.call_later(GROWN_AFTER, offer_for_merging)
-        self.pump.run()
+        self.pump.turn(lambda: False)  # the router answers while the actor opens
+        relief.begin()
+        with contextlib.suppress(Over):
+            self.loop()
+        self.pump.close()
 
     # From any thread
 
@@ -105,6 +116,14 @@ class Host:
         finally:
             os._exit(1)
 
+    def _ended(self, error: BaseException | None) -> None:
+        """The pump has ended while the actor's thread is with a message, for which nobody waits any more."""
+        if error is not None:
+            self.crash(error)
+        self.pump.close()
+        sys.stderr.flush()
+        os._exit(0)
+
     # The main thread
 
     def _listen_for_signals(self) -> None:
@@ -113,6 +132,8 @@ class Host:
         signal.set_wakeup_fd(other.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, lambda *_: self._soon(lambda running: running.stopping()))
         signal.signal(signal.SIGCHLD, lambda *_: self._soon(lambda running: running.child_exited()))
+        for number in (signal.SIGTERM, signal.SIGCHLD):
+            signal.siginterrupt(number, False)  # noqa: FBT003  # by position only; the pump's wait ends all the same
         self._wakeup = (wakeup, other)
 
         def drain() -> None:
@@ -201,3 +222,7 @@ class Host:
 def _nothing_of(_message: Envelope) -> bool:
     """Nothing passes through here."""
     return False
+
+
+def _no_actor() -> None:
+    """Until it is there."""

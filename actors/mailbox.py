@@ -3,12 +3,15 @@
 Two lanes: what the actor itself is waiting for (answers, exits of processes, timers, stop) is taken
 before requests, so that a flood of requests cannot starve it; only requests are bounded, since each of
 the others exists because of something the actor did.
+
+It has no lock. Requests come from the pump's thread alone, all else from any thread or a signal's handler, and
+the actor's thread alone takes out: for that the deques are enough. How to wait, it is told.
 """
 
 import queue
-import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from transport.durations import Durations
@@ -20,6 +23,8 @@ class Mailbox:
     """What Pykka asks of an inbox: put, get, empty.
 
     Attributes:
+        wait: returns when the mailbox, of which it is told whether it is empty, is so no longer.
+        wake: ends such a wait.
         waits: how long each ordinary message has waited.
         refused: how many there was no room for.
     """
@@ -30,32 +35,30 @@ class Mailbox:
         self._limit = limit
         self._urgent: deque[Any] = deque()
         self._ordinary: deque[Any] = deque()
-        self._filled = threading.Condition()
+        self.wait: Callable[[Callable[[], bool]], None] = _expect_something
+        self.wake: Callable[[], None] = _nothing
         self.waits = Durations()
         self.refused = 0
 
     def put(self, item: Any) -> None:
         """Add a message. Raises queue.Full for an ordinary one too many."""
-        with self._filled:
-            if not isinstance(item.message, self._type):
-                self._urgent.append(item)
-            elif len(self._ordinary) < self._limit:
-                self._ordinary.append((time.monotonic(), item))
-            else:
-                self.refused += 1
-                raise queue.Full
-            self._filled.notify()
+        if not isinstance(item.message, self._type):
+            self._urgent.append(item)
+        elif len(self._ordinary) < self._limit:
+            self._ordinary.append((time.monotonic(), item))
+        else:
+            self.refused += 1
+            raise queue.Full
+        self.wake()
 
     def get(self) -> Any:
         """The next message, waiting for it if need be."""
-        with self._filled:
-            while not self._urgent and not self._ordinary:
-                self._filled.wait()
-            if self._urgent:
-                return self._urgent.popleft()
-            since, item = self._ordinary.popleft()
-            self.waits.add(time.monotonic() - since)
-            return item
+        self.wait(self.empty)
+        if self._urgent:
+            return self._urgent.popleft()
+        since, item = self._ordinary.popleft()
+        self.waits.add(time.monotonic() - since)
+        return item
 
     def empty(self) -> bool:
         """Whether nothing waits."""
@@ -64,3 +67,11 @@ class Mailbox:
     def __len__(self) -> int:
         """How many messages wait."""
         return len(self._urgent) + len(self._ordinary)
+
+
+def _expect_something(_empty: Callable[[], bool]) -> None:
+    """How to wait where nobody else fills it meanwhile."""
+
+
+def _nothing() -> None:
+    """Nobody waits."""

@@ -1,9 +1,11 @@
-"""The pump: the one thread of an actor's process that waits, for messages as for all else.
+"""The pump: the one place in an actor's process that waits, for messages as for all else.
 
 It keeps a connection to the router (transport/zmtp.py), watches plain descriptors (control channel,
-pidfds, FIFOs) and keeps timers, so that a process needs no further thread for waiting. What is sent from
-other threads goes through a queue and an eventfd; what arrives is handed on by a callback that must not
-block. An exception in a callback ends `run`: let it crash.
+pidfds, FIFOs) and keeps timers, so that a process needs no further thread for waiting. Whoever turns it
+is the pump's thread for that time: always the same, or several in turn, of which each has to know that
+the one before it has done. What is sent goes to the kernel at once, from any thread, if it can; what has
+to wait is queued, and an eventfd ends the wait of a pump that waits. What arrives is handed on by a
+callback that must not block. An exception in a callback ends the turn: let it crash.
 
 It announces its actor with HELLO whenever a connection comes up: to the first router and to each that
 follows it. When a connection breaks, a message that the kernel had taken whole is not sent again, since
@@ -44,7 +46,7 @@ class BacklogError(Exception):
 
 
 class Pump:
-    """Sockets, descriptors and timers of one process; `run` is its thread, usually the main one.
+    """Sockets, descriptors and timers of one process.
 
     Attributes:
         on_welcome: called in the pump's thread each time a router has come to know this actor.
@@ -53,7 +55,7 @@ class Pump:
     """
 
     def __init__(self, path: Path, address: str, on_message: Callable[[Envelope], None]) -> None:
-        """Prepare to speak to the router at `path` under `address` (`name/incarnation`); `run` connects.
+        """Prepare to speak to the router at `path` under `address` (`name/incarnation`); turns connect.
 
         `on_message` is called in the pump's thread for each message but WELCOME.
         """
@@ -118,11 +120,15 @@ class Pump:
         at = time.monotonic() + seconds
         self.call(lambda: heapq.heappush(self._timers, (at, next(self._serial), function)))
 
+    def wake(self) -> None:
+        """End the wait of a pump that waits. Also in a signal's handler."""
+        self._wakeup.ring()
+
     def stop(self) -> None:
-        """Let `run` return once what is queued has been sent, or nothing has moved for `LINGER`."""
+        """Let `turn` say that it is over once what is queued has been sent, or nothing has moved for `LINGER`."""
         self.call(self._stop)
 
-    # In the pump's thread only (or before it runs).
+    # In the pump's thread only (or before its first turn).
 
     def watch(self, descriptor: int, on_ready: Callable[[], None], *, writing: bool = False) -> None:
         """Call `on_ready` while `descriptor` is readable (or writable), at its end, or broken."""
@@ -135,18 +141,31 @@ class Pump:
             self._poll.unregister(descriptor)
 
     def run(self) -> None:
-        """The loop; returns after `stop`. Raises what a callback raised."""
+        """Turn it until the end. Raises what a callback raised."""
         try:
-            while not self._stopped():
-                self._look()
-                self._run_timers()
-                self._run_calls()
-                self._tend()
-                self._flush()
+            while self.turn():
+                pass
         finally:
-            self._drop()
+            self.close()
 
-    # The loop
+    def turn(self, idle: Callable[[], bool] = lambda: True) -> bool:
+        """See once to whatever is due; first wait for it, if whoever turns is `idle`.
+
+        `idle` is asked when others know already that they have to `wake` us. Returns False after `stop`.
+        Raises what a callback raised.
+        """
+        self._look(idle)
+        self._run_timers()
+        self._run_calls()
+        self._tend()
+        self._flush()
+        return not self._stopped()
+
+    def close(self) -> None:
+        """Let go of the router, after the last turn."""
+        self._drop()
+
+    # A turn
 
     def _stopped(self) -> bool:
         if self._stop_by is None:
@@ -156,9 +175,13 @@ class Pump:
     def _stop(self) -> None:
         self._stop_by = time.monotonic() + LINGER
 
-    def _look(self) -> None:
+    def _look(self, idle: Callable[[], bool]) -> None:
         """Wait, then call whom it concerns: all who are still watching when their turn comes."""
-        ready = [(descriptor, self._watched[descriptor]) for descriptor, _ in self._poll.poll(self._wait())]
+        self._wakeup.awaited = True  # whatever is queued before this is seen here, what comes after it rings
+        has_time = not self._calls and not self._can_write() and idle()
+        events = self._poll.poll(self._wait() if has_time else 0)
+        self._wakeup.awaited = False
+        ready = [(descriptor, self._watched[descriptor]) for descriptor, _ in events]
         for descriptor, callback in ready:
             if self._watched.get(descriptor) is callback:
                 callback()
@@ -236,6 +259,9 @@ class Pump:
         else:
             self._on_message(message)
 
+    def _can_write(self) -> bool:
+        return bool(self._outbox and self._link and self._link.ready and not self._link.blocked)
+
     def _flush(self) -> None:
         link = self._link
         if link is None:
@@ -250,18 +276,22 @@ class Pump:
 
 
 class _Wakeup:
-    """Ends the pump's wait from another thread, or from a signal's handler: without a lock."""
+    """Ends the pump's wait from another thread, or from a signal's handler: without a lock.
+
+    Attributes:
+        awaited: whether the pump waits, or is about to. If not, it looks at what is queued before it does.
+    """
 
     def __init__(self) -> None:
         self.descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._rung = False
+        self._rung = self.awaited = False
 
     def __del__(self) -> None:
         os.close(self.descriptor)  # not before: a late ring would write to somebody else's descriptor
 
     def ring(self) -> None:
         """Call this after queuing what the pump shall see. One that has not been answered yet is enough."""
-        if not self._rung:
+        if self.awaited and not self._rung:
             self._rung = True
             os.eventfd_write(self.descriptor, 1)
 
