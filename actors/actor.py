@@ -431,7 +431,7 @@ class Actor(pykka.ThreadingActor):
             text = f"{question.operation.name}: {result} (tried until the deadline)"
             question.then(RemoteError("deadline_exceeded", text, outcome=result.outcome))
         else:
-            fresh = replace(question.envelope, id=os.urandom(16), deadline=int(left * 1000))
+            fresh = msgspec.structs.replace(question.envelope, id=os.urandom(16), deadline=int(left * 1000))
             again = replace(question, envelope=fresh)
             self._resting += 1
             self.later(RETRY_AFTER, lambda: self._send_again(again))

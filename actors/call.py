@@ -1,10 +1,10 @@
 """A request in an actor's hands: one final answer, any number of partial ones before it."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from actors.tracing import of_request
 from storage.errors import BusyError, StorageError

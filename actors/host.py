@@ -22,7 +22,7 @@ from actors.lifeline import Lifeline
 from actors.linux.memory import offer_for_merging
 from actors.messages import ANY, OPERATIONS
 from actors.meter import Meter
-from actors.relief import Over, Relief
+from actors.relief import Relief, StoppedError
 from actors.spans import timed
 from actors.zygote.birth import Birth
 from transport.envelope import Envelope, answer, failure
@@ -79,7 +79,7 @@ class Host:
             self.pump.call_later(GROWN_AFTER, offer_for_merging)
         self.pump.turn(lambda: False)  # the router answers while the actor opens
         relief.begin()
-        with contextlib.suppress(Over):
+        with contextlib.suppress(StoppedError):
             self.loop()
         self.pump.close()
 
@@ -133,7 +133,7 @@ class Host:
         signal.signal(signal.SIGTERM, lambda *_: self._soon(lambda running: running.stopping()))
         signal.signal(signal.SIGCHLD, lambda *_: self._soon(lambda running: running.child_exited()))
         for number in (signal.SIGTERM, signal.SIGCHLD):
-            signal.siginterrupt(number, False)  # noqa: FBT003  # by position only; the pump's wait ends all the same
+            signal.siginterrupt(number, False)  # the pump's wait ends all the same
         self._wakeup = (wakeup, other)
 
         def drain() -> None:

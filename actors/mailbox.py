@@ -4,8 +4,8 @@ Two lanes: what the actor itself is waiting for (answers, exits of processes, ti
 before requests, so that a flood of requests cannot starve it; only requests are bounded, since each of
 the others exists because of something the actor did.
 
-It has no lock. Requests come from the pump's thread alone, all else from any thread or a signal's handler, and
-the actor's thread alone takes out: for that the deques are enough. How to wait, it is told.
+It has no lock. Requests come from the pump's thread alone, all else from any thread or a signal's handler,
+and the actor's thread alone takes out: for that the deques are enough. How to wait, it is told.
 """
 
 import queue

@@ -18,7 +18,7 @@ from transport.pump import Pump
 PATIENCE: Final = 0.02  # seconds with one message after which the pump is turned by the relief
 
 
-class Over(Exception):
+class StoppedError(Exception):
     """The pump has stopped: there will be no further message."""
 
 
@@ -44,7 +44,7 @@ class Relief:
         It is turned once even if that is not so: what overtakes requests has to come in.
 
         Raises:
-            Over: the pump has stopped.
+            StoppedError: the pump has stopped.
         """
         if not self._turning.acquire(blocking=False):
             if not empty():
@@ -69,7 +69,7 @@ class Relief:
         while going and empty():
             going = self._pump.turn(empty)
         if not going:
-            raise Over
+            raise StoppedError
 
     def _run(self) -> None:
         while True:

@@ -2,11 +2,18 @@
 
 Frames: `ACTD1` | header (msgpack map) | body (msgpack) | 0..n raw buffers. The body stays packed until
 the one who is meant reads it, so the router never looks inside.
+
+Each message is read and written several times on its way, so msgspec does it, from the types of the fields. A
+header that it does not take is read once more in plain Python, which knows what is wrong with it, or that
+nothing is: unknown keys are ignored.
 """
 
+import operator
 import os
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
+from msgspec.structs import force_setattr, replace
 
 from transport.codec import pack, unpack
 from transport.errors import ProtocolError, RemoteError
@@ -36,8 +43,12 @@ TYPES = frozenset(
 EMPTY = b"\x80"  # an empty msgpack map
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+_Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
+_Id = Annotated[bytes, msgspec.Meta(max_length=MAX_NAME)]
+_Number = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Envelope(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """One message.
 
     Attributes:
@@ -61,27 +72,31 @@ class Envelope:
         buffers: raw bytes beside the body.
     """
 
-    type: str
-    id: bytes = b""
-    re: bytes = b""
-    to: str = ""
-    fr: str = ""
-    by: str = ""
-    inc: int = 0
-    op: str = ""
-    deadline: int = 0
-    key: str = ""
-    seq: int = 0
-    number: int = 0
-    credit: int = 0
-    trace: str = ""
-    body: bytes = EMPTY
+    type: _Name = msgspec.field(name="t")
+    id: _Id = b""
+    re: _Id = b""
+    to: _Name = ""
+    fr: _Name = ""
+    by: _Name = ""
+    inc: _Number = 0
+    op: _Name = msgspec.field(name="m", default="")
+    deadline: _Number = msgspec.field(name="dl", default=0)
+    key: _Name = msgspec.field(name="ik", default="")
+    seq: _Number = msgspec.field(name="sq", default=0)
+    number: _Number = msgspec.field(name="nr", default=0)
+    credit: _Number = msgspec.field(name="cr", default=0)
+    trace: _Name = msgspec.field(name="tr", default="")
+    body: bytes = EMPTY  # this and what follows is beside the header
     buffers: tuple[bytes, ...] = ()
 
     def to_frames(self) -> list[bytes]:
-        """Encode; keys with their empty value are left out."""
-        header = {key: value for key, name in _KEYS if (value := getattr(self, name))}
-        return [SIGNATURE, pack(header), self.body, *self.buffers]
+        """Encode; keys with their empty value are left out. Raises ProtocolError for what cannot be."""
+        header = {key: value for key, value in zip(_KINDS, _values(self), strict=True) if value}
+        try:
+            packed = _encode(header)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ProtocolError(f"cannot encode: {error}") from error
+        return [SIGNATURE, packed, self.body, *self.buffers]
 
     def value(self) -> Any:
         """The body, decoded. Raises ProtocolError."""
@@ -94,26 +109,14 @@ class Envelope:
         return replace(self, fr=fr)
 
 
-_KEYS = (
-    ("t", "type"),
-    ("id", "id"),
-    ("re", "re"),
-    ("to", "to"),
-    ("fr", "fr"),
-    ("by", "by"),
-    ("inc", "inc"),
-    ("m", "op"),
-    ("dl", "deadline"),
-    ("ik", "key"),
-    ("sq", "seq"),
-    ("nr", "number"),
-    ("cr", "credit"),
-    ("tr", "trace"),
-)
-_FIELDS: dict[str, tuple[str, type]] = {
-    key: (name, Envelope.__dataclass_fields__[name].type)  # type: ignore[misc]  # annotations are classes
-    for key, name in _KEYS
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Envelope).decode
+_KINDS = {
+    field.encode_name: (field.name, str if field.required else type(field.default))
+    for field in msgspec.structs.fields(Envelope)
+    if field.name not in ("body", "buffers")
 }
+_values = operator.attrgetter(*(name for name, _ in _KINDS.values()))
 
 
 def parse(frames: list[bytes], fr: str = "", by: str = "") -> Envelope:
@@ -126,20 +129,31 @@ def parse(frames: list[bytes], fr: str = "", by: str = "") -> Envelope:
         raise ProtocolError(f"more than {MAX_BUFFERS} buffers")
     if sum(map(len, frames)) > MAX_MESSAGE:
         raise ProtocolError(f"a message of more than {MAX_MESSAGE} bytes")
-    header = unpack(frames[1])
+    try:
+        message = _decode(frames[1])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        message = _with_a_reason(frames[1])
+    if message.type not in TYPES:
+        raise ProtocolError("unknown message type")
+    force_setattr(message, "body", frames[2] if len(frames) > 2 else EMPTY)  # nobody else has seen it yet
+    force_setattr(message, "buffers", tuple(frames[3:]))
+    if fr:
+        force_setattr(message, "fr", fr)
+        force_setattr(message, "by", by)
+    return message
+
+
+def _with_a_reason(packed: bytes) -> Envelope:
+    """Read a header of which something is unknown or wrong; the error says what."""
+    header = unpack(packed)
     if not isinstance(header, dict):
         raise ProtocolError("the header is not a map")
-    fields = {_FIELDS[key][0]: _field(key, header[key]) for key in header if key in _FIELDS}
-    if fields.get("type") not in TYPES:
-        raise ProtocolError("unknown message type")
-    if fr:
-        fields["fr"], fields["by"] = fr, by
-    body = frames[2] if len(frames) > 2 else EMPTY
-    return Envelope(**fields, body=body, buffers=tuple(frames[3:]))
+    fields = {_KINDS[key][0]: _field(key, header[key]) for key in header if key in _KINDS}
+    return Envelope(**{"type": "", **fields})
 
 
 def _field(key: str, value: Any) -> Any:
-    kind: Any = _FIELDS[key][1]
+    kind: Any = _KINDS[key][1]
     if type(value) is not kind:
         raise ProtocolError(f"header key {key} is not of type {kind.__name__}")
     if kind is int:

@@ -125,7 +125,7 @@ class Pump:
         self._wakeup.ring()
 
     def stop(self) -> None:
-        """Let `turn` say that it is over once what is queued has been sent, or nothing has moved for `LINGER`."""
+        """End it once what is queued has been sent, or nothing has moved for `LINGER`."""
         self.call(self._stop)
 
     # In the pump's thread only (or before its first turn).

@@ -8,8 +8,10 @@ a restart of the router the actors announce themselves again and clients repeat 
 
 import heapq
 from collections import Counter, defaultdict, deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec.structs import replace
 
 from transport.envelope import Envelope, answer, failure, note
 from transport.errors import CODES, ProtocolError, RemoteError

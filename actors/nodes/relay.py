@@ -7,8 +7,10 @@ whom it was for; what nobody waits for is dropped. Who asked is told once, whate
 import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
+
+from msgspec.structs import replace
 
 from transport.codec import pack
 from transport.envelope import EMPTY, Envelope

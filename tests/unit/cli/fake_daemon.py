@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import queue
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import zmq
+from msgspec.structs import replace
 
 from actors.messages import OPERATIONS
 from transport.envelope import Envelope, answer, failure, parse, part

@@ -1,10 +1,9 @@
 """Requests on their way to other nodes: each is answered once, to whom it was for. Pure."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from actors.nodes.relay import LATE, MOST, Relay
 from transport.envelope import Envelope, answer, failure, part, request

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import dataclasses
-
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -147,7 +146,7 @@ def test_requests_and_what_answers_them():
     assert (asked.type, len(asked.id), asked.value()) == ("REQ", 16, {"a": 1})
     assert request("metadata", "images.get", {}).id != asked.id
     came = asked.forwarded("~00ff")
-    assert came == dataclasses.replace(asked, fr="~00ff")
+    assert came == msgspec.structs.replace(asked, fr="~00ff")
     for reply, kind in (
         (answer(came, {"x": 2}), "FIN"),
         (failure(came, RemoteError("not_found", "no")), "ERR"),

@@ -8,10 +8,10 @@ import socket
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.unit.transport.running import LIMIT, Running, number
 from transport.envelope import Envelope, answer, note, request
@@ -262,6 +262,48 @@ def test_a_signal_is_seen_through_the_wakeup_descriptor(alone):
         finally:
             signal.set_wakeup_fd(previous)
             signal.signal(signal.SIGUSR1, before)
+
+
+def test_who_is_not_idle_does_not_wait(alone):
+    alone.call_later(3600, print)
+    assert all(alone.turn(lambda: False) for _ in range(10))
+    alone.call(alone.stop)
+    assert alone.turn()  # it only knows now, and has to see to what is queued once more
+    assert not alone.turn()
+
+
+def test_whoever_says_something_while_the_pump_is_about_to_wait_ends_that(alone):
+    """Asked whether it is idle, it says so, but by then there is something."""
+    happened = []
+    for turn in range(50):
+        assert alone.turn(lambda turn=turn: alone.call(lambda: happened.append(turn)) is None)
+    assert happened == list(range(50))
+    waking = threading.Thread(target=alone.wake)
+    alone.turn(lambda: waking.start() is None)
+    waking.join()
+
+
+def test_several_threads_may_turn_it_one_after_the_other(alone, path, router):
+    seen, turning = [], threading.Lock()
+    alone.on_welcome = lambda: seen.append("welcome")
+
+    def turn():
+        while True:
+            with turning:
+                if not alone.turn(lambda: not seen):
+                    return
+                if len(seen) == 1:
+                    seen.append("over")
+                    alone.stop()
+
+    threads = [threading.Thread(target=turn) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LIMIT)
+        assert not thread.is_alive()
+    alone.close()
+    assert seen == ["welcome", "over"]
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, OSError, BlockingIOError])
