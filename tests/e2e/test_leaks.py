@@ -71,8 +71,7 @@ def test_a_hundred_containers_leave_nothing(own_daemon: Daemon, busybox: str):
     before = wait_until("a calm start", lambda: _calm(daemon, namespace))
     for _ in range(CYCLES):
         daemon.actr("--namespace", namespace, "run", "--rm", busybox, "true")
-    wait_until("calm again", lambda: _calm(daemon, namespace))
-    assert _calm(daemon, namespace) == before
+    assert wait_until("calm again", lambda: _calm(daemon, namespace)) == before
 
 
 def _calm(daemon: Daemon, namespace: str) -> dict[str, Any] | None:
