@@ -14,7 +14,6 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +88,7 @@ class ContainerActor(Actor):
         self._wants_start: list[Call] = []
         self._wants_exit: list[Call] = []
         self._wants_removal: list[Call] = []
+        self._told_run = 0  # whose end those who wait for it have been told
         self._read_journal()
         self._hold()
         self._load()
@@ -323,7 +323,7 @@ class ContainerActor(Actor):
 
     def _ended(self, code: int | None, at: int) -> None:
         """Whether memory was the reason can be read only as long as there is a cgroup."""
-        self.stepwise.before_exit()
+        self.stepwise.before_exit(at)
         oom = self.oom.happened()
         self.oom.end()
         self.happened(life.Exited(code, at, oom))
@@ -348,8 +348,7 @@ class ContainerActor(Actor):
 
     def _release(self) -> None:
         if self.stepwise.task:  # whose output is its client's
-            clean_up = partial(self.processes.run_runtime, self.clean_up_run, self._released)
-            self.stepwise.drain(clean_up)
+            self.stepwise.drain(self._drained_of_client)
             return
         self.streams.drain("", self._drained)
 
@@ -359,7 +358,7 @@ class ContainerActor(Actor):
         Or before: nobody waits for the rest, where that has no name that others could miss or meet.
         """
         if self.removal.is_quiet() and not self.removal.retired:
-            self.reports.begin_to_settle(self._retired)
+            self.reports.begin_to_settle(self._retired, final=True)
             return
         if self.state.phase == "exited" and self.state.auto_remove:
             self.reports.begin_to_settle()
@@ -372,6 +371,17 @@ class ContainerActor(Actor):
         self._answer_exit()
         failpoints.hit("container", "retire", "answered")
         self._clean_up_behind()
+
+    def _drained_of_client(self) -> None:
+        """Who waits for the end hears of it while it is cleaned up; who has it forgotten, only then."""
+        if self.state.phase == "exited":
+            self.reports.begin_to_settle(self._tell_exit)
+        self._clean_up_behind()
+
+    def _tell_exit(self) -> None:
+        self._told_run = self.state.run
+        for call in self._take(self._wants_exit):
+            call.settle(self.exit_answer())
 
     def _clean_up_behind(self) -> None:
         self.processes.run_runtime(self.clean_up_run, self._released)
@@ -420,8 +430,7 @@ class ContainerActor(Actor):
         return RemoteError("failed_precondition", self.state.error, outcome="done", details=details)
 
     def _answer_exit(self) -> None:
-        for call in self._take(self._wants_exit):
-            call.settle(self.exit_answer())
+        self._tell_exit()
         self.stepwise.settled()
         self.streams.serve("")
 
@@ -437,7 +446,7 @@ class ContainerActor(Actor):
         """Whether those who wait for the exit have waited long enough."""
         if self.state.auto_remove or self.state.remove:
             return self.removal.retired or self.state.phase == "gone"
-        return self.state.settled
+        return self.state.settled or (self.state.phase == "exited" and self._told_run == self.state.run)
 
     def _answer_removed(self) -> None:
         self.copying.clear()  # who is told that it is gone finds no copies of its files

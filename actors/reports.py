@@ -31,7 +31,8 @@ class Reports:
         self._begun = ""  # the key of the run whose start has been heard
         self._beginning = ""  # the key of the run whose start is being told
         self._end_waits = False  # for that to be heard
-        self._retires: Callable[[], None] | None = None  # once the end is durable, if that is final
+        self._durable: Callable[[], None] = _nothing  # called once the end is
+        self._final = False
 
     def report(self) -> None:
         """The task, to metadata."""
@@ -135,19 +136,19 @@ class Reports:
         self._end_wanted = True
         self._settled_if_told()
 
-    def begin_to_settle(self, retires: Callable[[], None] | None = None) -> None:
+    def begin_to_settle(self, durable: Callable[[], None] | None = None, *, final: bool = False) -> None:
         """As `settle`, while other things are still under way: Settled comes only after that.
 
-        With `retires` the end is recorded as final; it is called when that is durable.
+        `durable` is called when the end is; `final`: it is recorded as such.
         """
         if self._ending != self._actor.state.run:
-            self._retires = retires
+            self._durable, self._final = durable or _nothing, final
             self._ending = self._actor.state.run
             self._told_end = self._end_wanted = False
             self._tell_end()
 
     def _tell_end(self) -> None:
-        self._actor.ask(self._task(final=self._retires is not None), self._announce_exit)
+        self._actor.ask(self._task(final=self._final), self._announce_exit)
 
     def _settled_if_told(self) -> None:
         if self._told_end and self._end_wanted:
@@ -157,9 +158,8 @@ class Reports:
     def _announce_exit(self, result: Any) -> None:
         if self._again(result):
             return
-        if self._retires is not None:
-            self._retires()
-            self._retires = None
+        durable, self._durable = self._durable, _nothing
+        durable()
         if self._actor.state.held or self._begun == self._run_key():
             self._announce_oom_and_end()
             return
@@ -216,3 +216,7 @@ class Reports:
             return False
         self._actor.later(1.0, self._tell_end)
         return True
+
+
+def _nothing() -> None:
+    """Nobody waits for that."""

@@ -68,6 +68,12 @@ class Stepwise:
         self.task = {**self.task, **more, "tokens": {**self.task.get("tokens", {}), verb: token}}
         files.write_task(self._actor.bundle, self.task)
 
+    def _take_back(self, verb: str) -> None:
+        """It has come to nothing."""
+        tokens = {name: token for name, token in self.task.get("tokens", {}).items() if name != verb}
+        self.task = {**self.task, "tokens": tokens}
+        files.write_task(self._actor.bundle, self.task)
+
     # Creating
 
     def create(self, body: m.TasksCreate, call: Call) -> Later:
@@ -227,6 +233,7 @@ class Stepwise:
         if not self._actor.state.held:  # it has run and ended meanwhile, which may confuse the runtime
             pass
         elif isinstance(result, ContainerError | OSError):
+            self._take_back("let_run")
             answer = RemoteError("internal", str(result), outcome="done")
         elif isinstance(result, Exception):
             raise result
@@ -235,10 +242,13 @@ class Stepwise:
         for call in calls:
             call.settle(answer)
 
-    def before_exit(self) -> None:
-        """One that ends while the runtime lets it run has run: its start is told before its exit."""
-        if self._letting:
-            self._actor.happened(life.LetRun(time.time_ns()))
+    def before_exit(self, at: int) -> None:
+        """One that ends, at that time, while it is let run has run: its start is told before its exit.
+
+        So it is, too, where our predecessor had begun with that.
+        """
+        if self._letting or "let_run" in self.task.get("tokens", {}):
+            self._actor.happened(life.LetRun(at))
 
     # The end
 

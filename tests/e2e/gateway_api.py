@@ -108,7 +108,10 @@ class Api:
     def end(self, name: str) -> None:
         """Of a container's process, if it has not ended, and of its record."""
         if self.task("Get", container_id=name).process.status != STOPPED:
-            self.task("Kill", container_id=name, signal=9)
+            try:
+                self.task("Kill", container_id=name, signal=9)
+            except grpc.RpcError as error:  # it has ended by itself meanwhile
+                assert error.code() is grpc.StatusCode.NOT_FOUND  # noqa: PT017  # any other is a failure
         self.task("Wait", container_id=name)
         self.task("Delete", container_id=name)
         self.ask(CONTAINERS, "Delete", id=name)

@@ -40,6 +40,20 @@ def test_the_order_of_an_instant_exit(api: Api, root: Path):
     assert all(one == times[0] for one in times)
 
 
+def test_an_actor_that_dies_while_it_lets_the_program_run(root: Path, tmp: Path):
+    """What runc's init waited for has been read, and nobody has said so: it is not waited for again."""
+    (tmp / "d").mkdir()
+    with serving(tmp / "d", "--failpoints") as (daemon, api):
+        daemon.actr("chaos", "set", "container.let_go.read", "kill(count=1)")
+        name = api.container(root, "sh", "-c", "echo once >>/count; exit 6")
+        made = api.task("Create", container_id=name)
+        assert api.task("Start", container_id=name).pid == made.pid
+        assert api.task("Wait", container_id=name).exit_status == 6
+        assert "ended with status 9" in daemon.log.read_text()
+        assert (root / "count").read_text() == "once\n"
+        api.task("Delete", container_id=name)
+
+
 def test_a_create_that_fails(api: Api, root: Path):
     name = api.container(root, "no-such-program")
     code, text = api.refused("Create", container_id=name)
