@@ -14,6 +14,8 @@ import typing
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from actors.messages import OPERATIONS, Operation
 from transport.codec import MAX_DEPTH, pack
 from transport.envelope import MAX_BUFFERS, MAX_NAME, SIGNATURE, Envelope, answer, note, part
@@ -128,9 +130,11 @@ def _good() -> list[dict[str, Any]]:
         "part with bytes beside it": chunk,
         "part with two buffers, one of them empty": part(asked, {}, b"", b"x"),
         "event": event,
-        "part with its number": dataclasses.replace(chunk, number=1),
-        "event with its number": dataclasses.replace(event, number=300),
-        "the answer that ends a numbered stream": dataclasses.replace(answer(asked, {}), number=2**64 - 1),
+        "part with its number": msgspec.structs.replace(chunk, number=1),
+        "event with its number": msgspec.structs.replace(event, number=300),
+        "the answer that ends a numbered stream": msgspec.structs.replace(
+            answer(asked, {}), number=2**64 - 1
+        ),
         "gap": Envelope("EVT", re=_ID, to="~00ab", seq=40, body=pack({"gap": 33})),
         "credit": Envelope("CREDIT", re=_ID, credit=65536),
         "cancel": Envelope("CANCEL", re=_ID),
