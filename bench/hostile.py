@@ -131,6 +131,20 @@ def half_open(friend: Path, _: Path) -> None:
     _again_and_again(lambda: socket.create_connection(_address(friend), 30), HALF_OPEN)
 
 
+def half_open_at_home(friend: Path, _: Path) -> None:
+    """The same on the Unix socket."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    path = friend.parent / "state" / "actord.sock"
+
+    def connect() -> socket.socket:
+        door = socket.socket(socket.AF_UNIX)
+        door.connect(str(path))
+        return door
+
+    _again_and_again(connect, HALF_OPEN)
+
+
 def gigabyte(friend: Path, _: Path) -> None:
     """Frames that say that they will be a gigabyte, and begin."""
 
@@ -240,6 +254,7 @@ def _dealer(context: zmq.Context[zmq.Socket[bytes]], fields: dict[str, Any]) -> 
 
 ATTACKS: Final = {
     "10,000 half-open": half_open,
+    "10,000 half-open at home": half_open_at_home,
     "frames of a gigabyte": gigabyte,
     "replayed connections": replay,
     "keys that are not allowed": strangers,

@@ -28,7 +28,7 @@ from transport.zmtp import CHUNK
 HANDSHAKE: Final = 4.0  # seconds for a peer that only connects
 MOST_HALF_OPEN: Final = 4096  # connections without a handshake: one more, and the oldest is closed
 BACKLOG: Final = 4096  # as far as net.core.somaxconn lets it
-ACCEPTED: Final = 64  # connections in a turn
+ACCEPTED: Final = 16  # connections in a turn
 TURN: Final = 16  # connections that are read in a turn,
 SHARE: Final = 64  # and messages of one of them
 WITHOUT_DESCRIPTORS: Final = 0.1  # seconds until it is tried again to let somebody in
