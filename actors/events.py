@@ -14,7 +14,7 @@ from actors.actor import Actor
 from actors.call import LATER, Call, Later
 from actors.tracing import TRACE
 from storage.backup import backup_path
-from storage.journal import Event, Journal
+from storage.journal import Event, Journal, NewEvent
 from transport.errors import RemoteError
 
 BATCH = 500  # events read at once for one follower
@@ -50,19 +50,27 @@ class EventsActor(Actor):
         self.finish()
 
     def events_publish(self, body: m.EventsPublish, call: Call) -> dict[str, Any]:
-        """Append, then serve the followers."""
-        said = {**body.body, TRACE: call.cause.trace} if call.cause.trace else body.body
-        seq, new = self._journal.append(body.namespace, body.topic, body.key, said, body.at)
-        if new:
+        """Append, then serve the followers. Answer: of the first."""
+        trace = {TRACE: call.cause.trace} if call.cause.trace else {}
+        first = m.NewEvent(body.topic, body.key, body.body, body.at)
+        events = [
+            NewEvent(body.namespace, one.topic, {**one.body, **trace}, one.at, one.key)
+            for one in (first, *body.further)
+        ]
+        found = self._journal.append_many(events)
+        fresh = [(seq, event) for (seq, new), event in zip(found, events, strict=True) if new]
+        for seq, event in fresh:
             self._appended += 1
             self._last = seq
             self.host.meter.count("events")
-            self.host.meter.took("event_delay", time.time() - body.at / SECOND)
+            self.host.meter.took("event_delay", time.time() - event.at / SECOND)
             if self._appended % TRIM_EVERY == 0:
                 self._journal.trim(self.settings.events_keep)
+        if fresh:
             for follower in self._followers:
                 self._serve(follower)
             self._measure()
+        seq, new = found[0]
         return {"seq": seq, "new": new}
 
     def events_subscribe(self, body: m.EventsSubscribe, call: Call) -> Later:

@@ -27,12 +27,13 @@ class Removal:
     Attributes:
         volumes: whether the run has any; so it is taken to have while nobody has said.
         retired: the end is on record as final, by this incarnation.
+        announced: that it goes has been told, with its exit.
     """
 
     def __init__(self, actor: "ContainerActor") -> None:
         self._actor = actor
         self.volumes = True
-        self.retired = False
+        self.retired = self.announced = False
         self._under_way: dict[type, Callable[[], Any]] = {}
 
     def release(self) -> None:
@@ -40,10 +41,9 @@ class Removal:
         if self._removes_itself():
             self._begin_with_the_rest()
 
-    def announce(self) -> None:
-        """Begin to tell of it: the exit of one that removes itself has been told."""
-        if self._removes_itself():
-            self._begin(self._deletion())
+    def told_with_exit(self) -> list[m.NewEvent]:
+        """What is told in one with the exit of one that removes itself: that it goes."""
+        return [self._deletion()] if self._removes_itself() else []
 
     def _removes_itself(self) -> bool:
         state = self._actor.state
@@ -77,7 +77,9 @@ class Removal:
             actor.clean_up_run()
         failpoints.hit("container", "remove", "cleaned")
         self._begin_with_the_rest()
-        self._begin(self._deletion())
+        if not self.announced:
+            told = self._deletion()
+            self._begin(m.EventsPublish(actor.namespace, told.topic, told.key, told.body, told.at))
         failpoints.hit("container", "remove", "snapshot")
         while self._under_way:
             _, wait = self._under_way.popitem()
@@ -104,13 +106,13 @@ class Removal:
         if type(body) not in self._under_way:
             self._under_way[type(body)] = self._actor.begin(body)
 
-    def _deletion(self) -> m.EventsPublish:
+    def _deletion(self) -> m.NewEvent:
         actor, topic = self._actor, "/containers/delete"
         event: dict[str, Any] = {"container_id": actor.id, "id": actor.id}
         if actor.state.error:  # whoever asked for the start may come to hear of it only when all is gone
             event |= {"error": actor.state.error, "error_code": actor.state.error_code}
         key = f"{topic}:{actor.namespace}:{actor.id}:{actor.record['created_at']}"
-        return m.EventsPublish(actor.namespace, topic, key, event, time.time_ns())
+        return m.NewEvent(topic, key, event, time.time_ns())
 
     def _removed(self, result: Any) -> None:
         if isinstance(result, RemoteError) and result.code == "not_found":

@@ -77,12 +77,13 @@ class Reports:
         then: Callable[[Any], None] | None = None,
         *,
         limit: float | None = None,
+        further: list[m.NewEvent] | None = None,
         **body: Any,
     ) -> None:
-        """Publish an event about this container, once for each `key`."""
+        """Publish an event about this container, once for each `key`, and with it what is `further`."""
         event = {"container_id": self._actor.id, **body}
         full = f"{topic}:{self._actor.namespace}:{self._actor.id}:{key}"
-        publish = m.EventsPublish(self._actor.namespace, topic, full, event, at)
+        publish = m.EventsPublish(self._actor.namespace, topic, full, event, at, further or [])
         usual = LIMIT if then is None else ASK_LIMIT
         self._actor.ask(publish, then or self._told, limit=limit or usual)
 
@@ -201,13 +202,15 @@ class Reports:
         status = state.exit_code if state.known else None
         body = {"id": self._actor.id, "pid": state.pid, "exit_status": status, "exited_at": state.exited_at}
 
+        removal = self._actor.removal.told_with_exit()
+
         def settled(result: Any) -> None:
             if not self._again(result):
                 self._told_end = True
-                self._actor.removal.announce()
+                self._actor.removal.announced = bool(removal)
                 self._settled_if_told()
 
-        self.announce("/tasks/exit", self._run_key(), state.exited_at, settled, **body)
+        self.announce("/tasks/exit", self._run_key(), state.exited_at, settled, further=removal, **body)
 
     def _again(self, result: Any) -> bool:
         """An exit that nobody has taken down is told again, unless it never will be."""

@@ -333,7 +333,7 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 def _unescape(text: str) -> str:
-    return _OCTAL.sub(lambda match: chr(int(match[1], 8)), text)
+    return _OCTAL.sub(lambda match: chr(int(match[1], 8)), text) if "\\" in text else text
 
 
 def parse_mountinfo(text: str) -> list[MountPoint]:
@@ -360,17 +360,27 @@ def _parse_line(line: str) -> MountPoint:
 
 def mount_points() -> list[MountPoint]:
     """What is mounted in the mount namespace of this process."""
-    return parse_mountinfo(os.fsdecode(Path("/proc/self/mountinfo").read_bytes()))
+    return parse_mountinfo(_mountinfo())
+
+
+def _mountinfo() -> str:
+    return os.fsdecode(Path("/proc/self/mountinfo").read_bytes())
 
 
 def mounted_below(path: str) -> list[MountPoint]:
     """The mounts on `path` and beneath it, in an order in which they can be unmounted.
 
-    `path` is absolute and without symbolic links, as the kernel gives it.
+    `path` is absolute and without symbolic links, as the kernel gives it. Each container asks when it goes,
+    and there are lines of all others: only those that matter are read as a whole.
     """
     prefix = path.rstrip("/") + "/"
-    found = [point for point in mount_points() if point.target == path or point.target.startswith(prefix)]
-    return found[::-1]
+    lines = _mountinfo().split("\n")
+    return [_parse_line(line) for line in reversed(lines) if _is_below(line, path, prefix)]
+
+
+def _is_below(line: str, path: str, prefix: str) -> bool:
+    target = _unescape(line.split(" ", 5)[4]) if line else ""
+    return target == path or target.startswith(prefix)
 
 
 def is_mount_point(path: str) -> bool:

@@ -1,20 +1,35 @@
 """The journal of what happened: events."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from actors.messages.declare import Json, Number, operation
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event that is told with another."""
+
+    topic: str
+    key: str
+    body: Json
+    at: Number
 
 
 @operation("events.publish", "events", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class EventsPublish:
-    """Journal an event and announce it. `key` makes it happen once, however often it is sent."""
+    """Journal an event and announce it. `key` makes it happen once, however often it is sent.
+
+    Attributes:
+        further: events of the same namespace that follow it, in the same commit.
+    """
 
     namespace: str
     topic: str
     key: str
     body: Json
     at: Number
+    further: list[NewEvent] = field(default_factory=list)
 
 
 @operation("events.subscribe", "events", repeatable=True, streams=True)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from actors.lifecycle import Settled, State
+from actors.messages import NewEvent
 from actors.reports import Reports
 from transport.errors import RemoteError
 
@@ -35,7 +36,7 @@ def _reports(recorded: dict[str, Any] | None) -> tuple[Reports, list[Any]]:
     asked: list[Any] = []
     actor = _Actor(namespace="n", id="c", record={"task": recorded, "created_at": 7}, state=State("running"),
         asked=asked, answers=[], facts=[], log=logging.getLogger("test"), health=SimpleNamespace(status=""),
-        removal=SimpleNamespace(announce=lambda: None),
+        removal=SimpleNamespace(told_with_exit=list),
     )  # fmt: skip
     return Reports(actor), asked  # type: ignore[arg-type]
 
@@ -115,3 +116,17 @@ def test_what_was_held_to_its_end_has_never_started():
     told.reports.settle()
     told.heard()
     assert told.topics == ["/tasks/exit"]
+
+
+def test_that_one_goes_is_told_in_one_with_its_exit():
+    run = _Told()
+    going = [NewEvent("/containers/delete", "k", {}, 13)]
+    run.actor.removal = SimpleNamespace(told_with_exit=lambda: going, announced=False)
+    run.reports.announce_start()
+    run.heard()
+    run.reports.settle()
+    run.heard()
+    assert (run.topics[-1], run.asked[-1].further) == ("/tasks/exit", going)
+    assert not run.actor.removal.announced
+    run.heard()
+    assert run.actor.removal.announced
