@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from actors.tracing import of_request
 from storage.errors import BusyError, StorageError
+from transport.codec import pack
 from transport.envelope import Envelope, answer, failure, part
 from transport.errors import ProtocolError, RemoteError
 from transport.registry.errors import RegistryError
@@ -71,9 +72,14 @@ class Call:
 
     def event(self, body: Any, seq: int) -> None:
         """An event, taken off the credit as one."""
-        self.credit -= 1
+        self.packed_event(pack(body), seq)
+
+    def packed_event(self, body: bytes, seq: int, count: int = 1) -> None:
+        """One that is encoded already, or `count` of them in one; `seq` is the number of the last."""
+        self.credit -= count
         self._said += 1
-        self._send(replace(part(self.envelope, body, seq=seq, number=self._said), type="EVT"))
+        asked = self.envelope
+        self._send(Envelope("EVT", re=asked.id, to=asked.fr, seq=seq, number=self._said, body=body))
 
 
 def as_remote(error: Exception, actor: str) -> RemoteError:

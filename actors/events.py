@@ -7,29 +7,41 @@ followers come back by themselves with the number they had reached.
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from actors import messages as m
 from actors.actor import Actor
 from actors.call import LATER, Call, Later
+from actors.event_pages import MOST_EVENTS, Filter, Page, Pages, described
 from actors.tracing import TRACE
 from storage.backup import backup_path
-from storage.journal import Event, Journal, NewEvent
+from storage.journal import Journal, NewEvent
 from transport.errors import RemoteError
 
-BATCH = 500  # events read at once for one follower
 TRIM_EVERY = 1000  # appends between two looks at the size of the journal
 SECOND = 1_000_000_000
 MOST_RECENT = 1000  # events that one answer has
+MOST_AT_ONCE: Final = 1000  # events that one request publishes
+MOST_GATHER: Final = 10_000  # milliseconds
+MOST_CREDIT: Final = 20_000  # events under way to one who has them gathered: each message may be large
+CROWDED_PAUSE: Final = 0.005  # seconds until the router has taken some of what waits for it
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Follower:
-    """A subscription; `seq` is the last event that it has been served, or that did not concern it."""
+    """A subscription.
+
+    Attributes:
+        seq: the last event that it has been served, or that did not concern it.
+        due: when it may be served again.
+    """
 
     call: Call
-    wish: m.EventsSubscribe
+    filter: Filter
     seq: int
+    follow: bool
+    gather: float  # seconds
+    due: float = 0.0
 
 
 class EventsActor(Actor):
@@ -40,9 +52,11 @@ class EventsActor(Actor):
     def started(self) -> None:
         """Open the journal."""
         self._journal = Journal(self.settings.root / "events.db")
+        self._pages = Pages(self._journal.read)
         self._followers: list[_Follower] = []
         self._appended = 0
         self._last = self._journal.last_seq
+        self._wakes_at = float("inf")
 
     def stopping(self) -> None:
         """Close the journal in order."""
@@ -50,52 +64,62 @@ class EventsActor(Actor):
         self.finish()
 
     def events_publish(self, body: m.EventsPublish, call: Call) -> dict[str, Any]:
-        """Append, then serve the followers. Answer: of the first."""
-        trace = {TRACE: call.cause.trace} if call.cause.trace else {}
-        first = m.NewEvent(body.topic, body.key, body.body, body.at)
-        events = [
-            NewEvent(body.namespace, one.topic, {**one.body, **trace}, one.at, one.key)
-            for one in (first, *body.further)
-        ]
-        found = self._journal.append_many(events)
-        fresh = [(seq, event) for (seq, new), event in zip(found, events, strict=True) if new]
-        for seq, event in fresh:
-            self._appended += 1
-            self._last = seq
-            self.host.meter.count("events")
-            self.host.meter.took("event_delay", time.time() - event.at / SECOND)
-            if self._appended % TRIM_EVERY == 0:
-                self._journal.trim(self.settings.events_keep)
-        if fresh:
-            for follower in self._followers:
-                self._serve(follower)
-            self._measure()
-        seq, new = found[0]
+        """Append, then serve the followers."""
+        ((seq, new),) = self._publish((body,), call)
         return {"seq": seq, "new": new}
+
+    def events_publish_all(self, body: m.EventsPublishAll, call: Call) -> dict[str, Any]:
+        """The same with many: one commit."""
+        if len(body.events) > MOST_AT_ONCE:
+            text = f"{len(body.events)} events in one request: publish at most {MOST_AT_ONCE} at once"
+            raise RemoteError("invalid_argument", text)
+        done = self._publish(body.events, call)
+        return {"numbers": [seq for seq, _ in done], "new": sum(new for _, new in done)}
+
+    def _publish(self, events: tuple[m.EventsPublish, ...], call: Call) -> tuple[tuple[int, bool], ...]:
+        trace = {TRACE: call.cause.trace} if call.cause.trace else {}
+        done = self._journal.append_many(
+            [NewEvent(one.namespace, one.topic, {**one.body, **trace}, one.at, one.key) for one in events]
+        )
+        fresh = [one.at for one, (_, new) in zip(events, done, strict=True) if new]
+        if fresh:
+            self._last = max(seq for seq, _ in done)
+            self._pages.renew()
+            self._note(fresh)
+            self._serve()
+        return done
+
+    def _note(self, times: list[int]) -> None:
+        self.host.meter.count("events", len(times))
+        for at in times:
+            self.host.meter.took("event_delay", time.time() - at / SECOND)
+        before, self._appended = self._appended, self._appended + len(times)
+        if before // TRIM_EVERY != self._appended // TRIM_EVERY:
+            self._journal.trim(self.settings.events_keep)
 
     def events_subscribe(self, body: m.EventsSubscribe, call: Call) -> Later:
         """Serve what is there; then end, or stay."""
-        follower = _Follower(call, body, body.after)
+        if body.gather and not (body.gather <= MOST_GATHER and call.credit <= MOST_CREDIT):
+            text = f"gather is at most {MOST_GATHER} ms, and with it credit at most {MOST_CREDIT} events"
+            raise RemoteError("invalid_argument", text)
         missed = self._journal.missed(body.after) if body.after else 0
         if missed:
             call.event({"gap": missed}, self._journal.first_seq - 1)
-        self._followers = [one for one in self._followers if one.call.open]
-        if body.follow:
-            self._followers.append(follower)
-        self._serve(follower)
-        self._measure()
+        wanted = Filter(body.namespace, body.since, body.topic, body.container_id)
+        self._followers.append(_Follower(call, wanted, body.after, body.follow, body.gather / 1000))
+        self._serve()
         return LATER
 
     def _measure(self) -> None:
-        behind = [self._last - one.seq for one in self._followers if one.call.open]
+        behind = [self._last - one.seq for one in self._followers]
         self.host.meter.level("event_followers", len(behind))
-        self.host.meter.level("event_lag", max(behind, default=0))
+        self.host.meter.level("event_lag", max(0, *behind, 0))
 
     def events_recent(self, body: m.EventsRecent, _: Call) -> dict[str, Any]:
         """The end of the journal."""
         number = min(body.number, MOST_RECENT)
         events = self._journal.read(max(0, self._journal.last_seq - number), number)
-        return {"events": [_described(event) for event in events]}
+        return {"events": [described(event) for event in events]}
 
     def events_check(self, _body: m.EventsCheck, _: Call) -> dict[str, Any]:
         """The journal's file."""
@@ -107,55 +131,65 @@ class EventsActor(Actor):
 
     def credited(self, call: Call) -> None:
         """A follower takes more."""
-        for follower in self._followers:
-            if follower.call is call:
-                self._serve(follower)
-                self._measure()
+        if call.body.gather:
+            call.credit = min(call.credit, MOST_CREDIT)
+        self._serve()
 
-    def _serve(self, follower: _Follower) -> None:
-        wish, call = follower.wish, follower.call
-        while call.open and call.credit > 0:
-            events = self._journal.read(
-                follower.seq,
-                min(BATCH, call.credit),
-                namespace=wish.namespace or None,
-                since_time=wish.since or None,
-            )
-            for event in events:
-                follower.seq = event.seq
-                if _concerns(wish, event):
-                    call.event(_described(event), event.seq)
-            if not events:
-                break
-        if not wish.follow:
-            self._end(follower)
+    def cancelled(self, call: Call) -> None:
+        """A follower has left."""
+        super().cancelled(call)
+        self._serve()
 
-    def _end(self, follower: _Follower) -> None:
-        if follower.call.credit <= 0:
-            text = "more events than credit; ask again after the last one that came"
-            follower.call.fail(RemoteError("overloaded", text, outcome="done"))
-        else:
-            last = {"instance": self._journal.instance, "last": self._journal.last_seq}
-            follower.call.reply(last)
+    # Who follows
 
+    def _serve(self) -> None:
+        """Whoever has not had all, a page each in turn, while there is room on the way to the router."""
+        now = time.monotonic()
+        waiting = [one for one in self._followers if one.due <= now]
+        while waiting and not self.host.pump.crowded:
+            waiting = [one for one in waiting if self._serve_page(one, now)]
+        self._followers = [one for one in self._followers if one.call.open]
+        self._measure()
+        late = [one.due for one in self._followers if one.seq < self._last and one.due > now]
+        self._wake(now + CROWDED_PAUSE if waiting else min(late, default=self._wakes_at), now)
 
-def _concerns(wish: m.EventsSubscribe, event: Event) -> bool:
-    if wish.topic and not event.topic.startswith(wish.topic):
+    def _wake(self, at: float, now: float) -> None:
+        """Serve again then, or before."""
+        if at < self._wakes_at:
+            self._wakes_at = at
+            self.later(at - now, self._woken)
+
+    def _woken(self) -> None:
+        self._wakes_at = float("inf")
+        self._serve()
+
+    def _serve_page(self, follower: _Follower, now: float) -> bool:
+        """Whether there may be more for it."""
+        call = follower.call
+        if not call.open:
+            return False
+        if call.credit > 0 and follower.seq < self._last:
+            page = self._pages.after(follower.seq, min(MOST_EVENTS, call.credit), follower.filter)
+            before, follower.seq = follower.seq, page.last
+            self._tell(follower, page, now)
+            if follower.seq > before:
+                return True
+        if not follower.follow:
+            self._end(call)
         return False
-    return not wish.container_id or wish.container_id in (
-        event.body.get("container_id"),
-        event.body.get("id"),
-    )
 
+    def _tell(self, follower: _Follower, page: Page, now: float) -> None:
+        if follower.gather and page.told:
+            if follower.seq >= self._last:  # one who is behind need not wait for more to come
+                follower.due = now + follower.gather
+            follower.call.packed_event(page.gathered, page.told[-1].event.seq, len(page.told))
+            return
+        for one in page.told:
+            follower.call.packed_event(one.packed, one.event.seq)
 
-def _described(event: Event) -> dict[str, Any]:
-    body = dict(event.body)
-    trace = body.pop(TRACE, "")
-    found = {
-        "seq": event.seq,
-        "namespace": event.namespace,
-        "topic": event.topic,
-        "at": event.at,
-        "body": body,
-    }
-    return {**found, "trace": trace} if trace else found
+    def _end(self, call: Call) -> None:
+        if call.credit <= 0:
+            text = "more events than credit; ask again after the last one that came"
+            call.fail(RemoteError("overloaded", text, outcome="done"))
+        else:
+            call.reply({"instance": self._journal.instance, "last": self._journal.last_seq})

@@ -14,6 +14,7 @@ memory: the proportional memory of a shim and of a container actor, awake and as
 density: 200 idle containers on each: memory of all processes by container, idle processor time.
 scale:  1, 10, 100 and 1,000 containers on actord alone: run, exec, ps, a scrape, memory; whether each of the
         thousand answers; from a SIGKILL of everything until all are known to run.
+events: a hundred subscribers and 10,000 events a second: what is lost, what comes twice, how fast it goes.
 messages: round trips, answers a second and a thousand clients at once: ZeroMQ, direct and through the router,
         beside containerd's gRPC and a bare server with grpcio.
 hostile: the round trips of others while peers on TCP mean no good: 10,000 half-open connections, frames of a
@@ -35,7 +36,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bench import crowd, density, gateway, hostile, memory, messages, network, report, scale, unpack
+from bench import crowd, density, events, gateway, hostile, memory, messages, network, report, scale, unpack
 from bench.pairs import Comparison, in_turn, timed
 from bench.peers import Actord, Containerd, mounts_below
 from bench.pulls import Pulls
@@ -48,7 +49,8 @@ if TYPE_CHECKING:
     Idle = Callable[[Containerd, Actord, str], list[Comparison]]
 
 GROUPS: Final = (
-    "start", "gateway", "pull", "unpack", "memory", "density", "scale", "messages", "hostile", "network",
+    "start", "gateway", "pull", "unpack", "memory", "density", "scale", "events", "messages", "hostile",
+    "network",
 )  # fmt: skip
 
 
@@ -65,6 +67,7 @@ class Bench:
             "start": self._start, "pull": self._pull, "unpack": self._unpack, "memory": self._memory,
             "density": self._density,
             "scale": self._scale,
+            "events": self._events,
             "messages": self._messages,
             "hostile": self._hostile,
             "network": lambda: network.measure(self._directory / "network", self._pairs),
@@ -119,6 +122,10 @@ class Bench:
         with Actord(self._directory / "s-actord", scale.SETTINGS) as actord:
             actord.run("pull", image)
             return scale.measure(actord, image, self._pairs)
+
+    def _events(self) -> Iterable[Comparison]:
+        with Actord(self._directory / "e-actord", events.SETTINGS) as actord:
+            yield from events.measure(actord)
 
     def _idle(self, peer: Containerd, actord: Actord, measure: Idle) -> list[Comparison]:
         """With both daemons up, and the image on them."""

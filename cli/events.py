@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cli.session import Session
 
 CREDIT = 1000  # events under way at once
+GATHER = 50  # milliseconds in which those that come together wait for each other
 PATIENCE = 30.0
 _AGO = re.compile(r"(\d+)([smhd])", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -100,23 +101,27 @@ def moment(text: str) -> int:
 
 def events(session: Session, wish: dict[str, Any], *, patience: float = PATIENCE) -> Iterator[dict[str, Any]]:
     """What the journal has, then what comes; after a crash from where it was, within `patience` seconds."""
+    from transport.client import events_of
+
     reached = int(wish.get("after", 0))
 
     def again() -> dict[str, Any]:
         return {**wish, "after": reached}
 
+    wish = {**wish, "gather": GATHER}
     stream = session.stream(
         "events", "events.subscribe", wish, credit=CREDIT, resume=again, patience=patience
     )
     for message in stream:
         if message.kind != "event":
             continue
-        reached = max(reached, message.seq)
-        if "gap" in message.body:
-            whose = f"node {session.node}: " if session.node else ""
-            complain(f"{whose}{message.body['gap']} events are no longer in the journal")
-        else:
-            yield message.body
+        for number, body in events_of(message):
+            reached = max(reached, number)
+            if "gap" in body:
+                whose = f"node {session.node}: " if session.node else ""
+                complain(f"{whose}{body['gap']} events are no longer in the journal")
+            else:
+                yield body
 
 
 def _before(found: Iterator[dict[str, Any]], until: int) -> Iterator[dict[str, Any]]:

@@ -57,6 +57,15 @@ class Message:
         self.seq = seq
 
 
+def events_of(message: Message) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The numbers and bodies of an event, or of those gathered in one (`events.subscribe`)."""
+    if "numbers" not in message.body:
+        yield message.seq, message.body
+        return
+    for number, packed in zip(message.body["numbers"], message.body["events"], strict=True):
+        yield number, unpack(packed)
+
+
 class _LostError(Exception):
     """The connection broke; `sent` says whether the whole request had been given to it."""
 
@@ -198,8 +207,9 @@ class Client:
                     yield Message("final", _final(header, packed, alive=bool(header.get("fr"))))
                     return
                 kind = "part" if header["t"] == "PART" else "event"
-                yield Message(kind, unpack(packed), buffers, header.get("sq", 0))
-                used += sum(map(len, buffers)) if kind == "part" else 1
+                message = Message(kind, unpack(packed), buffers, header.get("sq", 0))
+                yield message
+                used += _weight(message)
                 if used * 2 >= credit:
                     self._send({"t": "CREDIT", "re": asked, "cr": used})
                     used = 0
@@ -335,6 +345,14 @@ def _read(frames: list[bytes]) -> tuple[dict[str, Any], bytes, tuple[bytes, ...]
     if not isinstance(header, dict) or not isinstance(header.get("t"), str):
         raise ProtocolError("the header is not a map with a type")
     return header, frames[2] if len(frames) > 2 else pack({}), tuple(frames[3:])
+
+
+def _weight(message: Message) -> int:
+    """What it takes off the credit."""
+    if message.kind == "part":
+        return sum(map(len, message.buffers))
+    body = message.body
+    return len(body["numbers"]) if isinstance(body, dict) and "numbers" in body else 1
 
 
 def _check_number(header: dict[str, Any], expected: int, op: str) -> None:

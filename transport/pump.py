@@ -106,6 +106,11 @@ class Pump:
         finally:
             self._sending.release()
 
+    @property
+    def crowded(self) -> bool:
+        """Whether so much waits for the router that who has more to say, and can wait, had better."""
+        return self._outbox.crowded
+
     def announce(self) -> None:
         """Say HELLO once more, to a router that was told that nobody is to be reached here."""
         self.send(_hello())
@@ -319,6 +324,11 @@ class _Outbox:
     def __len__(self) -> int:
         """How many messages have not left, or not whole."""
         return len(self._batch) + len(self._waiting)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a quarter of the room is taken."""
+        return len(self) > MAX_WAITING // 4 or self._added - self._gone > MAX_WAITING_BYTES // 4
 
     def add(self, message: bytes) -> None:
         """Queue it. From any thread but not in a signal's handler. Raises BacklogError."""

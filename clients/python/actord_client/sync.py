@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from actord_client import aio
-from actord_client.aio import CREDIT, Output, Part, Resume
+from actord_client.aio import CREDIT, GATHER, Output, Part, Resume
 
 T = TypeVar("T")
 
@@ -128,9 +128,11 @@ class Client:
         """As `aio.Client.create`."""
         return Container(self, self.run(self.aio.create(image, args, **options)))
 
-    def events(self, *, after: int = 0, follow: bool = True, **which: str) -> Generator[Part, None, None]:
+    def events(
+        self, *, after: int = 0, follow: bool = True, gather: int = GATHER, **which: str
+    ) -> Generator[Part, None, None]:
         """As `aio.Client.events`."""
-        return self.iterate(self.aio.events(after=after, follow=follow, **which))
+        return self.iterate(self.aio.events(after=after, follow=follow, gather=gather, **which))
 
 
 class Container:

@@ -12,6 +12,7 @@ from cli.kill import signal_number
 from cli.options import UsageError
 from cli.ps import describe_status
 from tests.unit.cli.conftest import WEB, WEB_ID
+from transport.codec import pack
 
 SECOND = 10**9
 DONE = {**WEB, "id": "ab" * 32, "name": "done", "created_at": 5 * SECOND, "wanted": "stopped"}
@@ -251,6 +252,18 @@ def test_events_as_json(daemon, actr):
     ]
     lines = actr("events", "--format", "json").out.splitlines()
     assert [json.loads(line)["seq"] for line in lines] == [4, 5]
+
+
+def test_events_that_come_gathered(daemon, actr):
+    def gathers(asked):
+        asked.event(7, {"numbers": [4, 5, 7], "events": [pack(event(seq)) for seq in (4, 5, 7)]})
+        asked.event(8, event(8))
+        asked.err("unavailable", "actor ended", outcome="unknown")
+
+    daemon.on["events.subscribe"] = [gathers, lambda asked: asked.fin({"instance": "i", "last": 8})]
+    assert [line.split()[0] for line in actr("events").out.splitlines()] == ["4", "5", "7", "8"]
+    assert [body["after"] for body in daemon.bodies("events.subscribe") if "after" in body] == [8]
+    assert all(body["gather"] > 0 for body in daemon.bodies("events.subscribe"))
 
 
 def test_events_of_a_time(daemon, actr):
