@@ -6,8 +6,8 @@ unchanged; what never falls is a counter here, and a gauge there. One name diffe
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from functools import cache
+from typing import Any, Final, NamedTuple
 
 PREFIX: Final = "container"
 GAUGES: Final = frozenset({"blkio_io_queued_recursive_total"})
@@ -47,8 +47,7 @@ _IO_V2: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """One number: its metric's name without the prefix, and labels beside those of every container."""
 
     name: str
@@ -86,15 +85,23 @@ def _first(figures: Mapping[str, Any]) -> Iterator[Sample]:
 
 def _first_memory(memory: Mapping[str, Any]) -> Iterator[Sample]:
     for key, value in memory.items():
-        if isinstance(value, Mapping):
-            part = key.replace("_", "")
-            for inner, number in value.items():
-                unit = "failcnt_total" if inner == "failcnt" else f"{inner}_bytes"
-                yield Sample(f"memory_{part}_{unit}", number)
-            continue
-        total = "total_" if key.startswith("total_") else ""
-        name = key.removeprefix("total_")
-        yield Sample(f"memory_{total}{_MEMORY_V1.get(name, name)}_bytes", value)
+        if isinstance(value, dict):
+            yield from (Sample(_of_part(key, inner), number) for inner, number in value.items())
+        else:
+            yield Sample(_of_memory(key), value)
+
+
+@cache
+def _of_part(part: str, key: str) -> str:
+    unit = "failcnt_total" if key == "failcnt" else f"{key}_bytes"
+    return f"memory_{part.replace('_', '')}_{unit}"
+
+
+@cache
+def _of_memory(key: str) -> str:
+    total = "total_" if key.startswith("total_") else ""
+    name = key.removeprefix("total_")
+    return f"memory_{total}{_MEMORY_V1.get(name, name)}_bytes"
 
 
 def _second(figures: Mapping[str, Any]) -> Iterator[Sample]:

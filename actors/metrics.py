@@ -8,13 +8,13 @@ the supervisor, always.
 import platform
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, make_wsgi_app
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from actors import __version__
@@ -22,7 +22,8 @@ from actors import internal_metrics as internal
 from actors import messages as m
 from actors.actor import Actor
 from actors.call import LATER, Call, Later
-from actors.container_metrics import GAUGES, PREFIX, samples
+from actors.container_text import Owned
+from actors.exposition import Exposition, answered
 from actors.linux import cgroups
 from actors.linux.cgroup_figures import figures
 from actors.metric_names import Family, families
@@ -87,17 +88,14 @@ class MetricsActor(Actor):
         registry.register(_Images(self))
         registry.register(_Stores(self))
         registry.register(self._transfers)
-        registry.register(_Containers(self))
-        self._registry = registry
-        serve = make_wsgi_app(registry)
+        self._exposition = Exposition(registry, _Containers(self).taken)
         page = self._page() if self.settings.metrics_page else None
 
         def application(environ: dict[str, Any], start_response: Any) -> Any:
             if environ["PATH_INFO"] in ("/metrics", "/v1/metrics"):
                 if ALL_NODES in environ.get("QUERY_STRING", "").split("&"):
-                    start_response("200 OK", [("Content-Type", CONTENT_TYPE_LATEST)])
-                    return [merged(self._everywhere())]
-                return serve(environ, start_response)
+                    return answered(environ, start_response, merged(self._everywhere()), CONTENT_TYPE_LATEST)
+                return self._exposition.application(environ, start_response)
             if page is not None:
                 return page(environ, start_response)
             start_response("404 Not Found", [("Content-Type", "text/plain")])
@@ -123,7 +121,7 @@ class MetricsActor(Actor):
         return found
 
     def _text(self) -> str:
-        return generate_latest(self._registry).decode()
+        return self._exposition.scraped()[0].decode()
 
     def metrics_scrape(self, _body: m.MetricsScrape, call: Call) -> Later:
         """In a worker thread, as over HTTP."""
@@ -221,7 +219,7 @@ class _QuietHandler(WSGIRequestHandler):
         """A scrape every few seconds is no news."""
 
 
-class _Asking(Collector):
+class _Asking:
     """Asks other actors when it is scraped; whoever does not answer in time is left out."""
 
     def __init__(self, actor: MetricsActor) -> None:
@@ -241,7 +239,7 @@ class _Asking(Collector):
         return found
 
 
-class _Tree(_Asking):
+class _Tree(_Asking, Collector):
     """What the supervisor and the router have counted, and each of the other actors that there is one of."""
 
     def collect(self) -> Iterator[Metric]:
@@ -268,7 +266,7 @@ class _Tree(_Asking):
         return found
 
 
-class _Stores(_Asking):
+class _Stores(_Asking, Collector):
     """How large they are."""
 
     def __init__(self, actor: MetricsActor) -> None:
@@ -283,7 +281,7 @@ class _Stores(_Asking):
         yield from self._stores.collect()
 
 
-class _Nodes(_Asking):
+class _Nodes(_Asking, Collector):
     """How the other nodes are."""
 
     def collect(self) -> Iterator[Metric]:
@@ -298,7 +296,7 @@ class _Nodes(_Asking):
         yield from (family.metric for family in (up, phi, trip))
 
 
-class _Images(_Asking):
+class _Images(_Asking, Collector):
     """How many there are."""
 
     def collect(self) -> Iterator[Metric]:
@@ -325,32 +323,16 @@ class _Containers(_Asking):
         super().__init__(actor)
         self._layout = cgroups.detect()
 
-    def collect(self) -> Iterator[Metric]:
-        """Their counts; then a family for each name, a sample for each container that has it."""
+    def taken(self) -> tuple[Iterable[Metric], Iterable[Owned]]:
+        """Their counts, and what each uses."""
         every = self.ask(m.ContainersList(), {"containers": []})["containers"]
-        yield from _of_containers(every)
-        families: dict[str, Metric] = {}
-        for container in every:
-            if (container["task"] or {}).get("status") in ("running", "paused"):
-                self._add(families, container)
-        yield from families.values()
+        running = [one for one in every if (one["task"] or {}).get("status") in ("running", "paused")]
+        return _of_containers(every), map(self._used, running)
 
-    def _add(self, families: dict[str, Any], container: dict[str, Any]) -> None:
+    def _used(self, container: dict[str, Any]) -> Owned:
         own = {
             "container_id": container["id"],
             "namespace": container["namespace"],
             "runtime": container["runtime"],
         }
-        for sample in samples(figures(self._layout, place(self._actor.settings, container))):
-            labels = own | dict(sample.labels)
-            family = families.get(sample.name)
-            if family is None:
-                family = families[sample.name] = _family(sample.name, list(labels))
-            family.add_metric(list(labels.values()), sample.value)
-
-
-def _family(name: str, labels: list[str]) -> Any:
-    """A counter where the name says so, which makes the same name of it."""
-    kind = CounterMetricFamily if name.endswith("_total") and name not in GAUGES else GaugeMetricFamily
-    text = f"{name.replace('_', ' ')}, from the control group."  # the kernel's documentation has the meaning
-    return kind(f"{PREFIX}_{name}", text, labels=labels)
+        return own, figures(self._layout, place(self._actor.settings, container))

@@ -8,7 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-MOST: Final = 8 << 20  # characters of one node
+MOST: Final = 15 << 20  # characters of one node: what a message holds, which is those of 1,500 containers
 _SCRAPED: Final = "Whether the metrics of the node are among these."
 
 
