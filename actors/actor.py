@@ -33,6 +33,7 @@ from transport.envelope import Envelope, note, request
 from transport.errors import ProtocolError, RemoteError
 from transport.registry.errors import RegistryError
 
+FEW_CALLS = 8
 EARLY_CANCELS = 256  # remembered, each of a request that still waits in the mailbox
 ASK_LIMIT = 30.0  # seconds, unless said otherwise
 WATCH_LIMIT = 86400.0  # seconds after which a watch is asked for again
@@ -82,6 +83,7 @@ class Actor(pykka.ThreadingActor):
         self._resting = 0  # questions that are about to be sent again
         self._at_work = 0  # threads
         self._calls: dict[tuple[str, bytes], Call] = {}
+        self._calls_looked_at = FEW_CALLS  # so many: those that have been answered are dropped then
         self._cancelled: deque[tuple[str, bytes]] = deque(maxlen=EARLY_CANCELS)
         host.settles = self.settles
 
@@ -366,7 +368,9 @@ class Actor(pykka.ThreadingActor):
             if result is not LATER:
                 call.reply(result)
         if call.open:
-            self._calls = {key: kept for key, kept in self._calls.items() if kept.open}
+            if len(self._calls) >= self._calls_looked_at:
+                self._calls = {key: kept for key, kept in self._calls.items() if kept.open}
+                self._calls_looked_at = 2 * len(self._calls) + FEW_CALLS
             self._calls[call.envelope.fr, call.envelope.id] = call
 
     def _take_in(self, message: Envelope) -> None:

@@ -6,7 +6,6 @@ Nothing of it is durable: who is cut off from the supervisor asks again, for the
 told `gone` if the end came meanwhile.
 """
 
-from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from actors.actor import Actor
 
 MOST = 10_000  # watches at once
+FEW = 100
 LIMIT = 86400.0  # seconds of one on another node; who still wants to know then asks again
 GONE = ExitReason("abnormal", "ended before it was watched, nobody knows why")
 
@@ -34,7 +34,9 @@ class Watches:
         And the first of those that it goes on with: between them, it has only slept.
         """
         self._running = running
-        self._calls: dict[tuple[str, int], list[Call]] = defaultdict(list)
+        self._calls: dict[str, dict[int, list[Call]]] = {}
+        self._kept = 0
+        self._look_at = FEW  # so many: some may have left without a word
 
     def add(self, body: m.ActorsWatch, call: Call) -> None:
         """Answer it, or keep it until there is an answer. Raises RemoteError."""
@@ -44,24 +46,44 @@ class Watches:
         elif not first <= body.incarnation <= runs:
             call.reply(_notice(body.name, body.incarnation, GONE))
         else:
-            self._keep((body.name, runs), call)
+            self._keep(body.name, runs, call)
 
-    def _keep(self, one: tuple[str, int], call: Call) -> None:
-        self._calls = defaultdict(
-            list, {key: left for key, calls in self._calls.items() if (left := [c for c in calls if c.open])}
-        )
-        if sum(map(len, self._calls.values())) >= MOST:
+    def _keep(self, name: str, incarnation: int, call: Call) -> None:
+        if self._kept >= self._look_at:
+            self._drop_those_who_left()
+        self._calls.setdefault(name, {}).setdefault(incarnation, []).append(call)
+        self._kept += 1
+
+    def _drop_those_who_left(self) -> None:
+        """Next when there are twice as many, or the time that it takes would grow with their square."""
+        every = [
+            (name, inc, one)
+            for name, own in self._calls.items()
+            for inc, calls in own.items()
+            for one in calls
+        ]
+        left = [found for found in every if found[2].open]
+        self._calls, self._kept = {}, len(left)
+        for name, inc, one in left:
+            self._calls.setdefault(name, {}).setdefault(inc, []).append(one)
+        self._look_at = min(MOST, max(FEW, 2 * self._kept))
+        if self._kept >= MOST:
             raise RemoteError("overloaded", f"{MOST} watches wait already: end some of them")
-        self._calls[one].append(call)
 
     def goes_on(self, name: str, first: int, incarnation: int) -> None:
         """This incarnation is one of the earlier that was asleep: its watches are this one's."""
-        for key in [key for key in self._calls if key[0] == name and first <= key[1] < incarnation]:
-            self._calls[name, incarnation] += self._calls.pop(key)
+        own = self._calls.get(name, {})
+        for earlier in [one for one in own if first <= one < incarnation]:
+            own.setdefault(incarnation, []).extend(own.pop(earlier))
 
     def ended(self, name: str, incarnation: int, reason: ExitReason) -> None:
         """Tell everybody who watches it."""
-        for call in self._calls.pop((name, incarnation), ()):
+        own = self._calls.get(name, {})
+        calls = own.pop(incarnation, [])
+        self._kept -= len(calls)
+        if not own:
+            self._calls.pop(name, None)
+        for call in calls:
             call.reply(_notice(name, incarnation, reason))
 
 

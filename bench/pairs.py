@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-SCALES: Final = {"ms": 1e3, "s": 1.0, "MiB": 1 / 2**20, "%": 100.0, "per s": 1.0, "": 1.0}
+SCALES: Final = {"ms": 1e3, "us": 1e6, "s": 1.0, "MiB": 1 / 2**20, "%": 100.0, "per s": 1.0, "": 1.0}
 """By what a sample, in seconds or bytes, is multiplied to be shown in a unit."""
 
 

@@ -15,6 +15,8 @@ density: 200 idle containers on each: memory of all processes by container, idle
 scale:  1, 10, 100 and 1,000 containers on actord alone: run, exec, ps, a scrape, memory; whether each of the
         thousand answers; from a SIGKILL of everything until all are known to run.
 events: a hundred subscribers and 10,000 events a second: what is lost, what comes twice, how fast it goes.
+simulation: 10 to 10,000 entities in what only decides: instructions and processor time by entity, and by
+        which power they grow; there is no daemon in it.
 messages: round trips, answers a second and a thousand clients at once: ZeroMQ, direct and through the router,
         beside containerd's gRPC and a bare server with grpcio.
 hostile: the round trips of others while peers on TCP mean no good: 10,000 half-open connections, frames of a
@@ -36,7 +38,20 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bench import crowd, density, events, gateway, hostile, memory, messages, network, report, scale, unpack
+from bench import (
+    crowd,
+    density,
+    events,
+    gateway,
+    hostile,
+    memory,
+    messages,
+    network,
+    report,
+    scale,
+    simulation,
+    unpack,
+)
 from bench.pairs import Comparison, in_turn, timed
 from bench.peers import Actord, Containerd, mounts_below
 from bench.pulls import Pulls
@@ -49,8 +64,8 @@ if TYPE_CHECKING:
     Idle = Callable[[Containerd, Actord, str], list[Comparison]]
 
 GROUPS: Final = (
-    "start", "gateway", "pull", "unpack", "memory", "density", "scale", "events", "messages", "hostile",
-    "network",
+    "start", "gateway", "pull", "unpack", "memory", "density", "scale", "events", "simulation", "messages",
+    "hostile", "network",
 )  # fmt: skip
 
 
@@ -68,6 +83,7 @@ class Bench:
             "density": self._density,
             "scale": self._scale,
             "events": self._events,
+            "simulation": simulation.measure,
             "messages": self._messages,
             "hostile": self._hostile,
             "network": lambda: network.measure(self._directory / "network", self._pairs),

@@ -68,6 +68,7 @@ class Switch:
     _per_peer: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     _deadlines: list[tuple[float, tuple[str, bytes]]] = field(default_factory=list)
     _ends: deque[tuple[float, str, int]] = field(default_factory=deque)
+    _of_clients: int = 0  # of those that wait
     _probe_at: float = 0.0
 
     def receive(self, peer: str, message: Envelope, now: float) -> list[Send]:
@@ -105,6 +106,7 @@ class Switch:
         self._waiting[key] = _Waiting(message, target, inc, now)
         self._by_target[target].add(key)
         self._per_peer[message.fr] += 1
+        self._of_clients += _is_client(message.fr)
         if message.deadline:
             limit = min(message.deadline, MAX_DEADLINE) / 1000
             heapq.heappush(self._deadlines, (now + limit + GRACE_AFTER_DEADLINE, key))
@@ -306,13 +308,13 @@ class Switch:
         ZeroMQ tells of a client that is gone only when something is sent to it: what follows a container
         that is silent would otherwise be held open for ever by whoever answers.
         """
-        clients = [peer for peer in self._per_peer if peer.startswith("~")]
-        if not clients:
+        if not self._of_clients:
             self._probe_at = now + PROBE_EVERY
             return [], None
         if now < self._probe_at:
             return [], self._probe_at
         self._probe_at = now + PROBE_EVERY
+        clients = [peer for peer in self._per_peer if _is_client(peer)]
         return [(peer, Envelope("PONG")) for peer in clients], self._probe_at
 
     def _forget(self, key: tuple[str, bytes], outcome: str, now: float | None = None) -> bool:
@@ -326,9 +328,14 @@ class Switch:
         if not targets:
             del self._by_target[waiting.target]
         self._per_peer[key[0]] -= 1
+        self._of_clients -= _is_client(key[0])
         if not self._per_peer[key[0]]:
             del self._per_peer[key[0]]
         return True
+
+
+def _is_client(peer: str) -> bool:
+    return peer.startswith("~")
 
 
 def _is_far(name: str) -> bool:

@@ -5,8 +5,9 @@ import ipaddress
 import json
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from storage.database import Database
 from storage.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
@@ -16,6 +17,14 @@ from storage.networks.records import Endpoint, Network, Port
 from storage.networks.schema import MIGRATIONS
 
 _SHOWN = 3  # names in an error
+
+# Left to itself, SQLite takes the primary key, of which it knows the network only, and looks at all of that.
+_ENDPOINTS: Final = """SELECT e.*, (
+        SELECT json_group_array(a.address || '/' || a.prefix)
+        FROM addresses a INDEXED BY addresses_by_endpoint
+        WHERE a.network = e.network AND a.namespace = e.namespace AND a.container = e.container)
+    FROM endpoints e"""
+_PORTS: Final = "SELECT * FROM ports"
 
 
 class NetworkStore:
@@ -168,15 +177,13 @@ class NetworkStore:
     def _next(self, network: Network, index: int, gateway: str) -> Any:
         subnet = network.subnets[index]
         within = network.ranges[index] if index < len(network.ranges) else subnet
-        taken = {
-            row[0]
-            for row in self._database.rows("SELECT address FROM addresses WHERE network = ?", (network.name,))
-        }
         last = self._database.one(
             "SELECT address FROM last_addresses WHERE network = ? AND subnet = ?", (network.name, subnet)
         )
-        found = next_free(subnet, within, taken | {gateway}, last[0] if last else "")
+        is_taken = partial(self._is_taken, network.name)
+        found = next_free(subnet, within, gateway, last[0] if last else "", is_taken)
         if found is None:
+            taken = self._database.rows("SELECT 1 FROM addresses WHERE network = ?", (network.name,))
             raise FailedPreconditionError(
                 f"network {network.name} has no free address left in {within} ({len(taken)} are taken); "
                 "remove containers or make a larger network"
@@ -185,6 +192,10 @@ class NetworkStore:
             "INSERT OR REPLACE INTO last_addresses VALUES (?, ?, ?)", (network.name, subnet, str(found))
         )
         return found
+
+    def _is_taken(self, network: str, address: str) -> bool:
+        taken = "SELECT 1 FROM addresses WHERE network = ? AND address = ?"
+        return self._database.one(taken, (network, address)) is not None
 
     def endpoint(self, network: str, namespace: str, container: str) -> Endpoint | None:
         """One container's end in one network, or None."""
@@ -195,13 +206,8 @@ class NetworkStore:
         self, *, network: str | None = None, namespace: str | None = None, container: str | None = None
     ) -> tuple[Endpoint, ...]:
         """Those that match, each container's in the order of its interfaces."""
-        rows = self._database.rows(
-            """SELECT e.*, (SELECT json_group_array(a.address || '/' || a.prefix) FROM addresses a
-                 WHERE a.network = e.network AND a.namespace = e.namespace AND a.container = e.container)
-               FROM endpoints e WHERE (?1 IS NULL OR network = ?1) AND (?2 IS NULL OR namespace = ?2)
-               AND (?3 IS NULL OR container = ?3) ORDER BY namespace, container, number""",
-            (network, namespace, container),
-        )
+        where, values = _matching(network=network, namespace=namespace, container=container)
+        rows = self._database.rows(f"{_ENDPOINTS} {where} ORDER BY namespace, container, number", values)
         return tuple(map(_endpoint, rows))
 
     def learned(self, endpoint: Endpoint, addresses: Sequence[str]) -> Endpoint:
@@ -236,9 +242,7 @@ class NetworkStore:
             AlreadyExistsError: it is another one's, on that address or on all.
         """
         with self._database.transaction():
-            for other in self.ports():
-                if (other.protocol, other.host_port) != (port.protocol, port.host_port):
-                    continue
+            for other in self._ports(protocol=port.protocol, host_port=port.host_port):
                 if other == port:
                     return
                 if not other.host or not port.host or other.host == port.host:
@@ -260,18 +264,29 @@ class NetworkStore:
 
     def ports(self, *, namespace: str | None = None, container: str | None = None) -> tuple[Port, ...]:
         """Those of one container, or all."""
-        rows = self._database.rows(
-            """SELECT * FROM ports WHERE (?1 IS NULL OR namespace = ?1) AND (?2 IS NULL OR container = ?2)
-               ORDER BY container_port, protocol, host, host_port""",
-            (namespace, container),
-        )
-        return tuple(Port(*row) for row in rows)
+        return self._ports(namespace=namespace, container=container)
+
+    def _ports(self, **wanted: str | int | None) -> tuple[Port, ...]:
+        where, values = _matching(**wanted)
+        order = "ORDER BY container_port, protocol, host, host_port"
+        return tuple(Port(*row) for row in self._database.rows(f"{_PORTS} {where} {order}", values))
 
     def unpublish(self, namespace: str, container: str) -> None:
         """Free all ports of a container."""
         self._database.execute(
             "DELETE FROM ports WHERE namespace = ? AND container = ?", (namespace, container)
         )
+
+
+def _matching(**wanted: str | int | None) -> tuple[str, tuple[str | int, ...]]:
+    """A condition on the columns for which a value is wanted, and these values.
+
+    One that says `? IS NULL OR column = ?` for each makes SQLite look at every row: it plans before it knows.
+    """
+    given = {column: value for column, value in wanted.items() if value is not None}
+    return (f"WHERE {' AND '.join(f'{column} = ?' for column in given)}" if given else ""), tuple(
+        given.values()
+    )
 
 
 def _network(row: tuple[Any, ...]) -> Network:

@@ -129,12 +129,12 @@ def test_ports_belong_to_one(store):
     ],
 )
 def test_the_next_free_address(within, taken, last, found):
-    assert str(next_free("10.0.0.0/29", within, taken, last)) == found
+    assert str(next_free("10.0.0.0/29", within, "", last, taken.__contains__)) == found
 
 
 def test_the_next_free_address_of_a_huge_subnet_is_found_at_once():
     taken = [f"fd00::{number:x}" for number in range(1, 200)]
-    assert str(next_free("fd00::/64", "fd00::/64", taken, "")) == "fd00::c8"
+    assert str(next_free("fd00::/64", "fd00::/64", "fd00::c8", "", taken.__contains__)) == "fd00::c9"
 
 
 class Addresses(RuleBasedStateMachine):
