@@ -90,6 +90,7 @@ class Client:
         self.path = node.endpoint if node else path
         self._node = node
         self._patience = patience
+        self._over = False
         self.trace = ""
         self._welcome: list[bytes] = []
         self._dealer: Dealer | FarDealer | None = None
@@ -172,6 +173,15 @@ class Client:
             self._dealer.close()
             self._dealer = None
 
+    def hang_up(self) -> None:
+        """From any thread: whatever goes on in its own ends with NotRunningError, and it is of no more use.
+
+        To close it is for its own thread still. For a router on this host.
+        """
+        self._over = True
+        if isinstance(self._dealer, Dealer):
+            self._dealer.hang_up()
+
     # One attempt
 
     def _ask(
@@ -248,7 +258,8 @@ class Client:
         while True:
             try:
                 self._dealer = _dealer(self.path, self._node)
-                self._greet()
+                if not self._over:
+                    self._greet()
             except ProtocolError:
                 self.close()
                 raise
@@ -256,7 +267,10 @@ class Client:
                 self.close()
                 if time.monotonic() >= until or isinstance(error, PermissionError):
                     raise _not_running(self.path, error, far=self._node is not None) from error
-            else:
+            if self._over:
+                self.close()
+                raise NotRunningError("the client has hung up")
+            if self._dealer is not None:
                 return
             time.sleep(RETRY_AFTER)
 

@@ -234,6 +234,13 @@ class Dealer:
             raise ConnectionResetError("the daemon closed the connection")
         self._framing.feed(chunk)
 
+    def hang_up(self) -> None:
+        """End it from another thread: who waits for a message gets ConnectionError. It is not closed."""
+        try:
+            self._socket.shutdown(_socket.SHUT_RDWR)
+        except OSError:  # it has ended already
+            return
+
     def close(self) -> None:
         """Close the connection; doing it twice is fine."""
         self._socket.close()

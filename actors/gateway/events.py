@@ -11,7 +11,7 @@ from actors import messages as m
 from actors.gateway.containers import packed_from
 from actors.gateway.translation import SECOND, Asking, put_time
 from storage.filters import parse_filters
-from transport.client import Client, Message
+from transport.client import Client, Message, NotRunningError
 from transport.errors import RemoteError
 from transport.grpc.interface import message
 from transport.grpc.server import Call, Service
@@ -61,13 +61,13 @@ class Events(Asking, Service):
         filters = parse_filters(list(request.filters))
         told = set()
         with contextlib.closing(Client(str(self.actor.settings.router_socket))) as client:
-            call.when_over(client.close)
+            call.when_over(client.hang_up)
             last = _last(client)
             for found in self._unheard(call):
                 told.add(_exit_key(found))
                 if filters.match(partial(_field, found)):
                     yield _envelope(found)
-            for found in self._follow(client, last):
+            for found in self._follow(client, last, call):
                 fresh = found["topic"] != EXIT or _exit_key(found) not in told
                 if fresh and _is_theirs(found) and filters.match(partial(_field, found)):
                     yield _envelope(found)
@@ -83,14 +83,14 @@ class Events(Asking, Service):
                     yield _as_exit(one, state)
 
     @staticmethod
-    def _follow(client: Client, after: int) -> Iterator[dict[str, Any]]:
+    def _follow(client: Client, after: int, call: Call) -> Iterator[dict[str, Any]]:
         """Events of the journal as they come; a crash of it or of the router is waited out."""
         last = {"after": after}
 
         def body() -> dict[str, Any]:
             return {"after": last["after"], "follow": True}
 
-        with contextlib.suppress(OSError):
+        try:
             for said in client.stream(
                 "events.subscribe", body(), to="events", resume=body, patience=PATIENCE
             ):
@@ -98,6 +98,9 @@ class Events(Asking, Service):
                 if event is not None:
                     last["after"] = said.seq
                     yield event
+        except NotRunningError:
+            if call.active:
+                raise
 
     def publish(self, request: Any, call: Call) -> Any:
         """An event of the client's own."""

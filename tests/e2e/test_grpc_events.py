@@ -16,6 +16,8 @@ from transport.grpc.interface import message
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from daemon import Daemon
+
 pytestmark = [pytest.mark.root, pytest.mark.timeout(120)]
 ANY: Final = "google.protobuf.Any"
 
@@ -139,3 +141,22 @@ def test_a_creation_is_told_and_has_an_actor_though_metadata_dies_over_it(tmp: P
         api.task("Start", container_id=name)
         api.end(name)
         assert [topic for topic, _ in seen].count("/containers/create") == 1
+
+
+def test_who_hears_nothing_and_vanishes_frees_its_place(gateway: Daemon):
+    """No event comes to wake those who waited for one."""
+
+    def followers() -> float:
+        with gateway.client_in_use() as client:
+            return float(
+                client.request("metrics.figures", {}, to="events")["levels"].get("event_followers", 0)
+            )
+
+    before = followers()
+    vanishing = Api.at(gateway.state / "containerd.sock")
+    streams = [vanishing.stream(EVENTS, "Subscribe", limit=None, filters=["topic==/none"]) for _ in range(20)]
+    wait_until("all of them follow", lambda: followers() == before + len(streams))
+    for stream in streams:
+        stream.cancel()
+    wait_until("nobody does", lambda: followers() == before)
+    vanishing.channel.close()

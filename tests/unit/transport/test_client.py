@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -315,6 +317,26 @@ def test_closing_a_stream_cancels_it(daemon, client):
     daemon.answers("images.get", {})
     get(client)  # what was sent before has arrived by then
     assert [(told.type, told.re) for told in daemon.told[1:]] == [("CANCEL", daemon.asked[0].envelope.id)]
+
+
+def test_who_hangs_up_ends_what_waits_in_another_thread(daemon, client):
+    told, ended = threading.Event(), []
+    daemon.on[OUTPUT] = lambda asked: (asked.part({}), told.set())
+
+    def follow():
+        with pytest.raises(NotRunningError) as caught:
+            list(client.stream(OUTPUT, {}, to=WEB, patience=3600))
+        ended.append(str(caught.value))
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    assert told.wait(10)
+    client.hang_up()
+    thread.join(10)
+    assert ended == ["the client has hung up"]
+    assert len(daemon.asked) == 1
+    with pytest.raises((NotRunningError, RemoteError)):
+        get(client, limit=1)
 
 
 def test_it_imports_little():
