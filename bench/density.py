@@ -44,12 +44,12 @@ def measure(peer: Containerd, actord: Actord, image: str) -> list[Comparison]:
         memory = {
             case: [total_bytes(daemon.own_processes()) / CONTAINERS] for case, daemon in daemons.items()
         }
-        before = {case: _seconds(daemon.own_processes()) for case, daemon in daemons.items()}
+        before = {case: processor_seconds(daemon.own_processes()) for case, daemon in daemons.items()}
         began = time.monotonic()
         time.sleep(QUIET)
         span = time.monotonic() - began
         idle = {
-            case: [(_seconds(daemon.own_processes()) - before[case]) / span]
+            case: [(processor_seconds(daemon.own_processes()) - before[case]) / span]
             for case, daemon in daemons.items()
         }
     finally:
@@ -61,7 +61,7 @@ def measure(peer: Containerd, actord: Actord, image: str) -> list[Comparison]:
     ]
 
 
-def _seconds(pids: Iterable[int]) -> float:
+def processor_seconds(pids: Iterable[int]) -> float:
     """Processor time of these processes so far."""
     ticks = 0
     for pid in pids:

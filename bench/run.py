@@ -12,8 +12,9 @@ unpack: the same Debian images, whose blobs are there already; then how fast and
 memory: the proportional memory of a shim and of a container actor, awake and asleep, with 20 containers each,
         with and without the kernel's merging of pages; and the growth of all processes.
 density: 200 idle containers on each: memory of all processes by container, idle processor time.
-scale:  1, 10, 100 and 1,000 containers on actord alone: run, exec, ps, a scrape, memory; whether each of the
-        thousand answers; from a SIGKILL of everything until all are known to run.
+scale:  1, 10, 100 and 1,000 containers on actord alone: run, exec, ps, inspect, events, a scrape, memory,
+        idle processor time; whether each of the thousand answers; from a SIGKILL of everything until all are
+        known to run; removal. Each figure when it is there, then each thing at all sizes.
 events: a hundred subscribers and 10,000 events a second: what is lost, what comes twice, how fast it goes.
 simulation: 10 to 10,000 entities in what only decides: instructions and processor time by entity, and by
         which power they grow; there is no daemon in it.
@@ -133,11 +134,11 @@ class Bench:
         actord = Actord(self._directory / "d-actord")
         return self._idle(Containerd(self._directory / "d-peer"), actord, density.measure)
 
-    def _scale(self) -> list[Comparison]:
+    def _scale(self) -> Iterable[Comparison]:
         image = self._push_busybox()
         with Actord(self._directory / "s-actord", scale.SETTINGS) as actord:
             actord.run("pull", image)
-            return scale.measure(actord, image, self._pairs)
+            yield from scale.measure(actord, image, self._pairs)
 
     def _events(self) -> Iterable[Comparison]:
         with Actord(self._directory / "e-actord", events.SETTINGS) as actord:
