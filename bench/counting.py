@@ -53,7 +53,7 @@ def instructions(run: Callable[[], object]) -> int:
         return 0
 
     def connected(*arguments: Any, **how: Any) -> sqlite3.Connection:
-        found = connect(*arguments, **how)
+        found: sqlite3.Connection = connect(*arguments, **how)
         found.set_progress_handler(stepped, _EACH)
         return found
 

@@ -33,7 +33,9 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 from itertools import count
 from pathlib import Path
@@ -204,6 +206,7 @@ def options() -> argparse.Namespace:
 def main() -> None:
     """Measure the groups asked for and print a table each."""
     chosen = options()
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # what was started has to end
     directory = Path(tempfile.mkdtemp(prefix="actord-bench-"))
     try:
         facts = machine(directory)
