@@ -21,7 +21,7 @@ from transport.errors import RemoteError
 TRIM_EVERY = 1000  # appends between two looks at the size of the journal
 SECOND = 1_000_000_000
 MOST_RECENT = 1000  # events that one answer has
-MOST_AT_ONCE: Final = 1000  # events that one request publishes
+MOST_FURTHER: Final = 1000  # events that are published with another
 MOST_GATHER: Final = 10_000  # milliseconds
 MOST_CREDIT: Final = 20_000  # events under way to one who has them gathered: each message may be large
 CROWDED_PAUSE: Final = 0.005  # seconds until the router has taken some of what waits for it
@@ -64,30 +64,25 @@ class EventsActor(Actor):
         self.finish()
 
     def events_publish(self, body: m.EventsPublish, call: Call) -> dict[str, Any]:
-        """Append, then serve the followers."""
-        ((seq, new),) = self._publish((body,), call)
-        return {"seq": seq, "new": new}
-
-    def events_publish_all(self, body: m.EventsPublishAll, call: Call) -> dict[str, Any]:
-        """The same with many: one commit."""
-        if len(body.events) > MOST_AT_ONCE:
-            text = f"{len(body.events)} events in one request: publish at most {MOST_AT_ONCE} at once"
+        """Append, then serve the followers. Answer: of the first."""
+        if len(body.further) > MOST_FURTHER:
+            text = f"{len(body.further)} further events: publish at most {MOST_FURTHER} with another"
             raise RemoteError("invalid_argument", text)
-        done = self._publish(body.events, call)
-        return {"numbers": [seq for seq, _ in done], "new": sum(new for _, new in done)}
-
-    def _publish(self, events: tuple[m.EventsPublish, ...], call: Call) -> tuple[tuple[int, bool], ...]:
         trace = {TRACE: call.cause.trace} if call.cause.trace else {}
-        done = self._journal.append_many(
-            [NewEvent(one.namespace, one.topic, {**one.body, **trace}, one.at, one.key) for one in events]
-        )
-        fresh = [one.at for one, (_, new) in zip(events, done, strict=True) if new]
+        first = m.NewEvent(body.topic, body.key, body.body, body.at)
+        events = [
+            NewEvent(body.namespace, one.topic, {**one.body, **trace}, one.at, one.key)
+            for one in (first, *body.further)
+        ]
+        found = self._journal.append_many(events)
+        fresh = [event.at for (_, new), event in zip(found, events, strict=True) if new]
         if fresh:
-            self._last = max(seq for seq, _ in done)
+            self._last = max(seq for seq, _ in found)
             self._pages.renew()
             self._note(fresh)
             self._serve()
-        return done
+        seq, new = found[0]
+        return {"seq": seq, "new": new}
 
     def _note(self, times: list[int]) -> None:
         self.host.meter.count("events", len(times))

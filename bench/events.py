@@ -124,18 +124,19 @@ def _wish(number: int, wish: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 def _publication(topics: list[str], first: int) -> Any:
     """As large as the exit of a container."""
-    events = [
+    events: list[dict[str, Any]] = [
         {
-            "namespace": "bench", "topic": topic, "key": f"{os.getpid()}:{time.time_ns()}:{first + index}",
+            "topic": topic, "key": f"{os.getpid()}:{time.time_ns()}:{first + index}",
             "body": {"container_id": topic, "id": f"{first + index:064}", "pid": 4711, "exit_status": 0,
                      "exited_at": time.time_ns()},
             "at": time.time_ns(),
         }
         for index, topic in enumerate(topics)
     ]  # fmt: skip
-    if len(events) == 1:
-        return request("events", "events.publish", events[0], deadline=30_000)
-    return request("events", "events.publish_all", {"events": events}, deadline=30_000)
+    first, *further = events
+    return request(
+        "events", "events.publish", {"namespace": "bench", **first, "further": further}, deadline=30_000
+    )
 
 
 def _heard(door: Dealer, waiting: dict[bytes, list[str]], expected: Expected) -> None:
@@ -145,8 +146,7 @@ def _heard(door: Dealer, waiting: dict[bytes, list[str]], expected: Expected) ->
         return
     if found.type != "FIN":
         raise RuntimeError(f"an event was not taken: {found.value()}")
-    answer = found.value()
-    for number, topic in zip(answer.get("numbers") or [answer["seq"]], waiting.pop(found.re), strict=True):
+    for number, topic in enumerate(waiting.pop(found.re), found.value()["seq"]):
         for which in ("", topic):
             count, total, _ = expected[which]
             expected[which] = [count + 1, total + number, number]

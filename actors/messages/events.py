@@ -21,7 +21,7 @@ class EventsPublish:
     """Journal an event and announce it. `key` makes it happen once, however often it is sent.
 
     Attributes:
-        further: events of the same namespace that follow it, in the same commit.
+        further: at most 1,000 events of the same namespace that follow it, in the same commit.
     """
 
     namespace: str
@@ -30,14 +30,6 @@ class EventsPublish:
     body: Json
     at: Number
     further: list[NewEvent] = field(default_factory=list)
-
-
-@operation("events.publish_all", "events", repeatable=True)
-@dataclass(frozen=True, slots=True)
-class EventsPublishAll:
-    """Journal at most 1,000 events at once, in this order. Answer: their `numbers`, how many were `new`."""
-
-    events: tuple[EventsPublish, ...]
 
 
 @operation("events.subscribe", "events", repeatable=True, streams=True)

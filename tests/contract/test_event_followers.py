@@ -8,7 +8,7 @@ import time
 import pytest
 from actor_town import Town
 
-from actors.events import MOST_AT_ONCE, MOST_CREDIT, EventsActor
+from actors.events import MOST_CREDIT, MOST_FURTHER, EventsActor
 from transport.client import events_of
 from transport.errors import RemoteError
 
@@ -24,9 +24,8 @@ def town(tmp):
 
 
 def publish(client, first, last, **more):
-    events = [
+    head, *further = [
         {
-            "namespace": "default",
             "topic": TOPICS[number % 3],
             "key": f"k{number}",
             "body": {"id": f"c{number % 2}"},
@@ -35,7 +34,8 @@ def publish(client, first, last, **more):
         }
         for number in range(first, last + 1)
     ]
-    return client.request("events.publish_all", {"events": events}, to="events", repeatable=True)
+    body = {"namespace": "default", **head, "further": further}
+    return client.request("events.publish", body, to="events", repeatable=True)
 
 
 class Follower(threading.Thread):
@@ -75,7 +75,7 @@ def test_followers_of_all_kinds_hear_each_event_once(town):
     followers = [Follower(town, EVENTS - 5, **kind) for kind in kinds]
     client = town.client()
     for first in range(1, EVENTS, 50):
-        assert publish(client, first, first + 49) == {"numbers": list(range(first, first + 50)), "new": 50}
+        assert publish(client, first, first + 49) == {"seq": first, "new": True}
     for kind, follower in zip(kinds, followers, strict=True):
         heard = follower.heard()
         step = 3 if "topic" in kind else 2 if "container_id" in kind else 1
@@ -100,14 +100,14 @@ def test_one_alone_comes_at_once_and_the_next_one_is_gathered(town):
 
 def test_many_at_once_happen_once_and_in_order(town):
     client = town.client()
-    assert publish(client, 1, 10) == {"numbers": list(range(1, 11)), "new": 10}
-    assert publish(client, 6, 15) == {"numbers": list(range(6, 16)), "new": 5}
+    assert publish(client, 1, 10) == {"seq": 1, "new": True}
+    assert publish(client, 6, 15) == {"seq": 6, "new": False}
     with pytest.raises(RemoteError, match="at most 1000") as caught:
-        publish(client, 1, MOST_AT_ONCE + 1)
+        publish(client, 1, MOST_FURTHER + 2)
     assert caught.value.code == "invalid_argument"
     with pytest.raises(RemoteError, match="topic"):
         publish(client, 16, 17, topic="")
-    assert publish(client, 16, 16)["numbers"] == [16]
+    assert publish(client, 16, 16)["seq"] == 16
 
 
 def test_the_end_of_what_is_there_comes_after_it(town):

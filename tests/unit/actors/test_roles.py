@@ -15,7 +15,7 @@ INTERNAL = frozenset(
         "collector.note", "containers.forget", "containers.update", "content.check", "content.commit",
         "content.open", "content.sweep", "contents.admit", "contents.forget", "contents.get", "contents.list",
         "contents.merge", "contents.put", "contents.unheld", "contents.update", "events.backup",
-        "events.check", "events.publish", "events.publish_all", "leases.release", "leases.take",
+        "events.check", "events.publish", "leases.release", "leases.take",
         "metadata.backup", "metadata.check", "metrics.transferred", "network.attach", "network.detach",
         "network.names", "nodes.get", "resolver.refresh", "router.leave",
         "snapshots.backup", "snapshots.check", "snapshots.cleanup", "snapshots.commit", "snapshots.graph",
