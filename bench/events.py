@@ -124,7 +124,7 @@ def _wish(number: int, wish: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 def _publication(topics: list[str], first: int) -> Any:
     """As large as the exit of a container."""
-    events: list[dict[str, Any]] = [
+    events = [
         {
             "topic": topic, "key": f"{os.getpid()}:{time.time_ns()}:{first + index}",
             "body": {"container_id": topic, "id": f"{first + index:064}", "pid": 4711, "exit_status": 0,
@@ -133,10 +133,8 @@ def _publication(topics: list[str], first: int) -> Any:
         }
         for index, topic in enumerate(topics)
     ]  # fmt: skip
-    first, *further = events
-    return request(
-        "events", "events.publish", {"namespace": "bench", **first, "further": further}, deadline=30_000
-    )
+    body = {"namespace": "bench", **events[0], "further": events[1:]}
+    return request("events", "events.publish", body, deadline=30_000)
 
 
 def _heard(door: Dealer, waiting: dict[bytes, list[str]], expected: Expected) -> None:
