@@ -226,7 +226,7 @@ def test_a_peer_that_does_not_read_any_more_is_gone(door):
         opening() + b"\xff\xff",
         opening() + b"\x02" + (1 << 40).to_bytes(8, "big"),
         opening() + b"\x04\x06\x05ERROR",
-        opening() + encode([b"half", b"way"])[:-1] + b"\0\x08\x08",
+        opening() + b"\x01\x04half\x08\x00",
     ],
 )
 def test_garbage_ends_its_own_connection_only_and_is_counted(door, garbage):
@@ -236,7 +236,7 @@ def test_garbage_ends_its_own_connection_only_and_is_counted(door, garbage):
         bad.sendall(garbage)
         bad.shutdown(socket.SHUT_WR)
         door.until(lambda: door.connections() == 1)
-        assert door.counters["garbage"] <= 1
+        assert door.counters["garbage"] == 1
         good.sendall(encode(WORD))
         assert door.next() == ("web/1", WORD)
 

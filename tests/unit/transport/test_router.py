@@ -99,6 +99,8 @@ def far(tmp):
         endpoint = f"tcp://127.0.0.1:{free.getsockname()[1]}"
     policy = Policy(lambda _role, _message: "", lambda _op: False)
     with serving(tmp / "r", OuterDoor(endpoint, ring, policy)):
+        with closing(Dealer(str(tmp / "r"))) as here:  # who is answered knows that the other door is open too
+            ask(here, Envelope("PING", id=b"x"))
         yield Connection(endpoint, ring.server().public, pair.public, pair.secret)
 
 
