@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from actors.container_metrics import PREFIX
 from actors.container_text import Owned, families, text
 
-FASTEST: Final = 1  # of gzip's levels: a twelfth of the text, as of the best one, in a quarter of the time
+FASTEST: Final = 1  # of gzip's levels: 27 % of the text, where the best one has 25, in a third of the time
 _END: Final = b"# EOF\n"  # of OpenMetrics
 Containers = Callable[[], tuple[Iterable[Metric], Iterable[Owned]]]
 
