@@ -6,6 +6,7 @@ through a list, is one instruction however long it takes: for that there is the 
 
 from __future__ import annotations
 
+import gc
 import math
 import sqlite3
 import sys
@@ -29,6 +30,7 @@ class Work(NamedTuple):
 
 def measured(run: Callable[[], object]) -> Work:
     """Run it twice: once for each."""
+    gc.collect()  # what others have left is not to be looked through meanwhile
     began = time.process_time()
     run()
     return Work(0, time.process_time() - began)._replace(instructions=instructions(run))
