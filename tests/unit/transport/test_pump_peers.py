@@ -137,6 +137,29 @@ def test_a_message_that_is_none_is_passed_over(path, listener):
         assert number(asker.next()) == 7
 
 
+def test_a_peer_that_does_not_read_holds_up_nobody_who_turns_the_pump_itself(path, listener):
+    """What it sends between two turns goes out at once or waits, and keeps its order."""
+    pump = Pump(path, "asker/1", print)
+    shaken = []
+    accepting = threading.Thread(target=lambda: shaken.append(Peer(listener).shake_hands()))
+    accepting.start()
+    while accepting.is_alive():
+        pump.turn(lambda: False)
+    with shaken[0] as peer:
+        for turn in range(60):
+            pump.send(numbered(turn, 300_000 if turn % 3 else 0))
+            pump.turn(lambda: False)
+        assert len(pump._outbox) > 0
+        heard = []
+        reading = threading.Thread(target=lambda: heard.extend(number(peer.next()) for _ in range(60)))
+        reading.start()
+        while pump._outbox:
+            pump.turn()
+        reading.join(LIMIT)
+    assert heard == list(range(60))
+    pump.close()
+
+
 # The outbox's bounds
 
 
