@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from transport.outer import OuterDoor  # which loads ZeroMQ
 
-OUTER_BATCH = 32  # messages from other hosts in a turn
+OUTER_BATCH = 8  # messages from other hosts in a turn: what a flood of theirs may cost those of this host
 EVENTS = 256  # of the poll in a turn
 LONGEST_WAIT = 3600.0  # seconds; a poll counts milliseconds in a C int
 
