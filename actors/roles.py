@@ -68,7 +68,7 @@ ADMIN: Final = _named(
     netns="create remove run",
     links="create change remove",
 )
-LENDING: Final = frozenset({"load", "save", "export", "import", "diff", "mount"})
+LENDING: Final = frozenset({"load", "containerd", "save", "export", "import", "diff", "mount"})
 """Jobs that work with a descriptor or a directory of their client's."""
 _ALLOWED: Final = {
     "observer": OBSERVER,

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import get_type_hints
+
 import pytest
 
+from actors.job import WORK
+from actors.linux.borrow import Lent
 from actors.messages import OPERATIONS
 from actors.roles import ADMIN, LENDING, OBSERVER, OPERATOR, is_audited, refusal
 from transport.envelope import request
@@ -57,6 +61,8 @@ def test_roles_build_on_each_other(role, op, why):
 
 
 def test_jobs_with_a_descriptor_of_their_client_stay_at_home():
+    takes = {work for work, (wish, _) in WORK.items() if Lent in get_type_hints(wish).values()}
+    assert takes == LENDING - {"mount"}  # which has a directory
     for work in LENDING:
         assert "run it on the daemon's host" in asked("jobs.start", work=work)
     assert asked("jobs.start", work="commit") == ""
