@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
+import time
 from typing import Any, Final
 
 import pytest
+from daemon import wait_until
 from gateway_api import Api
 from test_grpc_content import COMMIT, CONTENT, LEASES, digest_of, fresh, written
 
@@ -58,8 +60,13 @@ def test_snapshots_are_held_too(api: Api):
 
 
 def test_a_lease_that_has_expired_holds_nothing(api: Api):
-    held = lease(api, **{"containerd.io/gc.expire": "2020-01-01T00:00:00Z"})
+    end = int(time.time()) + 3  # not before: a collection that comes by would have it gone before it holds
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(end))
+    held = lease(api, **{"containerd.io/gc.expire": stamp})
     digest = put(api.within(lease=held))
+    collect(api)
+    assert is_there(api, digest) or time.time() > end
+    wait_until("it has expired", lambda: time.time() > end)
     collect(api)
     assert not is_there(api, digest)
     assert api.fails(LEASES, "Delete", id=held)[0] == "NOT_FOUND"
