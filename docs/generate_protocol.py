@@ -145,6 +145,7 @@ def _good() -> list[dict[str, Any]]:
         "the largest and the smallest integer": answer(asked, {"max": 2**64 - 1, "min": -(2**63)}),
         "text beyond ascii": answer(asked, {"name": "sn\u00f6\u2603\U0001f600"}),
         "nested as deep as allowed": Envelope("FIN", re=_ID, body=_DEEP),
+        "a number as deep as allowed": Envelope("FIN", re=_ID, body=b"\x91" * MAX_DEPTH + b"\x05"),
     }
     vectors = [_vector(name, message.to_frames(), message) for name, message in cases.items()]
     frames = request.to_frames()

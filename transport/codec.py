@@ -68,7 +68,7 @@ def _check_list(value: Any) -> Any:
 def _check_depth(value: Any) -> None:
     level: list[Any] = [value]
     for _ in range(MAX_DEPTH):
-        level = [inner for outer in level for inner in _elements(outer)]
+        level = [inner for outer in level for inner in _elements(outer) if isinstance(inner, dict | list)]
         if not level:
             return
     raise ProtocolError(f"nested deeper than {MAX_DEPTH}")

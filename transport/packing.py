@@ -123,8 +123,6 @@ def unpack(data: bytes) -> Any:
 
 def _take(data: bytes, at: int, depth: int) -> tuple[Any, int]:
     """The value that begins there, and where it ends. Raises IndexError, ValueError."""
-    if not depth:
-        raise ValueError(f"nested deeper than {MAX_DEPTH}")
     first, at = data[at], at + 1
     if first < 0x80 or first >= 0xE0:
         return first if first < 0x80 else first - 256, at
@@ -142,6 +140,8 @@ def _take(data: bytes, at: int, depth: int) -> tuple[Any, int]:
     if kind in (_TEXT, _BINARY):
         content = _bytes(data, at, size)
         return content.decode() if kind == _TEXT else content, at + size
+    if not depth:
+        raise ValueError(f"nested deeper than {MAX_DEPTH}")
     return _map(data, at, size, depth - 1) if kind == _MAP else _list(data, at, size, depth - 1)
 
 

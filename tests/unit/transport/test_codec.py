@@ -159,7 +159,7 @@ def test_what_is_not_of_the_profile_is_refused(data):
 
 @pytest.mark.parametrize("of", [b"\x91", b"\x81\xa1k", b"\xdc\x00\x01", b"\xdd\x00\x00\x00\x01"])
 def test_depth(of):
-    unpack(nested(MAX_DEPTH - 1, of=of))
+    unpack(nested(MAX_DEPTH, of=of))
     for depth in (MAX_DEPTH + 1, 600, 2000, 100_000):
         with pytest.raises(ProtocolError):
             unpack(nested(depth, of=of))
