@@ -109,7 +109,7 @@ def test_all_killed_during_a_load(tmp: Path, layout: Path):
     with running(tmp / "d", "--failpoints") as daemon:
         daemon.actr("chaos", "set", "job.name.before", "hang")
         with daemon.popen("load", "-q", *BASE, "-i", str(layout)) as load:
-            wait_until("it is unpacked", lambda: any((daemon.root / "snapshots").rglob("fs/mark")))
+            wait_until("it is unpacked", lambda: any((daemon.root / "snapshots/snapshots").glob("*/fs/mark")))
             daemon.kill_everything()
             load.kill()
         daemon.start()
