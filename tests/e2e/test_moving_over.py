@@ -34,6 +34,13 @@ def bare(short_root: Path) -> Iterator[Daemon]:
 
 
 @pytest.fixture(scope="module")
+def failing(short_root: Path) -> Iterator[Daemon]:
+    """One with failpoints."""
+    with running(Path(tempfile.mkdtemp(prefix="k-", dir=short_root)), "--failpoints") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
 def layout(short_root: Path) -> images.Layout:
     layout = images.Layout(short_root / "moving")
     layout.tag("1", layout.add_image([layout.add_layer(images.write_busybox)], {"Env": [images.PATH]}))
@@ -112,3 +119,18 @@ def test_an_image_whose_layer_is_not_what_its_digest_says_is_left_out(
     assert [one["name"] for one in result["skipped"]] == [NAME]
     assert layer.partition(":")[2] in result["skipped"][0]["reason"]
     assert bare.json("images") == []
+
+
+@pytest.mark.parametrize(
+    "step", ["store.chunk", "commit.before", "commit.after", "name.before", "name.after"]
+)
+def test_whoever_is_killed_at_a_step_does_it_in_the_end(step: str, failing: Daemon, left: Path):
+    """The job comes back, finds what is durable, and takes the rest."""
+    failing.actr("chaos", "set", f"job.{step}", "kill(count=1)")
+    assert failing.actr("containerd", "import", "-q", "--root", left).stdout == f"{NAME}\n"
+    assert (failing.state / "failpoints" / f"job.{step}").stat().st_size == 1, "it was killed, once"
+    assert failing.json("images", "check", "--deep", NAME)[0]["complete"]
+    assert failing.json("content", "ingests") == []
+    failing.actr("rmi", NAME)
+    failing.actr("system", "gc")
+    assert failing.json("content", "ls") == []
