@@ -108,7 +108,7 @@ class EventsActor(Actor):
     def _measure(self) -> None:
         behind = [self._last - one.seq for one in self._followers]
         self.host.meter.level("event_followers", len(behind))
-        self.host.meter.level("event_lag", max(0, *behind, 0))
+        self.host.meter.level("event_lag", max([0, *behind]))
 
     def events_recent(self, body: m.EventsRecent, _: Call) -> dict[str, Any]:
         """The end of the journal."""

@@ -10,7 +10,7 @@ from actors import messages as m
 from actors.call import BUSY
 from storage.content import IngestWriter
 from storage.descriptor import Descriptor
-from storage.errors import BusyError
+from storage.errors import BusyError, NotFoundError
 from transport.errors import RemoteError
 
 COMMIT_LIMIT = 300.0  # seconds that a slow disk may take for a blob
@@ -60,7 +60,7 @@ def keep(actor: Keeping, descriptor: Descriptor, fill: Callable[[IngestWriter], 
     """Have `fill` write what is missing of a blob, and commit it; a blob that is there already is fine.
 
     Raises:
-        BusyError: somebody else is writing it; `fill` was not called.
+        BusyError: somebody else is writing it.
         StorageError, RemoteError: it could not be written, or is not what the descriptor says. What has
             come stays in the ingest.
     """
@@ -74,26 +74,55 @@ def keep(actor: Keeping, descriptor: Descriptor, fill: Callable[[IngestWriter], 
         if error.code == "deadline_exceeded" or error.details.get(BUSY):
             raise BusyError(f"blob {digest} is being written by somebody else") from error
         raise
-    algorithm = descriptor.digest.algorithm
-    with IngestWriter(Path(found["path"]), limit=descriptor.size, algorithm=algorithm) as writer:
+    with _writer(Path(found["path"]), descriptor) as writer:
         if descriptor.media_type.endswith("+json"):
             writer.start_at(0)
         fill(writer)
         writer.finish()
     failpoints.hit(actor.kind, "commit", "before")
-    _commit(actor, m.ContentCommit(ref, digest, descriptor.size, actor.namespace, {}, actor.lease))
+    commit = m.ContentCommit(ref, digest, descriptor.size, actor.namespace, {}, actor.lease)
+    # Another one may have opened the ingest once our writer let go: what they write is this very blob.
+    _patiently(lambda: _commit(actor, commit), time.sleep)
     failpoints.hit(actor.kind, "commit", "after")
 
 
+def _writer(path: Path, descriptor: Descriptor) -> IngestWriter:
+    try:
+        return IngestWriter(path, limit=descriptor.size, algorithm=descriptor.digest.algorithm)
+    except NotFoundError as error:  # somebody else has committed or aborted it this very moment
+        raise BusyError(str(error)) from error
+
+
+def keep_in_turn(
+    actor: Keeping,
+    descriptor: Descriptor,
+    fill: Callable[[IngestWriter], object],
+    pause: Callable[[float], object] = time.sleep,
+) -> None:
+    """As `keep`, after whoever else is writing it; for what is written in a moment.
+
+    `pause` waits so many seconds, and may raise to end that. Raises as `keep`.
+    """
+    _patiently(lambda: keep(actor, descriptor, fill), pause)
+
+
 def _commit(actor: Asking, commit: m.ContentCommit) -> None:
-    """Another one may have opened the ingest once our writer let go: what they write is this very blob."""
+    try:
+        actor.call(commit, limit=COMMIT_LIMIT)
+    except RemoteError as error:
+        if error.details.get(BUSY):
+            raise BusyError(str(error)) from error
+        raise
+
+
+def _patiently(attempt: Callable[[], object], pause: Callable[[float], object]) -> None:
     end = time.monotonic() + OTHERS_LIMIT
     while True:
         try:
-            actor.call(commit, limit=COMMIT_LIMIT)
-        except RemoteError as error:
-            if not error.details.get(BUSY) or time.monotonic() > end:
+            attempt()
+        except BusyError:
+            if time.monotonic() > end:
                 raise
-            time.sleep(TURN)
+            pause(TURN)
         else:
             return

@@ -1,7 +1,6 @@
 """What every job works with: the content store to read, the actors to ask, the client's descriptor."""
 
 import os
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,14 @@ from actors import failpoints
 from actors import messages as m
 from actors.inflight import InFlight, Progress
 from actors.jobs.lent import begin_file, is_directory, is_file
-from actors.keeping import OTHERS_LIMIT, TURN, keep
+from actors.keeping import keep_in_turn
 from actors.linux.borrow import Lent, borrow
 from actors.relating import hold, relate
 from actors.unpacking import Unpacker
 from storage.content import ContentStore, IngestWriter
 from storage.descriptor import Descriptor
 from storage.digest import SHA256, Digest
-from storage.errors import BusyError, FailedPreconditionError, InvalidArgumentError, NotFoundError
+from storage.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from storage.image.config import ImageConfig, parse_config
 from storage.image.contents import Contents, Part, walk
 from storage.image.document import MAX_DOCUMENT_SIZE
@@ -152,16 +151,7 @@ class Context:
             writer.start_at(0)
             self._fill(writer, pieces, str(descriptor.digest), "storing", descriptor.size)
 
-        end = time.monotonic() + OTHERS_LIMIT
-        while True:
-            try:
-                keep(self._actor, descriptor, fill)
-            except BusyError:  # most likely by another job of the same image
-                if time.monotonic() > end:
-                    raise
-                time.sleep(TURN)
-            else:
-                return
+        keep_in_turn(self._actor, descriptor, fill)  # another job of the same image may be at it
 
     def _fill(
         self, writer: IngestWriter, pieces: Iterable[bytes | memoryview], ref: str, status: str, total: int

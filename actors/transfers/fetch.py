@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from actors.keeping import is_kept, keep, ref_of
+from actors.keeping import is_kept, keep, keep_in_turn, ref_of
 from actors.transfers.arrival import Arrival
 from actors.transfers.download import Download
 from actors.transfers.peers import Peers
@@ -188,10 +188,4 @@ class Fetcher:
 
     def _keep(self, document: Descriptor, fill: Callable[[IngestWriter], object]) -> None:
         """Whoever else writes a document is done in a moment."""
-        while True:
-            try:
-                keep(self._transfer.actor, document, fill)
-            except (BusyError, NotFoundError):
-                self._transfer.pause(WAIT_FOR_OTHERS)
-            else:
-                return
+        keep_in_turn(self._transfer.actor, document, fill, self._transfer.pause)

@@ -9,7 +9,7 @@ import pytest
 
 from actors import messages as m
 from actors.call import as_remote
-from actors.keeping import keep
+from actors.keeping import keep, keep_in_turn
 from storage.content import ContentStore, IngestWriter
 from storage.descriptor import Descriptor
 from storage.digest import Digest
@@ -29,7 +29,7 @@ class Asking:
     def __init__(self, store: ContentStore) -> None:
         self.store = store
         self.commits = 0
-        self.before_commit = lambda: None
+        self.before_commit = self.after_open = lambda: None
 
     def call(self, body: Any, **_: Any) -> Any:
         try:
@@ -40,6 +40,7 @@ class Asking:
     def _answer(self, body: Any) -> Any:
         if isinstance(body, m.ContentOpen):
             found = self.store.open_ingest(body.ref, expected=Digest.parse(body.digest), total=body.size)
+            self.after_open()
             return {"path": str(found.path), "offset": found.offset}
         self.commits += 1
         self.before_commit()
@@ -82,3 +83,23 @@ def test_one_who_opens_the_ingest_before_it_is_committed_is_waited_for(asking: A
     assert seen.is_set()
     assert asking.commits == 3
     assert asking.store.read(BLOB.digest, BLOB.size) == CONTENT
+
+
+def test_one_who_commits_it_between_our_question_and_our_writer_has_done_it_for_us(asking: Asking):
+    def interfere() -> None:
+        asking.after_open = lambda: None
+        keep(asking, BLOB, fill)
+
+    asking.after_open = interfere
+    keep_in_turn(asking, BLOB, lambda _: pytest.fail("asked the source"))
+    assert asking.store.read(BLOB.digest, BLOB.size) == CONTENT
+
+
+def test_whoever_waits_for_their_turn_may_be_told_to_stop(asking: Asking):
+    path = asking.store.open_ingest(f"blob-{BLOB.digest}", expected=BLOB.digest, total=BLOB.size).path
+
+    def stop(_seconds: float) -> None:
+        raise InterruptedError
+
+    with IngestWriter(path, limit=None), pytest.raises(InterruptedError):
+        keep_in_turn(asking, BLOB, fill, stop)
