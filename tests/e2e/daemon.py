@@ -26,12 +26,21 @@ STOP_SECONDS = 40.0
 
 
 def wait_until(what: str, condition: Callable[[], Any], seconds: float = 20.0) -> Any:
-    """What `condition` returns once it is true; fails the test when that takes too long."""
+    """What `condition` returns once it is true; fails the test when that takes too long.
+
+    A file or a process that it looks at and that is not there (yet, or just now: a log that is being rotated)
+    means that it is not true.
+    """
     end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+    missing: OSError | None = None
+    while True:
+        try:
+            if found := condition():
+                return found
+        except (FileNotFoundError, ProcessLookupError) as error:
+            missing = error
+        assert time.monotonic() < end, f"not within {seconds} s: {what}" + (f"; {missing}" if missing else "")
         time.sleep(0.02)
-    return found
 
 
 def free_port() -> int:

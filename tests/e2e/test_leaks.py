@@ -75,10 +75,8 @@ def test_a_hundred_containers_leave_nothing(own_daemon: Daemon, busybox: str):
 
 
 def _calm(daemon: Daemon, namespace: str) -> dict[str, Any] | None:
-    try:
-        first, second = _holdings(daemon, namespace), _holdings(daemon, namespace)
-    except FileNotFoundError:  # a container is cleared up after `run --rm` has returned
-        return None
+    # Raises FileNotFoundError while a container is cleared up behind `run --rm`: not calm, to wait_until.
+    first, second = _holdings(daemon, namespace), _holdings(daemon, namespace)
     still = not first["zombies"] and not first["passing"]  # a container's actor may stay for seconds
     still = still and first["spares"] == SIZE and -1 not in first["descriptors"].values()
     return first if still and first == second else None
