@@ -23,7 +23,7 @@ from actors import failpoints
 from actors import messages as m
 from actors.actor import ASK_LIMIT, Actor
 from actors.call import LATER, Call, Later
-from actors.linux import netns
+from actors.linux import migration, netns
 from actors.linux.openat2 import open_in_root
 from actors.making import Making
 from actors.networking import names
@@ -108,6 +108,7 @@ class BundlesActor(Actor):
 
     def _begin(self, body: m.BundlesMake, limit: float, settle: Callable[[Any], None]) -> None:
         _check_names(body)
+        migration.expect()
         key = _key(body)
         making = Making(limit, self._makings.get(key))
         self._makings[key] = making

@@ -6,6 +6,7 @@ the daemon stops or dies, as long as its container runs. Restarted by the superv
 container has been removed; the next incarnation reads the journal and goes on.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -32,7 +33,6 @@ from actors.execs import Execs
 from actors.freezing import Freezing
 from actors.health import Health
 from actors.lifecycle import Effect, Fact, State
-from actors.linux import migration
 from actors.linux.pidfd import Process
 from actors.oom import OomWatch
 from actors.processes import Processes, shelf, signal_process
@@ -63,12 +63,13 @@ class ContainerActor(Actor):
     kind = "container"
 
     def started(self) -> None:
-        """Take the lock, read the journal, ask for the record."""
+        """Take the lock, ask for the record, read the journal."""
         self.namespace, self.id = self.birth.args["namespace"], self.birth.args["id"]
         self.bundle = self.settings.bundle(self.namespace, self.id)
         self.bundle.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.lock = os.open(self.bundle / files.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._take_lock()
+        self._load()  # it is looked up while we go on
         self.record: dict[str, Any] = {}
         self.state = State()
         self.processes = Processes(self)
@@ -89,9 +90,9 @@ class ContainerActor(Actor):
         self._wants_exit: list[Call] = []
         self._wants_removal: list[Call] = []
         self._told_run = 0  # whose end those who wait for it have been told
+        self._brief = False  # it has ended before we came to watch it, and that is heard of next
         self._read_journal()
         self._hold()
-        self._load()
 
     def _load(self) -> None:
         self.ask(m.ContainersGet(self.namespace, self.id, retired=True), self._loaded)
@@ -242,7 +243,7 @@ class ContainerActor(Actor):
         return self.settings.state / "runtime"
 
     def _prepare(self) -> None:
-        migration.expect()
+        """Where the output goes is made while the bundle is."""
         record = self.record
         make = m.BundlesMake(
             self.namespace,
@@ -254,6 +255,9 @@ class ContainerActor(Actor):
             record["snapshotter"],
         )
         self.ask(make, self._prepared)
+        if not self.state.held:
+            with contextlib.suppress(OSError):  # it is tried again at the start, and told then
+                self.streams.open("")
 
     def _prepared(self, result: Any) -> None:
         if isinstance(result, Exception):
@@ -317,15 +321,17 @@ class ContainerActor(Actor):
             self.streams.follow("", self._wants())
             self.delivery.begin()
         target = Process(self.state.pid, self.state.start_time)
-        self.processes.when_exited(target, self._ended)
-        self.oom.begin()
-        self.health.begin()
+        self._brief = self.processes.when_exited(target, self._ended)
+        if not self._brief:
+            self.oom.begin()
+            self.health.begin()
 
     def _ended(self, code: int | None, at: int) -> None:
         """Whether memory was the reason can be read only as long as there is a cgroup."""
         self.stepwise.before_exit(at)
         oom = self.oom.happened()
         self.oom.end()
+        self._brief = False
         self.happened(life.Exited(code, at, oom))
 
     def _restart(self) -> None:
@@ -357,12 +363,16 @@ class ContainerActor(Actor):
 
         Or before: nobody waits for the rest, where that has no name that others could miss or meet.
         """
-        if self.removal.is_quiet() and not self.removal.retired:
+        if self.state.phase == "exited" and self.removal.is_quiet() and not self.removal.retired:
             self.reports.begin_to_settle(self._retired, final=True)
             return
         if self.state.phase == "exited" and self.state.auto_remove:
             self.reports.begin_to_settle()
         self._clean_up_behind()
+
+    def retires_at_once(self) -> bool:
+        """Whether the end of the run is told next, with its start, by the record that it retires with."""
+        return self._brief and self.removal.is_quiet()
 
     def _retired(self) -> None:
         """Its end is durable, and its name is free: whoever waits may go."""

@@ -26,15 +26,13 @@ class OomWatch:
     def __init__(self, actor: "ContainerActor") -> None:
         self._actor = actor
         self._descriptor = -1
-        self._run = 0
-        self._told = False
+        self._told_run = 0  # whose kill has been announced
 
     def begin(self) -> None:
         """A run has begun: watch its cgroup."""
-        self._run, self._told = self._actor.state.run, False
         layout = cgroups.mounted()
         if layout.kind is cgroups.Kind.V2:
-            self._look(self._run)
+            self._look(self._actor.state.run)
             return
         self.happened()  # while we slept, say
         with contextlib.suppress(OSError):  # without the memory controller, no limit and no kill
@@ -71,8 +69,8 @@ class OomWatch:
     def happened(self) -> bool:
         """Whether a process of this run was killed so; the first time, that is announced."""
         found = self._kills() > 0
-        if found and not self._told:
-            self._told = True
+        if found and self._told_run != self._actor.state.run:
+            self._told_run = self._actor.state.run
             self._actor.reports.announce_oom(time.time_ns())
         return found
 

@@ -81,17 +81,22 @@ class Processes:
         descriptors.close_all(self._held.values())
         self._held.clear()
 
-    def when_exited(self, target: Process, then: ExitFound) -> None:
+    def when_exited(self, target: Process, then: ExitFound) -> bool:
         """Call `then` with exit code (None: nobody can know) and time when the process has ended.
 
         Until `then` has returned, and so has journalled the exit, it can be found again: our own child stays
-        a zombie, and the zygote keeps what it has.
+        a zombie, and the zygote keeps what it has. Returns whether the process has ended already, as our
+        child: then nobody has to watch it, and `then` is called next.
         """
         descriptor = self._held.pop(target) if target in self._held else self._open(target)
         if descriptor is None:
             self._actor.host.lifeline.fetch(shelf(target), partial(self._fetched, target, then))
+        elif process.peek_child(target.pid) is not None:
+            self._actor.soon(lambda: self._find_exit(target, descriptor, then, EXIT_TRIES))
+            return True
         else:
             self._watch(target, descriptor, then)
+        return False
 
     def _fetched(self, target: Process, then: ExitFound, found: list[int]) -> None:
         """What an earlier incarnation had open tells the exit also when a stranger has reaped it."""

@@ -60,7 +60,7 @@ class Removal:
         plain = not any(options.get(name) for name in ("foreign", "bundle", "cgroup_parent"))
         network, log = options.get("network") or {}, options.get("log") or {}
         alone = not network.get("networks") and log.get("driver", "file") in ("file", "none")
-        return self._removes_itself() and plain and alone and not self.volumes
+        return self._actor.state.auto_remove and plain and alone and not self.volumes
 
     def begin(self) -> None:
         """Remove everything -> Removed."""

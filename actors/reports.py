@@ -36,7 +36,8 @@ class Reports:
 
     def report(self) -> None:
         """The task, to metadata."""
-        self._actor.ask(self._task(), self._told)
+        if not self._actor.retires_at_once():
+            self._actor.ask(self._task(), self._told)
 
     def _task(self, *, final: bool = False) -> m.TasksRecord:
         state = self._actor.state
@@ -108,6 +109,8 @@ class Reports:
 
     def announce_start(self) -> None:
         """The event of the start."""
+        if self._actor.retires_at_once():
+            return
         state, key = self._actor.state, self._run_key()
         self._beginning = key
         heard = partial(self._heard_start, key)

@@ -102,7 +102,7 @@ def test_a_container_takes_so_many_messages(quiet: Daemon, busybox: str):
     for _ in range(ROUNDS):
         quiet.actr("run", "--rm", busybox, "true")
         own += _wait_for_quiet(quiet)
-    assert 15 <= (_requests(quiet) - before - own) / ROUNDS <= 16 + COLLECTION + OTHERS
+    assert 10 <= (_requests(quiet) - before - own) / ROUNDS <= 15 + COLLECTION + OTHERS
 
 
 def test_a_container_takes_so_many_durable_writes_and_forks(quiet: Daemon, busybox: str, tmp: Path):
@@ -112,8 +112,8 @@ def test_a_container_takes_so_many_durable_writes_and_forks(quiet: Daemon, busyb
         _wait_for_quiet(quiet)
     durable = sum(counts[call] for call in DURABLE) / ROUNDS
     forks = sum(counts[call] for call in FORKS) / ROUNDS
-    # The record, its event; the snapshot; running, its event; the exit, its event with that of the removal;
-    # the snapshot, the record.
+    # The record, its event; the snapshot; that it runs, if it still does when it is looked at; the exit; the
+    # events of start, exit and removal; the snapshot, the record.
     assert 1 <= durable <= 9
     assert 1 <= forks <= 3  # a spare for the one that was taken, the runtime, a rule of the network
 

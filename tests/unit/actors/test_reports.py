@@ -36,7 +36,7 @@ def _reports(recorded: dict[str, Any] | None) -> tuple[Reports, list[Any]]:
     asked: list[Any] = []
     actor = _Actor(namespace="n", id="c", record={"task": recorded, "created_at": 7}, state=State("running"),
         asked=asked, answers=[], facts=[], log=logging.getLogger("test"), health=SimpleNamespace(status=""),
-        removal=SimpleNamespace(told_with_exit=list),
+        removal=SimpleNamespace(told_with_exit=list), retires_at_once=lambda: False,
     )  # fmt: skip
     return Reports(actor), asked  # type: ignore[arg-type]
 
@@ -130,3 +130,18 @@ def test_that_one_goes_is_told_in_one_with_its_exit():
     assert not run.actor.removal.announced
     run.heard()
     assert run.actor.removal.announced
+
+
+def test_of_one_that_ended_before_it_was_watched_and_retires_only_the_end_is_told():
+    run = _Told()
+    run.actor.state, run.actor.retires_at_once = State("running", run=1, pid=5, started_at=11), lambda: True
+    run.reports.report()
+    run.reports.announce_start()
+    assert not run.asked
+    run.actor.state, run.actor.retires_at_once = EXITED, lambda: False
+    run.reports.begin_to_settle(final=True)
+    run.heard()
+    run.heard()
+    [record, *_] = run.asked
+    assert (record.status, record.started_at, record.exit_code, record.final) == ("stopped", 11, 3, True)
+    assert run.topics == ["/tasks/start", "/tasks/exit"]
