@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from transport.bare import variable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +13,6 @@ GREEN, CYAN, YELLOW, RED = "32", "36", "33", "31"
 
 def coloured(text: str, colour: str, stream: TextIO) -> str:
     """`text` in that colour (an SGR parameter), if `stream` shows colours."""
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty():
+    if variable("NO_COLOR") or variable("TERM") == "dumb" or not stream.isatty():
         return text
     return f"\x1b[{colour}m{text}\x1b[0m"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from cli import networking, streams
 from cli.limits import LIMITS, limits
 from cli.log_options import LOGGING, logging
@@ -12,6 +10,7 @@ from cli.options import Given, Option, UsageError
 from cli.privileges import PRIVILEGES, privileges
 from cli.session import RefusedError
 from cli.supervising import SUPERVISION, supervision
+from transport.bare import is_set, random_id, variable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ def request_body(session: Session, given: Given, wanted: str) -> dict[str, Any]:
     return {
         "namespace": session.namespace,
         "image": "" if given.text("bundle") else given.arguments[0],
-        "id": os.urandom(32).hex(),
+        "id": random_id(32).hex(),
         "name": given.text("name"),
         "options": {**options(given, attached=wanted == "running"), **network(session, given)},
         "labels": given.pairs("label"),
@@ -124,7 +123,9 @@ def bundle(given: Given) -> str:
         return ""
     if given.arguments:
         raise UsageError("with --bundle, what to run stands in its config.json: give no image and no command")
-    return os.path.abspath(given.text("bundle"))  # noqa: PTH100  # pathlib is 4 ms
+    from os.path import abspath
+
+    return abspath(given.text("bundle"))  # noqa: PTH100  # pathlib is 4 ms
 
 
 def environment(given: Given) -> list[str]:
@@ -145,8 +146,8 @@ def _assignments(entries: list[str]) -> list[str]:
             raise UsageError(f"a variable is K=V or K, not {entry!r}")
         if equals:
             found.append(entry)
-        elif name in os.environ:
-            found.append(f"{name}={os.environ[name]}")
+        elif is_set(name):
+            found.append(f"{name}={variable(name)}")
     return found
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from cli.attaching import attached, keys
 from cli.complaint import complain
 from cli.creating import ENVIRONMENT, USER, WORKDIR, environment
@@ -12,6 +10,7 @@ from cli.forwarding import DetachedError
 from cli.options import Command, Given, Option
 from cli.session import RefusedError
 from cli.streams import STREAMS, wanted
+from transport.bare import random_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def run(session: Session, given: Given) -> int:
     """The exit code is that of the process."""
     name, *args = given.arguments
     record = session.container(name)
-    exec_id = os.urandom(8).hex()  # asked for again after a crash, it is not run again
+    exec_id = random_id(8).hex()  # asked for again after a crash, it is not run again
     body = {"exec_id": exec_id, "args": args, "env": environment(given)}
     body |= {"cwd": given.text("workdir"), "user": given.text("user")}
     body |= _streams(given)

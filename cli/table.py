@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import posix  # what `os` wraps: transport/bare.py
 import sys
 import time
+
+from transport.bare import variable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,11 +27,11 @@ _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 
 def terminal_width() -> int | None:
     """Columns of the terminal that standard output is, None when it is none: then nothing is cut."""
-    columns = os.environ.get("COLUMNS", "")
+    columns = variable("COLUMNS")
     if columns.isdecimal() and int(columns) > 0:
         return int(columns)
     try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns or None
+        return posix.get_terminal_size(sys.stdout.fileno()).columns or None
     except (OSError, ValueError):
         return None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from actors import __version__
 from cli.options import Command, Given, Option
-from cli.table import print_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +31,8 @@ def run(session: Session, given: Given) -> int:
 
 def _print(session: Session, found: dict[str, dict[str, Any]]) -> None:
     if session.json:
+        from cli.table import print_json
+
         print_json(found)
     else:
         print(f"client  {found['client']['version']}")

@@ -8,9 +8,9 @@ repeated are repeated, streams go on where they were, and only what is left unce
 
 from __future__ import annotations
 
-import os
 import time
 
+from transport.bare import exists, is_file, random_id
 from transport.errors import ProtocolError, RemoteError
 from transport.packing import pack, unpack
 from transport.zmtp import Dealer
@@ -92,9 +92,9 @@ class Client:
         self._patience = patience
         self._over = False
         self.trace = ""
-        self._welcome: list[bytes] = []
+        self._welcome: dict[str, Any] = {}
         self._dealer: Dealer | FarDealer | None = None
-        self._connect(0.0 if node or not os.path.exists(path) else PATIENCE_AT_START)  # noqa: PTH110  # pathlib is 4 ms
+        self._connect(0.0 if node or not exists(path) else PATIENCE_AT_START)
 
     def request(
         self,
@@ -258,8 +258,9 @@ class Client:
         while True:
             try:
                 self._dealer = _dealer(self.path, self._node)
-                if not self._over:
-                    self._greet()
+                self._welcome = {}
+                if not self._over and not isinstance(self._dealer, Dealer):
+                    self._welcome = self._greet()
             except ProtocolError:
                 self.close()
                 raise
@@ -274,23 +275,15 @@ class Client:
                 return
             time.sleep(RETRY_AFTER)
 
-    def _greet(self) -> None:
-        """Say HELLO. The plain answer is known by its bytes, and is read when somebody wants to know more."""
-        asked, until = os.urandom(16), time.monotonic() + SHAKE_HANDS
-        self._send({"t": "HELLO", "id": asked}, {"minor": MINOR, "features": []})
-        plain = [SIGNATURE, pack({"t": "WELCOME", "re": asked})]
-        frames = self._receive_frames(until)
-        while frames[:2] != plain:
-            header, _, _ = _read(frames)
-            if header.get("re", asked if header["t"] == "ERR" else b"") == asked:
-                break
-            frames = self._receive_frames(until)
-        self._welcome = frames
-        if frames[:2] != plain:
-            self._check_welcome()
+    def _greet(self) -> dict[str, Any]:
+        """Say HELLO; returns what is answered. Raises TimeoutError, _LostError, ProtocolError.
 
-    def _check_welcome(self) -> dict[str, Any]:
-        header, packed, _ = _read(self._welcome)
+        Another host's router is asked before anything else, ours only when somebody wants to know: there is
+        one at its socket, and each turn of its loop is waited for.
+        """
+        asked = random_id(16)
+        self._send({"t": "HELLO", "id": asked}, {"minor": MINOR, "features": []})
+        header, packed, _ = self._receive(asked, time.monotonic() + SHAKE_HANDS)
         said = unpack(packed)
         if header["t"] != "WELCOME" or not isinstance(said, dict):
             raise ProtocolError(f"what answers at {self.path} is not actord's router")
@@ -298,13 +291,21 @@ class Client:
 
     @property
     def welcome(self) -> dict[str, Any]:
-        """What the router said: version, instance, node, protocol, features. Raises ProtocolError."""
-        return self._check_welcome()
+        """What the router says of itself: version, instance, node, protocol, features.
+
+        Raises:
+            NotRunningError, ProtocolError: it does not say so.
+        """
+        try:
+            self._welcome = self._welcome or self._greet()
+        except (OSError, _LostError) as error:
+            raise _not_running(self.path, error, far=self._node is not None) from error
+        return self._welcome
 
     def _send_request(
         self, op: str, body: dict[str, Any], to: str, buffers: tuple[bytes, ...], **header: int
     ) -> bytes:
-        asked = os.urandom(16)
+        asked = random_id(16)
         belongs = {"tr": self.trace} if self.trace else {}
         self._send({"t": "REQ", "id": asked, "to": to, "m": op, **header, **belongs}, body, buffers)
         return asked
@@ -341,7 +342,7 @@ class Client:
 
 def _dealer(path: str, node: Connection | None) -> Dealer | FarDealer:
     """To this host's router, or by a connection file to another's. Raises OSError, ProtocolError."""
-    if node is None and not os.path.isfile(path):  # noqa: PTH113  # as above
+    if node is None and not is_file(path):
         return Dealer(path, SHAKE_HANDS)
     from transport.connections import read_connection  # noqa: PLC0415  # 40 ms
     from transport.far import FarDealer  # noqa: PLC0415
@@ -406,7 +407,7 @@ def _may_resume(error: RemoteError) -> bool:
 def _not_running(path: str, error: Exception, *, far: bool) -> NotRunningError:
     if isinstance(error, PermissionError):
         return NotRunningError(f"no permission to connect to {path}; run it as root")
-    if far or os.path.isfile(path):  # noqa: PTH113  # as above
+    if far or is_file(path):
         return NotRunningError(f"{path}: {error}: is that daemon up, and is this the key that it has?")
     text = f"no daemon answers at {path}; start it with: actord --state DIR (or set ACTORD_ADDRESS)"
     return NotRunningError(text)

@@ -1,0 +1,92 @@
+"""The start of a command: by which Python, what it imports, and what it says before it asks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.test_cli_run import created
+
+ROOT = Path(__file__).resolve().parents[3]
+DEAR = {
+    "os",
+    "re",
+    "enum",
+    "typing",
+    "socket",
+    "signal",
+    "struct",
+    "json",
+    "pathlib",
+    "contextlib",
+    "threading",
+}
+SHOWN = """
+import sys
+sys.path.append(sys.argv[1])
+from cli.main import main
+code = main(sys.argv[2:])
+print(*sys.modules)
+raise SystemExit(code)
+"""
+
+
+def run(*words: str | Path, code: int = 0) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == code, done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("words", [["run", "--rm", "busybox", "true"], ["exec", "web", "true"], ["version"]])
+def test_what_a_command_imports(daemon, words):
+    daemon.on["containers.create"] = created
+    daemon.answers("tasks.output", {"exit_code": 0})
+    for op in ("tasks.exec", "tasks.exec_delete", "introspection.version"):
+        daemon.answers(op, {})
+    loaded = set(run(sys.executable, "-I", "-S", "-c", SHOWN, ROOT, *words).split())
+    assert "transport.client" in loaded
+    assert not loaded & DEAR
+    assert daemon.told == []  # each message is waited for
+
+
+@pytest.fixture
+def checkout(tmp):
+    (tmp / "bin").mkdir()
+    (tmp / "bin/actr").write_bytes((ROOT / "bin/actr").read_bytes())
+    (tmp / "bin/actr").chmod(0o755)
+    return tmp
+
+
+def test_it_is_found_by_way_of_links(tmp):
+    (tmp / "one").symlink_to(ROOT / "bin/actr")
+    (tmp / "two").symlink_to("one")
+    expected = run(ROOT / "bin/actr", "version", "--client")
+    assert run(tmp / "two", "version", "--client") == expected
+    assert run("sh", "-c", f"cd {ROOT}/bin && ./actr version --client") == expected
+
+
+def test_a_checkout_without_its_python_packages_says_so(checkout):
+    text = f"actr: {checkout}/.venv is missing: run sudo bin/quickstart (or sudo bin/setup) in {checkout}\n"
+    assert run(checkout / "bin/actr", "version", code=1) == text
+
+
+def test_a_python_of_another_version_goes_on(checkout):
+    python = checkout / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "$@"\n')
+    python.chmod(0o755)
+    started = checkout / "bin/actr"
+    assert run(started, "run", "-e", "A=1") == f"-IS {started} run -e A=1\n"
+
+
+def test_nothing_of_the_caller_is_run(tmp):
+    (tmp / "cli.py").write_text("raise SystemExit(99)\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp), "PYTHONSTARTUP": str(tmp / "cli.py")}
+    done = subprocess.run(
+        [ROOT / "bin/actr", "version", "--client"], cwd=tmp, env=environment, check=False, capture_output=True
+    )
+    assert done.returncode == 0
