@@ -22,7 +22,7 @@ from cli.session import RefusedError, session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import ModuleType
     from typing import NoReturn
 
@@ -121,14 +121,16 @@ def _chosen(group: Group, rest: list[str]) -> Command:
     raise UsageError(f"{group.name} has no {rest[0]}{near(rest[0], group.verbs)}")
 
 
-def leave() -> NoReturn:
-    """Run the command of this process's arguments and end, at once.
+def leave(last: Callable[[], None] | None = None) -> NoReturn:
+    """Run the command of this process's arguments, then `last`, and end, at once.
 
     The interpreter would first take itself apart, for 3 ms. Nothing of ours waits for that: files and
     streams are closed by those who opened them.
     """
     code = main()
     sys.stderr.flush()
+    if last is not None:
+        last()
     posix._exit(code)  # noqa: SLF001  # os._exit is no more public
 
 

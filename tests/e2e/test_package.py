@@ -143,6 +143,8 @@ def test_installed_used_upgraded_downgraded_and_purged(room: Room, debs: list[Pa
         "cat", "/usr/share/bash-completion/completions/actr"
     )
     room.start()
+    imports = room.run("sh", "-c", "/usr/bin/python3 -ISv /usr/bin/actr version --client 2>&1")
+    assert "import 'cli.version' # <cli.kept.Kept" in imports
     room.run("actr", "pull", "-q", busybox)
     assert room.run("actr", "run", "--rm", busybox, "echo", "packaged") == "packaged\n"
     for number in range(CONTAINERS):
