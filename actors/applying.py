@@ -1,7 +1,8 @@
-"""Apply one layer in a process of its own, forked from the transfer's.
+"""Apply layers in processes of their own, forked from the transfer's.
 
 Creating files takes most of the time of an unpacking, and Python lets one thread of a process run at a
-time; so each layer gets a process, and several layers several processors. The child does nothing but apply,
+time; so several layers get several processes, and with them several processors. Such a process does nothing
+but apply, one layer after the other: a fork for each would have both sides copy the pages that they touch. It
 says over a socket when it needs the layers below, then how it ended, and dies with its parent.
 """
 
@@ -13,23 +14,24 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
+from actors.layers import Pourable
 from actors.linux import descriptors, process
 from actors.linux.openat2 import open_in_root
 from storage import errors
 from storage.content.disk import reported
 from storage.errors import InvalidArgumentError, StorageError
 from storage.layer.apply import Applied, apply_layer
-from storage.layer.compression import READ_BYTES, Readable, open_blob
+from storage.layer.compression import READ_BYTES, open_blob
 from storage.layer.limits import Limits
 from storage.layer.tree import WrongAssumptionError
 from storage.snapshotters.contract import Usage
 from storage.snapshotters.trees import measure
 
-_PIECE_BYTES = 256 << 10
 _LOOK_EVERY = 0.1  # seconds
 _FEEDER_ENDS = 1.0  # seconds
 _MESSAGE_BYTES = 128 << 10  # room for the directories of as many layers as overlayfs takes
@@ -60,63 +62,130 @@ class Files:
     usage: Usage
 
 
-def apply_in_child(
-    layer: Layer, blob: Readable, lowers: Callable[[], Sequence[Path]], look: Callable[[], None]
-) -> Files:
-    """Apply and wait. For worker threads. What was written is not on the disk yet.
+class Applier:
+    """A process that applies layers, one at a time, for as long as the thread lives that has begun it."""
 
-    Where the layer has no lowers yet, `lowers` is called when they are needed, at the end at the latest; what
-    it raises is raised here, and ends the child. So does what `look` raises, which is called now and then.
-
-    Raises:
-        StorageError: as `apply_layer`.
-        WrongAssumptionError: it has to be applied again, in order.
-    """
-    ours, theirs = descriptors.socket_pair()
-    reading, writing = os.pipe2(os.O_CLOEXEC)
-    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, READ_BYTES)
-    parent = os.getpid()
-    pid = os.fork()
-    if pid == 0:
-        _child(layer, reading, theirs, parent)
-    feeder = _Feeder(blob, writing)
-    try:
+    def __init__(self) -> None:
+        ours, theirs = descriptors.socket_pair()
+        parent = os.getpid()
+        self._pid = os.fork()
+        if self._pid == 0:
+            _child(theirs, parent)
         theirs.close()
-        os.close(reading)
+        self._socket = ours
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether nobody has killed it while it had nothing to do."""
+        return os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+    def apply(
+        self, layer: Layer, blob: Pourable, lowers: Callable[[], Sequence[Path]], look: Callable[[], None]
+    ) -> Files:
+        """Apply and wait. For worker threads. What was written is not on the disk yet.
+
+        Where the layer has no lowers yet, `lowers` is called when they are needed, at the end at the latest;
+        what it raises is raised here, and ends the process, as everything that is raised. So does what `look`
+        raises, which is called now and then.
+
+        Raises:
+            StorageError: as `apply_layer`.
+            WrongAssumptionError: it has to be applied again, in order.
+        """
+        feeder = _Feeder(blob)
+        try:
+            self._order(layer, feeder)
+            found = _answer(self._socket, lowers, look)
+            return Files(layer.upper, Applied(**found["applied"]), Usage(**found["usage"]))
+        except BaseException as error:
+            self.close()
+            if isinstance(error, StorageError) and feeder.error:
+                raise feeder.error from error
+            raise
+        finally:
+            feeder.end()
+
+    def _order(self, layer: Layer, feeder: "_Feeder") -> None:
+        """Have it begin."""
+        reading, feeder.pipe = os.pipe2(os.O_CLOEXEC)
         feeder.start()
-        found = _answer(ours, lowers, look)
-        return Files(layer.upper, Applied(**found["applied"]), Usage(**found["usage"]))
-    except StorageError as error:
-        raise feeder.error or error from error
-    finally:
-        ours.close()
-        os.kill(pid, signal.SIGKILL)  # not reaped yet, so it is nobody else
-        os.waitpid(pid, 0)
-        feeder.join(_FEEDER_ENDS)  # longer only where it waits for bytes that nobody needs any more
+        try:
+            fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, READ_BYTES)
+            descriptors.send(self._socket, _packed(layer), [reading])
+        except ConnectionError as error:
+            raise _killed() from error
+        finally:
+            os.close(reading)
+
+    def close(self) -> None:
+        """End it, whatever it does; once."""
+        self._socket.close()
+        os.kill(self._pid, signal.SIGKILL)  # not reaped yet, so it is nobody else
+        os.waitpid(self._pid, 0)
+
+
+class Appliers:
+    """As many processes as apply layers at the same time, for the threads of one unpacking.
+
+    Leaving the context ends them; nothing may be applied by then.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: list[Applier] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._idle:
+            self._idle.pop().close()
+
+    def apply(
+        self, layer: Layer, blob: Pourable, lowers: Callable[[], Sequence[Path]], look: Callable[[], None]
+    ) -> Files:
+        """As `Applier.apply`, by one that has nothing else to do."""
+        applier = self._taken()
+        files = applier.apply(layer, blob, lowers, look)
+        with self._lock:
+            self._idle.append(applier)
+        return files
+
+    def _taken(self) -> Applier:
+        with self._lock:
+            while self._idle:
+                found = self._idle.pop()
+                if found.is_alive:
+                    return found
+                found.close()
+        return Applier()
 
 
 class _Feeder(threading.Thread):
     """Passes the bytes of a blob on to the child, which needs no part in where they come from."""
 
-    def __init__(self, blob: Readable, pipe: int) -> None:
+    def __init__(self, blob: Pourable) -> None:
         super().__init__(name="layer-feeder", daemon=True)
         self._blob = blob
-        self._pipe = pipe
+        self.pipe = -1
         self.error: Exception | None = None
+
+    def end(self) -> None:
+        """Wait for it, if it has begun; not where it waits for bytes that nobody needs any more."""
+        if self.ident is not None:
+            self.join(_FEEDER_ENDS)
 
     def run(self) -> None:
         """Until the end of the blob or of the child."""
         try:
-            while data := self._blob.read(_PIECE_BYTES):
-                view = memoryview(data)
-                while view:
-                    view = view[os.write(self._pipe, view) :]
+            while self._blob.pour(self.pipe):
+                pass
         except BrokenPipeError:
             pass  # it wants no more, and says itself why
         except Exception as error:  # noqa: BLE001  # raised by the thread that waits
             self.error = error
         finally:
-            os.close(self._pipe)
+            os.close(self.pipe)
 
 
 def _answer(
@@ -130,7 +199,7 @@ def _answer(
             look()
             continue
         except (EOFError, ConnectionError) as error:
-            raise StorageError("layer: the process that applied it was killed, try again") from error
+            raise _killed() from error
         if "applied" in message:
             return message
         if "error" in message:
@@ -138,7 +207,24 @@ def _answer(
         descriptors.send(child, json.dumps([str(path) for path in lowers()]).encode())
 
 
-def _child(layer: Layer, blob: int, parent: socket.socket, parent_pid: int) -> NoReturn:
+def _killed() -> StorageError:
+    return StorageError("layer: the process that applied it was killed, try again")
+
+
+def _packed(layer: Layer) -> bytes:
+    fields = asdict(layer) | {"upper": str(layer.upper)}
+    if layer.lowers is not None:
+        fields["lowers"] = [str(path) for path in layer.lowers]
+    return json.dumps(fields).encode()
+
+
+def _unpacked(data: bytes) -> Layer:
+    fields = json.loads(data)
+    lowers = None if fields["lowers"] is None else tuple(map(Path, fields["lowers"]))
+    return Layer(Path(fields["upper"]), Limits(**fields["limits"]), fields["overlay"], lowers)
+
+
+def _child(parent: socket.socket, parent_pid: int) -> NoReturn:
     """Right after the fork of a process with threads, of which there is one now. Never returns."""
     try:
         process.set_parent_death_signal(signal.SIGKILL)
@@ -146,9 +232,12 @@ def _child(layer: Layer, blob: int, parent: socket.socket, parent_pid: int) -> N
             os._exit(1)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        process.close_descriptors_except([0, 1, 2, blob, parent.fileno()])
+        process.close_descriptors_except([0, 1, 2, parent.fileno()])
         gc.freeze()  # what belongs to the parent's connections must not be finalised here
-        descriptors.send(parent, json.dumps(_outcome(layer, blob, parent)).encode())
+        with suppress(EOFError):
+            while True:
+                order, (blob,) = descriptors.receive(parent, _MESSAGE_BYTES)
+                descriptors.send(parent, json.dumps(_outcome(_unpacked(order), blob, parent)).encode())
     finally:
         os._exit(0)
 
@@ -163,15 +252,16 @@ def _outcome(layer: Layer, blob: int, parent: socket.socket) -> dict[str, Any]:
         return [Path(one) for one in json.loads(descriptors.receive(parent, _MESSAGE_BYTES)[0])]
 
     try:
-        applied = apply_layer(
-            open_blob(os.fdopen(blob, "rb", buffering=0), layer.limits),
-            layer.upper,
-            lowers if layer.lowers is None else layer.lowers,
-            open_in_root=open_in_root,
-            sync=_later,
-            limits=layer.limits,
-            overlay=layer.overlay,
-        )
+        with os.fdopen(blob, "rb", buffering=0) as stream:
+            applied = apply_layer(
+                open_blob(stream, layer.limits),
+                layer.upper,
+                lowers if layer.lowers is None else layer.lowers,
+                open_in_root=open_in_root,
+                sync=_later,
+                limits=layer.limits,
+                overlay=layer.overlay,
+            )
         with reported("measure a layer"):
             usage = measure(layer.upper)
     except StorageError as error:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from actors import failpoints
 from actors import messages as m
-from actors.applying import Files, Layer, apply_in_child
+from actors.applying import Appliers, Files, Layer
 from actors.inflight import InFlight, Progress
 from actors.layers import Layers, StoredLayers
 from actors.linux.syncfs import sync_filesystem
@@ -119,6 +119,7 @@ class Unpacker:
         self._actor = actor
         self._namespace = namespace
         self._stored = StoredLayers(store)
+        self._appliers = Appliers()
         self._check = check
         self._snapshotter = snapshotter
         settings = actor.settings
@@ -148,7 +149,8 @@ class Unpacker:
         # Begun in order, so that the lowest one that is not done is at work, and others may wait for it.
         try:
             count, cause = AT_ONCE if self._ahead else 1, (current.get(),)
-            with ThreadPoolExecutor(count, initializer=current.set, initargs=cause) as pool:
+            threads = ThreadPoolExecutor(count, initializer=current.set, initargs=cause)
+            with self._appliers, threads as pool:
                 for step in steps:
                     step.applied = pool.submit(self._take, step)
                 try:
@@ -220,7 +222,7 @@ class Unpacker:
             step.wait_below()
         into = self._prepared(step, ahead=ahead)
         with layers.open(step.layer) as blob:
-            files = apply_in_child(into, blob, lambda: self._lowers(step), look)
+            files = self._appliers.apply(into, blob, lambda: self._lowers(step), look)
         _compare(files.applied, step.layer, step.diff_id)
         return files
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from actors import messages as m
-from actors.applying import Layer, apply_in_child
+from actors.applying import Appliers, Layer
 from actors.gateway.translation import Asking, descriptor
+from actors.layers import stored
 from actors.linux.openat2 import open_in_root
 from storage.content import ContentStore, IngestWriter
 from storage.digest import Digest
@@ -58,8 +59,8 @@ class Diff(Asking, Service):
                 raise StorageError("the client has gone")
 
         store = ContentStore(self.actor.settings.content, reader=True)
-        with _said(), store.open(Digest.parse(request.diff.digest)) as blob:
-            applied = apply_in_child(layer, blob, lambda: place.lowers, look).applied
+        with _said(), stored(store, Digest.parse(request.diff.digest)) as blob, Appliers() as appliers:
+            applied = appliers.apply(layer, blob, lambda: place.lowers, look).applied
         found = {"mediaType": media_types.OCI_LAYER, "digest": applied.diff_id, "size": applied.size}
         return message(f"{_PACKAGE}.ApplyResponse")(applied=descriptor(found))
 

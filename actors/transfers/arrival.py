@@ -4,16 +4,17 @@ What is read here has no verified digest yet. It may be used for what is thrown 
 wrong, and for nothing else; `Arrival.wait` says how it turned out.
 """
 
+import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Self
 
+from actors.layers import PIECE_BYTES
 from storage.content import ContentStore
 from storage.descriptor import Descriptor
 from storage.digest import Digest
 from storage.errors import UnavailableError
-from storage.layer.compression import Readable
 
 TURN = 0.1  # seconds between two checks of one who waits
 
@@ -110,8 +111,8 @@ class Arrival:
             return self._offset > position
 
 
-class ArrivingFile(Readable):
-    """Reads what is there, and waits for what is not."""
+class ArrivingFile:
+    """Gives what is there, and waits for what is not."""
 
     def __init__(self, arrival: Arrival, file: IO[bytes]) -> None:
         self._arrival = arrival
@@ -124,20 +125,20 @@ class ArrivingFile(Readable):
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def read(self, size: int, /) -> bytes:
-        """At most `size` bytes; none only at the end.
+    def pour(self, pipe: int, /) -> int:
+        """As `Pourable.pour`.
 
         Raises:
             UnavailableError: the file was given up for another one; the blob, once there, can be read.
         """
         if not self._arrival.available(self._position):
-            return b""
-        data = self._file.read(size)
-        if not data:
+            return 0
+        count = os.splice(self._file.fileno(), pipe, PIECE_BYTES)
+        if not count:
             raise UnavailableError("a blob was begun anew while it was read: read it from the store")
-        self._position += len(data)
+        self._position += count
         self._arrival.taken = self._position
-        return data
+        return count
 
 
 class ArrivingLayers:

@@ -1,3 +1,4 @@
+import os
 import threading
 
 import pytest
@@ -16,7 +17,20 @@ def arrival(tmp_path):
     return Arrival(store, Digest.of(CONTENT), len(CONTENT), lambda: None)
 
 
-def test_bytes_are_read_as_they_come_and_the_end_is_the_end(arrival, tmp_path):
+@pytest.fixture
+def poured():
+    """What a file gives at its next step."""
+    reading, writing = os.pipe2(os.O_NONBLOCK)
+
+    def pour(file):
+        return os.read(reading, len(CONTENT)) if file.pour(writing) else b""
+
+    yield pour
+    os.close(reading)
+    os.close(writing)
+
+
+def test_bytes_are_read_as_they_come_and_the_end_is_the_end(arrival, tmp_path, poured):
     data = tmp_path / "data"
     data.write_bytes(b"")
     opened = threading.Event()  # once all of it is there, it is read from the store, which is another matter
@@ -35,7 +49,7 @@ def test_bytes_are_read_as_they_come_and_the_end_is_the_end(arrival, tmp_path):
     gathered = bytearray()
     with arrival.open() as file:
         opened.set()
-        while piece := file.read(1000):
+        while piece := poured(file):
             gathered += piece
     bringing.join()
     assert gathered == CONTENT
@@ -43,28 +57,28 @@ def test_bytes_are_read_as_they_come_and_the_end_is_the_end(arrival, tmp_path):
     arrival.wait()
 
 
-def test_a_failure_reaches_the_reader_and_those_who_wait(arrival, tmp_path):
+def test_a_failure_reaches_the_reader_and_those_who_wait(arrival, tmp_path, poured):
     (tmp_path / "data").write_bytes(b"half")
     arrival.began(tmp_path / "data")
     arrival.advance(4)
     with arrival.open() as file:
-        assert file.read(100) == b"half"
+        assert poured(file) == b"half"
         arrival.end(InvalidArgumentError("wrong digest"))
         with pytest.raises(InvalidArgumentError, match="wrong digest"):
-            file.read(100)
+            poured(file)
     with pytest.raises(InvalidArgumentError, match="wrong digest"):
         arrival.wait()
 
 
-def test_a_file_that_was_begun_anew_is_noticed(arrival, tmp_path):
+def test_a_file_that_was_begun_anew_is_noticed(arrival, tmp_path, poured):
     (tmp_path / "data").write_bytes(b"half")
     arrival.began(tmp_path / "data")
     arrival.advance(4)
     with arrival.open() as file:
-        file.read(100)
+        poured(file)
         arrival.advance(8)  # in another file
         with pytest.raises(UnavailableError, match="begun anew"):
-            file.read(100)
+            poured(file)
 
 
 def test_whoever_waits_can_be_called_off(tmp_path):
