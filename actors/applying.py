@@ -21,6 +21,7 @@ from typing import Any, NoReturn, Self
 
 from actors.layers import Pourable
 from actors.linux import descriptors, process
+from actors.linux.libc import keep_freed_memory
 from actors.linux.openat2 import open_in_root
 from storage import errors
 from storage.content.disk import reported
@@ -34,6 +35,7 @@ from storage.snapshotters.trees import measure
 
 _LOOK_EVERY = 0.1  # seconds
 _FEEDER_ENDS = 1.0  # seconds
+_BUFFERS = 8 * READ_BYTES
 _MESSAGE_BYTES = 128 << 10  # room for the directories of as many layers as overlayfs takes
 _ERRORS: dict[str, type[StorageError]] = {
     name: one for name, one in vars(errors).items() if isinstance(one, type) and issubclass(one, StorageError)
@@ -234,6 +236,7 @@ def _child(parent: socket.socket, parent_pid: int) -> NoReturn:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         process.close_descriptors_except([0, 1, 2, parent.fileno()])
         gc.freeze()  # what belongs to the parent's connections must not be finalised here
+        keep_freed_memory(_BUFFERS)
         with suppress(EOFError):
             while True:
                 order, (blob,) = descriptors.receive(parent, _MESSAGE_BYTES)

@@ -22,6 +22,16 @@ def one_malloc_arena() -> None:
     libc.mallopt(-8, 1)
 
 
+def keep_freed_memory(most: int) -> None:
+    """Let the allocator keep up to `most` bytes that are freed (mallopt(3): M_TRIM_THRESHOLD, M_MMAP_THRESHOLD).
+
+    Large buffers that come and go are otherwise given back to the kernel, and each time cleared by it and
+    faulted in page by page.
+    """
+    libc.mallopt(-1, most)
+    libc.mallopt(-3, most)
+
+
 def checked(function: Callable[..., Any], *arguments: Any, about: str | None = None) -> int:
     """Call a libc function that answers -1 on failure.
 

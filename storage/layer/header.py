@@ -7,6 +7,7 @@ Source: POSIX.1-2017 pax, "ustar Interchange Format"; GNU tar manual, "Basic Tar
 
 import enum
 import struct
+import zlib
 from dataclasses import dataclass, field
 
 from storage.errors import InvalidArgumentError
@@ -15,6 +16,7 @@ BLOCK = 512
 ZERO_BLOCK = bytes(BLOCK)
 
 FIELDS = struct.Struct("100s8s8s8s12s12s8s1s100s8s64s8s8s155s12s")
+_HALF = BLOCK // 2
 _CHECKSUM = slice(148, 156)
 _CHECKSUM_BLANK = 8 * ord(" ")
 _MAX_ID = 4294967294  # 2^32 - 1 is "no id" to the kernel
@@ -76,7 +78,9 @@ def number(raw: bytes, what: str) -> int:
         value = int.from_bytes(raw, "big")
         bits = 8 * len(raw)
         return value - (1 << bits) if raw[0] & 0x40 else value & ~(1 << (bits - 1))
-    text = raw.strip(b" \0").partition(b"\0")[0]
+    text = raw[:-1]  # nearly always all digits, and then a space or NUL
+    if raw[-1] not in b" \0" or not text.isdigit():
+        text = raw.strip(b" \0").partition(b"\0")[0]
     if not text:
         return 0
     try:
@@ -92,10 +96,15 @@ def text(raw: bytes) -> bytes:
     return raw.partition(b"\0")[0]
 
 
+def _sum(half: bytes) -> int:
+    """The bytes' sum, as Adler-32 has it in its lower half, less one: it is below that one's modulus, 65521."""
+    return (zlib.adler32(half) & 0xFFFF) - 1
+
+
 def verify_checksum(block: bytes) -> None:
     """Refuse a block whose checksum field matches neither the unsigned nor the signed sum."""
     stored = number(block[_CHECKSUM], "checksum")
-    unsigned = sum(block) - sum(block[_CHECKSUM]) + _CHECKSUM_BLANK
+    unsigned = _sum(block[:_HALF]) + _sum(block[_HALF:]) - sum(block[_CHECKSUM]) + _CHECKSUM_BLANK
     if stored == unsigned:
         return
     high = sum(byte > 0x7F for byte in block[:148] + block[156:])

@@ -53,10 +53,13 @@ def make_file(dir_fd: int, name: bytes, entry: Entry, fill: Callable[[int], None
     Raises:
         FileExistsError: The name is taken; `fill` has not been called.
     """
-    with opened(os.open(name, _CREATE, entry.mode & 0o777, dir_fd=dir_fd)) as fd:
+    fd = os.open(name, _CREATE, entry.mode & 0o777, dir_fd=dir_fd)
+    try:
         fill(fd)
         dress(fd, entry, os.fstat(fd))
         os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
+    finally:
+        os.close(fd)
 
 
 def dress(fd: int, entry: Entry, now: os.stat_result | None = None) -> None:

@@ -6,7 +6,7 @@ Docker images carry, and is ignored with what stands below it.
 """
 
 import enum
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from storage.errors import InvalidArgumentError
 from storage.layer.header import shown
@@ -28,8 +28,7 @@ class Meaning(enum.Enum):
     IGNORE = enum.auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """A name, confined: `directory` below the root ("" is the root itself), and `name` in it."""
 
     meaning: Meaning

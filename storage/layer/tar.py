@@ -114,7 +114,8 @@ class TarReader:
         elif extension:
             sparse.read_pax_records(entry, extension)
         self._left = entry.stored
-        header.check_ranges(entry, self._limits.path_bytes)
+        if entry.sparse is not None:
+            header.check_ranges(entry, self._limits.path_bytes)
         if entry.size > self._limits.total_bytes:
             raise InvalidArgumentError(
                 f"layer entry {header.shown(entry.name)}: {entry.size} bytes, above the limit of "

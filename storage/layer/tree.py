@@ -271,7 +271,7 @@ class Tree:
         path = join(parent.path, name)
         if len(path) > self._limits.path_bytes or path.count(b"/") >= self._limits.depth:
             raise InvalidArgumentError(f"layer path {shown(path)}: too long or too deep")
-        fresh = self._mkdir(parent, name)
+        fresh = self._mkdir(parent, name, entry.mode & 0o777)
         self.changed(path)
         if path in self._assumed:
             self._assumed[path] = False
@@ -282,8 +282,9 @@ class Tree:
             undress(directory.fd)
         elif path in self._hidden:
             self.set_opaque(directory)
-        dress(directory.fd, entry)
+        dress(directory.fd, entry, os.fstat(directory.fd) if fresh else None)
         self.mtimes[path] = entry.mtime_ns
+        self._remember(path, directory)  # what comes next is most likely in it
         return directory
 
     def _make_unlisted(self, parent: Directory, name: bytes) -> Directory:
@@ -291,16 +292,16 @@ class Tree:
         entry = Entry(join(parent.path, name), Kind.DIRECTORY, 0o755, 0, 0, 0, 0, b"")
         return self.make_directory(parent, name, entry)
 
-    def _mkdir(self, parent: Directory, name: bytes) -> bool:
+    def _mkdir(self, parent: Directory, name: bytes, mode: int) -> bool:
         """Whether the directory had to be made."""
         path = join(parent.path, name)
         try:
-            os.mkdir(name, 0o700, dir_fd=parent.fd)
+            os.mkdir(name, mode, dir_fd=parent.fd)
         except FileExistsError:
             if stat.S_ISDIR(os.lstat(name, dir_fd=parent.fd).st_mode):
                 return False
             os.unlink(name, dir_fd=parent.fd)
-            os.mkdir(name, 0o700, dir_fd=parent.fd)
+            os.mkdir(name, mode, dir_fd=parent.fd)
             if self.overlay:
                 self.set_opaque(Directory(path, os.open(name, OPEN_DIRECTORY, dir_fd=parent.fd)))
         return True
