@@ -23,7 +23,7 @@ def one_malloc_arena() -> None:
 
 
 def keep_freed_memory(most: int) -> None:
-    """Let the allocator keep up to `most` bytes that are freed (mallopt(3): M_TRIM_THRESHOLD, M_MMAP_THRESHOLD).
+    """Let the allocator keep up to `most` freed bytes (mallopt(3), M_TRIM_THRESHOLD and M_MMAP_THRESHOLD).
 
     Large buffers that come and go are otherwise given back to the kernel, and each time cleared by it and
     faulted in page by page.

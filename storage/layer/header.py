@@ -97,7 +97,7 @@ def text(raw: bytes) -> bytes:
 
 
 def _sum(half: bytes) -> int:
-    """The bytes' sum, as Adler-32 has it in its lower half, less one: it is below that one's modulus, 65521."""
+    """The sum of 256 bytes: Adler-32 has it in its lower half, one more, and less than its modulus, 65521."""
     return (zlib.adler32(half) & 0xFFFF) - 1
 
 
