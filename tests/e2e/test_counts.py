@@ -14,15 +14,18 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import images
 import pytest
 from daemon import wait_until
 
 from transport.client import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import tarfile
+    from collections.abc import Callable, Iterator
 
     from daemon import Daemon
+    from registry import Registry
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(180)]
 ROUNDS = 5
@@ -31,6 +34,9 @@ OTHERS = 3  # requests that come in between, of whoever looks after something fr
 DURABLE = ("fsync", "fdatasync", "syncfs", "sync_file_range")
 RUNTIMES = ("runc", "exe")
 FORKS = ("fork", "vfork", "clone", "clone3")
+LAYERS = 8  # of the image that is pulled, beside the lowest
+DIRECTORIES = 30  # in each of them
+FILES = 5  # in each of those
 
 
 @pytest.fixture
@@ -66,11 +72,11 @@ def _requests(daemon: Daemon) -> int:
 
 
 @contextmanager
-def _traced(daemon: Daemon, into: Path) -> Iterator[Counter[str]]:
-    """How often the daemon's own processes, and not the runtime's, made each of these calls."""
+def _traced(daemon: Daemon, into: Path, *more: str) -> Iterator[Counter[str]]:
+    """How often the daemon's own processes, and not the runtime's, made each of these calls, and `more`."""
     counts: Counter[str] = Counter()
     pids = [word for pid in daemon.processes() for word in ("-p", str(pid))]
-    only = f"trace={','.join((*DURABLE, *FORKS, 'execve'))}"
+    only = f"trace={','.join((*DURABLE, *FORKS, *more, 'execve'))}"
     tracer = subprocess.Popen(
         ["strace", "-f", "-q", "-Y", "-e", only, "-o", str(into), *pids], stderr=subprocess.PIPE, text=True
     )
@@ -124,3 +130,45 @@ def test_an_exec_takes_so_many_durable_writes_and_forks(quiet: Daemon, tmp: Path
             quiet.actr("exec", "runs", "true")
     assert 1 <= sum(counts[call] for call in DURABLE) / ROUNDS <= 2  # its events
     assert 1 <= sum(counts[call] for call in FORKS) / ROUNDS <= 2
+
+
+@pytest.fixture
+def many_layers(registry: Registry, tmp: Path) -> str:
+    """An image of small files, all of root, in layers that have nothing in common."""
+
+    def layer(number: int) -> Callable[[tarfile.TarFile], None]:
+        def write(tar: tarfile.TarFile) -> None:
+            for directory in range(DIRECTORIES):
+                name = f"{number}-{directory}"
+                tar.addfile(images.directory_entry(name))
+                for file in range(FILES):
+                    images.add_file(tar, f"{name}/{file}", b"x" * 100)
+
+        return write
+
+    layout = images.Layout(tmp / "many")
+    layers = [layout.add_layer(write) for write in (images.write_busybox, *map(layer, range(LAYERS)))]
+    layout.tag("t", layout.add_image(layers, {}))
+    name = f"{registry.host}/library/many-layers:t"
+    images.push(layout, "t", name)
+    return name
+
+
+def test_a_pull_takes_so_many_messages_for_each_layer(quiet: Daemon, many_layers: str):
+    before = _requests(quiet)
+    quiet.actr("pull", many_layers)
+    # Each blob opened and committed, and noted; each snapshot looked for, cleared, prepared and committed.
+    assert LAYERS * 6 <= _requests(quiet) - before <= LAYERS * 9 + 32
+
+
+def test_a_pull_takes_so_many_forks_and_calls_for_each_file(quiet: Daemon, many_layers: str, tmp: Path):
+    with _traced(quiet, tmp / "trace", "openat", "fchmod", "fchown", "utimensat") as counts:
+        quiet.actr("pull", many_layers)
+    directories = LAYERS * DIRECTORIES
+    files = directories * FILES
+    durable = sum(counts[call] for call in DURABLE)
+    assert 1 <= sum(counts[call] for call in FORKS) <= 4 + 3  # not one for each layer; spares
+    assert LAYERS * 3 <= durable <= LAYERS * 9 + 32
+    assert files <= counts["openat"] <= files + 2 * directories + 700  # the rest has nothing to do with files
+    assert counts["fchmod"] + counts["fchown"] <= 4 * (LAYERS + 1)  # of each layer's own directory
+    assert counts["utimensat"] <= files + directories + 500  # the links of busybox among them
