@@ -6,7 +6,6 @@ Restarted by the supervisor, always.
 """
 
 import importlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,6 @@ class GrpcActor(Actor):
 
     def _serve(self) -> Any:
         """In a worker thread. grpcio is loaded here: only this process pays for it."""
-        os.environ["GRPC_ENABLE_FORK_SUPPORT"] = (
-            "0"  # a child that applies a layer never calls it; else it aborts
-        )
         services = importlib.import_module("actors.gateway.services")
         records = importlib.import_module("actors.gateway.records")
         server = importlib.import_module("transport.grpc.server")
@@ -54,6 +50,6 @@ class GrpcActor(Actor):
     def stopping(self) -> None:
         """Let calls under way end, for a moment."""
         if self._server is not None:
-            self._server.stop(1.0).wait(2.0)
+            self._server.stop(1.0)
             self.address().unlink(missing_ok=True)
         self.finish()

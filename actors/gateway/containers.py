@@ -31,6 +31,7 @@ class Containers(Asking, Service):
     """containerd.services.containers.v1.Containers."""
 
     name = f"{_PACKAGE}.Containers"
+    quick = frozenset({"get"})
 
     def get(self, request: Any, call: Call) -> Any:
         """By its whole id."""

@@ -11,11 +11,12 @@ from storage.content import ContentStore, IngestWriter
 from storage.digest import Digest
 from transport.errors import RemoteError
 from transport.grpc.interface import message
-from transport.grpc.server import Call, OutOfRangeError, Service
+from transport.grpc.server import Call, LongerError, OutOfRangeError, Service
 
 _PACKAGE: Final = "containerd.services.content.v1"
 _EMPTY: Final = "google.protobuf.Empty"
 PIECE: Final = 1 << 20  # bytes of a blob in one message
+SMALL: Final = 1 << 16  # bytes of a blob that are read at once
 PAGE: Final = 100
 OPEN_SECONDS: Final = 2.0  # that a write waits for a ref which another one writes, or for the store
 STAT, WRITE, COMMIT = 0, 1, 2
@@ -25,6 +26,7 @@ class Content(Asking, Service):
     """containerd.services.content.v1.Content."""
 
     name = f"{_PACKAGE}.Content"
+    quick = frozenset({"info", "read"})
 
     def info(self, request: Any, call: Call) -> Any:
         """One blob, as the namespace knows it."""
@@ -59,6 +61,8 @@ class Content(Asking, Service):
         make = message(f"{_PACKAGE}.ReadContentResponse")
         with ContentStore(self.actor.settings.content, reader=True).open(digest) as file:
             at, end = _range(request, os.fstat(file.fileno()).st_size)
+            if call.quick and end - at > SMALL:
+                raise LongerError
             file.seek(at)
             while at < end and (data := file.read(min(PIECE, end - at))):
                 yield make(offset=at, data=data)
