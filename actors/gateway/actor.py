@@ -1,6 +1,6 @@
 """grpc: containerd's API on a Unix socket, translated to messages of ours.
 
-States: none. grpcio's threads ask other actors; this one's own thread only starts and stops the server. What
+States: none. The server's threads ask other actors; this one's own thread only starts and stops it. What
 is killed breaks its clients' connections, and no more: what they spoke of is elsewhere.
 Restarted by the supervisor, always.
 """
@@ -19,13 +19,13 @@ class GrpcActor(Actor):
     kind = "grpc"
 
     def started(self) -> None:
-        """Begin to listen, unless the configuration says not to; nobody waits for grpcio to be loaded."""
+        """Begin to listen, unless the configuration says not to; nobody waits for its modules."""
         self._server: Any = None
         if self.settings.grpc_listen:
             self.work(self._serve, self._served)
 
     def _serve(self) -> Any:
-        """In a worker thread. grpcio is loaded here: only this process pays for it."""
+        """In a worker thread. The interface is loaded here: only this process pays for it."""
         services = importlib.import_module("actors.gateway.services")
         records = importlib.import_module("actors.gateway.records")
         server = importlib.import_module("transport.grpc.server")

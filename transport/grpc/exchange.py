@@ -1,4 +1,4 @@
-"""A client's connection and its calls, for threads: who works for a call takes its messages and sends answers.
+"""A client's connection and its calls, for threads: who works for a call takes messages and sends answers.
 
 A connection has one lock. The loop (loop.py) puts in what comes; whoever answers gives the kernel what it
 takes, and only what it does not take is left to the loop.

@@ -57,7 +57,9 @@ def _words() -> dict[_Word, int]:
 
 
 _WORDS: Final = _words()
-_PADDINGS: Final = frozenset((1 << length + 1) - 1 for length in range(8))  # the beginning of _END, at most 7 bits
+_PADDINGS: Final = frozenset(
+    (1 << length + 1) - 1 for length in range(8)
+)  # the beginning of _END, at most 7 bits
 
 
 @lru_cache(8192)

@@ -1,4 +1,4 @@
-"""One connection of HTTP/2 (RFC 9113) as a server of gRPC has it: bytes in, bytes out, no socket and no thread.
+"""One connection of HTTP/2 (RFC 9113) as a server of gRPC has it: bytes in and out, no socket and no thread.
 
 Sections in comments are of that document. What a client may have us keep is bounded: streams, headers, and
 of each stream a message and a window. What we have for a client waits for its windows.
@@ -13,7 +13,9 @@ from transport.errors import ProtocolError
 from transport.grpc.hpack import Decoder, encoded
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = (
+    range(10)
+)
 END_STREAM = ACK = 0x1
 END_HEADERS, PADDED, PRIORITIZED = 0x4, 0x8, 0x20
 NO_ERROR, PROTOCOL, FLOW_CONTROL, STREAM_CLOSED, FRAME_SIZE, REFUSED, CALM = 0, 1, 3, 5, 6, 7, 11  # section 7
@@ -84,6 +86,7 @@ class Connection:
     """The state of both directions.
 
     Attributes:
+        greeted: whether the client has said that it speaks HTTP/2.
         outgoing: what is to be sent; who sends takes it away from the front.
         streams: those that are not over, by number.
     """
@@ -92,7 +95,7 @@ class Connection:
         self.streams: dict[int, Stream] = {}
         self.outgoing = bytearray()
         self._incoming = bytearray()
-        self._greeted = False
+        self.greeted = False
         self._decoder = Decoder()
         self._last = 0  # the highest number of a stream so far
         self._block: tuple[int, int, bytearray] | None = None  # headers of which more is to come
@@ -107,7 +110,7 @@ class Connection:
     def receive(self, data: bytes) -> list[Stream]:
         """Take in what has come; the streams that are new, or to which it has happened. Raises Http2Error."""
         self._incoming += data
-        if not self._greeted and not self._greet():
+        if not self.greeted and not self._greet():
             return []
         at, end = 0, len(self._incoming)
         while end - at >= 9:
@@ -127,10 +130,10 @@ class Connection:
         start = bytes(self._incoming[: len(PREFACE)])
         if not PREFACE.startswith(start):
             raise Http2Error(PROTOCOL, "not HTTP/2")
-        self._greeted = start == PREFACE
-        if self._greeted:
+        self.greeted = start == PREFACE
+        if self.greeted:
             del self._incoming[: len(PREFACE)]
-        return self._greeted
+        return self.greeted
 
     def _take(self, kind: int, flags: int, number: int, body: bytes) -> None:
         if self._block is not None and (kind != CONTINUATION or number != self._block[0]):

@@ -120,7 +120,7 @@ class Service:
 
     Attributes:
         name: full name in the interface.
-        quick: methods, in snake case, that as a rule answer without waiting for anybody, and can be begun anew.
+        quick: methods, in snake case, that as a rule answer without waiting, and can be begun anew.
     """
 
     name: ClassVar[str]
@@ -180,9 +180,7 @@ def _methods(service: Service) -> Iterator[_Method]:
 class Server:
     """Methods behind a socket."""
 
-    def __init__(
-        self, address: Path, methods: Iterable[_Method], log: logging.Logger, begun: Begun
-    ) -> None:
+    def __init__(self, address: Path, methods: Iterable[_Method], log: logging.Logger, begun: Begun) -> None:
         self._methods = {one.path: one for one in methods}
         self._log, self._begun = log, begun
         self._workers = futures.ThreadPoolExecutor(WORKERS, "grpc")
@@ -233,22 +231,21 @@ class Server:
             return False
         except GoneError:
             exchange.end(CANCELLED, "the client has gone")
-        except RemoteError as error:
-            exchange.end(STATUS.get(error.code, UNKNOWN), str(error))
         except DecodeError:
             exchange.end(INTERNAL, f"what came is no request of {method.full_name}")
-        except Exception as error:  # whatever it is, the client is told and the server goes on
-            self._fail(exchange, method, error)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the client is told and the server goes on
+            if not hasattr(error, "code"):  # which nobody expected
+                self._log.exception("%s", method.full_name)
+            exchange.end(*_told(error))
         return True
 
-    def _fail(self, exchange: Exchange, method: _Method, error: Exception) -> None:
-        """What nobody expected is UNKNOWN with its text, and in the log."""
-        known = STATUS.get(getattr(error, "code", ""))
-        if known is not None:
-            exchange.end(known, str(error))
-            return
-        self._log.error("%s", method.full_name, exc_info=error)
-        exchange.end(UNKNOWN, f"{type(error).__name__}: {error}")
+
+def _told(error: Exception) -> tuple[int, str]:
+    """Status and text of what a method has raised."""
+    known = STATUS.get(getattr(error, "code", ""))
+    if known is not None or isinstance(error, RemoteError):
+        return known or UNKNOWN, str(error)
+    return UNKNOWN, f"{type(error).__name__}: {error}"
 
 
 def _packed(answer: Any) -> bytes:
