@@ -58,6 +58,9 @@ def checkout(tmp):
     (tmp / "bin").mkdir()
     (tmp / "bin/actr").write_bytes((ROOT / "bin/actr").read_bytes())
     (tmp / "bin/actr").chmod(0o755)
+    (tmp / "cli").mkdir()
+    for name in ("__init__.py", "checkout.py"):
+        (tmp / "cli" / name).write_bytes((ROOT / "cli" / name).read_bytes())
     return tmp
 
 
@@ -80,7 +83,10 @@ def test_a_python_of_another_version_goes_on(checkout):
     python.write_text('#!/bin/sh\necho "$@"\n')
     python.chmod(0o755)
     started = checkout / "bin/actr"
-    assert run(started, "run", "-e", "A=1") == f"-IS {started} run -e A=1\n"
+    assert run(started, "run", "-e", "A=1") == f"-IS -X again {started} run -e A=1\n"
+    python.unlink()
+    python.symlink_to(sys.executable)  # which has no packages here either
+    assert "/.venv is missing: run sudo bin/quickstart" in run(started, "version", code=1)
 
 
 def test_nothing_of_the_caller_is_run(tmp):
