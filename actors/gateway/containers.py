@@ -96,9 +96,9 @@ class Containers(Asking, Service):
 
     def delete(self, request: Any, call: Call) -> Any:
         """Not while it runs."""
-        record(self, call, request.id)
+        found = record(self, call, request.id)
         try:
-            ask_container(self, call, request.id, m.ContainersRemove())
+            ask_container(self, call, request.id, m.ContainersRemove(), found=found)
         except RemoteError as error:
             if error.code != "not_found":  # an actor's last act is to end the record: then it is done
                 raise
@@ -106,14 +106,22 @@ class Containers(Asking, Service):
 
 
 def ask_container(
-    service: Asking, call: Call, identity: str, body: Any, limit: float | None = None
+    service: Asking,
+    call: Call,
+    identity: str,
+    body: Any,
+    limit: float | None = None,
+    found: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What a container's actor answers; one that is on record has an actor, or is about to have one.
+
+    `found` is that record, where it has just been looked up.
 
     Raises:
         RemoteError: what it answered; not_found once the container is no longer on record.
     """
-    found, within = record(service, call, identity), call.limit if limit is None else limit
+    within = call.limit if limit is None else limit
+    found = record(service, call, identity) if found is None else found
     until, created = time.monotonic() + within, found["created_at"]
     while found["created_at"] == created:
         try:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +28,11 @@ class Content(Asking, Service):
 
     name = f"{_PACKAGE}.Content"
     quick = frozenset({"info", "read"})
+
+    @cached_property
+    def _store(self) -> ContentStore:
+        """Its blobs, to be read."""
+        return ContentStore(self.actor.settings.content, reader=True)
 
     def info(self, request: Any, call: Call) -> Any:
         """One blob, as the namespace knows it."""
@@ -59,7 +65,7 @@ class Content(Asking, Service):
         digest = Digest.parse(request.digest)
         self.ask(call, m.ContentsGet(call.namespace, request.digest))  # else it is not the namespace's
         make = message(f"{_PACKAGE}.ReadContentResponse")
-        with ContentStore(self.actor.settings.content, reader=True).open(digest) as file:
+        with self._store.open(digest) as file:
             at, end = _range(request, os.fstat(file.fileno()).st_size)
             if call.quick and end - at > SMALL:
                 raise LongerError

@@ -49,7 +49,7 @@ class Tasks(Asking, Service):
             **runc_options.for_task(request.options, found["options"].get("foreign") or {}),
         )
         with _as_runtime("failed to create shim task: OCI runtime create failed"):
-            pid = ask_container(self, call, found["id"], body)["pid"]
+            pid = ask_container(self, call, found["id"], body, found=found)["pid"]
         return message(f"{_PACKAGE}.CreateTaskResponse")(container_id=found["id"], pid=pid)
 
     def start(self, request: Any, call: Call) -> Any:
@@ -235,11 +235,11 @@ class Tasks(Asking, Service):
 
     def _task(self, call: Call, identity: str) -> tuple[str, dict[str, Any]]:
         """Actor and state of a container that has a process. Raises RemoteError not_found."""
-        actor = record(self, call, identity)["actor"]
-        state = ask_container(self, call, identity, m.TasksState())
+        found = record(self, call, identity)
+        state = ask_container(self, call, identity, m.TasksState(), found=found)
         if state["phase"] in ("created", "preparing", "starting"):
             raise RemoteError("not_found", f'task "{identity}" in namespace "{call.namespace}": not found')
-        return actor, state
+        return found["actor"], state
 
 
 def _token() -> str:

@@ -186,7 +186,7 @@ class ContentStore:
         """
         if not digest.verifiable:
             raise InvalidArgumentError(f"digest {digest} cannot be verified: use {' or '.join(HEX_LENGTHS)}")
-        return self._blobs / digest.algorithm / digest.hex
+        return self._blobs.joinpath(digest.algorithm, digest.hex)
 
     def info(self, digest: Digest) -> Info:
         """What is known of a blob.

@@ -27,6 +27,7 @@ class Peer:
     """One connection.
 
     Attributes:
+        lock: of all that is here, and of `changed`, which is told when somebody who waits may go on.
         corked: whether what is sent waits for `flush`.
         calls: those that are not over, by the number of their stream.
     """
@@ -34,7 +35,8 @@ class Peer:
     def __init__(self, accepted: socket.socket, poll: select.epoll) -> None:
         self.socket, self.descriptor = accepted, accepted.fileno()
         self.http = Connection()
-        self.changed = threading.Condition(threading.RLock())
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
         self.calls: dict[int, Exchange] = {}
         self.corked = self.closed = False
         self._poll, self._events = poll, select.EPOLLIN
@@ -42,7 +44,7 @@ class Peer:
 
     def flush(self) -> None:
         """Give the kernel what it takes; the loop goes on with the rest."""
-        with self.changed:
+        with self.lock:
             outgoing = self.http.outgoing
             try:
                 while outgoing and not self.closed:
@@ -67,7 +69,7 @@ class Peer:
 
     def close(self) -> list[Callable[[], None]]:
         """It has ended, or is to; what is to be called for its calls."""
-        with self.changed:
+        with self.lock:
             self.closed = True
             self._poll.unregister(self.descriptor)  # somebody forked meanwhile may have a copy of it
             self.socket.close()
@@ -117,7 +119,7 @@ class Exchange:
 
     def _next(self) -> bytes | None:
         stream = self._stream
-        with self._peer.changed:
+        with self._peer.lock:
             while not (stream.messages or stream.ended or stream.refusal or self.over):
                 self._peer.changed.wait(LOOK)
             if stream.messages:
@@ -136,7 +138,7 @@ class Exchange:
     def send(self, message: bytes) -> None:
         """One answer, once the client has read most of those before it. Raises GoneError."""
         peer = self._peer
-        with peer.changed:
+        with peer.lock:
             while not (peer.corked or self.over) and self._is_far_ahead():
                 peer.changed.wait(LOOK)
             if self.over:
@@ -151,7 +153,7 @@ class Exchange:
     def end(self, status: int = 0, text: str = "") -> None:
         """The end of it; what was sent still leaves. Doing it twice is fine."""
         peer = self._peer
-        with peer.changed:
+        with peer.lock:
             peer.http.end(self._stream, status, text)
             peer.calls.pop(self._stream.number, None)
             if not peer.corked:
@@ -161,19 +163,19 @@ class Exchange:
 
     def refuse(self, status: int) -> None:
         """End what is no call of gRPC, with a status of HTTP. In the loop."""
-        with self._peer.changed:
+        with self._peer.lock:
             self._peer.http.refuse(self._stream, status)
             self._peer.calls.pop(self._stream.number, None)
 
     def ended(self) -> list[Callable[[], None]]:
         """What is to be called as it is over, once."""
-        with self._peer.changed:
+        with self._peer.lock:
             found, self._when_over = self._when_over, []
             return found
 
     def when_over(self, function: Callable[[], None]) -> None:
         """Call `function` when it has ended, however it has; at once if that was before."""
-        with self._peer.changed:
+        with self._peer.lock:
             if not self.over:
                 self._when_over.append(function)
                 return
@@ -182,6 +184,8 @@ class Exchange:
 
 def _deadline(said: str) -> float | None:
     """From now, by what the client said: at most 8 digits, and a unit."""
+    if not said:
+        return None
     with contextlib.suppress(ValueError, KeyError, IndexError):
         return time.monotonic() + int(said[:-1][:8]) * _UNITS[said[-1]]
     return None

@@ -102,7 +102,12 @@ class Decoder:
         """Names and values. Raises ProtocolError: after that, no further block can be read."""
         reader, found, size = _Reader(block), [], 0
         while reader.at < len(block):
-            field = self._field(reader)
+            first = block[reader.at]
+            if 0x80 <= first < 0xFF:  # as most are: known, and nothing else in them
+                reader.at += 1
+                field: tuple[str, str] | None = self._known(first & 0x7F)
+            else:
+                field = self._field(reader)
             if field is not None:
                 found.append(field)
                 size += _size(field)
@@ -126,11 +131,10 @@ class Decoder:
         return field
 
     def _known(self, index: int) -> tuple[str, str]:
-        if 0 < index <= len(STATIC):
-            return STATIC[index - 1]
-        if not 0 < index - len(STATIC) <= len(self._table):
+        own = index - len(STATIC) - 1
+        if not index or own >= len(self._table):
             raise ProtocolError(f"header {index} is not in the table")
-        return self._table[index - len(STATIC) - 1]
+        return STATIC[index - 1] if own < 0 else self._table[own]
 
     def _add(self, field: tuple[str, str]) -> None:
         self._table.appendleft(field)

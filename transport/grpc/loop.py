@@ -82,7 +82,7 @@ class Loop:
     def _say_goodbye(self) -> None:
         self._let_in(welcome=False)
         for peer in self._peers.values():
-            with peer.changed:
+            with peer.lock:
                 peer.http.give_up(NO_ERROR)
             peer.flush()
 
@@ -124,14 +124,14 @@ class Loop:
     def _receive(self, peer: Peer, data: bytes) -> bool:
         """Whether the connection can go on."""
         try:
-            with peer.changed:
+            with peer.lock:
                 changed = peer.http.receive(data)
                 peer.corked = True
             for stream in changed:
                 self._happened(peer, stream)
         except Http2Error as error:
             self._log.debug("a connection is closed: %s", error)
-            with peer.changed:
+            with peer.lock:
                 peer.http.give_up(error.code)
             return False
         finally:
@@ -147,7 +147,7 @@ class Loop:
 
 def begin_or_end(peer: Peer, stream: Stream) -> Exchange | None:
     """The call of a stream, which is made here when it is new; None for one that is over."""
-    with peer.changed:
+    with peer.lock:
         call = peer.calls.get(stream.number)
         if not stream.over:
             return call or Exchange(peer, stream)
