@@ -175,6 +175,27 @@ class Actord(Daemon):
         self._config = directory / "actord.toml"
         self._config.write_text(settings)
 
+    def __enter__(self) -> Self:
+        super().__enter__()
+        try:
+            self._wait_until_whole()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def _wait_until_whole(self) -> None:
+        """Actors start one after the other; `version` is answered when there are four of fifteen."""
+        end = time.monotonic() + READY_SECONDS
+        while {"undefined", "starting"} & {actor["state"] for actor in self._actors()}:
+            if time.monotonic() > end:
+                raise RuntimeError(f"actord: not all of it has started: {self._actors()}")
+            time.sleep(0.05)
+
+    def _actors(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(self.run("actors", "--format", "json"))
+        return found
+
     def command(self) -> list[str]:
         """The daemon with its defaults, but for what was given."""
         place = ["--root", str(self._root), "--state", str(self.state)]
@@ -212,8 +233,7 @@ class Actord(Daemon):
 
     def container_actors(self) -> list[int]:
         """The process ids of its container actors, 0 for one that sleeps."""
-        actors: list[dict[str, Any]] = json.loads(self.run("actors", "--format", "json"))
-        return [actor["pid"] for actor in actors if actor["name"].startswith("container/")]
+        return [actor["pid"] for actor in self._actors() if actor["name"].startswith("container/")]
 
 
 def _is_of_actord(pid: int) -> bool:
