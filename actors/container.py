@@ -33,6 +33,7 @@ from actors.execs import Execs
 from actors.freezing import Freezing
 from actors.health import Health
 from actors.lifecycle import Effect, Fact, State
+from actors.linux import plain_file
 from actors.linux.pidfd import Process
 from actors.oom import OomWatch
 from actors.processes import Processes, shelf, signal_process
@@ -199,16 +200,16 @@ class ContainerActor(Actor):
     def save(self) -> None:
         """Journal the state. It outlives every process of ours; a power cut ends the container too."""
         document = {
-            "state": msgspec.to_builtins(self.state),
+            "state": self.state,
             "execs": self.execs.to_journal(),
             "health": self.health.to_journal(),
             "sleep": self.sleep.to_journal(),
         }
-        path = self.bundle / files.JOURNAL
-        temporary = path.with_suffix(".new")
-        temporary.write_bytes(msgspec.json.encode(document))
+        path = f"{self.bundle}/{files.JOURNAL}"
+        temporary = f"{path}.new"
+        plain_file.write(temporary, msgspec.json.encode(document))
         failpoints.hit("container", "save", "written")
-        temporary.rename(path)
+        os.rename(temporary, path)  # noqa: PTH104  # see plain_file
 
     def _read_journal(self) -> None:
         try:

@@ -29,8 +29,6 @@ class Reports:
         self._ending: int | None = None  # the run whose end is being told, or has been
         self._told_end = self._end_wanted = False
         self._begun = ""  # the key of the run whose start has been heard
-        self._beginning = ""  # the key of the run whose start is being told
-        self._end_waits = False  # for that to be heard
         self._durable: Callable[[], None] = _nothing  # called once the end is
         self._final = False
 
@@ -70,23 +68,22 @@ class Reports:
         if isinstance(result, Exception):
             self._actor.log.warning("not told: %s", result)
 
-    def announce(
-        self,
-        topic: str,
-        key: str,
-        at: int,
-        then: Callable[[Any], None] | None = None,
-        *,
-        limit: float | None = None,
-        further: list[m.NewEvent] | None = None,
-        **body: Any,
-    ) -> None:
-        """Publish an event about this container, once for each `key`, and with it what is `further`."""
-        event = {"container_id": self._actor.id, **body}
-        full = f"{topic}:{self._actor.namespace}:{self._actor.id}:{key}"
-        publish = m.EventsPublish(self._actor.namespace, topic, full, event, at, further or [])
-        usual = LIMIT if then is None else ASK_LIMIT
-        self._actor.ask(publish, then or self._told, limit=limit or usual)
+    def announce(self, topic: str, key: str, at: int, **body: Any) -> None:
+        """Publish an event about this container, once for each `key`."""
+        self._publish([self._event(topic, key, at, **body)], self._told, LIMIT)
+
+    def _event(self, topic: str, key: str, at: int, **body: Any) -> m.NewEvent:
+        actor = self._actor
+        full = f"{topic}:{actor.namespace}:{actor.id}:{key}"
+        return m.NewEvent(topic, full, {"container_id": actor.id, **body}, at)
+
+    def _publish(self, events: list[m.NewEvent], then: Callable[[Any], None], limit: float) -> None:
+        """All with one commit, in this order."""
+        first, *further = events
+        publish = m.EventsPublish(
+            self._actor.namespace, first.topic, first.key, first.body, first.at, further
+        )
+        self._actor.ask(publish, then, limit=limit)
 
     def announce_create(self) -> None:
         """The event of a process that is made, and held."""
@@ -109,26 +106,18 @@ class Reports:
 
     def announce_start(self) -> None:
         """The event of the start."""
-        if self._actor.retires_at_once():
-            return
-        state, key = self._actor.state, self._run_key()
-        self._beginning = key
-        heard = partial(self._heard_start, key)
-        self.announce("/tasks/start", key, state.started_at, heard, limit=LIMIT, pid=state.pid)
+        if not self._actor.retires_at_once():
+            self._publish([self._start()], partial(self._heard_start, self._run_key()), LIMIT)
+
+    def _start(self) -> m.NewEvent:
+        state = self._actor.state
+        return self._event("/tasks/start", self._run_key(), state.started_at, pid=state.pid)
 
     def _heard_start(self, key: str, result: Any) -> None:
-        """Or never will be. Whoever hears of an end has heard of the start."""
-        if key != self._beginning:
-            return
-        self._beginning = ""
-        if not self._end_waits:
-            self._told(result)
-            self._begun = "" if isinstance(result, Exception) else key
-            return
-        self._end_waits = False
-        if not self._again(result):
+        """Or never will be."""
+        self._told(result)
+        if not isinstance(result, Exception):
             self._begun = key
-            self._announce_oom_and_end()
 
     def _run_key(self) -> str:
         """Names the run for good; its number alone begins anew with each reboot."""
@@ -164,27 +153,14 @@ class Reports:
             return
         durable, self._durable = self._durable, _nothing
         durable()
-        if self._actor.state.held or self._begun == self._run_key():
-            self._announce_oom_and_end()
-            return
-        self._end_waits = True
-        if self._beginning != self._run_key():  # our predecessor may have died before it was heard
-            self.announce_start()
+        self._announce_end()
 
-    def _announce_oom_and_end(self) -> None:
-        state = self._actor.state
-        if state.oom:  # told already, as a rule: then this is not told again, but waited for
-            self.announce_oom(state.exited_at, self._announced_oom)
-        else:
-            self._announce_end()
-
-    def _announced_oom(self, result: Any) -> None:
-        if not self._again(result):
-            self._announce_end()
-
-    def announce_oom(self, at: int, then: Callable[[Any], None] | None = None) -> None:
+    def announce_oom(self, at: int) -> None:
         """The event of a process that was killed for want of memory, once for each run."""
-        self.announce("/tasks/oom", self._run_key(), at, then, id=self._actor.id)
+        self._publish([self._oom(at)], self._told, LIMIT)
+
+    def _oom(self, at: int) -> m.NewEvent:
+        return self._event("/tasks/oom", self._run_key(), at, id=self._actor.id)
 
     def announce_restart(self, pause: float) -> None:
         """The event of a start that the policy will make."""
@@ -201,11 +177,10 @@ class Reports:
         )
 
     def _announce_end(self) -> None:
-        state = self._actor.state
-        status = state.exit_code if state.known else None
-        body = {"id": self._actor.id, "pid": state.pid, "exit_status": status, "exited_at": state.exited_at}
-
-        removal = self._actor.removal.told_with_exit()
+        """Whoever hears of an end has heard of the start, and of a kill; of neither twice, by its key."""
+        state, removal = self._actor.state, self._actor.removal.told_with_exit()
+        before = [] if state.held or self._begun == self._run_key() else [self._start()]
+        before += [self._oom(state.exited_at)] if state.oom else []
 
         def settled(result: Any) -> None:
             if not self._again(result):
@@ -213,7 +188,13 @@ class Reports:
                 self._actor.removal.announced = bool(removal)
                 self._settled_if_told()
 
-        self.announce("/tasks/exit", self._run_key(), state.exited_at, settled, further=removal, **body)
+        self._publish([*before, self._exit(), *removal], settled, ASK_LIMIT)
+
+    def _exit(self) -> m.NewEvent:
+        state = self._actor.state
+        status = state.exit_code if state.known else None
+        body = {"id": self._actor.id, "pid": state.pid, "exit_status": status, "exited_at": state.exited_at}
+        return self._event("/tasks/exit", self._run_key(), state.exited_at, **body)
 
     def _again(self, result: Any) -> bool:
         """An exit that nobody has taken down is told again, unless it never will be."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from actors.linux import mounts
+from actors.linux import mounts, plain_file
 from actors.runtime import shifted, users
 from actors.runtime.annotations import image_annotations
 from actors.runtime.wishes import HealthWish, Wishes
@@ -181,7 +181,7 @@ def _facts(bundle: Path) -> _Facts:
 def _read_facts(path: str, *_version: int) -> _Facts:
     """Read once for each version of the file, of which each has an inode of its own (`_write`)."""
     with open(path, "rb") as file:  # noqa: PTH123
-        spec = json.load(file)
+        spec = msgspec.json.decode(file.read())
     linux = spec.get("linux", {})
     spaces = linux.get("namespaces") or ()
     own_users = any(one.get("type") == "user" for one in spaces)
@@ -236,6 +236,6 @@ def identity(bundle: Path, user: str) -> users.Identity:
 
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:
-    temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps(document))
-    temporary.rename(path)
+    temporary = f"{path}.new"
+    plain_file.write(temporary, json.dumps(document).encode())
+    os.rename(temporary, path)  # noqa: PTH104  # see plain_file

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from actors.linux import plain_file
 from actors.linux.pidfd import Process
 from actors.zygote.control import Control
 
@@ -139,5 +140,5 @@ class Children:
 def _write(path: Path, fields: dict[str, Any]) -> None:
     """Whole or not at all. No fsync: what it describes does not outlive a power cut either."""
     temporary = path.with_name(f".{path.name}")  # no child's name begins so
-    temporary.write_text(json.dumps(fields))
+    plain_file.write(str(temporary), json.dumps(fields).encode())
     temporary.rename(path)

@@ -66,48 +66,60 @@ class _Told:
         self.actor.state = EXITED
 
     @property
-    def topics(self) -> list[str]:
-        return [body.topic for body in self.asked if hasattr(body, "topic")]
+    def topics(self) -> list[list[str]]:
+        """Of each request to publish."""
+        told = [body for body in self.asked if hasattr(body, "topic")]
+        return [[body.topic, *(one.topic for one in body.further)] for body in told]
 
     def heard(self, result: Any = None) -> None:
         """The oldest that was not."""
         self.actor.answers.pop(0)(result or {})
 
 
-def test_an_end_is_told_when_the_start_has_been_heard():
+def test_an_end_is_told_with_the_start_until_that_was_heard():
     told = _Told()
     told.reports.announce_start()
     told.reports.settle()
     told.actor.answers.append(told.actor.answers.pop(0))  # metadata is quicker than events
     told.heard()
-    assert told.topics == ["/tasks/start"]
+    assert told.topics == [["/tasks/start"], ["/tasks/start", "/tasks/exit"]]
+    first, again = (body for body in told.asked if hasattr(body, "topic"))
+    assert (first.key, first.body, first.at) == (again.key, again.body, again.at), "it is one event"
     told.heard()
-    assert told.topics == ["/tasks/start", "/tasks/exit"]
     assert not told.actor.facts
     told.heard()
     assert told.actor.facts == [Settled()]
 
 
-def test_an_end_waits_for_nothing_once_the_start_was_heard():
+def test_an_end_is_told_alone_once_the_start_was_heard():
     told = _Told()
     told.reports.announce_start()
     told.heard()
     told.reports.settle()
     told.heard()
-    assert told.topics == ["/tasks/start", "/tasks/exit"]
+    assert told.topics == [["/tasks/start"], ["/tasks/exit"]]
 
 
-def test_a_start_that_the_last_incarnation_may_not_have_told_is_told_before_the_end():
+def test_an_end_that_was_not_heard_is_told_again_with_the_start():
     told = _Told()
-    told.reports.settle()
+    told.reports.settle()  # the last incarnation may not have told that
     told.heard()
-    assert told.topics == ["/tasks/start"]
-    told.heard(RemoteError("unavailable", "events ended"))  # then all of it is told again
+    told.heard(RemoteError("unavailable", "events ended"))
+    assert not told.actor.facts
     told.heard()
-    told.heard()
-    assert told.topics == ["/tasks/start", "/tasks/start", "/tasks/exit"]
+    assert told.topics == [["/tasks/start", "/tasks/exit"]] * 2
     told.heard()
     assert told.actor.facts == [Settled()]
+
+
+def test_a_kill_is_told_between_start_and_end():
+    told = _Told()
+    told.actor.state = State("exited", run=1, pid=5, started_at=11, exited_at=12, exit_code=137, oom=True)
+    told.reports.announce_oom(12)
+    told.heard()
+    told.reports.settle()
+    told.heard()
+    assert told.topics == [["/tasks/oom"], ["/tasks/start", "/tasks/oom", "/tasks/exit"]]
 
 
 def test_what_was_held_to_its_end_has_never_started():
@@ -115,7 +127,7 @@ def test_what_was_held_to_its_end_has_never_started():
     told.actor.state = State("exited", run=1, pid=5, started_at=11, exited_at=12, held=True)
     told.reports.settle()
     told.heard()
-    assert told.topics == ["/tasks/exit"]
+    assert told.topics == [["/tasks/exit"]]
 
 
 def test_that_one_goes_is_told_in_one_with_its_exit():
@@ -126,7 +138,7 @@ def test_that_one_goes_is_told_in_one_with_its_exit():
     run.heard()
     run.reports.settle()
     run.heard()
-    assert (run.topics[-1], run.asked[-1].further) == ("/tasks/exit", going)
+    assert run.topics[-1] == ["/tasks/exit", "/containers/delete"]
     assert not run.actor.removal.announced
     run.heard()
     assert run.actor.removal.announced
@@ -141,7 +153,6 @@ def test_of_one_that_ended_before_it_was_watched_and_retires_only_the_end_is_tol
     run.actor.state, run.actor.retires_at_once = EXITED, lambda: False
     run.reports.begin_to_settle(final=True)
     run.heard()
-    run.heard()
-    [record, *_] = run.asked
+    [record, _] = run.asked
     assert (record.status, record.started_at, record.exit_code, record.final) == ("stopped", 11, 3, True)
-    assert run.topics == ["/tasks/start", "/tasks/exit"]
+    assert run.topics == [["/tasks/start", "/tasks/exit"]]
