@@ -75,7 +75,9 @@ class MetricsActor(Actor):
             self.later(LISTEN_AGAIN, self._listen)
             return
         self._server.set_app(self._application())
-        noted.write_text(str(self._server.server_port))
+        fresh = noted.with_suffix(".new")
+        fresh.write_text(str(self._server.server_port))
+        fresh.rename(noted)
         self._url = f"http://{host}:{self._server.server_port}/metrics"
         # It looks whether it is to stop every half second, unless told otherwise; it ends with the process.
         still = {"poll_interval": 3600.0}

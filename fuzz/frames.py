@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Final
 from transport.codec import pack, unpack
 from transport.envelope import Envelope, parse
 from transport.errors import ProtocolError
-from transport.grpc.hpack import Decoder, encoded
-from transport.grpc.http2 import MOST_STREAMS, PREFACE, Connection, Http2Error
 from transport.peer import Peer
 from transport.switch import Switch
 from transport.zmtp import MAX_PARTS, encode, opening
@@ -112,37 +110,6 @@ def door(data: bytes) -> None:
     assert whole == parted, (whole, parted)
 
 
-def headers(data: bytes) -> None:
-    """Packed headers, twice on one connection: what was read, written again, says the same."""
-    decoder = Decoder()
-    for _ in range(2):
-        found = decoder.decode(data)
-        again = Decoder().decode(encoded([(name.encode(), value.encode()) for name, value in found]))
-        assert again == found
-
-
-def http2(data: bytes) -> None:
-    """What a client of gRPC sends, in one piece or in two: the same comes of it, and not too much."""
-    whole, parted = _taken([data]), _taken([data[: len(data) // 2], data[len(data) // 2 :]])
-    assert whole == parted, (whole, parted)
-
-
-def _taken(chunks: list[bytes]) -> tuple[object, ...]:
-    """The calls of one connection that are open in the end, what is written back, and why it was closed."""
-    connection, code = Connection(), 0
-    try:
-        for chunk in chunks:
-            connection.receive(PREFACE * (not connection.greeted) + chunk)
-    except Http2Error as error:
-        code = error.code
-    calls = {
-        number: (one.headers, list(one.messages), bytes(one.partial), one.ended, one.refusal)
-        for number, one in connection.streams.items()
-    }
-    assert len(calls) <= MOST_STREAMS
-    return calls, bytes(connection.outgoing), code
-
-
 def _heard(chunks: list[bytes]) -> tuple[list[list[bytes]], bool, bytes]:
     """The messages of one connection, whether it had to be closed, and what is written back."""
     peer, heard, closed = Peer(), [], False
@@ -213,27 +180,6 @@ FRAMES: Final[dict[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]]] = {
         tuple(
             opening(identity) + b"".join(map(encode, messages)) + b"\x04\x0a\x04PING\0\1abc"
             for identity, messages in ((b"", _GOOD), (b"metadata/1", _TALK))
-        ),
-    ),
-    "headers": (
-        headers,
-        (bytes.fromhex("828684418cf1e3c2e5f23a6ba0ab90f4ff"), b"\x20"),
-    ),
-    "http2": (
-        http2,
-        (
-            bytes.fromhex(
-                "00000c0400000000000003000000640004000fffff"  # settings
-                "00000d010400000001828684418cf1e3c2e5f23a6ba0"  # headers, not all of them
-            ),
-            bytes.fromhex(
-                "000003010400000001838684"
-                "00000700010000000100000000026869"  # a call: hi
-                "000004080000000000000f0000"
-                "000008060000000000"
-                "0102030405060708"  # a window, a ping
-                "0000040300000000010000000800000000040100000000"  # a reset, settings are taken note of
-            ),
         ),
     ),
     "router": (router, (b"".join(map(_written, _TALK)), b"".join(map(_written, _GOOD)))),

@@ -1,11 +1,12 @@
 """grpc: containerd's API on a Unix socket, translated to messages of ours.
 
-States: none. The server's threads ask other actors; this one's own thread only starts and stops it. What
+States: none. grpcio's threads ask other actors; this one's own thread only starts and stops the server. What
 is killed breaks its clients' connections, and no more: what they spoke of is elsewhere.
 Restarted by the supervisor, always.
 """
 
 import importlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,16 @@ class GrpcActor(Actor):
     kind = "grpc"
 
     def started(self) -> None:
-        """Begin to listen, unless the configuration says not to; nobody waits for its modules."""
+        """Begin to listen, unless the configuration says not to; nobody waits for grpcio to be loaded."""
         self._server: Any = None
         if self.settings.grpc_listen:
             self.work(self._serve, self._served)
 
     def _serve(self) -> Any:
-        """In a worker thread. The interface is loaded here: only this process pays for it."""
+        """In a worker thread. grpcio is loaded here: only this process pays for it."""
+        os.environ["GRPC_ENABLE_FORK_SUPPORT"] = (
+            "0"  # a child that applies a layer never calls it; else it aborts
+        )
         services = importlib.import_module("actors.gateway.services")
         records = importlib.import_module("actors.gateway.records")
         server = importlib.import_module("transport.grpc.server")
@@ -50,6 +54,6 @@ class GrpcActor(Actor):
     def stopping(self) -> None:
         """Let calls under way end, for a moment."""
         if self._server is not None:
-            self._server.stop(1.0)
+            self._server.stop(1.0).wait(2.0)
             self.address().unlink(missing_ok=True)
         self.finish()

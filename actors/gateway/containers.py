@@ -31,7 +31,6 @@ class Containers(Asking, Service):
     """containerd.services.containers.v1.Containers."""
 
     name = f"{_PACKAGE}.Containers"
-    quick = frozenset({"get"})
 
     def get(self, request: Any, call: Call) -> Any:
         """By its whole id."""

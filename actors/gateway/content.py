@@ -12,12 +12,11 @@ from storage.content import ContentStore, IngestWriter
 from storage.digest import Digest
 from transport.errors import RemoteError
 from transport.grpc.interface import message
-from transport.grpc.server import Call, LongerError, OutOfRangeError, Service
+from transport.grpc.server import Call, OutOfRangeError, Service
 
 _PACKAGE: Final = "containerd.services.content.v1"
 _EMPTY: Final = "google.protobuf.Empty"
 PIECE: Final = 1 << 20  # bytes of a blob in one message
-SMALL: Final = 1 << 16  # bytes of a blob that are read at once
 PAGE: Final = 100
 OPEN_SECONDS: Final = 2.0  # that a write waits for a ref which another one writes, or for the store
 STAT, WRITE, COMMIT = 0, 1, 2
@@ -27,7 +26,6 @@ class Content(Asking, Service):
     """containerd.services.content.v1.Content."""
 
     name = f"{_PACKAGE}.Content"
-    quick = frozenset({"info", "read"})
 
     @cached_property
     def _store(self) -> ContentStore:
@@ -67,8 +65,6 @@ class Content(Asking, Service):
         make = message(f"{_PACKAGE}.ReadContentResponse")
         with self._store.open(digest) as file:
             at, end = _range(request, os.fstat(file.fileno()).st_size)
-            if call.quick and end - at > SMALL:
-                raise LongerError
             file.seek(at)
             while at < end and (data := file.read(min(PIECE, end - at))):
                 yield make(offset=at, data=data)

@@ -41,7 +41,6 @@ class Version(Asking, Service):
     """containerd.services.version.v1.Version."""
 
     name = "containerd.services.version.v1.Version"
-    quick = frozenset({"version"})
 
     def version(self, _request: Any, _: Call) -> Any:
         """Ours, not one of containerd's. Nobody is asked: every process is of one daemon."""
@@ -54,7 +53,6 @@ class Health(Service):
     """grpc.health.v1.Health."""
 
     name = "grpc.health.v1.Health"
-    quick = frozenset({"check"})
 
     def check(self, _request: Any, _: Call) -> Any:
         """Whoever gets an answer at all is served."""
@@ -69,7 +67,6 @@ class Introspection(Asking, Service):
     """containerd.services.introspection.v1.Introspection."""
 
     name = "containerd.services.introspection.v1.Introspection"
-    quick = frozenset({"plugins", "server"})
 
     def plugins(self, request: Any, _: Call) -> Any:
         """Those of PLUGINS that pass a filter; each is there and well."""

@@ -18,7 +18,6 @@ class Images(Asking, Service):
     """containerd.services.images.v1.Images."""
 
     name = f"{_PACKAGE}.Images"
-    quick = frozenset({"get"})
 
     def get(self, request: Any, call: Call) -> Any:
         """By its exact name."""

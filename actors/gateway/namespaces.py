@@ -18,7 +18,6 @@ class Namespaces(Asking, Service):
     """containerd.services.namespaces.v1.Namespaces."""
 
     name = "containerd.services.namespaces.v1.Namespaces"
-    quick = frozenset({"get"})
 
     def get(self, request: Any, call: Call) -> Any:
         """One that nobody has written to has no labels; it is no error."""

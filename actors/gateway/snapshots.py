@@ -20,7 +20,6 @@ class Snapshots(Asking, Service):
     """containerd.services.snapshots.v1.Snapshots."""
 
     name = f"{_PACKAGE}.Snapshots"
-    quick = frozenset({"mounts", "stat"})
 
     def prepare(self, request: Any, call: Call) -> Any:
         """A writable one. A key that there is already is refused, as a client expects."""

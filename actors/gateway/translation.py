@@ -11,7 +11,7 @@ from actors.actor import Actor
 from actors.gateway.records import ASK, Records
 from transport.errors import RemoteError
 from transport.grpc.interface import message
-from transport.grpc.server import Call, LongerError
+from transport.grpc.server import Call
 
 SECOND: Final = 10**9
 PAUSE: Final = 0.05  # seconds until somebody who is away is asked again
@@ -25,14 +25,12 @@ class Asking:
         self._records = records
 
     def ask(self, call: Call, body: Any, *, to: str = "") -> Any:
-        """The answer, read here if it can be. In a thread of the server. Raises RemoteError, LongerError."""
+        """The answer, read here if it can be. In a thread of the server. Raises RemoteError."""
         found = self._records.answer(body)
         return self.ask_owner(call, body, to=to) if found is ASK else found
 
     def ask_owner(self, call: Call, body: Any, *, to: str = "") -> Any:
         """The answer of whom it concerns, who has heard already what others have told him just before."""
-        if call.quick:
-            raise LongerError
         return self.actor.call(body, to=to, limit=call.limit)
 
     def ask_once(self, call: Call, body: Any, found: Callable[[], Any]) -> Any:
