@@ -1,9 +1,9 @@
 """Container: one container, its process, its output. Parent (as subreaper) of what the runtime starts.
 
-States and decisions are in actors/lifecycle.py; this file performs the effects. Accepts the `tasks.*`
-operations and `containers.remove`; tells metadata and events what became of the process. It lives on when
-the daemon stops or dies, as long as its container runs. Restarted by the supervisor, always, unless the
-container has been removed; the next incarnation reads the journal and goes on.
+States and decisions are in actors/lifecycle.py; this file performs the effects. What it is asked for is in
+actors/container_requests.py. It tells metadata and events what became of the process. It lives on when the
+daemon stops or dies, as long as its container runs. Restarted by the supervisor, always, unless the container
+has been removed; the next incarnation reads the journal and goes on.
 """
 
 import contextlib
@@ -11,7 +11,6 @@ import fcntl
 import json
 import os
 import shutil
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,10 +22,9 @@ import msgspec
 from actors import failpoints
 from actors import lifecycle as life
 from actors import messages as m
-from actors.actor import Actor
-from actors.call import LATER, Call, Later
-from actors.channels import Wants
-from actors.control import DEFAULT_GRACE, Control
+from actors.call import Call
+from actors.container_requests import ENDED, Requests
+from actors.control import Control
 from actors.copying import Copying
 from actors.delivery.delivery import Delivery
 from actors.execs import Execs
@@ -36,7 +34,7 @@ from actors.lifecycle import Effect, Fact, State
 from actors.linux import plain_file
 from actors.linux.pidfd import Process
 from actors.oom import OomWatch
-from actors.processes import Processes, shelf, signal_process
+from actors.processes import Processes, shelf
 from actors.removal import Removal
 from actors.reports import Reports
 from actors.runtime import bundle as files
@@ -52,13 +50,10 @@ from transport.errors import RemoteError
 
 CANNOT_START = 125  # the exit code for a failure that is not the program's
 LINGER = 5.0  # seconds
-MAX_GRACE = 7 * 86400.0  # seconds
-MAX_SIDE = 65535  # rows or columns of a terminal
-ENDED = ("exited", "removing", "gone")
 LOCK_LIMIT = 120.0  # seconds that a runtime's call may take
 
 
-class ContainerActor(Actor):
+class ContainerActor(Requests):
     """One container."""
 
     kind = "container"
@@ -87,10 +82,6 @@ class ContainerActor(Actor):
         self.stepwise = Stepwise(self)
         self.sleep = Sleep(self)
         self._early: list[Call] = []
-        self._wants_start: list[Call] = []
-        self._wants_exit: list[Call] = []
-        self._wants_removal: list[Call] = []
-        self._told_run = 0  # whose end those who wait for it have been told
         self._brief = False  # it has ended before we came to watch it, and that is heard of next
         self._read_journal()
         self._hold()
@@ -288,11 +279,6 @@ class ContainerActor(Actor):
             failpoints.hit("container", "runtime", "after")
             return running
 
-    def _wants(self) -> Wants:
-        options = self.record["options"]
-        size = options.get("console_size")
-        return Wants(bool(options.get("terminal")), bool(options.get("stdin")), tuple(size) if size else None)
-
     def _launched(self, result: Any) -> None:
         if isinstance(result, Exception):
             self.streams.discard("")
@@ -389,11 +375,6 @@ class ContainerActor(Actor):
             self.reports.begin_to_settle(self._tell_exit)
         self._clean_up_behind()
 
-    def _tell_exit(self) -> None:
-        self._told_run = self.state.run
-        for call in self._take(self._wants_exit):
-            call.settle(self.exit_answer())
-
     def _clean_up_behind(self) -> None:
         self.processes.run_runtime(self.clean_up_run, self._released)
 
@@ -427,48 +408,6 @@ class ContainerActor(Actor):
         shutil.rmtree(self.settings.logs(self.namespace, self.id), ignore_errors=True)
         shutil.rmtree(self.bundle, ignore_errors=True)
         self.copying.clear()
-
-    def _answer_start(self) -> None:
-        self.streams.serve("")
-        for call in self._take(self._wants_start):
-            if self.state.error:
-                call.fail(self._start_error())
-            else:
-                call.reply({"status": self.state.phase, "pid": self.state.pid})
-
-    def _start_error(self) -> RemoteError:
-        details = {"exit_code": self.state.error_code}
-        return RemoteError("failed_precondition", self.state.error, outcome="done", details=details)
-
-    def _answer_exit(self) -> None:
-        self._tell_exit()
-        self.stepwise.settled()
-        self.streams.serve("")
-
-    def exit_answer(self) -> Any:
-        """What those who wait for the exit are told."""
-        state = self.state
-        if state.error:
-            return self._start_error()
-        code = state.exit_code if state.known else None
-        return {"exit_code": code, "exited_at": state.exited_at, "error": state.error}
-
-    def has_settled(self) -> bool:
-        """Whether those who wait for the exit have waited long enough."""
-        if self.state.auto_remove or self.state.remove:
-            return self.removal.retired or self.state.phase == "gone"
-        return self.state.settled or (self.state.phase == "exited" and self._told_run == self.state.run)
-
-    def _answer_removed(self) -> None:
-        self.copying.clear()  # who is told that it is gone finds no copies of its files
-        for call in self._take(self._wants_removal):
-            call.reply({})
-
-    @staticmethod
-    def _take(calls: list[Call]) -> list[Call]:
-        taken = list(calls)
-        calls.clear()
-        return taken
 
     def _finish(self) -> None:
         """Nobody is left without the end of what they follow; then the directories go, and we.
@@ -516,266 +455,6 @@ class ContainerActor(Actor):
             *self.streams.channels.wakers(""),
             *self.oom.wakers(),
         ]  # its output has the empty one
-
-    # Operations
-
-    def tasks_start(self, body: m.TasksStart, call: Call) -> Later:
-        """Start it."""
-        refusal = life.refuse_start(self.state, body.run)
-        if self.record["options"].get("foreign"):
-            refusal = "is started by the client that described it"
-        if self.copying.mounted:
-            refusal = "has files copied in or out; try again"
-        if refusal:
-            raise RemoteError("failed_precondition", f"container {self.record['name']} {refusal}")
-        self._wants_start.append(call)
-        self._want("running", lambda: self.happened(life.Start(body.run)))
-        return LATER
-
-    def tasks_create(self, body: m.TasksCreate, call: Call) -> Later:
-        """Make its process."""
-        return self.stepwise.create(body, call)
-
-    def tasks_let_run(self, body: m.TasksLetRun, call: Call) -> Later:
-        """Let its program run."""
-        return self.stepwise.let_run(body, call)
-
-    def tasks_delete(self, body: m.TasksDelete, call: Call) -> Later:
-        """Take note of its end."""
-        return self.stepwise.delete(body, call)
-
-    def tasks_exec_add(self, body: m.TasksExecAdd, _: Call) -> None:
-        """One more process, later."""
-        self.execs.add(body)
-
-    def tasks_exec_start(self, body: m.TasksExecStart, call: Call) -> Later:
-        """Now."""
-        self.execs.start_added(body, call)
-        return LATER
-
-    def wait_for_start(self, call: Call) -> None:
-        """Answer it when the start that is under way has come to an end."""
-        self._wants_start.append(call)
-
-    def _want(self, wanted: m.Wanted, then: Callable[[], None]) -> None:
-        """First on record, where a restart policy asks for it after a reboot. Without one, nobody asks."""
-        if self.state.policy == "no":
-            then()
-            return
-
-        def recorded(result: Any) -> None:
-            if isinstance(result, Exception):
-                self.log.warning("what is wanted is not on record: %s", result)
-            then()
-
-        self.ask(m.ContainersWant(self.namespace, self.id, wanted), recorded)
-
-    def tasks_state(self, _body: m.TasksState, _: Call) -> dict[str, Any]:
-        """All that is known."""
-        return {
-            **msgspec.to_builtins(self.state),
-            "bundle": str(self.bundle),
-            "logs": str(self.settings.logs(self.namespace, self.id)),
-            "execs": self.execs.to_journal(),
-            "io": self.stepwise.io(),
-        }
-
-    def tasks_kill(self, body: m.TasksKill, call: Call) -> Later | None:
-        """Signal its process, or an exec's, or all."""
-        if body.signal not in signal.valid_signals():
-            raise RemoteError("invalid_argument", f"there is no signal {body.signal}")
-        if body.exec_id:
-            signal_process(self.execs.running(body.exec_id), body.signal)
-            return None
-        self.refuse_unless_running()
-        target = Process(self.state.pid, self.state.start_time)
-        if body.everyone and body.signal != signal.SIGKILL:  # the death of the first one is that of all
-            self.control.signal_everyone(body.signal)
-            return None
-        if body.signal != signal.SIGKILL or self.state.policy == "no":
-            signal_process(target, body.signal)
-            return None
-        self._want("stopped", lambda: self._kill_for_good(target, call))
-        return LATER
-
-    def _kill_for_good(self, target: Process, call: Call) -> None:
-        """Who kills it wants it to stay so."""
-        self.happened(life.Stop())
-        self.control.kill(target)
-        call.reply({})
-
-    def refuse_unless_running(self) -> None:
-        """Raise RemoteError failed_precondition."""
-        if self.state.phase != "running":
-            name = self.record["name"]
-            raise RemoteError("failed_precondition", f"container {name} is not running; see actr ps -a")
-
-    def tasks_stop(self, body: m.TasksStop, call: Call) -> Later:
-        """The stop signal; then, in time, the other one."""
-        self._want("stopped", lambda: self._halt(body.grace, again=False))
-        return self.tasks_wait(m.TasksWait(), call)
-
-    def _halt(self, grace: float | None, *, again: bool) -> None:
-        """The wish is journalled before the signal: no policy may start again what a person has stopped."""
-        self.happened(life.Stop(again=again))
-        if self.state.phase == "running":
-            if grace is None:
-                grace = self.record["options"].get("stop_timeout", DEFAULT_GRACE)
-            self.control.signal_to_stop(min(max(0.0, grace), MAX_GRACE))
-
-    def tasks_restart(self, body: m.TasksRestart, call: Call) -> Later:
-        """Stop it and start it anew; one that does not run is only started."""
-        if 0 < body.run <= self.state.run or self.state.phase not in ("starting", "running"):
-            return self.tasks_start(m.TasksStart(body.run), call)
-        self._wants_start.append(call)
-        self._want("running", lambda: self._halt(body.grace, again=True))
-        return LATER
-
-    def tasks_wait(self, _body: m.TasksWait, call: Call) -> Later:
-        """Answered when it has exited."""
-        if self.has_settled():
-            call.settle(self.exit_answer())
-        elif self.state.phase == "created" and not self.state.error:
-            name = self.record["name"]
-            raise RemoteError("failed_precondition", f"container {name} has not been started")
-        else:
-            self._wants_exit.append(call)
-        return LATER
-
-    def tasks_output(self, body: m.TasksOutput, call: Call) -> Later:
-        """Its output, as far as it has come, or until the end."""
-        if body.exec_id:
-            self.execs.process(body.exec_id)  # not found is an error
-        self.streams.add(body, call)
-        return LATER
-
-    def tasks_input(self, body: m.TasksInput, call: Call) -> Later:
-        """A piece of what it reads."""
-        self._refuse_without_input(body.exec_id)
-        self.streams.channels.feed(body.exec_id, body.writer, body.offset, call)
-        return LATER
-
-    def tasks_close_io(self, body: m.TasksCloseIo, call: Call) -> Later:
-        """The end of what it reads."""
-        if self.stepwise.task:
-            self.stepwise.close_input(body.exec_id)
-            call.reply({})
-            return LATER
-        self._refuse_without_input(body.exec_id)
-        self.streams.channels.end(body.exec_id, call)
-        return LATER
-
-    def tasks_resize(self, body: m.TasksResize, call: Call) -> Later:
-        """Its terminal has another size."""
-        if not (1 <= body.rows <= MAX_SIDE and 1 <= body.columns <= MAX_SIDE):
-            raise RemoteError("invalid_argument", f"a terminal has from 1 to {MAX_SIDE} rows and columns")
-        owner = self.stepwise if self.stepwise.task else self.streams.channels
-        owner.resize(body.exec_id, (body.rows, body.columns), call)
-        return LATER
-
-    def _refuse_without_input(self, exec_id: str) -> None:
-        """Refuse what can never be delivered; what only is not ready yet is tried again."""
-        wants = self.execs.wants(exec_id) if exec_id else self._wants()
-        over = self.execs.has_exited(exec_id) if exec_id else self.state.phase in ENDED
-        if over or not wants.stdin:
-            why = "has ended" if over else "was started without -i"
-            raise RemoteError("failed_precondition", f"the process takes no input: it {why}")
-
-    def cancelled(self, call: Call) -> None:
-        """Who follows no more, or is gone, leaves nothing open."""
-        super().cancelled(call)
-        self.streams.prune()
-
-    def credited(self, call: Call) -> None:
-        """A follower takes more."""
-        self.streams.credited(call)
-        self.copying.serve(call)
-
-    def tasks_exec(self, body: m.TasksExec, call: Call) -> Later:
-        """One more process."""
-        self.refuse_unless_running()
-        self.execs.start(body, call)
-        return LATER
-
-    def tasks_exec_delete(self, body: m.TasksExecDelete, _: Call) -> None:
-        """Forget one that has ended."""
-        self.execs.delete(body.exec_id)
-
-    def tasks_freeze(self, body: m.TasksFreeze, call: Call) -> Later:
-        """Have it stand still for a while."""
-        self.refuse_unless_running()
-        return self.freezing.freeze(body.seconds, call)
-
-    def tasks_thaw(self, _body: m.TasksThaw, _: Call) -> None:
-        """Let it go on."""
-        self.freezing.thaw()
-
-    def tasks_pause(self, _body: m.TasksPause, call: Call) -> Later:
-        """Freeze it."""
-        self.refuse_unless_running()
-        self.control.pause(call, paused=True)
-        return LATER
-
-    def tasks_resume(self, _body: m.TasksResume, call: Call) -> Later:
-        """Let it go on."""
-        self.refuse_unless_running()
-        self.control.pause(call, paused=False)
-        return LATER
-
-    def tasks_update(self, body: m.TasksUpdate, call: Call) -> Later:
-        """Change its limits."""
-        self.control.update(body, call)
-        return LATER
-
-    def tasks_processes(self, _body: m.TasksProcesses, _: Call) -> dict[str, Any]:
-        """Those of its cgroup."""
-        self.refuse_unless_running()
-        return {"processes": self.control.processes()}
-
-    def tasks_stats(self, body: m.TasksStats, _: Call) -> Any:
-        """From its cgroup and its network namespace."""
-        self.refuse_unless_running()
-        return self.control.statistics(figures=body.figures)
-
-    def tasks_checkpoint(self, body: m.TasksCheckpoint, call: Call) -> Later:
-        """With CRIU, where that works."""
-        self.refuse_unless_running()
-        self.control.checkpoint(body, call)
-        return LATER
-
-    def tasks_restore(self, body: m.TasksRestore, call: Call) -> Later:
-        """With CRIU, where that works."""
-        self.control.restore(body, call)
-        return LATER
-
-    def files_get(self, body: m.FilesGet, call: Call) -> Later:
-        """Out of it."""
-        self.copying.get(body.path, call)
-        return LATER
-
-    def files_put(self, body: m.FilesPut, call: Call) -> Later:
-        """Into it."""
-        self.copying.put(body, call)
-        return LATER
-
-    def containers_rename(self, body: m.ContainersRename, call: Call) -> Later:
-        """Another name."""
-        self.control.rename(body.name, call)
-        return LATER
-
-    def containers_networks(self, body: m.ContainersNetworks, call: Call) -> Later:
-        """On a network, or off it, from the next start."""
-        self.control.networks(body, call)
-        return LATER
-
-    def containers_remove(self, body: m.ContainersRemove, call: Call) -> Later:
-        """Remove it with all that belongs to it."""
-        refusal = life.refuse_remove(self.state, force=body.force)
-        if refusal:
-            raise RemoteError("failed_precondition", f"container {self.record['name']} {refusal}")
-        self._wants_removal.append(call)
-        self.happened(life.Remove())
-        return LATER
 
 
 _PERFORM: dict[Effect, Callable[[ContainerActor], None]] = {
