@@ -112,16 +112,23 @@ def test_any_actor_of_the_other_node_is_asked_by_its_name(hosts: Hosts):
 
 def test_streams_have_their_credit_and_their_end(hosts: Hosts):
     script = "head -c 3000000 /dev/zero | tr '\\0' x; exit 7"
-    assert (
-        len(actr(hosts["h1"], "--node", "h2", "run", "--rm", IMAGE, "sh", "-c", script, check=7)) == 3_000_000
-    )
     with client(hosts["h1"]) as found:
-        wish = {"topic": "/tasks"}
-        stream = found.stream("events.subscribe", wish, to="h2/events", credit=10)
-        seen = [message.seq for message in stream if message.kind == "event"]
+
+        def told(**wish: object) -> list[Any]:
+            stream = found.stream("events.subscribe", {"topic": "/tasks", **wish}, to="h2/events", credit=10)
+            return [message for message in stream if message.kind == "event"]
+
+        def ends() -> int:
+            return sum(one.body["topic"] == "/tasks/exit" for one in told())
+
+        before = ends()
+        output = actr(hosts["h1"], "--node", "h2", "run", "--rm", IMAGE, "sh", "-c", script, check=7)
+        assert len(output) == 3_000_000
+        # The end of what ran with --rm is told a moment after its client has heard of it.
+        wait_until("its end is told", lambda: ends() > before)
+        seen = [message.seq for message in told()]
         assert seen == sorted(set(seen))
-        again = found.stream("events.subscribe", {**wish, "after": seen[0]}, to="h2/events", credit=10)
-        assert [message.seq for message in again if message.kind == "event"] == seen[1:]
+        assert [message.seq for message in told(after=seen[0])] == seen[1:]
 
 
 def test_the_key_and_the_callers_own_role_must_both_allow_it(hosts: Hosts):
