@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,8 +101,11 @@ def _reaches_out(path: str) -> bool:
 
 
 @contextlib.contextmanager
-def _unbroken(path: str) -> Iterator[None]:
-    """An echo request every 0.1 s from a namespace to the other host, none of which gets lost."""
+def _unbroken(path: str, spare: int = 0) -> Iterator[None]:
+    """An echo request every 0.1 s from a namespace to the other host, none of which gets lost.
+
+    But for `spare` single ones.
+    """
     command = ["nsenter", f"--net={path}", "ping", "-i", "0.1", "-w", "200", "10.196.0.2"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as ping:
         try:
@@ -110,7 +114,9 @@ def _unbroken(path: str) -> Iterator[None]:
             ping.send_signal(signal.SIGINT)
             said = ping.communicate(timeout=30)[0]
     answered = [int(number) for number in re.findall(r"icmp_seq=(\d+)", said)]
-    assert answered == list(range(1, len(answered) + 1)) != [], said
+    gaps = [after - before for before, after in pairwise([0, *answered]) if after != before + 1]
+    assert answered, said
+    assert gaps in ([2] * count for count in range(spare + 1)), said
 
 
 def _served(mark: str, port: int) -> str:
@@ -194,7 +200,9 @@ def _both_at_work(daemon: Daemon, docker: Containers, path: str, mark: str) -> N
         _run("nft", "flush", "table", "inet", table)
         daemon.actr("network", "check", "--mend")
         assert (_served(mark, port), _served(mark, DOCKER_PORT)) == ("ours", "web")
-        with _unbroken(path):
+        # Docker 20.10 takes its jump to DOCKER-USER out and puts it in again with each network that it makes;
+        # in between, its policy drops what only that chain lets pass.
+        with _unbroken(path, spare=1):
             docker("network", "create", "second")
             docker("network", "connect", "second", "web")
             docker.serve("more", DOCKER_PORT + 1, "--network", "second")
