@@ -157,7 +157,8 @@ class Reports:
 
     def announce_oom(self, at: int) -> None:
         """The event of a process that was killed for want of memory, once for each run."""
-        self._publish([self._oom(at)], self._told, LIMIT)
+        if not self._actor.retires_at_once():  # else it would come before the start
+            self._publish([self._oom(at)], self._told, LIMIT)
 
     def _oom(self, at: int) -> m.NewEvent:
         return self._event("/tasks/oom", self._run_key(), at, id=self._actor.id)

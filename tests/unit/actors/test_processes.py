@@ -37,7 +37,7 @@ class _Actor(SimpleNamespace):
 
 
 @pytest.fixture
-def actor(tmp_path: Path) -> Iterator[_Actor]:
+def actor(tmp_path: Path) -> Iterator[Any]:
     made = _Actor(tmp_path)
     yield made
     for descriptor in made.watched:
@@ -51,12 +51,12 @@ def _child(*words: str) -> tuple[subprocess.Popen[bytes], Process]:
     return child, Process.of(child.pid)
 
 
-def test_the_end_of_one_that_has_ended_is_heard_of_next(actor: _Actor):
+def test_the_end_of_one_that_has_ended_is_heard_of_next(actor: Any):
     child, target = _child("sh", "-c", "exit 7")
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     before, heard = descriptor_count(os.getpid()), []
 
-    assert Processes(actor).when_exited(target, lambda *found: heard.append(found))  # type: ignore[arg-type]
+    assert Processes(actor).when_exited(target, lambda *found: heard.append(found))
 
     assert (heard, actor.watched, actor.said) == ([], [], []), "nobody is to keep it: it stays a zombie"
     actor.due.pop()()
@@ -68,10 +68,10 @@ def test_the_end_of_one_that_has_ended_is_heard_of_next(actor: _Actor):
     child.returncode = 7
 
 
-def test_one_that_runs_is_kept_and_watched(actor: _Actor):
+def test_one_that_runs_is_kept_and_watched(actor: Any):
     child, target = _child("sleep", "60")
     try:
-        assert not Processes(actor).when_exited(target, lambda *_: None)  # type: ignore[arg-type]
+        assert not Processes(actor).when_exited(target, lambda *_: None)
         assert [(one["op"], one["key"]) for one in actor.said] == [("keep", shelf(target))]
         assert len(actor.watched) == 1
         assert not actor.due

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -149,10 +150,11 @@ def test_of_one_that_ended_before_it_was_watched_and_retires_only_the_end_is_tol
     run.actor.state, run.actor.retires_at_once = State("running", run=1, pid=5, started_at=11), lambda: True
     run.reports.report()
     run.reports.announce_start()
+    run.reports.announce_oom(12)
     assert not run.asked
-    run.actor.state, run.actor.retires_at_once = EXITED, lambda: False
+    run.actor.state, run.actor.retires_at_once = replace(EXITED, oom=True), lambda: False
     run.reports.begin_to_settle(final=True)
     run.heard()
     [record, _] = run.asked
     assert (record.status, record.started_at, record.exit_code, record.final) == ("stopped", 11, 3, True)
-    assert run.topics == [["/tasks/start", "/tasks/exit"]]
+    assert run.topics == [["/tasks/start", "/tasks/oom", "/tasks/exit"]]
