@@ -75,9 +75,8 @@ def keep(actor: Keeping, descriptor: Descriptor, fill: Callable[[IngestWriter], 
             raise BusyError(f"blob {digest} is being written by somebody else") from error
         raise
     with _writer(Path(found["path"]), descriptor) as writer:
-        if descriptor.media_type.endswith("+json"):
-            writer.start_at(0)
-        fill(writer)
+        if not _is_whole(writer, descriptor):
+            fill(writer)
         writer.finish()
     failpoints.hit(actor.kind, "commit", "before")
     commit = m.ContentCommit(ref, digest, descriptor.size, actor.namespace, {}, actor.lease)
@@ -91,6 +90,20 @@ def _writer(path: Path, descriptor: Descriptor) -> IngestWriter:
         return IngestWriter(path, limit=descriptor.size, algorithm=descriptor.digest.algorithm)
     except NotFoundError as error:  # somebody else has committed or aborted it this very moment
         raise BusyError(str(error)) from error
+
+
+def _is_whole(writer: IngestWriter, descriptor: Descriptor) -> bool:
+    """Whether somebody has written all of it, and not committed it yet; else `fill` may go on from here.
+
+    A document comes in one piece. What has its length and is something else, as after a power cut, is begun
+    anew.
+    """
+    has_its_length = writer.offset == descriptor.size
+    if has_its_length and writer.digest() == descriptor.digest:
+        return True
+    if has_its_length or descriptor.media_type.endswith("+json"):
+        writer.start_at(0)
+    return False
 
 
 def keep_in_turn(

@@ -107,6 +107,9 @@ def _cut_ties(birth: Birth, zygote: int) -> None:
             os._exit(1)
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)  # asked for when we seem to hang
+    # What the zygote has left to its collector holds numbers of descriptors that are ours to give anew: a
+    # socket of its that were finalised here would close a database or a rootfs.
+    gc.freeze()
     gc.enable()
 
 

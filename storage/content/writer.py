@@ -109,6 +109,12 @@ class IngestWriter:
                 self._offset += written
                 rest = rest[written:]
 
+    def digest(self) -> Digest:
+        """That of all there is so far. Raises UnavailableError: it cannot be read."""
+        self._check_open()
+        self._catch_up()
+        return self._hasher.digest()
+
     def finish(self) -> Digest:
         """Make the bytes durable and give their digest, which the store may then trust.
 
@@ -118,9 +124,7 @@ class IngestWriter:
             NotFoundError: The ingest was aborted meanwhile.
             StorageError: The bytes could not be made durable.
         """
-        self._check_open()
-        self._catch_up()
-        digest = self._hasher.digest()
+        digest = self.digest()
         with reported(f"make {self._what} durable"):
             os.fsync(self._data)
             try:

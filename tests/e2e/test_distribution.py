@@ -284,10 +284,12 @@ def layer_fetches(registry: Registry, repository: str) -> list[str]:
     return [found[0] for one in served if (found := re.search(r"sha256:[0-9a-f]{64}", one.path))]
 
 
-def test_fifty_clients_fetch_each_blob_once(daemon: Daemon, registry: Registry, short_root: Path):
-    """Of one name, of others, and in other namespaces."""
+def fetched_by_many(
+    daemon: Daemon, registry: Registry, directory: Path, *, clients: int
+) -> tuple[list[str], list[str]]:
+    """An image that so many pull at once, of five names and in two namespaces: its blobs; those asked for."""
     contents = [os.urandom(1_500_000) for _ in range(4)]
-    image = make_image(Path(tempfile.mkdtemp(prefix="m-", dir=short_root)) / "layout", "v1", *contents)
+    image = make_image(Path(tempfile.mkdtemp(prefix="m-", dir=directory)) / "layout", "v1", *contents)
     push_with_skopeo(image, registry.host, "many/app")
     tags = [f"t{number}" for number in range(5)]
     for tag in tags:
@@ -298,13 +300,27 @@ def test_fifty_clients_fetch_each_blob_once(daemon: Daemon, registry: Registry, 
     before = len(layer_fetches(registry, "many/app"))
     pulls = [
         daemon.popen("-n", f"ns{number % 2}", "pull", "-q", f"{registry.host}/many/app:{tags[number % 5]}")
-        for number in range(50)
+        for number in range(clients)
     ]
     failed = [err for pull in pulls for _, err in [pull.communicate(timeout=120)] if pull.returncode]
     assert not failed
-    fetched = layer_fetches(registry, "many/app")[before:]
-    assert sorted(fetched) == sorted(image.blobs)
-    daemon.containers += ["ns0", "ns1"]
+    return sorted(image.blobs), sorted(layer_fetches(registry, "many/app")[before:])
+
+
+def test_fifty_clients_fetch_each_blob_once(daemon: Daemon, registry: Registry, short_root: Path):
+    """Of one name, of others, and in other namespaces."""
+    blobs, fetched = fetched_by_many(daemon, registry, short_root, clients=50)
+    assert fetched == blobs
+
+
+def test_what_is_written_and_not_yet_committed_is_not_fetched_again(
+    tmp: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+):
+    """On a slow disk a commit takes its time; others come by meanwhile."""
+    monkeypatch.setenv("ACTORD_FAILPOINTS", "puller.commit.before=delay(300)")
+    with running(tmp, "--failpoints") as slow:
+        blobs, fetched = fetched_by_many(slow, registry, tmp, clients=10)
+    assert fetched == blobs
 
 
 def test_interrupted_pulls_fetch_nothing_twice(tmp: Path):

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gc
 import os
 import signal
+import socket
 import sys
 
 import pytest
@@ -100,6 +102,22 @@ def test_what_a_child_starts_with(tmp, survives):
     assert len(told["descriptors"]) == 5  # and that of the listing itself
     assert (told["leader"], told["defaults"]) == (True, [True, True])
     assert told["address"] == "container/default/a/3"
+
+
+def test_what_the_zygote_has_left_to_the_collector_closes_nothing_of_the_childs(tmp):
+    """A number that the child has closed and given anew, to a database say, is not closed once more."""
+
+    def litter():
+        ring = [socket.socket() for _ in range(8)]
+        ring.append(ring)
+
+    def look(birth):
+        taken = [os.open("/dev/null", os.O_RDONLY) for _ in range(64)]
+        gc.collect()
+        birth.control.send(op="told", lost=sorted(set(taken) - set(process.open_descriptors())))
+
+    gc.collect()
+    assert born(look, tmp, before=litter) == ([{"op": "told", "lost": []}], 0)
 
 
 def test_a_child_whose_zygote_died_before_it_began_ends(tmp):

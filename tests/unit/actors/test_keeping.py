@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -103,3 +104,27 @@ def test_whoever_waits_for_their_turn_may_be_told_to_stop(asking: Asking):
 
     with IngestWriter(path, limit=None), pytest.raises(InterruptedError):
         keep_in_turn(asking, BLOB, fill, stop)
+
+
+def ingest(asking: Asking, content: bytes) -> None:
+    """What one has left who wrote all of it, and did not come to commit it."""
+    path = asking.store.open_ingest(f"blob-{BLOB.digest}", expected=BLOB.digest, total=BLOB.size).path
+    with IngestWriter(path, limit=None) as writer:
+        writer.write(content)
+
+
+@pytest.mark.parametrize("media_type", [BLOB.media_type, "application/vnd.oci.image.layer.v1.tar"])
+def test_what_somebody_has_written_whole_is_committed_and_not_asked_for_again(
+    asking: Asking, media_type: str
+):
+    ingest(asking, CONTENT)
+    keep(asking, replace(BLOB, media_type=media_type), lambda _: pytest.fail("asked the source"))
+    assert asking.store.read(BLOB.digest, BLOB.size) == CONTENT
+
+
+@pytest.mark.parametrize("media_type", [BLOB.media_type, "application/vnd.oci.image.layer.v1.tar"])
+def test_what_is_whole_and_wrong_is_begun_anew(asking: Asking, media_type: str):
+    """A power cut may leave zeros."""
+    ingest(asking, bytes(BLOB.size))
+    keep(asking, replace(BLOB, media_type=media_type), fill)
+    assert asking.store.read(BLOB.digest, BLOB.size) == CONTENT
