@@ -8,6 +8,7 @@ import resource
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ class Facts:
         controllers: cgroup controllers that are mounted, None where there are no control groups at all.
         user_namespaces: how many there may be; 0 where the kernel has none.
         open_files: how many a process of the daemon may have.
+        is_root_mounted: whether `/` is a mount point: a plain chroot's is not, and no runtime can leave it.
         filesystems: what the kernel can mount, modules that are not loaded excepted.
         synchronised: whether something keeps the clock right; None where that cannot be asked.
         daemon: the answer of `introspection.info`; `unreachable` says why there is none.
@@ -61,6 +63,7 @@ class Facts:
     kernel: str = ""
     controllers: frozenset[str] | None = None
     cgroups: str = ""
+    is_root_mounted: bool = True
     filesystems: frozenset[str] = frozenset()
     programs: dict[str, str] = field(default_factory=dict)
     user_namespaces: int = 0
@@ -83,6 +86,7 @@ def gather(session: Session) -> Facts:
         kernel=platform.release(),
         controllers=controllers,
         cgroups=kind,
+        is_root_mounted=any(point == "/" for point, _ in _mounts()),
         filesystems=_filesystems(),
         programs={name: said for name in PROGRAMS if (said := _version(name))},
         user_namespaces=_user_namespaces(),
@@ -157,14 +161,19 @@ def _space(directory: Path) -> Space:
     )
 
 
+def _mounts() -> Iterator[tuple[str, str]]:
+    """Where something is mounted, and the type of that."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        yield before.split()[4], after.split()[0]
+
+
 def _filesystem_of(place: Path) -> str:
     """From the mount with the longest path above it."""
     best, kind = "", ""
     real = str(place.resolve())
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        before, _, after = line.partition(" - ")
-        point = before.split()[4]
+    for point, found in _mounts():
         inside = real == point or real.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(best):
-            best, kind = point, after.split()[0]
+            best, kind = point, found
     return kind

@@ -41,6 +41,7 @@ def judge(facts: Facts) -> list[Finding]:
     return [
         _permissions(facts),
         _kernel(facts),
+        *_root_directory(facts),
         *_control_groups(facts),
         _overlay(facts),
         *_runtimes(facts),
@@ -76,6 +77,12 @@ def _kernel(facts: Facts) -> Finding:
             "kernel", "note", facts.kernel, "--userns needs Linux 5.19: overlayfs on mapped mounts"
         )
     return Finding("kernel", "ok", facts.kernel)
+
+
+def _root_directory(facts: Facts) -> Iterator[Finding]:
+    if not facts.is_root_mounted:
+        fix = "before chroot DIR: mount --bind DIR DIR"
+        yield Finding("root directory", "error", "/ is no mount point: runtimes cannot leave it", fix)
 
 
 def _control_groups(facts: Facts) -> Iterator[Finding]:

@@ -42,6 +42,7 @@ def test_a_healthy_machine_has_nothing_to_be_done():
         ({"controllers": None}, "control groups", "error", "mount -t cgroup2"),
         ({"controllers": frozenset({"cpu", "pids"})}, "control groups", "error", "cgroup_enable=memory"),
         ({"controllers": frozenset({"cpu", "pids", "memory"})}, "control groups", "note", "--cpuset-cpus"),
+        ({"is_root_mounted": False}, "root directory", "error", "mount --bind"),
         ({"filesystems": frozenset({"ext4"})}, "overlayfs", "error", "modprobe overlay"),
         ({"programs": {"nft": "x", "criu": "x"}, "daemon": {}}, "runtime", "error", "apt install runc"),
         ({"daemon": {"runtime": "crun"}}, "runtime", "error", "apt install crun"),
