@@ -82,6 +82,7 @@ class Actor(pykka.ThreadingActor):
         self._questions: dict[bytes, _Question] = {}
         self._resting = 0  # questions that are about to be sent again
         self._at_work = 0  # threads
+        self._finished = False
         self._calls: dict[tuple[str, bytes], Call] = {}
         self._calls_looked_at = FEW_CALLS  # so many: those that have been answered are dropped then
         self._cancelled: deque[tuple[str, bytes]] = deque(maxlen=EARLY_CANCELS)
@@ -140,7 +141,8 @@ class Actor(pykka.ThreadingActor):
         return not asked and not self._at_work and self.actor_inbox.empty()
 
     def finish(self, code: int = 0) -> None:
-        """End the process with `code` once what was said has been sent."""
+        """End the process with `code` once what was said has been sent. Nothing more is taken up."""
+        self._finished = True
         self.host.finish(code)
 
     def soon(self, function: Callable[[], None]) -> None:
@@ -283,7 +285,11 @@ class Actor(pykka.ThreadingActor):
 
     def failpoints_set(self, body: m.FailpointsSet, _: Call) -> None:
         """Have something go wrong in this process."""
-        self.points().set(body.name, self.parsed(body.action))
+        action = self.parsed(body.action)
+        try:
+            self.points().set(body.name, action)
+        except failpoints.FailpointError as error:
+            raise RemoteError("invalid_argument", str(error)) from error
 
     def failpoints_list(self, _body: m.FailpointsList, _: Call) -> dict[str, Any]:
         """What was passed, and what is set."""
@@ -322,7 +328,11 @@ class Actor(pykka.ThreadingActor):
         current.set(NOTHING)
 
     def on_receive(self, message: Any) -> None:
-        """One message at a time."""
+        """One message at a time; none once what they are about may be closed, or cleared away."""
+        if self._finished:
+            if isinstance(message, Call):
+                message.fail(RemoteError("unavailable", f"{self.birth.name} is ending"))
+            return
         began = time.monotonic()
         self._take_up(message)
         current.set(NOTHING)  # not if it failed: that is told with the cause that it had

@@ -129,8 +129,13 @@ def parse_points(text: str) -> dict[str, Action]:
     return points
 
 
+def is_name(text: str) -> bool:
+    """Whether a place could be named so."""
+    return _NAME.match(text) is not None
+
+
 def _checked(name: str) -> str:
-    if not _NAME.match(name):
+    if not is_name(name):
         raise FailpointError(f"failpoint name {name[:80]!r} is not of lower-case words and dots")
     return name
 

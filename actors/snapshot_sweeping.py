@@ -29,6 +29,10 @@ class SnapshotSweepingActor(SweepingActor):
         """Delete what was removed, in the background."""
         raise NotImplementedError
 
+    def is_deleting(self, store: Snapshotter) -> bool:
+        """Whether that is under way."""
+        raise NotImplementedError
+
     def concerns(self, body: Any) -> Iterable[Hashable]:
         """Keys, names and parents."""
         snapshotter = getattr(body, "snapshotter", "") or self.settings.snapshots_default
@@ -107,11 +111,12 @@ class SnapshotSweepingActor(SweepingActor):
         return {"usages": found}
 
     def snapshots_check(self, _body: m.SnapshotsCheck, _: Call) -> dict[str, Any]:
-        """Records against directories."""
+        """Records against directories. What is being deleted is nobody's to worry about."""
         stores = list(self.stores.values())
+        settled = [store for store in stores if not self.is_deleting(store)]
         return {
             "problems": [line for store in stores for line in store.check()],
-            "orphans": [str(path) for store in stores for path in store.orphans()],
+            "orphans": [str(path) for store in settled for path in store.orphans()],
         }
 
     def snapshots_repair(self, _body: m.SnapshotsRepair, _: Call) -> dict[str, Any]:

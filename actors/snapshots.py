@@ -41,6 +41,7 @@ class SnapshotsActor(SnapshotSweepingActor):
         """Open the records that there are, then delete in the background what a crash left."""
         self.stores: dict[str, Snapshotter] = {}
         self._deleting: set[str] = set()
+        self._more: set[str] = set()  # where something was discarded while others were being deleted
         self._waiting: dict[str, list[_Waiting]] = {}
         for name, (directory, _) in _KINDS.items():
             if name == self.settings.snapshots_default or (self.settings.root / directory).exists():
@@ -153,7 +154,9 @@ class SnapshotsActor(SnapshotSweepingActor):
         What cannot be deleted has another turn with the next removal or collection.
         """
         if store.name in self._deleting:
+            self._more.add(store.name)
             return
+        self._more.discard(store.name)
         if waiting := store.discard():
             self._deleting.add(store.name)
             self.work(lambda: _delete(waiting), lambda result: self._deleted(store, result))
@@ -162,11 +165,18 @@ class SnapshotsActor(SnapshotSweepingActor):
 
     def _deleted(self, store: Snapshotter, result: Any) -> None:
         self._deleting.discard(store.name)
-        if isinstance(result, Exception):
+        failed = isinstance(result, Exception)
+        if failed:
             self.log.warning("a discarded snapshot could not be deleted: %s", result)
-            self._tell_waiting(store, RemoteError("unavailable", f"removed snapshots remain: {result}"))
+        if failed and store.name not in self._more:
+            text = f"removed snapshots remain: {result}"
+            self._tell_waiting(store, RemoteError("unavailable", text, outcome="unknown"))
         else:
             self.delete_discarded(store)
+
+    def is_deleting(self, store: Snapshotter) -> bool:
+        """Whether what was removed of it is on its way out."""
+        return store.name in self._deleting
 
     def _tell_waiting(self, store: Snapshotter, result: Exception | None) -> None:
         for settle in self._waiting.pop(store.name, []):

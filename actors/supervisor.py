@@ -389,7 +389,7 @@ class SupervisorActor(Actor):
 
     def failpoints_set(self, body: m.FailpointsSet, call: Call) -> None:
         """One of ours; any other goes for the zygote and whoever it forks from now on."""
-        if body.name.startswith("supervisor."):
+        if body.name.startswith("supervisor.") or not failpoints.is_name(body.name):  # which is refused
             super().failpoints_set(body, call)
         else:
             self.points()

@@ -15,6 +15,7 @@ from actor_town import LIMIT, Town
 from collection_load import NAMESPACE, Collecting, Tally, Worker, digest_of
 
 from actors import messages as m
+from actors import snapshots
 from actors.collector import CollectorActor
 from actors.content import ContentActor
 from actors.events import EventsActor
@@ -23,6 +24,7 @@ from actors.metadata import MetadataActor
 from actors.snapshots import SnapshotsActor
 from storage.content import ContentStore, IngestWriter
 from storage.digest import Digest
+from storage.snapshotters.trees import delete_tree
 from transport.errors import RemoteError
 
 pytestmark = pytest.mark.root  # overlayfs's own attributes
@@ -124,6 +126,40 @@ def test_what_could_not_be_deleted_goes_with_a_later_run(town):
     assert list(trash.iterdir()) == []
 
 
+@pytest.fixture
+def slow(tmp, monkeypatch):
+    """One that deletes removed snapshots only once there is a file `go`."""
+
+    def delete(path):
+        while not (tmp / "go").exists():
+            time.sleep(0.01)
+        delete_tree(path)
+
+    monkeypatch.setattr(snapshots, "delete_tree", delete)
+    with Town(tmp) as one:
+        one.actor(SnapshotsActor)
+        yield one
+
+
+def test_what_is_removed_while_others_are_deleted_has_its_turn_though_those_stay(slow, tmp):
+    worker = Worker(slow, Tally(), 3)
+    upper, _ = (Path(worker.ask(m.SnapshotsPrepare(NAMESPACE, key))["upper"]) for key in ("busy", "free"))
+    (upper / "busy").mkdir()
+    mount_one(Mount("tmpfs", "tmpfs", ()), str(upper / "busy"))
+    for key in ("busy", "free"):
+        worker.ask(m.SnapshotsRemove(NAMESPACE, key))
+    assert worker.ask(m.SnapshotsCheck())["orphans"] == [], "what is on its way out is no orphan"
+    threading.Timer(0.3, (tmp / "go").touch).start()  # by then somebody waits for all of it
+    with pytest.raises(RemoteError, match="removed snapshots remain"):
+        worker.client.request("snapshots.cleanup", {}, to="snapshots")
+    left = list((slow.settings.root / "snapshots/trash").iterdir())
+    assert worker.ask(m.SnapshotsCheck())["orphans"] == [str(path) for path in left]
+    umount_below(str(left[0]))
+    worker.client.request("snapshots.cleanup", {}, to="snapshots")
+    assert len(left) == 1
+    assert not left[0].exists()
+
+
 def test_what_was_interrupted_goes_with_the_next_run(town):
     worker = Worker(town, Tally(), 3)
     worker.maybe_cut = lambda: None
@@ -195,7 +231,11 @@ def test_a_blob_that_was_not_recorded_before_a_kill_is_no_stray(town):
     town.killed("metadata")
     with contextlib.suppress(RemoteError):
         worker.client.request("content.commit", dataclasses.asdict(commit), to="content", limit=1.0)
-    assert [path.read_bytes() for path in town.settings.content.glob("blobs/*/*")] == [content]
+    blobs = town.settings.content / "blobs"
+    until = time.monotonic() + LIMIT
+    while not list(blobs.glob("*/*")) and time.monotonic() < until:  # the disk may be slow
+        time.sleep(0.02)
+    assert [path.read_bytes() for path in blobs.glob("*/*")] == [content]
     town.killed("content")
     town.actor(MetadataActor)
     town.actor(ContentActor)

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-READY_SECONDS = 20.0
+READY_SECONDS = 60.0
 STOP_SECONDS = 40.0
 
 
@@ -41,14 +40,6 @@ def wait_until(what: str, condition: Callable[[], Any], seconds: float = 20.0) -
             missing = error
         assert time.monotonic() < end, f"not within {seconds} s: {what}" + (f"; {missing}" if missing else "")
         time.sleep(0.02)
-
-
-def free_port() -> int:
-    """Of 127.0.0.1, and nobody's just now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        found: int = one.getsockname()[1]
-        return found
 
 
 @dataclass

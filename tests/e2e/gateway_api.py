@@ -131,6 +131,19 @@ class Api:
         threading.Thread(target=follow, daemon=True).start()
         return seen
 
+    def heard(self, *filters: str) -> list[tuple[str, Any]]:
+        """As `events`; when this returns, they come. Some are of its own, with a topic below /own/."""
+        mark = f"/own/{secrets.token_hex(4)}"
+        seen = self.events(*filters, f"topic=={mark}")
+
+        def told() -> bool:
+            event = message("google.protobuf.Any")(type_url="containerd.events.NamespaceDelete", value=b"")
+            self.ask(EVENTS, "Publish", topic=mark, event=event)
+            return any(topic == mark for topic, _ in seen)
+
+        wait_until("events come", told)
+        return seen
+
 
 @contextlib.contextmanager
 def serving(directory: Path, *words: str) -> Iterator[tuple[Daemon, Api]]:

@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import re
-import socket
 import ssl
 import subprocess
 import sys
@@ -20,11 +19,11 @@ from typing import Self
 
 from chaos.wires import Machine
 from tests.certificates import Certificates
+from tests.ports import free_port
 
 PROGRAM = "docker-registry"
 START_SECONDS = 20
 END_SECONDS = 10
-LOG_SECONDS = 5
 MOST_PORTS = 3
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -77,7 +76,7 @@ class Registry:
     def __enter__(self) -> Self:
         self.directory.mkdir(parents=True, exist_ok=True)
         for _ in range(MOST_PORTS):  # somebody else may take the port between finding and using it
-            self.host = f"{self._machine.address}:5000" if self._machine else f"127.0.0.1:{_free_port()}"
+            self.host = f"{self._machine.address}:5000" if self._machine else f"127.0.0.1:{free_port()}"
             self._start()
             if self._wait_until_it_answers():
                 return self
@@ -174,11 +173,6 @@ class Registry:
             self._process.kill()
             self._process.wait()
         self._process = None
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def _bcrypt(password: str) -> str:

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from daemon import CHECKOUT, Daemon, free_port, running
+from daemon import CHECKOUT, Daemon, running
 
 from clients.conformance import check_client, check_server
+from tests.ports import free_port
 from tests.unit.cli.fake_daemon import Asked, FakeDaemon
 from transport.keys import new_pair
 

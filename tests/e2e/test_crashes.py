@@ -46,7 +46,7 @@ def test_each_actor_killed_in_turn_while_a_container_prints(own_daemon: Daemon, 
         (container,) = (one["actor"] for one in daemon.json("ps"))
         for victim in (container, *VICTIMS):
             old = daemon.kill_actor(victim)
-            wait_until(f"{victim} is healed", partial(daemon.healed, victim, old), 10)
+            wait_until(f"{victim} is healed", partial(daemon.healed, victim, old))
         out, err = run.communicate(timeout=120)
     assert out.decode() == _expected()
     assert run.returncode == 42, err

@@ -92,5 +92,8 @@ def test_reports_are_event_log_line_and_metric(daemon: Daemon):
     assert "child_terminated of content" in daemon.log.read_text()
     with daemon.client_in_use() as client:
         assert client.request("introspection.actors", {}, to="supervisor")["reports"]["child_terminated"] >= 1
-    told = daemon.actr("events", "-A", "--no-follow", "--since", "5m").stdout
-    assert "/actors/child_terminated" in told
+
+    def told() -> str:
+        return daemon.actr("events", "-A", "--no-follow", "--since", "5m").stdout
+
+    wait_until("it is told", lambda: "/actors/child_terminated" in told())

@@ -224,10 +224,13 @@ def test_what_was_passed_is_listed(fragile: Daemon):
 
 
 def test_what_makes_no_sense_is_refused(fragile: Daemon):
+    before = {name: fragile.pid(name) for name in ("metadata", "supervisor")}
     for words in (("Metadata", "kill"), ("metadata.x", "explode")):
-        done = fragile.actr("chaos", "set", *words, "--actor", "metadata", check=None)
-        assert done.returncode == 1
-        assert "failpoint" in done.stderr
+        for more in (("--actor", "metadata"), ("--actor", "supervisor"), ()):
+            done = fragile.actr("chaos", "set", *words, *more, check=None)
+            assert done.returncode == 1
+            assert "failpoint" in done.stderr
+    assert {name: fragile.pid(name) for name in before} == before, "nobody ends of it"
 
 
 def test_without_the_option_they_are_refused(daemon: Daemon):
@@ -247,9 +250,9 @@ def test_a_snapshot_that_somebody_else_commits_meanwhile(fragile: Daemon, regist
     top = layout.add_layer(lambda tar: images.add_file(tar, "usr/lib/three", b"3"))
     layout.tag("t", layout.add_image([base, top], {"Cmd": ["sh"], "Env": [images.PATH]}))
     images.push(layout, "t", name)
-    _set(fragile, "puller.unpack.applied", "delay(4000,count=1)")
+    _set(fragile, "puller.unpack.applied", "delay(4000,count=2)")  # of whichever layer
     mine = {"namespace": "default", "key": "mine", "labels": {"containerd.io/gc.root": "yes"}}
-    with fragile.popen("pull", name) as pull, contextlib.closing(fragile.client()) as client:
+    with contextlib.closing(fragile.client()) as client:
 
         def ask(verb: str, **body: object) -> dict[str, Any]:
             found: dict[str, Any] = client.request(f"snapshots.{verb}", body, to="snapshots", limit=20)
@@ -259,12 +262,13 @@ def test_a_snapshot_that_somebody_else_commits_meanwhile(fragile: Daemon, regist
             keys = [one["key"] for one in ask("list", namespace="default")["snapshots"]]
             return any(key.startswith("extract ") and key.endswith(base[1]) for key in keys)
 
-        wait_until("the layer is being unpacked", begun)
         files = ask("prepare", **mine)["upper"]
         with tarfile.open(layout.path(base[0]["digest"])) as tar:
             tar.extractall(files)  # noqa: S202  # we have made it
-        ask("commit", **mine, name=base[1])
-        assert pull.wait(timeout=60) == 0
+        with fragile.popen("pull", name) as pull:
+            wait_until("the layer is being unpacked", begun)
+            ask("commit", **mine, name=base[1], synced=True)  # soon: the disk may be slow
+            assert pull.wait(timeout=60) == 0
         assert ask("layers", namespace="default", key=base[1])["layers"] == [files]
     assert fragile.actr("run", "--rm", name, "cat", "/usr/lib/three").stdout == "3"
 

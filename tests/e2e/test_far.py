@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import zmq
-from daemon import CHECKOUT, Daemon, free_port, running, wait_until
+from daemon import CHECKOUT, Daemon, running, wait_until
 
+from tests.ports import free_port
 from transport.client import Client
 from transport.errors import RemoteError
 from transport.keys import new_pair
@@ -148,12 +149,12 @@ def test_an_actors_name_is_nobodys_to_claim(far: Daemon):
             socket_.setsockopt(option, value)
         socket_.connect(fields["endpoint"])
         socket_.send_multipart([b"ACTD1", b"\x82\xa1t\xa5HELLO\xa2id\xc4\x10" + bytes(16), b"\x80"])
-        assert socket_.poll(5000), "it is welcome, as a client"
+        assert socket_.poll(30_000), "it is welcome, as a client"
         assert b"WELCOME" in socket_.recv_multipart()[1]
         assert far.actr("images", "-q").returncode == 0
         assert not socket_.poll(100)
         socket_.send_multipart([b"ACTD1", b"\x81\xa1t\xa4NOTE", b"\x80"])
-        assert socket_.poll(5000)
+        assert socket_.poll(30_000)
         assert b"a client sends no NOTE" in b"".join(socket_.recv_multipart())
 
 
@@ -264,7 +265,8 @@ def test_a_port_that_somebody_has_keeps_nobody_out_at_home(tmp: Path):
         port = taken.getsockname()[1]
         (tmp / "d").mkdir()
         with running(tmp / "d", "--listen", f"tcp://127.0.0.1:{port}") as daemon:
-            assert f"cannot listen at tcp://127.0.0.1:{port}" in daemon.log.read_text()
+            complaint = f"cannot listen at tcp://127.0.0.1:{port}"
+            wait_until("it is in the log", lambda: complaint in daemon.log.read_text())
             daemon.actr("keys", "new", "late", "-o", tmp / "late.json")
             taken.close()
             wait_until("it listens", lambda: "listening at" in daemon.log.read_text())

@@ -95,8 +95,8 @@ CONTAINERS = (
     Step("rm d", "d"),
     Step("run -d --name a {image} sh -c seen"),
     Step("rm -f a", "a"),
-    Step("run -d --name e {image} sleep 2"),
-    Step("attach --no-stdin e"),
+    Step("run -d -i --name e {image} head -n 1"),
+    Step("attach e", "", 0, "typed\n"),
     Step("rm -f e"),
 )
 IMAGES = (

@@ -185,6 +185,7 @@ def test_a_cut_ends_what_waits_and_is_told_on_both_sides_and_heals(hosts: Hosts)
 def test_events_of_all_nodes_in_one_stream_with_nothing_lost_to_a_cut(hosts: Hosts):
     h1 = hosts["h1"]
     where = [*h1.inside(), CHECKOUT / "bin/actr", "--address", h1.socket, "--format", "json"]
+    PUBLISHED.clear()
     begun = [publish(host) for host in hosts.hosts]
     positions = f"h1={begun[0]},h2={begun[1]}"
     with subprocess.Popen(

@@ -39,6 +39,7 @@ class Inside:
         bundle = daemon.state / "containers/default" / self.record["id"]
         self.spec = json.loads((bundle / "config.json").read_text())
         assert violations(self.spec) == []
+        wait_until("the runtime's init is the program", lambda: "sleep" in self.proc("cmdline"))
 
     def __enter__(self) -> Self:
         return self

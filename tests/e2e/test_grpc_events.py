@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from daemon import wait_until
@@ -19,21 +19,6 @@ if TYPE_CHECKING:
     from daemon import Daemon
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(120)]
-ANY: Final = "google.protobuf.Any"
-
-
-def heard(api: Api, *filters: str) -> list[tuple[str, Any]]:
-    """What comes from now on; when this returns, it comes."""
-    mark = f"/own/{secrets.token_hex(4)}"
-    seen = api.events(*filters, f"topic=={mark}")
-
-    def told() -> bool:
-        event = message(ANY)(type_url="containerd.events.NamespaceDelete", value=b"")
-        api.ask(EVENTS, "Publish", topic=mark, event=event)
-        return any(topic == mark for topic, _ in seen)
-
-    wait_until("events come", told)
-    return seen
 
 
 def topics(seen: list[tuple[str, Any]], last: str) -> dict[str, Any]:
@@ -43,7 +28,7 @@ def topics(seen: list[tuple[str, Any]], last: str) -> dict[str, Any]:
 
 
 def test_of_a_life_with_an_exec_and_a_pause(api: Api, root: Path):
-    seen = heard(api, 'topic~="^/(tasks|containers)/"')
+    seen = api.heard('topic~="^/(tasks|containers)/"')
     name = api.container(root, "sleep", "1000")
     api.task("Create", container_id=name)
     pid = api.task("Start", container_id=name).pid
@@ -72,7 +57,7 @@ def test_of_a_life_with_an_exec_and_a_pause(api: Api, root: Path):
 
 
 def test_of_images_snapshots_and_namespaces(api: Api):
-    seen = heard(api, 'topic~="^/(images|snapshot|namespaces|content)/"')
+    seen = api.heard('topic~="^/(images|snapshot|namespaces|content)/"')
     name = f"x{secrets.token_hex(4)}"
     digest = put(api, **{"containerd.io/gc.root": "1"})
     api.ask(IMAGES, "Create", image=image(name, digest, {"a": "b"}))
@@ -98,7 +83,7 @@ def test_of_images_snapshots_and_namespaces(api: Api):
 
 
 def test_a_filter_takes_a_topic_and_a_namespace(api: Api, root: Path):
-    seen = heard(api, "namespace==default,topic==/containers/create")
+    seen = api.heard("namespace==default,topic==/containers/create")
     other = api.within(namespace="elsewhere")
     elsewhere, here = other.container(root, "true"), api.container(root, "true")
     assert topics(seen, "/containers/create")["/containers/create"].id == here
@@ -131,7 +116,7 @@ def test_an_envelope_has_the_bare_name_of_its_type(api: Api, root: Path):
 def test_a_creation_is_told_and_has_an_actor_though_metadata_dies_over_it(tmp: Path, root: Path):
     """Between the record, which is durable, and what follows it."""
     with serving(tmp, "--failpoints") as (daemon, api):
-        seen = heard(api, 'topic~="^/containers/create"')
+        seen = api.heard('topic~="^/containers/create"')
         with daemon.client_in_use() as client:
             kill = {"name": "metadata.create.recorded", "action": "kill(count=1)"}
             client.request("failpoints.set", kill, to="metadata")

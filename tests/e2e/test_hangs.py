@@ -70,8 +70,8 @@ def test_each_kind_of_actor_stopped_in_turn_is_replaced(strict: Daemon, busybox:
     for victim in (*KINDS, container):
         pid = daemon.pid(victim)
         os.kill(pid, signal.SIGSTOP)
-        wait_until(f"{victim} is ended", partial(_is_gone, pid), 15)
-        wait_until(f"{victim} is healed", partial(daemon.healed, victim, pid), 15)
+        wait_until(f"{victim} is ended", partial(_is_gone, pid), 60)
+        wait_until(f"{victim} is healed", partial(daemon.healed, victim, pid), 60)
     _check_printer(daemon, one["task"]["pid"])
 
 
@@ -99,7 +99,7 @@ def test_an_endless_loop_leaves_its_stacks_in_the_log(strict: Daemon, busybox: s
         client = daemon.client()
         with contextlib.closing(client), pytest.raises(RemoteError):
             client.request(op, {}, to=victim, limit=30.0, repeatable=False)
-        wait_until(f"{victim} is healed", partial(daemon.healed, victim, pid), 20)
+        wait_until(f"{victim} is healed", partial(daemon.healed, victim, pid), 60)
         added = daemon.log.read_text()[seen:]
         assert f"{victim} (pid {pid}) hangs" in added
         assert re.search(
@@ -121,7 +121,7 @@ def test_a_survivor_of_its_zygote_registers_with_the_next(strict: Daemon, busybo
     assert daemon.pid(container) == actor
     wait_until("it has found the new zygote", lambda: _has_channel(daemon))
     os.kill(actor, signal.SIGSTOP)  # only one who is asked for an answer can be missed
-    wait_until("it is replaced", partial(daemon.healed, container, actor), 15)
+    wait_until("it is replaced", partial(daemon.healed, container, actor), 60)
     _check_printer(daemon, one["task"]["pid"])
 
 

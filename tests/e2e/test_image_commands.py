@@ -103,7 +103,7 @@ def test_a_running_container_stands_still_while_it_is_committed(failing: Daemon,
     daemon.actr("rm", "-f", "busy")
 
 
-def runs_on(daemon: Daemon, seconds: float = 2.0) -> bool:
+def runs_on(daemon: Daemon, seconds: float = 20.0) -> bool:
     """Whether the counter of the container grows."""
     # The container's, and the layers made of it; not by rglob: one that ran with --rm may be going meanwhile.
     uppers = list((daemon.root / "snapshots/snapshots").glob("*/fs/count"))

@@ -15,11 +15,12 @@ from systemd_journal import journald, listening, read
 pytestmark = pytest.mark.root
 
 LINES = 3000
-SCRIPT = (
-    f"n=0; while [ $n -lt {LINES} ]; do n=$((n+1)); echo line $n; [ $((n % 30)) = 0 ] && sleep 0.01; done; "
-    "echo problem >&2; printf open"
-)
+PRINT = f"n=0; while [ $n -lt {LINES} ]; do n=$((n+1)); echo line $n; [ $((n % 30)) = 0 ] && sleep 0.01; done"
+GO_ON = "while [ ! -e /go ]; do echo more; sleep 0.05; done"
+SCRIPT, LONGER = (f"{words}; echo problem >&2; printf open" for words in (PRINT, f"{PRINT}; {GO_ON}"))
 WHOLE = "".join(f"line {number}\n" for number in range(1, LINES + 1)) + "open"
+
+AGAIN = "actord: the logger was started again"
 
 LOGGER = """#!/bin/sh
 cat <&3 5>&- >> "$2" &
@@ -30,8 +31,8 @@ wait
 """
 
 
-def start(daemon: Daemon, busybox: str, *flags: str) -> str:
-    return daemon.actr("run", "-d", *flags, busybox, "sh", "-c", SCRIPT).stdout.strip()
+def start(daemon: Daemon, busybox: str, *flags: str, script: str = SCRIPT) -> str:
+    return daemon.actr("run", "-d", *flags, busybox, "sh", "-c", script).stdout.strip()
 
 
 def kept(daemon: Daemon, name: str) -> Path:
@@ -152,16 +153,18 @@ def test_a_program_gets_each_byte_once_though_the_actor_is_killed(daemon: Daemon
 
 def test_a_program_that_is_killed_is_started_again_and_told(daemon: Daemon, busybox: str, tmp: Path):
     address, files = logger(tmp)
-    name = start(daemon, busybox, "--log-driver", address)
+    name = start(daemon, busybox, "--log-driver", address, script=LONGER)  # than it takes to kill three
     for time in (1, 2, 3):
         wait_until("it works", partial(has_lines, files["starts"], time))
         before = files["out"].stat().st_size if files["out"].exists() else 0
         wait_until("it writes", partial(is_larger, files["out"], before))
+        wait_until("it has said so", lambda time=time: files["err"].read_text().count(AGAIN) == time - 1)
         os.killpg(int(files["starts"].read_text().split()[-1]), signal.SIGKILL)
+    daemon.actr("exec", name, "touch", "/go")
     daemon.actr("wait", name)
     wait_until("all is there", lambda: files["out"].read_text().endswith("open"))
     wait_until("all is said", lambda: "problem" in files["err"].read_text())
-    assert files["err"].read_text().count("actord: the logger was started again") == 3
+    assert files["err"].read_text().count(AGAIN) == 3
     lines = files["out"].read_text()[: -len("open")].splitlines()
     lost = LINES - len(set(lines) & set(WHOLE.splitlines()))
     assert lost <= 3 * 2 * (1 << 17) // len("line 1000\n"), "no more than what it may have had in hand"

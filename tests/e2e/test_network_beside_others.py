@@ -285,7 +285,8 @@ def _beside_firewalld(directory: Path) -> None:
         before = _rules("actord_")
         daemon = undo.enter_context(running(directory))
         with tempfile.TemporaryDirectory() as web, _published(daemon, Path(web)) as port:
-            assert _served(mark, port) == "ours"  # firewalld lets through what was published
+            # firewalld lets through what was published
+            wait_until("our port answers", lambda: _served(mark, port) == "ours")
             path = f"{daemon.state}/netns/default+served"
             assert not _reaches_out(path)
             (finding,) = json.loads(daemon.actr("network", "check", "--format", "json", check=1).stdout)

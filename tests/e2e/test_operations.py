@@ -184,7 +184,7 @@ def test_nothing_outlives_a_forced_removal(daemon: Daemon, busybox: str, runtime
         Path("/proc/self/ns/pid").readlink() == Path(f"/proc/{task(daemon, name)['pid']}/ns/pid").readlink()
     )
     daemon.actr("rm", "-f", name)
-    wait_until("all are gone", lambda: not marked(mark), 10)
+    wait_until("all are gone", lambda: not marked(mark))
 
 
 def marked(mark: str) -> list[int]:

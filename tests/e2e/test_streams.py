@@ -56,9 +56,10 @@ def test_a_process_that_does_not_read_holds_up_only_its_writer(daemon: Daemon, b
         words = [CHECKOUT / "bin/actr", "attach", name]
         with subprocess.Popen(words, env=env, stdin=subprocess.PIPE) as writer:
             assert writer.stdin is not None
-            sent = 0
-            while sent < 1 << 22 and select.select([], [writer.stdin], [], 2.0)[1]:
+            sent, patience = 0, 60.0  # until it has begun to read
+            while sent < 1 << 22 and select.select([], [writer.stdin], [], patience)[1]:
                 sent += os.write(writer.stdin.fileno(), bytes(4096))
+                patience = 2.0 if sent > 1 << 16 else 60.0
             assert 1 << 16 < sent < 1 << 20, "what all pipes and pieces on the way hold, and no more"
             assert daemon.actr("exec", name, "echo", "still here").stdout == "still here\n"
             writer.kill()

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from daemon import wait_until
 from terminal import Terminal
 
 if TYPE_CHECKING:
@@ -97,7 +98,10 @@ def test_the_terminal_is_given_back(terminal: Terminal):
 
 
 def test_a_tree_goes_down_to_the_processes(daemon: Daemon, web: str):
-    lines = daemon.actr("tree", "-p").stdout.splitlines()
-    at = next(number for number, line in enumerate(lines) if f"─ {web} " in line)
-    assert re.search(r"└─ 1 sleep 900 +S ", lines[at + 1])
-    assert lines[1].startswith("zygote ")
+    def shown() -> list[str]:
+        """Once the first process is the program, and not the runtime's init any more."""
+        lines = daemon.actr("tree", "-p").stdout.splitlines()
+        at = next(number for number, line in enumerate(lines) if f"─ {web} " in line)
+        return lines if re.search(r"└─ 1 sleep 900 +S ", lines[at + 1]) else []
+
+    assert wait_until("its process is shown", shown)[1].startswith("zygote ")

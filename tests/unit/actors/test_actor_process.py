@@ -30,6 +30,10 @@ class Odd(Actor):
     def started(self):
         self.waiting, self.notes = [], []
 
+    def stopping(self):
+        self.notes = None  # as others close a database
+        super().stopping()
+
     def network_attach(self, body, call):
         match body.namespace:
             case "fail":
@@ -38,6 +42,8 @@ class Odd(Actor):
                 raise RuntimeError(f"lost {body.id}")
             case "leave":
                 os._exit(3)
+            case "use":
+                self.notes.append(body.id)
             case "later":
                 self.waiting.append(call)
                 return LATER
@@ -241,6 +247,23 @@ def test_sigterm_ends_it_in_order(odd, client):
     odd.kill(signal.SIGTERM)
     assert odd.wait() == 0
     assert all(one["op"] == "ready" for one in odd.said)
+
+
+def test_what_waits_for_one_that_is_stopped_is_refused_and_ends_nobody(odd, town, dealer):
+    gate = town.settings.state / "gate"
+    os.mkfifo(gate)
+    post(dealer, request("network", "network.attach", {"namespace": "block", "id": str(gate)}))
+    keeper = os.open(gate, os.O_WRONLY)
+    post(dealer, request("network", "network.attach", {"namespace": "use", "id": ""}))
+    post(dealer, request("network", "no.operation", {}))
+    assert final(dealer).type == "ERR"  # the pump's answer: it has passed on what came before
+    odd.kill(signal.SIGTERM)
+    os.write(keeper, b"!")
+    os.close(keeper)
+    assert final(dealer).type == "FIN"
+    error = RemoteError.from_body(final(dealer).value())
+    assert (error.code, error.outcome) == ("unavailable", "not_started")
+    assert odd.wait() == 0
 
 
 def test_heartbeats_are_answered_by_the_mailbox_thread(odd):

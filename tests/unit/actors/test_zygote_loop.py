@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -24,8 +25,11 @@ def stage(tmp):
 
 
 def holds(zygote, path):
-    links = (link for link in Path(f"/proc/{zygote.pid}/fd").iterdir())
-    return str(path) in {os.fspath(link.readlink()) for link in links}
+    found = set()
+    for link in Path(f"/proc/{zygote.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since
+            found.add(os.fspath(link.readlink()))
+    return str(path) in found
 
 
 def children(zygote):

@@ -340,9 +340,9 @@ def test_who_hangs_up_ends_what_waits_in_another_thread(daemon, client):
 
     thread = threading.Thread(target=follow)
     thread.start()
-    assert told.wait(10)
+    assert told.wait(60)
     client.hang_up()
-    thread.join(10)
+    thread.join(60)
     assert ended == ["the client has hung up"]
     assert len(daemon.asked) == 1
     with pytest.raises((NotRunningError, RemoteError)):

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 
+from tests.ports import free_port
 from tests.unit.transport.running import LIMIT, Running
 from transport import peer as peering
 from transport.connections import Connection
@@ -94,9 +95,7 @@ def far(tmp):
     """A router with both doors, and the connection file of an operator."""
     ring, pair = KeyRing(tmp / "keys"), new_pair()
     ring.allow(Key("friend", pair.public, "operator", 1))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        endpoint = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    endpoint = f"tcp://127.0.0.1:{free_port()}"
     policy = Policy(lambda _role, _message: "", lambda _op: False)
     with serving(tmp / "r", OuterDoor(endpoint, ring, policy)):
         with closing(Dealer(str(tmp / "r"))) as here:  # who is answered knows that the other door is open too
