@@ -106,7 +106,7 @@ class Execs:
             elif one.phase == "running":
                 self._watch(name, one)
             elif not one.drained:
-                self._ended(name)
+                self._ended(name, one)
             else:
                 self._expire(name)
 
@@ -119,10 +119,10 @@ class Execs:
         if process is None:
             one.error, one.error_code = "the start was cut off by a crash", CANNOT_EXEC
             self._actor.streams.discard(name)
-            self._finished(name, None)
+            self._finished(name, one, None)
             return
         self._actor.processes.run_runtime(
-            lambda: self._actor.launcher.begun(process), lambda result: self._launched(name, result)
+            lambda: self._actor.launcher.begun(process), lambda result: self._launched(name, one, result)
         )
 
     def is_idle(self) -> bool:
@@ -186,14 +186,14 @@ class Execs:
         if call is not None:
             self._wants_start.setdefault(body.exec_id, []).append(call)
         if body.exec_id in self._known:
-            self._answer_start(body.exec_id)
+            self._answer_start(body.exec_id, self._known[body.exec_id])
             return
         wish = _wish(body)
-        self._known[body.exec_id] = Exec(terminal=body.terminal, stdin=body.stdin)
+        one = self._known[body.exec_id] = Exec(terminal=body.terminal, stdin=body.stdin)
         self._actor.save()
         self._actor.processes.run_runtime(
             lambda: self._launch(body.exec_id, wish),
-            lambda result: self._launched(body.exec_id, result),
+            lambda result: self._launched(body.exec_id, one, result),
         )
 
     def add(self, body: TasksExecAdd) -> None:
@@ -232,7 +232,7 @@ class Execs:
             self._actor.refuse_unless_running()
         self._wants_start.setdefault(name, []).append(call)
         if one.phase != "added":
-            self._answer_start(name)
+            self._answer_start(name, one)
         else:
             one.phase, one.given["started_by"] = "starting", body.token
             self._actor.save()
@@ -240,7 +240,7 @@ class Execs:
 
     def _begin_added(self, name: str, one: Exec) -> None:
         self._actor.processes.run_runtime(
-            lambda: self._launch_added(name, one), lambda result: self._launched(name, result)
+            lambda: self._launch_added(name, one), lambda result: self._launched(name, one, result)
         )
 
     def _launch_added(self, name: str, one: Exec) -> Running:
@@ -255,9 +255,8 @@ class Execs:
         with self._actor.stepwise.ends(name, one.given["io"]) as ends:
             return self._actor.launcher.exec(directory, path, ends)
 
-    def _answer_start(self, name: str) -> None:
+    def _answer_start(self, name: str, one: Exec) -> None:
         """Everybody who has asked for it, once it has started or failed to."""
-        one = self._known[name]
         if one.phase == "starting":
             return
         for call in self._wants_start.pop(name, ()):
@@ -274,8 +273,9 @@ class Execs:
             failpoints.hit("container", "exec", "after")
             return running
 
-    def _launched(self, name: str, result: Any) -> None:
-        one = self._known[name]
+    # It may be forgotten by now: with the run of its container, by its client, or as a check that has failed
+
+    def _launched(self, name: str, one: Exec, result: Any) -> None:
         if isinstance(result, Running):
             one.phase, one.pid, one.start_time = "running", result.process.pid, result.process.start_time
             self._actor.save()
@@ -285,10 +285,10 @@ class Execs:
             code = result.exit_code if isinstance(result, RuntimeCommandError) else None
             one.error, one.error_code = self._why_not(result), code or CANNOT_EXEC
             self._actor.streams.discard(name)
-            self._finished(name, None)
+            self._finished(name, one, None)
         else:
             raise result
-        self._answer_start(name)
+        self._answer_start(name, one)
 
     def _why_not(self, error: Exception) -> str:
         """What a runtime says of a container that ends under its hands has many forms and little sense."""
@@ -310,33 +310,30 @@ class Execs:
 
     def _watch(self, name: str, one: Exec) -> None:
         if not one.given:
-            self._actor.streams.follow(name, self.wants(name))
+            self._actor.streams.follow(name, Wants(one.terminal, one.stdin))
         else:
             self._actor.stepwise.lines.follow(name, one.given["io"], terminal=one.terminal)
         target = Process(one.pid, one.start_time)
-        self._actor.processes.when_exited(target, lambda code, at: self._exited(name, code, at))
+        self._actor.processes.when_exited(target, lambda code, at: self._exited(name, one, code, at))
 
-    def _exited(self, name: str, code: int | None, at: int) -> None:
-        one = self._known[name]
+    def _exited(self, name: str, one: Exec, code: int | None, at: int) -> None:
         one.phase, one.exit_code, one.exited_at = "exited", code, at
         self._actor.save()
-        self._ended(name)
+        self._ended(name, one)
 
-    def _ended(self, name: str) -> None:
-        one = self._known[name]
+    def _ended(self, name: str, one: Exec) -> None:
         at = one.exited_at
         self._announce("/tasks/exit", name, at, id=name, pid=one.pid, exit_status=one.exit_code, exited_at=at)
         if one.given:  # whose output is its client's
-            io, finished = one.given["io"], partial(self._finished, name, one.exit_code)
+            io, finished = one.given["io"], partial(self._finished, name, one, one.exit_code)
             self._actor.stepwise.lines.drain(name, io, finished, terminal=one.terminal)
             return
-        self._actor.streams.drain(name, lambda: self._finished(name, one.exit_code))
+        self._actor.streams.drain(name, lambda: self._finished(name, one, one.exit_code))
 
-    def _finished(self, name: str, code: int | None) -> None:
-        one = self._known.get(name)
-        if one is None:
-            return
+    def _finished(self, name: str, one: Exec, code: int | None) -> None:
         one.phase, one.exit_code, one.drained = "exited", code, True
+        if self._known.get(name) is not one:
+            return
         self._actor.save()
         if one.given:
             self._actor.stepwise.end_input(name)

@@ -160,6 +160,8 @@ def test_health_is_looked_after(daemon: Daemon, busybox: str, runtime: str, name
     daemon.actr("exec", name, "rm", "/well")
     wait_until("its policy starts it again", lambda: task(daemon, name)["restarts"] >= 1, 40)
     assert "/tasks/restart" in topics(daemon, name)
+    actor = daemon.json("inspect", name)["actor"]
+    assert daemon.actors()[actor]["restarts"] == 0, "a check that comes too late does not end it"
 
 
 def test_out_of_memory_is_told_before_the_exit(daemon: Daemon, busybox: str, runtime: str, name: str):
