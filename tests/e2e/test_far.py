@@ -40,11 +40,24 @@ def far(short_root: Path, busybox: str) -> Iterator[Daemon]:
 
 
 def from_afar(far: Daemon, name: str, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """bin/actr with that connection file."""
-    return subprocess.run(
-        [CHECKOUT / "bin/actr", "--address", far.directory / f"{name}.json", *words],
-        input=stdin, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    """bin/actr with that connection file. One that does not end is looked at before it is killed."""
+    command = [CHECKOUT / "bin/actr", "--address", far.directory / f"{name}.json", *words]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, text=True, **pipes) as started:
+        try:
+            stdout, stderr = started.communicate(stdin, timeout=60)
+        except subprocess.TimeoutExpired as late:
+            late.add_note(whereabouts(far, started.pid))
+            started.kill()
+            raise
+    return subprocess.CompletedProcess(command, started.returncode, stdout, stderr)
+
+
+def whereabouts(far: Daemon, pid: int) -> str:
+    """Where a client's threads wait, and what the daemon makes of it."""
+    calls = [path.read_text().strip() for path in Path(f"/proc/{pid}/task").glob("*/syscall")]
+    known = [far.actr(*words).stdout for words in (("ps", "-a"), ("actors",))]
+    return "\n".join([*calls, *known, *far.log.read_text().splitlines()[-60:]])
 
 
 def connection(far: Daemon, name: str) -> dict[str, Any]:
