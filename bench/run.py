@@ -32,6 +32,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -39,6 +40,7 @@ import sys
 import tempfile
 from itertools import count
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Final
 
 from bench import (
@@ -196,10 +198,25 @@ def machine(directory: Path) -> dict[str, str]:
 
 
 def options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="bench", description="actord beside containerd, in pairs")
-    parser.add_argument("--pairs", type=int, default=10, metavar="N", help="rounds of each comparison (10)")
-    parser.add_argument("--group", action="append", choices=GROUPS, help="only this one; may be repeated")
-    parser.add_argument("--report", type=Path, metavar="DIR", help="write tables, pictures and samples there")
+    entries = re.split(r"\n(?=\w+:)", (__doc__ or "").partition("\n\n")[2].strip())
+    groups = "\n".join(fill(" ".join(one.split()), 80, subsequent_indent="    ") for one in entries)
+    parser = argparse.ArgumentParser(
+        prog="bin/bench",
+        description=f"Measure actord beside the distribution's containerd.\n\n{groups}",
+        epilog="In brackets: the default. All groups take hours: begin with one, and few pairs.\n\n"
+        "Example:\n  sudo bin/bench --group start --pairs 3",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--pairs", type=int, default=10, metavar="N", help="rounds of each comparison (10)")
+    add(
+        "--group",
+        action="append",
+        choices=GROUPS,
+        metavar="GROUP",
+        help="only this; may be given again (all)",
+    )
+    add("--report", type=Path, metavar="DIR", help="write tables, pictures and samples there (none)")
     return parser.parse_args()
 
 

@@ -18,23 +18,38 @@ if TYPE_CHECKING:
     from types import FrameType
 
 MOST = 50
+EPILOG = """\
+At h1, actr works with h1's daemon, and with others by name: actr --node h2 ...
+What partitions cost is measured by: sudo bin/hosts --matrix (--help has more).
+
+Exit code: that of the shell or command.
+
+Examples:
+  sudo bin/hosts 3
+  sudo bin/hosts 3 -- actr node ls
+"""
 
 
 def main() -> int:
     """Give the command's exit code."""
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 and not {"-h", "--help"} & set(sys.argv[1:]):
         sys.exit("hosts: it makes network namespaces, and so must run as root; try sudo")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
     if sys.argv[1:2] == ["--matrix"]:
         return partitions.main(sys.argv[2:])
     parser = argparse.ArgumentParser(
-        prog="hosts",
-        description="several hosts on this machine",
-        epilog="--matrix: see hosts --matrix --help",
+        prog="bin/hosts",
+        description="Several hosts on this machine, each with its actord, while a command runs.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("count", type=int, help=f"how many, 1 to {MOST}; 0 clears what a killed run has left")
-    parser.add_argument("command", nargs="*", help="what to run instead of a shell")
+    parser.add_argument(
+        "count", type=int, metavar="COUNT", help=f"how many, 1 to {MOST}; 0 clears what a killed run has left"
+    )
+    parser.add_argument(
+        "command", nargs="*", metavar="COMMAND", help="what to run at h1, behind -- (a shell)"
+    )
     given = parser.parse_args()
     if not 0 <= given.count <= MOST:
         parser.error(f"count is 0 to {MOST}")

@@ -62,8 +62,8 @@ COMMAND = Command(
     run,
     arguments=("CONTAINER",),
     options=(
-        Option("--no-stdin", "watch only"),
-        Option("--replay", "begin with so many of the last bytes of its output (0)", value="BYTES"),
+        Option("--no-stdin", "watch only, and type nothing"),
+        Option("--replay", "begin with so many bytes of the output that has been (0)", value="BYTES"),
         KEYS,
     ),
 )

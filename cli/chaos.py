@@ -67,8 +67,10 @@ def _points(session: Session, actor: str) -> list[dict[str, Any]]:
 
 COMMAND = Command(
     "chaos",
-    "Set failpoints and list those that were passed; the daemon must run with --failpoints",
+    "Make things go wrong, to see that they heal",
     run,
     arguments=("set|list", "[NAME]", "[ACTION]"),
-    options=(Option("--actor", "the actor to ask (from the name)", value="ACTOR"),),
+    options=(
+        Option("--actor", "actor to ask, one of actr actors (by the name: set; all: list)", value="ACTOR"),
+    ),
 )

@@ -25,8 +25,8 @@ def run(session: Session, given: Given) -> int:
 
 COMMAND = Command(
     "checkpoint",
-    "Write the state of a container's processes to a directory, with CRIU",
+    "Write the state of a container's processes to a directory",
     run,
     arguments=("CONTAINER", "DIRECTORY"),
-    options=(Option("--leave-running", "let it go on afterwards"),),
+    options=(Option("--leave-running", "let it go on afterwards; without this, it is stopped"),),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cli.jobs import do
-from cli.options import Command, Given, Option
+from cli.options import QUIET, Command, Given, Option
 from cli.table import print_json
 
 TYPE_CHECKING = False
@@ -35,13 +35,20 @@ COMMAND = Command(
     "commit",
     "Make an image of a container and what it has changed",
     run,
-    arguments=("CONTAINER", "IMAGE"),
+    arguments=("CONTAINER", "NEW"),
     options=(
-        Option("-m --message", "a comment for the history", value="TEXT"),
+        Option("-m --message", "a comment for actr history", value="TEXT"),
         Option("-a --author", "who made it", value="NAME"),
-        Option("-c --change", "an instruction, such as CMD, ENV, LABEL; repeatable", value="TEXT", many=True),
-        Option("--compression", "of the new layer (gzip)", value="KIND", choices=("zstd", "gzip", "none")),
-        Option("--no-pause", "let the container run on meanwhile"),
-        Option("-q --quiet", "show no progress"),
+        Option(
+            "-c --change", "an instruction as in a Dockerfile, such as 'ENV A=1'", value="TEXT", many=True
+        ),
+        Option(
+            "--compression",
+            "how the new layer is compressed: zstd, gzip or none (gzip)",
+            value="KIND",
+            choices=("zstd", "gzip", "none"),
+        ),
+        Option("--no-pause", "let the container run on meanwhile; its files may change"),
+        QUIET,
     ),
 )

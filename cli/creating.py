@@ -6,7 +6,7 @@ from cli import networking, streams
 from cli.limits import LIMITS, limits
 from cli.log_options import LOGGING, logging
 from cli.mounting import MOUNTS, mounts
-from cli.options import Given, Option, UsageError
+from cli.options import LABEL, PLATFORM, Given, Option, UsageError
 from cli.privileges import PRIVILEGES, privileges
 from cli.session import RefusedError
 from cli.supervising import SUPERVISION, supervision
@@ -20,33 +20,38 @@ if TYPE_CHECKING:
 
 _MEANT = ("no_new_privileges", "oom_score_adj", "stop_timeout")  # said only when given: then 0 counts too
 ATTEMPTS = 5  # times that whoever creates it may die meanwhile
-ENVIRONMENT = Option("-e --env", "set a variable; without =V, to its value here", value="K[=V]", many=True)
-WORKDIR = Option("-w --workdir", "working directory in the container", value="DIR")
-USER = Option("-u --user", "user, as name, id, or either with :GROUP", value="USER")
+ENVIRONMENT = Option("-e --env", "a variable to set; without =V, to its value here", value="K[=V]", many=True)
+ENV_FILE = Option("--env-file", "variables to set: K=V or K in each line of a file", value="FILE", many=True)
 OPTIONS = (
-    Option("--name", "name of the container", value="NAME"),
+    Option("--name", "name of the container (its id)", value="NAME"),
     Option("--rm", "remove the container when it has exited"),
     ENVIRONMENT,
-    Option("--env-file", "set the variables listed in a file", value="FILE", many=True),
-    WORKDIR,
-    USER,
-    Option("--hostname", "host name in the container", value="HOST"),
-    Option("--entrypoint", "program to run instead of the image's", value="PROGRAM"),
-    Option("-l --label", "label of the container", value="K=V", many=True),
-    Option("--read-only", "the container cannot write to its root"),
-    Option("--bundle", "run this OCI bundle as it is, instead of an image", value="DIR"),
-    Option("--runtime", "OCI runtime: runc or crun", value="NAME"),
+    ENV_FILE,
+    Option("-w --workdir", "directory in the container to start in (the image's, or /)", value="DIR"),
+    Option("-u --user", "user: name or id, or either with :GROUP (the image's, or root)", value="USER"),
+    Option("--hostname", "host name in the container (the beginning of its id)", value="HOST"),
+    Option(
+        "--entrypoint", "program to run before COMMAND, instead of the image's; '' for none", value="PROGRAM"
+    ),
+    LABEL,
+    Option("--read-only", "let it write to volumes and tmpfs only, not to its root"),
+    Option("--bundle", "run this OCI bundle as it is; no IMAGE and COMMAND then", value="DIR"),
+    Option("--runtime", "OCI runtime: runc or crun (the daemon's: runc)", value="NAME"),
     *streams.STREAMS,
     *LIMITS,
     *MOUNTS,
     *PRIVILEGES,
     *SUPERVISION,
     *LOGGING,
-    Option("--snapshotter", "what the root is made with: overlayfs or native", value="NAME"),
-    Option("--platform", "platform, of an image for several, such as linux/arm64", value="OS/ARCH"),
+    Option(
+        "--snapshotter",
+        "what its root is made with: overlayfs or native (the daemon's: overlayfs)",
+        value="NAME",
+    ),
+    PLATFORM,
     Option(
         "--pull",
-        "fetch the image: always, missing (the default) or never",
+        "when to fetch the image: always, missing or never (missing)",
         value="WHEN",
         choices=("always", "missing", "never"),
     ),

@@ -152,16 +152,22 @@ def _print_json(found: Iterator[dict[str, Any]], *, as_list: bool) -> None:
 
 COMMAND = Command(
     "events",
-    "Print what happens to containers, images and the daemon's own processes",
+    "Print what happens to containers, images and the daemon itself",
     run,
     options=(
-        Option("--since", "begin after a sequence number, at a time, or so long ago (10m)", value="WHEN"),
-        Option("--until", "end at a time", value="WHEN"),
-        Option("-f --follow", "go on with what comes: the default without --until"),
-        Option("--no-follow", "end with what is there"),
-        Option("--topic", "only topics that begin so, for example /tasks", value="PREFIX"),
-        Option("--container", "only of this container", value="NAME"),
+        Option(
+            "--since",
+            "begin after this sequence number, or at this time (the oldest that is kept)",
+            value="WHEN",
+        ),
+        Option("--until", "end with what happened up to this time (never)", value="WHEN"),
+        Option("-f --follow", "go on with what comes (unless --until or --no-follow is given)"),
+        Option("--no-follow", "end with what has happened so far"),
+        Option("--topic", "only topics that begin so, for example /tasks (all)", value="PREFIX"),
+        Option("--container", "only what happens to this container (all)", value="CONTAINER"),
         Option("-A --all-namespaces", "of all namespaces, and of the daemon itself"),
-        Option("--all-nodes", "of every node that is joined, too; then --since takes h1=12,h2=40"),
+        Option(
+            "--all-nodes", "also of every node that is joined; numbers after --since are then h1=12,h2=40"
+        ),
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+_A_BLOB = '"$(actr content ls -q | head -n 1)"'
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "run": (
         "run --rm busybox echo hello",
@@ -22,7 +23,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "exec": ("exec web ps", "exec -it web sh"),
     "wait": ("wait web",),
     "logs": ("logs --tail 20 -f web", "logs --since 10m -t web"),
-    "ps": ("ps -a", "ps --format '{{.Name}} {{.Task.Pid}}'", "ps -A"),
+    "ps": ("ps -a", "ps --format '{{.Name}} {{.Task.Pid}}'", "ps --all-nodes"),
     "inspect": (
         "inspect web",
         "inspect --format '{{.Task.ExitCode}}' web",
@@ -32,7 +33,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "pull": ("pull busybox", "pull --platform linux/arm64 registry.example/app:1.2"),
     "push": ("push app:1.2 registry.example/app:1.2",),
     "copy": ("copy busybox:latest registry.example/busybox:latest",),
-    "tags": ("tags registry.example/app",),
+    "tags": ("tags registry.example/app", "tags --delete registry.example/app:old"),
     "login": ("login -u me registry.example",),
     "images ls": ("images", "images -q"),
     "images convert": ("images convert --compression zstd app:1.2 app:1.2-zstd",),
@@ -55,7 +56,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "keys new": ("keys new laptop --role operator -o laptop.json",),
     "node join": ("node join h2.json",),
     "doctor": ("doctor", "doctor -q"),
-    "completion": ("completion bash",),
+    "completion": ("completion bash", "completion bash network co"),
     "restart": ("restart web", "restart -t 30 web"),
     "pause": ("pause web",),
     "unpause": ("unpause web",),
@@ -79,9 +80,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "diff": ("diff web",),
     "rmi": ("rmi app:1.1", "rmi -f app:1.1"),
     "content ls": ("content ls -q", "content ls --filter 'size==10'"),
-    "content info": ("content info sha256:00000000",),
-    "content label": ("content label sha256:00000000 tier=base",),
-    "content rm": ("content rm sha256:00000000",),
+    "content info": (f"content info {_A_BLOB}",),
+    "content label": (f"content label {_A_BLOB} tier=base",),
+    "content rm": ('content rm "$(actr content ls -q --filter labels.tier==base)"',),
     "content ingests": ("content ingests",),
     "content abort": ("content abort upload-1",),
     "leases ls": ("leases ls", "leases ls --filter id==build"),
@@ -90,7 +91,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "leases resources": ("leases resources build",),
     "node leave": ("node leave h2",),
     "node ls": ("node ls",),
-    "keys allow": ("keys allow ci 'PUBLIC' --role observer",),
+    "keys allow": ('keys allow ci "$(cat ci.public)" --role observer',),
     "keys revoke": ("keys revoke laptop",),
     "keys ls": ("keys ls",),
     "system df": ("system df",),
@@ -105,7 +106,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "port": ("port web",),
     "actors": ("actors", "actors --format json"),
     "info": ("info",),
-    "chaos": ("chaos list", "chaos set metadata.containers.create.before kill"),
+    "chaos": ("chaos list", "chaos set metadata.containers.create.before 'kill(count=1)'"),
     "version": ("version", "version --client"),
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cli.attaching import attached, keys
 from cli.complaint import complain
-from cli.creating import ENVIRONMENT, USER, WORKDIR, environment
+from cli.creating import ENV_FILE, ENVIRONMENT, environment
 from cli.following import Output, own_exit_code, write_through
 from cli.forwarding import DetachedError
 from cli.options import Command, Given, Option
@@ -82,12 +82,12 @@ COMMAND = Command(
     run,
     arguments=("CONTAINER", "COMMAND..."),
     options=(
-        Option("-d --detach", "print the id of the process, and leave it running"),
+        Option("-d --detach", "leave it running, and print the id that actr events has for it"),
         *STREAMS,
         ENVIRONMENT,
-        Option("--env-file", "set the variables listed in a file", value="FILE", many=True),
-        WORKDIR,
-        USER,
+        ENV_FILE,
+        Option("-w --workdir", "directory in the container to start in (the container's)", value="DIR"),
+        Option("-u --user", "user: name or id, or either with :GROUP (the container's)", value="USER"),
     ),
     literal=True,
 )

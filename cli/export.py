@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cli.archives import archive
 from cli.jobs import do, lend
-from cli.options import Command, Given, Option
+from cli.options import QUIET, Command, Given, Option
 from cli.table import print_json
 
 TYPE_CHECKING = False
@@ -29,7 +29,7 @@ COMMAND = Command(
     run,
     arguments=("CONTAINER",),
     options=(
-        Option("-o --output", "the tar (standard output when left out, or -)", value="FILE"),
-        Option("-q --quiet", "show no progress"),
+        Option("-o --output", "the tar; - for standard output (-)", value="FILE"),
+        QUIET,
     ),
 )

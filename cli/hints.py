@@ -6,6 +6,25 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+ELSEWHERE = {
+    "bash": "exec",
+    "container": "ps",
+    "containers": "ps",
+    "delete": "rm",
+    "describe": "inspect",
+    "enter": "exec",
+    "image": "images",
+    "list": "ps",
+    "ls": "ps",
+    "remove": "rm",
+    "sh": "exec",
+    "shell": "exec",
+    "show": "inspect",
+    "status": "info",
+    "task": "ps",
+    "tasks": "ps",
+}
+"""What other programs call commands of ours."""
 FROM_NODE = "from a node"  # a transfer that asks no registry
 _IN_DOUBT = "see whether it was done before you repeat it"
 

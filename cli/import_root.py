@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cli.archives import incoming
 from cli.jobs import do, lend
-from cli.options import Command, Given, Option
+from cli.options import QUIET, Command, Given, Option
 from cli.table import print_json
 
 TYPE_CHECKING = False
@@ -34,11 +34,13 @@ COMMAND = Command(
     "import",
     "Make an image of one layer from a tar of its files",
     run,
-    arguments=("FILE", "IMAGE"),
+    arguments=("FILE", "NEW"),
     options=(
-        Option("-m --message", "a comment for the history", value="TEXT"),
-        Option("-c --change", "an instruction, such as CMD, ENV, LABEL; repeatable", value="TEXT", many=True),
-        Option("--platform", "what it is for (this machine)", value="OS/ARCH"),
-        Option("-q --quiet", "show no progress"),
+        Option("-m --message", "a comment for actr history", value="TEXT"),
+        Option("-c --change", "an instruction as in a Dockerfile, such as 'CMD sh'", value="TEXT", many=True),
+        Option(
+            "--platform", "platform that it is for, such as linux/arm64 (this machine's)", value="OS/ARCH"
+        ),
+        QUIET,
     ),
 )

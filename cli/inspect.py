@@ -58,17 +58,17 @@ def _image_instead(session: Session, name: str, error: RefusedError) -> dict[str
 
 COMMAND = Command(
     "inspect",
-    "Show everything about a container or an image",
+    "Show everything about a container or an image, as JSON",
     run,
-    arguments=("NAME",),
+    arguments=("CONTAINER|IMAGE",),
     options=(
         Option(
             "--type",
-            "which of the two (whichever has the name)",
+            "which of the two: container or image (whichever has the name)",
             value="KIND",
             choices=("container", "image"),
         ),
-        Option("--remote", "the image as its registry has it, without pulling it"),
-        Option("--referrers", "what at the registry refers to the image: signatures, lists of parts"),
+        Option("--remote", "show the image as its registry has it, without pulling it"),
+        Option("--referrers", "show what at its registry refers to the image: signatures, lists of parts"),
     ),
 )

@@ -40,5 +40,5 @@ COMMAND = Command(
     "Send a signal to the first process of containers",
     run,
     arguments=("CONTAINER...",),
-    options=(Option("-s --signal", "name or number (KILL)", value="SIGNAL"),),
+    options=(Option("-s --signal", "the signal: name, such as HUP, or number (KILL)", value="SIGNAL"),),
 )

@@ -9,24 +9,30 @@ if TYPE_CHECKING:
     from typing import Any
 
 LIMITS = (
-    Option("-m --memory", "limit of memory, for example 512m", value="SIZE"),
-    Option("--memory-swap", "limit of memory and swap together; -1 for none", value="SIZE"),
-    Option("--memory-reservation", "memory to be left with when the host runs short", value="SIZE"),
-    Option("--cpus", "how many processors, for example 1.5", value="NUMBER"),
-    Option("-c --cpu-shares", "weight among those that want processors (1024)", value="NUMBER"),
-    Option("--cpuset-cpus", "processors that it may run on, for example 0-2,4", value="LIST"),
-    Option("--cpuset-mems", "memory nodes that it may use", value="LIST"),
-    Option("--pids-limit", "most processes and threads", value="NUMBER"),
-    Option("--blkio-weight", "weight among those that want the disks, 10 to 1000", value="NUMBER"),
+    Option("-m --memory", "most memory, for example 512m (no limit)", value="SIZE"),
+    Option("--memory-swap", "most memory and swap together; -1 for no limit (-1)", value="SIZE"),
+    Option("--memory-reservation", "memory that it keeps when the host runs short (none)", value="SIZE"),
+    Option("--cpus", "most processors at once, for example 1.5 (no limit)", value="NUMBER"),
+    Option("-c --cpu-shares", "weight among those that want processors, 2 to 262144 (1024)", value="NUMBER"),
+    Option("--cpuset-cpus", "processors that it may run on, for example 0-2,4 (all)", value="LIST"),
+    Option("--cpuset-mems", "memory nodes (NUMA) that it may use (all)", value="LIST"),
+    Option("--pids-limit", "most processes and threads (no limit)", value="NUMBER"),
+    Option(
+        "--blkio-weight", "weight among those that want the disks, 10 to 1000 (the kernel's)", value="NUMBER"
+    ),
     Option(
         "--ulimit",
-        "resource limit of a process, for example nofile=1024:2048",
+        "limit of each process, for example nofile=1024:2048 (nofile=1024)",
         value="N=SOFT[:HARD]",
         many=True,
     ),
-    Option("--oom-score-adj", "-1000 to 1000: how soon the kernel kills it for memory", value="NUMBER"),
+    Option(
+        "--oom-score-adj",
+        "how soon the kernel kills it for memory, -1000 to 1000 (the daemon's)",
+        value="NUMBER",
+    ),
     Option("--shm-size", "size of /dev/shm (64m)", value="SIZE"),
-    Option("--cgroup-parent", "cgroup to put its cgroup below (/actord)", value="PATH"),
+    Option("--cgroup-parent", "cgroup below which its own is made (/actord)", value="PATH"),
 )
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SIZES = ("memory", "memory-swap", "memory-reservation", "shm-size")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cli.archives import incoming
 from cli.jobs import do, lend
-from cli.options import Command, Given, Option
+from cli.options import NO_UNPACK, QUIET, UNPACKED_PLATFORM, Command, Given, Option
 from cli.table import print_json
 
 TYPE_CHECKING = False
@@ -31,13 +31,13 @@ def run(session: Session, given: Given) -> int:
 
 COMMAND = Command(
     "load",
-    "Take images from an archive or a layout: OCI's or Docker's, compressed or not",
+    "Take images from an archive or a layout: OCI's or Docker's",
     run,
     options=(
-        Option("-i --input", "the archive or directory (standard input when left out, or -)", value="PATH"),
+        Option("-i --input", "the archive or directory; - for standard input (-)", value="PATH"),
         Option("--base-name", "name for images that have only a tag in the archive", value="NAME"),
-        Option("--platform", "platform to unpack, of an image for several (this machine's)", value="OS/ARCH"),
-        Option("--no-unpack", "store it only; it cannot be run until it is pulled or loaded again"),
-        Option("-q --quiet", "show no progress"),
+        UNPACKED_PLATFORM,
+        NO_UNPACK,
+        QUIET,
     ),
 )

@@ -12,11 +12,14 @@ if TYPE_CHECKING:
 LOGGING = (
     Option(
         "--log-driver",
-        "file (the default), none, json, journald or binary:///PROGRAM",
+        "where its output goes: file, none, json, journald or binary:///PROGRAM (file)",
         value="NAME",
     ),
     Option(
-        "--log-opt", "max-size=10m: cut the log in pieces; max-file=3: keep so many", value="K=V", many=True
+        "--log-opt",
+        "max-size=10m: cut the log in pieces; max-file=3: keep so many (all is kept)",
+        value="K=V",
+        many=True,
     ),
 )
 _DRIVERS = ("file", "none", "json", "journald")

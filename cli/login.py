@@ -77,8 +77,10 @@ COMMAND = Command(
     run,
     arguments=("[HOST]",),
     options=(
-        Option("-u --user", "user name", value="NAME"),
-        Option("--password-stdin", "read the password from standard input"),
-        Option("--identity-token", "what is read is an identity token, not a password"),
+        Option("-u --user", "user name (asked for)", value="NAME"),
+        Option("--password-stdin", "read the password from standard input (asked for at the terminal)"),
+        Option(
+            "--identity-token", "what is read is an identity token, not a password; no user name is needed"
+        ),
     ),
 )

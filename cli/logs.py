@@ -142,10 +142,10 @@ COMMAND = Command(
     run,
     arguments=("CONTAINER",),
     options=(
-        Option("-f --follow", "go on until it has exited"),
-        Option("--since", "only lines that came at or after a time, or so long ago (10m)", value="WHEN"),
-        Option("--until", "only lines that began to come before a time", value="WHEN"),
-        Option("--tail", "only the last lines", value="LINES"),
-        Option("-t --timestamps", "when each line came, before it"),
+        Option("-f --follow", "go on with what comes, until it has exited"),
+        Option("--since", "only lines that came at or after this time (all)", value="WHEN"),
+        Option("--until", "only lines that began to come before this time (all)", value="WHEN"),
+        Option("--tail", "only so many of the last lines (all)", value="LINES"),
+        Option("-t --timestamps", "print before each line when it came"),
     ),
 )

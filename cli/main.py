@@ -32,68 +32,71 @@ RUN_REFUSED = 125
 COMMANDS = {
     "run": "create a container and run it",
     "create": "create a container without starting it",
-    "spec": "print the runtime's specification of what would be run",
     "start": "start containers",
-    "stop": "stop containers",
+    "stop": "stop containers: SIGTERM, and SIGKILL when that does not help",
     "restart": "stop containers and start them anew",
-    "pause": "make containers stand still",
-    "unpause": "let paused containers go on",
-    "update": "change limits and restart policies",
-    "rename": "give a container another name",
-    "top": "watch the whole daemon, or list the processes of a container",
-    "tree": "show who keeps whom alive, down to the processes in containers",
-    "stats": "show what containers use",
-    "cp": "copy files into or out of a container",
-    "checkpoint": "write the state of a container's processes to a directory",
-    "restore": "start a container from a checkpoint",
-    "kill": "send a signal to containers",
+    "kill": "send a signal to the first process of containers",
     "rm": "remove containers",
-    "attach": "be the terminal of a container",
-    "exec": "run a further process in a container",
-    "wait": "wait until containers have exited, and print their exit codes",
-    "logs": "print what a container has written",
     "ps": "list containers",
-    "inspect": "show everything about a container or an image",
-    "volume": "make, list and remove named volumes",
-    "pull": "fetch an image from a registry",
-    "push": "send an image to a registry",
-    "copy": "copy an image from one registry to another",
-    "tags": "list the tags of a repository at its registry",
-    "search": "list the repositories of a registry",
-    "login": "keep a login for a registry",
-    "logout": "forget the login for a registry",
-    "images": "list images, or look after one",
-    "tag": "give an image a further name",
-    "save": "write images to an archive",
-    "load": "take images from an archive",
-    "history": "show the steps that made an image",
-    "commit": "make an image of a container",
+    "logs": "print what a container has written",
+    "exec": "run a further process in a running container",
+    "attach": "be the terminal of a container: see its output, and type",
+    "wait": "wait until containers have exited, and print their exit codes",
+    "inspect": "show everything about a container or an image, as JSON",
+    "stats": "show what containers use, again and again",
+    "port": "show the published ports of a container",
+    "cp": "copy files into or out of a container",
     "diff": "list the files that a container has changed",
     "export": "write the files of a container as a tar",
-    "import": "make an image from a tar of its files",
-    "containerd": "move over from a containerd",
+    "pause": "freeze every process of containers",
+    "unpause": "let paused containers go on",
+    "update": "change limits and restart policies of containers",
+    "rename": "give a container another name",
+    "checkpoint": "write the state of a container's processes to a directory",
+    "restore": "start a container from a checkpoint",
+    "spec": "print the specification that the runtime is given",
+    "images": "list images, or look after one",
+    "pull": "fetch an image from a registry, or from another node",
+    "push": "send an image to a registry",
+    "copy": "copy an image from one registry to another",
+    "tag": "give an image a further name",
     "rmi": "remove images",
-    "content": "look at blobs and ingests",
-    "leases": "look after what keeps things from being collected",
-    "node": "other nodes, reached by name",
-    "keys": "who on other hosts may work with the daemon",
+    "history": "show the steps that made an image, the latest first",
+    "commit": "make an image of a container and what it has changed",
+    "import": "make an image of one layer from a tar of its files",
+    "save": "write images to an archive that OCI's and Docker's tools read",
+    "load": "take images from an archive or a layout: OCI's or Docker's",
+    "containerd": "move over from a containerd",
+    "login": "keep a login for a registry",
+    "logout": "forget the login for a registry",
+    "search": "list the repositories of a registry, where it has a catalogue",
+    "tags": "list the tags of a repository at its registry",
+    "network": "make networks, and put containers on them",
+    "volume": "make, list and remove named volumes",
     "doctor": "look for what keeps actord from working, and say what to do",
-    "system": "look after the stores: space, garbage, checks, backups",
-    "network": "networks, and who is on them",
-    "port": "show the published ports of a container",
-    "events": "print what happens",
+    "top": "watch the whole daemon, or list the processes of a container",
+    "tree": "show who keeps whom alive, down to the processes in containers",
     "actors": "show the daemon's processes as a tree",
+    "events": "print what happens to containers, images and the daemon itself",
     "info": "show what the daemon works with",
-    "chaos": "make things go wrong, to see that they heal",
     "version": "show the versions of actr and the daemon",
+    "system": "look after the stores: space, garbage, checks, backups",
+    "content": "look at blobs and ingests",
+    "leases": "keep things from being collected",
+    "node": "reach other nodes by name",
+    "keys": "say who on other hosts may work with the daemon",
     "completion": "print the completion script for a shell",
+    "chaos": "make things go wrong, to see that they heal",
 }
 
 
 def command(name: str) -> Command | Group:
     """Import a verb, or a group of verbs. Raises UsageError."""
     if name not in COMMANDS:
-        raise UsageError(f"unknown command {name}{near(name, COMMANDS)}")
+        from cli.hints import ELSEWHERE  # only a mistake pays for it
+
+        also = f"; did you mean {ELSEWHERE[name]}?" if name in ELSEWHERE else near(name, COMMANDS)
+        raise UsageError(f"unknown command {name}{also}")
     module = _module(name)
     found: Command | Group = module.GROUP if hasattr(module, "GROUP") else module.COMMAND
     return found
@@ -110,15 +113,20 @@ def _module(name: str) -> ModuleType:
     return __import__(f"cli.{name}", fromlist=["COMMAND"])  # importlib costs a millisecond more
 
 
-def _chosen(group: Group, rest: list[str]) -> Command:
-    """The verb of a group that stands first in `rest`, which loses it. Raises UsageError, HelpWanted."""
-    if rest and rest[0] in group.verbs:
-        return member(group, rest.pop(0))
-    if group.default and not (rest and rest[0] in HELP.names):
-        return member(group, group.default)
-    if not rest or rest[0] in HELP.names:
-        raise HelpWanted
-    raise UsageError(f"{group.name} has no {rest[0]}{near(rest[0], group.verbs)}")
+def _chosen(group: Group, words: list[str], given: Given) -> tuple[Command, list[str]]:
+    """The verb of a group that `words` name, and what is left of them. Raises UsageError, HelpWanted."""
+    if words and words[0] in group.verbs:
+        return member(group, words[0]), words[1:]
+    default = member(group, group.default) if group.default else None
+    rest = parse((*(default.options if default else ()), *GLOBAL), words, given, 1)
+    if given.arguments:
+        name = given.arguments.pop()
+        if name not in group.verbs:
+            raise UsageError(f"{group.name} has no {name}{near(name, group.verbs)}")
+        return member(group, name), rest
+    if default:
+        return default, rest
+    raise UsageError(f"{group.name} wants one of {', '.join(group.verbs)}")
 
 
 def leave(last: Callable[[], None] | None = None) -> NoReturn:
@@ -151,13 +159,13 @@ def _guarded(words: list[str]) -> int:
     given = Given()
     verb: Command | Group | None = None
     try:
-        rest = parse(GLOBAL, words, given, 1)
+        rest = parse(GLOBAL, _as_meant(words), given, 1)
         if not given.arguments:
             print(_help(verb), file=sys.stderr)
             return USAGE
         verb = command(given.arguments.pop())
         if isinstance(verb, Group):
-            verb = _chosen(verb, rest)
+            verb, rest = _chosen(verb, rest, given)
         parse_command(verb, rest, given)
         return _run(verb, given)
     except HelpWanted:
@@ -167,6 +175,13 @@ def _guarded(words: list[str]) -> int:
         about = f"actr {verb.name} --help" if verb else "actr --help"
         complain(f"{error}; see: {about}")
         return USAGE
+
+
+def _as_meant(words: list[str]) -> list[str]:
+    """`help VERB` and `--version` are what other programs have taught people."""
+    if words[:1] == ["help"]:
+        return [*words[1:], HELP.names[-1]]
+    return ["version", "--client"] if words == ["--version"] else words
 
 
 def _help(verb: Command | Group | None) -> str:

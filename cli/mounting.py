@@ -11,17 +11,22 @@ if TYPE_CHECKING:
 MOUNTS = (
     Option(
         "-v --volume",
-        "a directory of the host, or a volume; alone, one of its own",
+        "mount at TARGET: SOURCE, a path of the host or a volume's name (a volume of its own); OPTIONS as ro",
         value="[SOURCE:]TARGET[:OPTIONS]",
         many=True,
     ),
     Option(
         "--mount",
-        "the same in full: type=bind|volume|tmpfs, source, target",
-        value="K=V,...",
+        "the same in full: type=bind|volume|tmpfs,source=S,target=T",
+        value="K=V[,K=V]",
         many=True,
     ),
-    Option("--tmpfs", "mount memory, for example /run:size=16m", value="TARGET[:OPTIONS]", many=True),
+    Option(
+        "--tmpfs",
+        "mount a file system in memory, for example /run:size=16m",
+        value="TARGET[:OPTIONS]",
+        many=True,
+    ),
 )
 _NAMES = {"src": "source", "dst": "target", "destination": "target"}
 _FLAGS = {"ro": "readonly", "readonly": "readonly", "volume-nocopy": "nocopy", "nocopy": "nocopy"}

@@ -13,14 +13,19 @@ if TYPE_CHECKING:
 OPTIONS = (
     Option(
         "--network --net",
-        "network: NET[,ip=A][,alias=N][,rate=R], host, none or container:NAME",
-        value="NET",
+        "network: NETWORK[,ip=A][,alias=N][,rate=R], host, none or container:NAME (with -p bridge; none)",
+        value="NETWORK",
         many=True,
     ),
-    Option("-p --publish", "reach a port from outside: [IP:][HOST:]CONTAINER[/udp]", value="PORT", many=True),
+    Option(
+        "-p --publish",
+        "make a port reachable from outside: [IP:][HOST:]CONTAINER[/udp] (HOST: a free one)",
+        value="PORT",
+        many=True,
+    ),
     Option("--network-alias", "a further name for it on its networks", value="NAME", many=True),
-    Option("--dns", "name server instead of actord's", value="ADDRESS", many=True),
-    Option("--add-host", "a line of /etc/hosts", value="NAME:ADDRESS", many=True),
+    Option("--dns", "a name server instead of actord's", value="ADDRESS", many=True),
+    Option("--add-host", "a line of its /etc/hosts", value="NAME:ADDRESS", many=True),
 )
 _KEYS = ("ip", "ip6", "mac", "alias", "rate")
 _UNITS = {"k": 1000, "m": 1000**2, "g": 1000**3}

@@ -55,6 +55,11 @@ class Option:
         """The long name without its dashes."""
         return self.names[-1].lstrip("-")
 
+    @property
+    def shown(self) -> str:
+        """The names with what follows, as the help shows it; `...` for what may be given more than once."""
+        return f"{', '.join(self.names)} {self.value}{'...' * self.many}".rstrip()
+
 
 class Command:
     """One verb.
@@ -166,21 +171,41 @@ class Given:
 
 
 ADDRESS = Option(
-    "--address", "socket of the daemon, its directory, or a connection file (actr keys new)", value="PATH"
+    "--address",
+    "the daemon's socket, the directory it is in, or a connection file of actr keys new"
+    " (/run/actord/actord.sock)",
+    value="PATH",
 )
-NAMESPACE = Option("-n --namespace", "namespace to work in", value="NAME")
+NAMESPACE = Option("-n --namespace", "namespace to work in (default)", value="NAME")
 FORMAT = Option(
     "--format",
-    "how to print: table, json or a template such as '{{.Name}}'",
+    "how lists and records are printed: table, json, or a template such as '{{.Name}}' (table)",
     value="FORMAT",
     choices=("table", "json"),
     template=True,
 )
-NODE = Option("--node", "another node, by its name (actr node ls)", value="NAME")
-TRACE = Option("--trace", "id by which this can be followed through all logs (W3C)", value="ID")
-DEBUG = Option("--debug", "say the trace id, and more of an error")
+NODE = Option("--node", "work at another node, one of actr node ls (the one at --address)", value="NODE")
+TRACE = Option("--trace", "32 hexadecimal digits to find this by in all logs (a new id)", value="ID")
+DEBUG = Option("--debug", "print the trace id, and of an error also who refused what")
 HELP = Option("-h --help", "show this help")
 GLOBAL = (ADDRESS, NODE, NAMESPACE, FORMAT, TRACE, DEBUG, HELP)
+
+# What several commands have
+QUIET = Option("-q --quiet", "show no progress")
+NAMES_ONLY = Option("-q --quiet", "print names only")
+DIGEST_ONLY = Option("-q --quiet", "print the digest only, and show no progress")
+LABEL = Option("-l --label", "a label to give it", value="K=V", many=True)
+PLATFORM = Option(
+    "--platform",
+    "which platform of an image that has several, such as linux/arm64 (this machine's)",
+    value="OS/ARCH",
+)
+UNPACKED_PLATFORM = Option(
+    "--platform",
+    "which platform of an image that has several to unpack, such as linux/arm64 (this machine's)",
+    value="OS/ARCH",
+)
+NO_UNPACK = Option("--no-unpack", "store it only; it cannot be run until it is pulled or loaded again")
 
 
 def parse(options: tuple[Option, ...], words: list[str], given: Given, stop_after: int | None) -> list[str]:

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 PRIVILEGES = (
-    Option("--cap-add", "add a capability, or ALL", value="NAME", many=True),
-    Option("--cap-drop", "drop a capability, or ALL", value="NAME", many=True),
+    Option("--cap-add", "a capability to add, such as NET_ADMIN, or ALL", value="NAME", many=True),
+    Option("--cap-drop", "a capability to drop, or ALL", value="NAME", many=True),
     Option("--privileged", "all capabilities and devices, no filter: as root on the host"),
     Option(
         "--security-opt",
@@ -18,16 +18,30 @@ PRIVILEGES = (
         value="OPTION",
         many=True,
     ),
-    Option("--device", "a device of the host", value="PATH[:TARGET][:rwm]", many=True),
-    Option("--sysctl", "a kernel setting of its own namespaces", value="K=V", many=True),
-    Option("--group-add", "a further group, by name or id", value="GROUP", many=True),
-    Option("--userns", "ids of its own: auto, host, or the host's first ones", value="UID:GID:SIZE"),
-    Option("--pid", "host: see the host's processes", value="NAMESPACE", choices=("host",)),
-    Option("--ipc", "host: share the host's memory segments", value="NAMESPACE", choices=("host",)),
-    Option("--uts", "host: share the host's name", value="NAMESPACE", choices=("host",)),
-    Option("--init", "a small init as first process: reaps, and passes signals on"),
-    Option("--annotation", "annotation for the runtime", value="K=V", many=True),
-    Option("--hooks", "programs to run at points of its life, as in the runtime-spec", value="FILE"),
+    Option(
+        "--device",
+        "let it use a device of the host, for example /dev/fuse:r (rwm)",
+        value="PATH[:TARGET][:rwm]",
+        many=True,
+    ),
+    Option(
+        "--sysctl",
+        "a setting of its own namespaces, for example net.core.somaxconn=1024",
+        value="K=V",
+        many=True,
+    ),
+    Option("--group-add", "a further group of its user, by name or id", value="GROUP", many=True),
+    Option(
+        "--userns",
+        "user ids of its own: auto, host, or its first ones on the host and how many (host)",
+        value="UID:GID:SIZE",
+    ),
+    Option("--pid", "host: see the host's processes (its own)", value="NAMESPACE", choices=("host",)),
+    Option("--ipc", "host: share the host's memory segments (its own)", value="NAMESPACE", choices=("host",)),
+    Option("--uts", "host: share the host's name (its own)", value="NAMESPACE", choices=("host",)),
+    Option("--init", "put a small init before it, which reaps, and passes signals on"),
+    Option("--annotation", "an annotation for the runtime", value="K=V", many=True),
+    Option("--hooks", "programs to run at points of its life: JSON as the runtime-spec has it", value="FILE"),
 )
 
 

@@ -107,9 +107,9 @@ COMMAND = Command(
     "List containers",
     run,
     options=(
-        Option("-a --all", "also those that do not run"),
+        Option("-a --all", "list also those that do not run"),
         Option("-q --quiet", "print ids only"),
         Option("--names", "print names only"),
-        Option("-A --all-nodes", "those of every node that is known, too"),
+        Option("--all-nodes", "list also those of every node that is joined (actr node ls shows them)"),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli.options import Command, Given, Option, UsageError
+from cli.options import PLATFORM, Command, Given, Option, UsageError
 from cli.session import RefusedError
 from cli.table import print_json
 from cli.transfer import logins_for, transfer
@@ -81,14 +81,16 @@ COMMAND = Command(
     run,
     arguments=("IMAGE",),
     options=(
-        Option("-q --quiet", "print the image's name only"),
-        Option("--platform", "platform, of an image for several, such as linux/arm64", value="OS/ARCH"),
-        Option("--snapshotter", "where to unpack it: overlayfs or native", value="NAME"),
+        Option("-q --quiet", "print the image's name only, and show no progress"),
+        PLATFORM,
+        Option(
+            "--snapshotter", "where to unpack it: overlayfs or native (the daemon's: overlayfs)", value="NAME"
+        ),
         Option(
             "--from",
-            "take what this node has by that name (actr node ls); no registry is asked",
+            "take what this node has by that name, and ask no registry (the registry)",
             value="NODE",
         ),
-        Option("-a --all-platforms", "fetch it for all platforms; unpack this machine's"),
+        Option("-a --all-platforms", "fetch it for all its platforms; unpack it for this machine's"),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli.options import Command, Given, Option
+from cli.options import DIGEST_ONLY, Command, Given, Option
 from cli.transfer import logins_for, send
 
 TYPE_CHECKING = False
@@ -30,8 +30,12 @@ COMMAND = Command(
     run,
     arguments=("IMAGE", "[TARGET]"),
     options=(
-        Option("-q --quiet", "print the digest only"),
-        Option("--platform", "only what an image for several has for this one", value="OS/ARCH"),
-        Option("--chunk", "send blobs in pieces of so many MiB, each sent again alone (whole)", value="MIB"),
+        DIGEST_ONLY,
+        Option("--platform", "only this platform of an image that has several (all)", value="OS/ARCH"),
+        Option(
+            "--chunk",
+            "send blobs in pieces of so many MiB, each of which can be sent again (whole)",
+            value="MIB",
+        ),
     ),
 )

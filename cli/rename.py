@@ -16,4 +16,4 @@ def run(session: Session, given: Given) -> int:
     return 0
 
 
-COMMAND = Command("rename", "Give a container another name", run, arguments=("CONTAINER", "NAME"))
+COMMAND = Command("rename", "Give a container another name", run, arguments=("CONTAINER", "NEW"))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cli.each import for_each
-from cli.options import Command, Given, Option
-from cli.stop import grace_of
+from cli.options import Command, Given
+from cli.stop import TIME, grace_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,5 +32,5 @@ COMMAND = Command(
     "Stop containers and start them anew",
     run,
     arguments=("CONTAINER...",),
-    options=(Option("-t --time", "seconds before SIGKILL (the container's own, or 10)", value="SECONDS"),),
+    options=(TIME,),
 )

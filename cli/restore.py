@@ -24,7 +24,7 @@ def run(session: Session, given: Given) -> int:
 
 COMMAND = Command(
     "restore",
-    "Start a container from a checkpoint, with CRIU",
+    "Start a container from a checkpoint",
     run,
     arguments=("CONTAINER", "DIRECTORY"),
 )

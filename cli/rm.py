@@ -54,5 +54,5 @@ COMMAND = Command(
     "Remove containers",
     run,
     arguments=("CONTAINER...",),
-    options=(Option("-f --force", "kill what runs, and do not mind what is gone"),),
+    options=(Option("-f --force", "kill what runs, and do not mind what does not exist"),),
 )

@@ -44,5 +44,5 @@ COMMAND = Command(
     "Remove images",
     run,
     arguments=("IMAGE...",),
-    options=(Option("-f --force", "also those that a container uses"),),
+    options=(Option("-f --force", "remove also those that a container uses"),),
 )

@@ -88,8 +88,8 @@ COMMAND = Command(
     run,
     arguments=("[IMAGE]", "[COMMAND...]"),
     options=(
-        Option("-d --detach", "print the id, and leave it running"),
-        Option("--dry-run", "check everything, print what would be run, run nothing"),
+        Option("-d --detach", "leave it running, and print its id"),
+        Option("--dry-run", "check everything, print what would be run (as actr spec), run nothing"),
         *OPTIONS,
     ),
     literal=True,

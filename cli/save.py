@@ -6,7 +6,7 @@ import sys
 
 from cli.archives import archive, directory
 from cli.jobs import do, lend
-from cli.options import Command, Given, Option, UsageError
+from cli.options import QUIET, Command, Given, Option, UsageError
 from cli.table import print_json
 
 TYPE_CHECKING = False
@@ -53,12 +53,18 @@ COMMAND = Command(
     run,
     arguments=("IMAGE...",),
     options=(
-        Option("-o --output", "the archive (standard output when left out, or -)", value="FILE"),
-        Option("-d --directory", "write a layout into this directory instead", value="DIR"),
+        Option("-o --output", "the archive; - for standard output (-)", value="FILE"),
         Option(
-            "--platform", "only this one of an image for several, as an image of its own", value="OS/ARCH"
+            "-d --directory",
+            "write an OCI layout into this directory instead, which is empty or new",
+            value="DIR",
         ),
-        Option("--all-platforms", "refuse unless all images of an index are here"),
-        Option("-q --quiet", "show no progress"),
+        Option(
+            "--platform",
+            "only this platform of an image that has several, as an image of its own (all that are here)",
+            value="OS/ARCH",
+        ),
+        Option("--all-platforms", "refuse an image that has several platforms unless all of them are here"),
+        QUIET,
     ),
 )

@@ -76,5 +76,8 @@ COMMAND = Command(
     "Start containers",
     run,
     arguments=("CONTAINER...",),
-    options=(Option("-a --attach", "be the terminal of one, and end with its exit code"), KEYS),
+    options=(
+        Option("-a --attach", "be the terminal of it (of one container), and end with its exit code"),
+        KEYS,
+    ),
 )

@@ -79,8 +79,8 @@ def _size(value: int | None) -> str:
 
 COMMAND = Command(
     "stats",
-    "Show what containers use",
+    "Show what containers use, again and again",
     run,
     arguments=("[CONTAINER...]",),
-    options=(Option("--no-stream", "print one reading only"),),
+    options=(Option("--no-stream", "print one reading and end"),),
 )

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from cli.session import Session
 
 GRACE = 10.0  # seconds
+TIME = Option(
+    "-t --time", "how long to wait before SIGKILL (the container's --stop-timeout: 10)", value="SECONDS"
+)
 MARGIN = 30.0  # seconds beyond the grace: for SIGKILL, and for an actor that dies meanwhile
 
 
@@ -40,5 +43,5 @@ COMMAND = Command(
     "Stop containers: SIGTERM, and SIGKILL when that does not help",
     run,
     arguments=("CONTAINER...",),
-    options=(Option("-t --time", "seconds before SIGKILL (the container's own, or 10)", value="SECONDS"),),
+    options=(TIME,),
 )

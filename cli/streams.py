@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 DETACH_KEYS = "ctrl-p,ctrl-q"
-INTERACTIVE = Option("-i --interactive", "keep standard input open, and send it ours")
+INTERACTIVE = Option("-i --interactive", "send it our standard input")
 TERMINAL = Option("-t --tty", "give it a terminal")
-KEYS = Option("--detach-keys", f"keys that detach ({DETACH_KEYS})", value="KEYS")
+KEYS = Option("--detach-keys", f"keys that leave it running, with -it ({DETACH_KEYS})", value="KEYS")
 STREAMS = (INTERACTIVE, TERMINAL, KEYS)
 
 

@@ -11,19 +11,25 @@ if TYPE_CHECKING:
 
 RESTART = Option(
     "--restart",
-    "start it again: no, on-failure[:N], always, unless-stopped",
+    "when it exits, start it again: no, on-failure[:TRIES], always, unless-stopped (no)",
     value="POLICY",
 )
 SUPERVISION = (
-    Option("--stop-signal", "signal that `actr stop` sends (the image's, or TERM)", value="SIGNAL"),
-    Option("--stop-timeout", "seconds that `actr stop` waits before SIGKILL (10)", value="SECONDS"),
+    Option(
+        "--stop-signal", "signal that actr stop sends: name or number (the image's, or TERM)", value="SIGNAL"
+    ),
+    Option("--stop-timeout", "how long actr stop waits before SIGKILL (10)", value="SECONDS"),
     RESTART,
-    Option("--health-cmd", "command, run by its shell, that says whether it is well", value="COMMAND"),
-    Option("--health-interval", "time between two of them (30s)", value="TIME"),
+    Option(
+        "--health-cmd",
+        "command that its shell runs again and again; all is well if it exits with 0 (the image's)",
+        value="COMMAND",
+    ),
+    Option("--health-interval", "time between two of these (30s)", value="TIME"),
     Option("--health-timeout", "time that one may take (30s)", value="TIME"),
     Option("--health-retries", "failures in a row that make it unhealthy (3)", value="NUMBER"),
-    Option("--health-start-period", "time after the start in which failures do not count", value="TIME"),
-    Option("--no-healthcheck", "do not look, whatever the image says"),
+    Option("--health-start-period", "time after its start in which failures do not count (0s)", value="TIME"),
+    Option("--no-healthcheck", "run no such command, whatever the image says"),
 )
 _POLICIES = ("no", "on-failure", "always", "unless-stopped")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}

@@ -31,5 +31,7 @@ COMMAND = Command(
     "List the tags of a repository at its registry",
     run,
     arguments=("REPOSITORY",),
-    options=(Option("--delete", "remove what REPOSITORY:TAG stands for from the registry, instead"),),
+    options=(
+        Option("--delete", "remove from the registry what REPOSITORY:TAG stands for, with all its tags"),
+    ),
 )

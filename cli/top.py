@@ -92,11 +92,11 @@ def _print(readings: Readings) -> None:
 
 COMMAND = Command(
     "top",
-    "Watch the whole daemon (tree, containers, transfers, crashes), or list a container's processes",
+    "Watch the whole daemon, or list the processes of a container",
     run,
     arguments=("[CONTAINER]",),
     options=(
-        Option("--interval", "seconds between two readings (2)", value="SECONDS"),
-        Option("--no-stream", "print one reading only, as into a pipe or file"),
+        Option("--interval", f"time between two readings, {SHORTEST} at least ({EVERY:g})", value="SECONDS"),
+        Option("--no-stream", "print one reading and end, as into a pipe or file"),
     ),
 )

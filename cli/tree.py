@@ -67,7 +67,7 @@ def _cells(one: dict[str, Any]) -> tuple[str, ...]:
 
 COMMAND = Command(
     "tree",
-    "Show who keeps whom alive, down to the containers and what runs in them",
+    "Show who keeps whom alive, down to the processes in containers",
     run,
-    options=(Option("-p --processes", "also the processes in each container"),),
+    options=(Option("-p --processes", "show also the processes in each container"),),
 )

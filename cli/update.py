@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cli.each import for_each
 from cli.limits import LIMITS, limits
-from cli.options import Command, Given, UsageError
+from cli.options import Command, Given, Option, UsageError
 from cli.supervising import RESTART, restart
 
 TYPE_CHECKING = False
@@ -29,10 +29,15 @@ def run(session: Session, given: Given) -> int:
     return for_each(given.arguments, update)
 
 
+def _changing(option: Option) -> Option:
+    """The same, without what holds where it is not given: that is what holds already."""
+    return Option(" ".join(option.names), option.help.rpartition(" (")[0] or option.help, value=option.value)
+
+
 COMMAND = Command(
     "update",
-    "Change limits and restart policies",
+    "Change limits and restart policies of containers",
     run,
     arguments=("CONTAINER...",),
-    options=(*(option for option in LIMITS if option.key not in FIXED), RESTART),
+    options=tuple(_changing(option) for option in (*LIMITS, RESTART) if option.key not in FIXED),
 )

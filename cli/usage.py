@@ -7,12 +7,23 @@ from cli.notes import notes_of
 from cli.options import GLOBAL, Command, Group, Option
 
 WIDEST = 30  # characters for an option and its value, before the text
+SECTIONS = {
+    "run": "Containers",
+    "images": "Images",
+    "login": "Registries",
+    "network": "Networks and volumes",
+    "doctor": "The daemon and what it keeps",
+    "node": "Other hosts",
+    "completion": "Besides",
+}
+"""Headings, by the command that comes first below each."""
 CLOSING = (
     "The variables ACTORD_ADDRESS, ACTORD_NAMESPACE and TRACEPARENT say the same as",
-    "--address, --namespace and --trace; NO_COLOR turns colours off.",
+    "--address, --namespace and --trace, which win; NO_COLOR turns colours off.",
     "",
-    "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C; run, exec, start -a and",
-    "attach have those of the program.",
+    "Exit codes: 0 done, 1 failed or no daemon answers, 2 wrong usage, 130 Ctrl-C.",
+    "run, exec, start -a and attach have those of the program; run and exec also 125:",
+    "actord could not run it, 126: it cannot be executed, 127: there is none.",
     "",
     "To begin with: actr run --rm busybox echo hello",
     "If nothing works: actr doctor",
@@ -27,13 +38,13 @@ def command_help(command: Command) -> str:
     lines = [f"Usage: {usage}", "", *_wrapped(f"{command.summary}.", WIDTH), ""]
     notes = notes_of(command.name)
     if notes:
-        lines += [*notes, ""]
+        lines += [line for note in notes for line in _wrapped(note, WIDTH)] + [""]
     if command.options:
-        lines += ["Options:", *_listed(command.options), ""]
+        lines += [f"Options{_legend(command.options)}:", *_listed(command.options), ""]
     examples = [f"  {line}" for line in examples_of(command.name)]
     if examples:
         lines += ["Examples:", *examples, ""]
-    return "\n".join([*lines, "Everywhere:", *_listed(GLOBAL)])
+    return "\n".join([*lines, f"Everywhere{_legend(GLOBAL)}:", *_listed(GLOBAL)])
 
 
 def group_help(group: Group, default: Command | None = None) -> str:
@@ -43,17 +54,26 @@ def group_help(group: Group, default: Command | None = None) -> str:
     summary = f"{group.summary[:1].upper()}{group.summary[1:]}."
     lines = [f"Usage: actr {group.name} COMMAND ...", "", summary, "", "Commands:", *verbs]
     if default and default.options:
-        lines += ["", f"Options without a command, which is {group.default}:", *_listed(default.options)]
+        lines += ["", f"Options without COMMAND, which is then {group.default}:", *_listed(default.options)]
     return "\n".join([*lines, "", f"More on one: actr {group.name} COMMAND --help"])
 
 
 def main_help(commands: dict[str, str]) -> str:
     """What `actr --help` prints; `commands` maps verbs to their summaries."""
     width = max(map(len, commands))
-    verbs = [f"  {name:<{width}}  {summary}" for name, summary in commands.items()]
-    lines = ["Usage: actr [OPTIONS] COMMAND ...", "", "Run containers with actord.", "", "Commands:", *verbs]
-    options = ["", "Options (before or after the command):", *_listed(GLOBAL), ""]
+    lines = ["Usage: actr [OPTIONS] COMMAND ...", "", "Run containers with actord."]
+    for name, summary in commands.items():
+        lines += ["", f"{SECTIONS[name]}:"] if name in SECTIONS else []
+        lines.append(f"  {name:<{width}}  {summary}")
+    options = ["", "Options, before or after the command (defaults in brackets):", *_listed(GLOBAL), ""]
     return "\n".join([*lines, *options, *CLOSING])
+
+
+def _legend(options: tuple[Option, ...]) -> str:
+    """What the signs of a list of options mean, as far as it has any."""
+    found = ["defaults in brackets"] * any(option.help.endswith(")") for option in options)
+    found += ["... may be given again"] * any(option.many for option in options)
+    return f" ({'; '.join(found)})" if found else ""
 
 
 def _listed(options: tuple[Option, ...]) -> list[str]:
@@ -84,6 +104,4 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def _spelled(option: Option) -> str:
-    names = ", ".join(option.names)
-    names = names if len(option.names) > 1 or len(names) == 2 else f"    {names}"
-    return f"{names} {option.value}".rstrip()
+    return option.shown if len(option.names) > 1 else f"    {option.shown}"

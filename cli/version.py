@@ -42,5 +42,5 @@ COMMAND = Command(
     "version",
     "Show the versions of actr and the daemon",
     run,
-    options=(Option("--client", "only ours; no daemon is needed"),),
+    options=(Option("--client", "print only that of actr, and ask no daemon"),),
 )

@@ -49,4 +49,6 @@ def _exit_of_gone(session: Session, identity: str, error: RefusedError) -> dict[
     raise error
 
 
-COMMAND = Command("wait", "Wait until containers have exited", run, arguments=("CONTAINER...",))
+COMMAND = Command(
+    "wait", "Wait until containers have exited, and print their exit codes", run, arguments=("CONTAINER...",)
+)

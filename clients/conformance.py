@@ -1,9 +1,12 @@
 """Checks clients in any language, and servers, against docs/protocol.md.
 
-    bin/conformance client COMMAND...        the vectors of docs/protocol: COMMAND reads and writes hex
-    bin/conformance server CONNECTION-FILE   a running actord: what it must answer, and what it must refuse
+    bin/conformance client COMMAND...   the vectors of docs/protocol: COMMAND reads
+                                        and writes hex (clients/README.md)
+    bin/conformance server FILE         a running actord, by a connection file of
+                                        actr keys new: what it must answer, and
+                                        what it must refuse
 
-How a client's program is spoken to stands in clients/README.md.
+Exit code: 0 when all is well, 1 with a line for each fault, 2 wrong usage.
 """
 
 import json
@@ -261,6 +264,9 @@ def main(words: list[str]) -> int:
             faults = check_client(command)
         case ["server", path]:
             faults = check_server(path)
+        case ["-h" | "--help"]:
+            print(__doc__)
+            return 0
         case _:
             print(__doc__, file=sys.stderr)
             return 2

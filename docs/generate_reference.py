@@ -62,6 +62,7 @@ def commands() -> str:
     known, groups = everything()
     lines = ["# Commands", "", WRITTEN, ""]
     lines += ["What to rely on (output, exit codes, signals, templates) is in [actr.md](../actr.md).", ""]
+    lines += ["Of an option, brackets have the default, and `...` says that it may be given again.", ""]
     lines += ["## Everywhere", "", *_options(GLOBAL), ""]
     for name in COMMANDS:
         if name in groups:
@@ -85,10 +86,7 @@ def _command(command: Command, rank: int) -> list[str]:
 
 
 def _options(options: tuple[Option, ...]) -> list[str]:
-    rows = [
-        f"| `{', '.join(one.names)}{' ' if one.value else ''}{one.value}` | {_cell(one.help)} |"
-        for one in options
-    ]
+    rows = [f"| `{one.shown}` | {_cell(one.help)} |" for one in options]
     return ["| option | |", "|---|---|", *rows]
 
 

@@ -18,8 +18,10 @@ EXIT_CODES = (
     ("1", "it could not be done; the reason is on standard error"),
     ("2", "wrong usage"),
     ("125", "run or exec: the container or process could not be started"),
-    ("126, 127", "run or exec: the program cannot be executed, or is not there"),
-    ("other", "run, exec and wait: the exit code of the process"),
+    ("126, 127", "run, exec or start: the program cannot be executed, or is not there"),
+    ("130", "interrupted by Ctrl-C"),
+    ("255", "run, exec, attach or start -a: nobody knows the exit code of the process"),
+    ("other", "run, exec, attach and start -a: the exit code of the process"),
 )
 
 
@@ -39,6 +41,7 @@ def actr() -> str:
         *_head("actr", 1, "run containers with actord"),
         ".SH SYNOPSIS", ".B actr", "[OPTIONS] COMMAND ...",
         ".SH DESCRIPTION", "Works with the daemon actord(8): images, containers, networks, stores.",
+        "Of an option, brackets have the default, and ... says that it may be given again.",
         ".SH OPTIONS", *_options(GLOBAL),
         ".SH COMMANDS",
     ]  # fmt: skip
@@ -52,7 +55,7 @@ def actr() -> str:
         lines += [".TP", f".B {code}", _text(meaning)]
     lines += [
         ".SH ENVIRONMENT", ".TP", ".B ACTORD_ADDRESS", "as --address", ".TP", ".B ACTORD_NAMESPACE",
-        "as --namespace", ".TP", ".B NO_COLOR", "no colours", ".SH SEE ALSO", "actord(8)",
+        "as --namespace", ".TP", ".B TRACEPARENT", "as --trace", ".TP", ".B NO_COLOR", "no colours", ".SH SEE ALSO", "actord(8)",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
@@ -94,7 +97,7 @@ def _command(command: Command) -> list[str]:
     return [
         ".SS " + _text(f"actr {usage}"),
         _text(command.summary) + ".",
-        *map(_text, notes_of(command.name)),
+        *(line for note in notes_of(command.name) for line in (".PP", _text(note))),
         *_options(command.options),
         *_examples(command),
     ]
@@ -110,7 +113,7 @@ def _options(options: tuple[Option, ...]) -> list[str]:
     for option in options:
         lines += [
             ".TP",
-            ".B " + _text(f"{', '.join(option.names)} {option.value}".rstrip()),
+            ".B " + _text(option.shown),
             _text(option.help),
         ]
     return lines

@@ -11,6 +11,7 @@ import socket
 import sys
 import uuid
 from pathlib import Path
+from typing import NoReturn
 
 from actors import __version__, failpoints, log_records
 from actors.linux import migration
@@ -21,6 +22,24 @@ from actors.zygote import place
 from actors.zygote.loop import Zygote
 
 log = logging.getLogger("zygote")
+DESCRIPTION = """\
+The daemon: containers as a tree of supervised actors. It stays in the
+foreground and logs to standard error. SIGTERM stops it; containers that run go
+on, and the next start takes them over.
+"""
+EPILOG = """\
+In brackets: the default. What is given here wins over the file of settings;
+etc/actord.toml (in a package /etc/actord/actord.toml) has every setting.
+
+Exit codes: 0 stopped in order, 1 cannot start, 2 wrong usage.
+
+Examples:
+  actord
+  actord --root /srv/actord --state /run/try --grpc ''
+  actord --node h1 --listen tcp://192.0.2.7:7400
+
+Is it up: actr version. What keeps it from working: actr doctor.
+"""
 
 
 def main() -> None:
@@ -50,22 +69,51 @@ def _settings() -> Settings:
 
 def parser() -> argparse.ArgumentParser:
     """What the daemon's command line takes; the manual page is made from it."""
-    found = argparse.ArgumentParser(prog="actord", description="containers as supervised actors: the daemon")
-    found.add_argument("--root", type=Path, help="durable state (default: /var/lib/actord)")
-    found.add_argument("--state", type=Path, help="sockets, mounts, locks (default: /run/actord)")
-    found.add_argument("--config", type=Path, metavar="FILE.toml", help="see etc/actord.toml for the keys")
-    found.add_argument("--node", help="name of this host (default: its host name)")
-    found.add_argument(
-        "--listen", metavar="tcp://ADDR:PORT", help="for clients on other hosts; see actr keys"
+    found = _Parser(
+        prog="actord",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    found.add_argument("--grpc", dest="grpc_listen", metavar="SOCKET", help="socket of containerd's API")
-    found.add_argument("--log-level", choices=LOG_LEVELS, help="what is written to the log (default: info)")
-    found.add_argument("--log-format", choices=LOG_FORMATS, help="of the log (default: text)")
-    found.add_argument(
-        "--failpoints", action="store_true", default=None, help="let faults be injected: for tests"
+    add = found.add_argument
+    add("--root", type=Path, metavar="DIR", help="what is durable (/var/lib/actord)")
+    add("--state", type=Path, metavar="DIR", help="sockets, mounts, locks: what a reboot takes (/run/actord)")
+    add(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="settings, in TOML (/etc/actord/actord.toml, if there is one)",
     )
-    found.add_argument("--version", action="version", version=f"actord {__version__}")
+    add("--node", metavar="NAME", help="name of this node among others (the host's name)")
+    add(
+        "--listen",
+        metavar="tcp://ADDRESS:PORT",
+        help="let in clients of other hosts: actr keys new (nowhere)",
+    )
+    add("--grpc", dest="grpc_listen", metavar="SOCKET", help="containerd's API (containerd.sock in --state)")
+    add("--log-level", choices=LOG_LEVELS, help="least level that is logged (info)")
+    add("--log-format", choices=LOG_FORMATS, help="text, or an object of JSON in each line (text)")
+    add(
+        "--failpoints",
+        action="store_true",
+        default=None,
+        help="let actr chaos make things go wrong: for tests",
+    )
+    add("--version", action="version", version=f"actord {__version__}", help="print the version")
     return found
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says of a mistake what would have been right."""
+
+    def error(self, message: str) -> NoReturn:
+        """One line on standard error, then exit code 2."""
+        from difflib import get_close_matches  # noqa: PLC0415  # only a mistake pays for it
+
+        wrong = message.removeprefix("unrecognized arguments: ").split(" ", maxsplit=1)[0]
+        near = get_close_matches(wrong.partition("=")[0], self._option_string_actions, n=1)
+        meant = f"; did you mean {near[0]}?" if near and wrong.startswith("-") else ""
+        self.exit(2, f"actord: {message}{meant}; see: actord --help\n")
 
 
 def _run(settings: Settings) -> None:

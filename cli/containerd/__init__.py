@@ -7,5 +7,5 @@ from cli.options import Group
 GROUP = Group(
     "containerd",
     "Move over from a containerd",
-    {"import": "take over images and their content from its directory"},
+    {"import": "take over images and their content from a containerd that is stopped"},
 )

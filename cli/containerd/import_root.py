@@ -6,7 +6,7 @@ import os
 import sys
 
 from cli.jobs import do, lend
-from cli.options import Command, Given, Option
+from cli.options import NO_UNPACK, QUIET, UNPACKED_PLATFORM, Command, Given, Option
 from cli.table import print_json
 
 TYPE_CHECKING = False
@@ -41,14 +41,14 @@ def run(session: Session, given: Given) -> int:
 
 COMMAND = Command(
     "containerd import",
-    "Take over images and their content from the directory of a containerd that does not run",
+    "Take over images and their content from a containerd that is stopped",
     run,
     arguments=("[IMAGE...]",),
     options=(
-        Option("--root", f"containerd's root ({ROOT})", value="DIR"),
-        Option("--from", "containerd's namespace (the one that they come into)", value="NAMESPACE"),
-        Option("--platform", "platform to unpack, of an image for several (this machine's)", value="OS/ARCH"),
-        Option("--no-unpack", "store it only; it cannot be run until it is pulled or loaded again"),
-        Option("-q --quiet", "show no progress"),
+        Option("--root", f"containerd's root directory ({ROOT})", value="DIR"),
+        Option("--from", "containerd's namespace (that of --namespace)", value="NAMESPACE"),
+        UNPACKED_PLATFORM,
+        NO_UNPACK,
+        QUIET,
     ),
 )

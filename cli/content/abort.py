@@ -20,4 +20,4 @@ def run(session: Session, given: Given) -> int:
     return for_each(given.arguments, abort)
 
 
-COMMAND = Command("content abort", "Drop ingests", run, arguments=("REF...",))
+COMMAND = Command("content abort", "Drop what is on its way in", run, arguments=("REF...",))

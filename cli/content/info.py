@@ -17,4 +17,4 @@ def run(session: Session, given: Given) -> int:
     return 0
 
 
-COMMAND = Command("content info", "Show what is known of a blob", run, arguments=("DIGEST",))
+COMMAND = Command("content info", "Show what is known of a blob, as JSON", run, arguments=("DIGEST",))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from cli.content.ls import FILTER
 from cli.options import Command, Given, Option
 from cli.table import ago, print_listing, size
 
@@ -37,5 +36,10 @@ COMMAND = Command(
     "content ingests",
     "List what is on its way in",
     run,
-    options=(Option("-q --quiet", "print refs only"), FILTER),
+    options=(
+        Option("-q --quiet", "print refs only"),
+        Option(
+            "--filter", "only what this holds for, such as ref~=|^layer-| (all)", value="FILTER", many=True
+        ),
+    ),
 )

@@ -28,4 +28,6 @@ def run(session: Session, given: Given) -> int:
     return 0
 
 
-COMMAND = Command("content label", "Set labels of a blob", run, arguments=("DIGEST", "KEY=VALUE..."))
+COMMAND = Command(
+    "content label", "Set and take away labels of a blob", run, arguments=("DIGEST", "KEY=VALUE...")
+)

@@ -29,7 +29,10 @@ def row(blob: dict[str, Any], now: int) -> tuple[str, ...]:
 
 
 FILTER = Option(
-    "--filter", "such as size==10 or labels.KEY~=|^x|; may be repeated", value="FILTER", many=True
+    "--filter",
+    "only what this holds for, such as size==10 or labels.KEY~=|^x| (all)",
+    value="FILTER",
+    many=True,
 )
 COMMAND = Command(
     "content ls",

@@ -50,5 +50,5 @@ COMMAND = Command(
     "doctor",
     "Look for what keeps actord from working, and say what to do",
     run,
-    options=(Option("-q --quiet", "only what is not well"),),
+    options=(Option("-q --quiet", "show only what is not well"),),
 )

@@ -7,12 +7,12 @@ GROUP = Group(
     "List images, or look after one",
     {
         "ls": "list images",
-        "inspect": "show manifest and config",
+        "inspect": "show the manifest and config of an image, as JSON",
         "check": "see whether images are whole",
-        "usage": "see what images take",
-        "convert": "compress layers in another way, or take some platforms",
-        "mount": "mount an image's files at a directory",
-        "umount": "unmount them",
+        "usage": "see what the blobs of images take",
+        "convert": "make an image compressed in another way, or of some platforms",
+        "mount": "mount the files of an image at a directory, read-only",
+        "umount": "unmount what images mount did",
     },
     default="ls",
 )

@@ -39,8 +39,8 @@ def _row(one: dict[str, Any]) -> tuple[str, ...]:
 
 COMMAND = Command(
     "images check",
-    "See whether images are whole; MISSING counts other platforms' blobs too",
+    "See whether images are whole",
     run,
     arguments=("[IMAGE...]",),
-    options=(Option("--deep", "read every byte and compare digests"),),
+    options=(Option("--deep", "read every byte and compare it with the digests"),),
 )

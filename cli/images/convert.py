@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cli.jobs import do
-from cli.options import Command, Given, Option
+from cli.options import QUIET, Command, Given, Option
 from cli.table import print_json
 
 TYPE_CHECKING = False
@@ -30,12 +30,19 @@ def run(session: Session, given: Given) -> int:
 
 COMMAND = Command(
     "images convert",
-    "Make an image with its layers compressed in another way",
+    "Make an image compressed in another way, or of some platforms",
     run,
     arguments=("IMAGE", "NEW"),
     options=(
-        Option("--compression", "of the layers (zstd)", value="KIND", choices=("zstd", "gzip", "none")),
-        Option("--platform", "only this one; may be repeated", value="OS/ARCH", many=True),
-        Option("-q --quiet", "show no progress"),
+        Option(
+            "--compression",
+            "how its layers are compressed: zstd, gzip or none (zstd)",
+            value="KIND",
+            choices=("zstd", "gzip", "none"),
+        ),
+        Option(
+            "--platform", "only this platform of an image that has several (all)", value="OS/ARCH", many=True
+        ),
+        QUIET,
     ),
 )

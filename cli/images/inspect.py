@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cli.jobs import do
-from cli.options import Command, Given, Option
+from cli.options import PLATFORM, Command, Given
 from cli.table import print_json
 
 TYPE_CHECKING = False
@@ -23,5 +23,5 @@ COMMAND = Command(
     "Show the manifest and config of an image, as JSON",
     run,
     arguments=("IMAGE",),
-    options=(Option("--platform", "platform, of an image for several (this machine's)", value="OS/ARCH"),),
+    options=(PLATFORM,),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli.options import Command, Given, Option
+from cli.options import NAMES_ONLY, Command, Given
 from cli.table import ago, familiar, print_listing, short
 
 TYPE_CHECKING = False
@@ -26,4 +26,4 @@ def row(image: dict[str, Any], now: int) -> tuple[str, ...]:
     return (familiar(image["name"]), short(image["target"]["digest"]), ago(image["updated_at"], now))
 
 
-COMMAND = Command("images ls", "List images", run, options=(Option("-q --quiet", "print names only"),))
+COMMAND = Command("images ls", "List images", run, options=(NAMES_ONLY,))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cli.jobs import do
-from cli.options import Command, Given, Option, UsageError
+from cli.options import PLATFORM, QUIET, Command, Given, Option, UsageError
 from cli.table import print_json
 
 TYPE_CHECKING = False
@@ -40,8 +40,8 @@ COMMAND = Command(
     run,
     arguments=("IMAGE", "DIRECTORY"),
     options=(
-        Option("--rw", "let them be written; what is written is gone with images umount"),
-        Option("--platform", "platform, of an image for several (this machine's)", value="OS/ARCH"),
-        Option("-q --quiet", "show no progress"),
+        Option("--rw", "let them be written to; what is written is gone after images umount"),
+        PLATFORM,
+        QUIET,
     ),
 )

@@ -6,9 +6,9 @@ from cli.options import Group
 
 GROUP = Group(
     "keys",
-    "Keys of clients on other hosts",
+    "Say who on other hosts may work with the daemon",
     {
-        "new": "make a key, allow it, and write its connection file",
+        "new": "make a key, let its holder in, and write a connection file",
         "allow": "let the holder of a key in",
         "revoke": "let the holder of a key in no more",
         "ls": "list the keys that are let in",

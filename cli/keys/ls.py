@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli.options import Command, Given, Option
+from cli.options import NAMES_ONLY, Command, Given
 from cli.table import ago, print_listing
 
 TYPE_CHECKING = False
@@ -26,6 +26,4 @@ def row(key: dict[str, Any], now: int) -> tuple[str, ...]:
     return (key["name"], key["role"], ago(key["created_at"], now), key["public"])
 
 
-COMMAND = Command(
-    "keys ls", "List the keys that are let in", run, options=(Option("-q --quiet", "print names only"),)
-)
+COMMAND = Command("keys ls", "List the keys that are let in", run, options=(NAMES_ONLY,))

@@ -11,7 +11,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cli.session import Session
 
-ROLE = Option("--role", "observer (sees), operator (as root; the default), admin (keys, too)", value="ROLE")
+ROLE = Option(
+    "--role",
+    "observer: looks; operator: as much as root on the host; admin: keys and the daemon, too (operator)",
+    value="ROLE",
+    choices=("observer", "operator", "admin"),
+)
 
 
 def run(session: Session, given: Given) -> int:
@@ -48,12 +53,14 @@ def run(session: Session, given: Given) -> int:
 
 COMMAND = Command(
     "keys new",
-    "Make a key for a client on another host, allow it, and write its connection file",
+    "Make a key, let its holder in, and write a connection file",
     run,
     arguments=("NAME",),
     options=(
         ROLE,
-        Option("-o --output", "where to write it (default: NAME.json here)", value="FILE"),
-        Option("--endpoint", "where the client reaches the daemon, if not where that listens", value="TCP"),
+        Option("-o --output", "where to write it (NAME.json here)", value="FILE"),
+        Option(
+            "--endpoint", "where the client reaches the daemon (where that listens)", value="tcp://HOST:PORT"
+        ),
     ),
 )

@@ -20,4 +20,4 @@ def run(session: Session, given: Given) -> int:
     return for_each(given.arguments, revoke)
 
 
-COMMAND = Command("keys revoke", "Let the holder of a key in no more", run, arguments=("NAME...",))
+COMMAND = Command("keys revoke", "Let the holder of a key in no more", run, arguments=("KEY...",))

@@ -4,11 +4,11 @@ from cli.options import Group
 
 GROUP = Group(
     "leases",
-    "Look after leases",
+    "Keep things from being collected",
     {
         "ls": "list leases",
-        "create": "make one; print its id",
-        "rm": "delete leases",
+        "create": "make a lease, and print its id",
+        "rm": "remove leases",
         "add": "have a lease hold something",
         "resources": "list what a lease holds",
     },

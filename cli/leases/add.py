@@ -23,7 +23,7 @@ def run(session: Session, given: Given) -> int:
 
 COMMAND = Command(
     "leases add",
-    "Have a lease hold something: content, ingests, images, snapshots/overlayfs",
+    "Have a lease hold something",
     run,
     arguments=("LEASE", "TYPE", "ID"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from cli.options import Command, Given, Option
+from cli.options import LABEL, Command, Given, Option
 from cli.table import print_json
 
 TYPE_CHECKING = False
@@ -34,12 +34,12 @@ def run(session: Session, given: Given) -> int:
 
 COMMAND = Command(
     "leases create",
-    "Make a lease; print its id",
+    "Make a lease, and print its id",
     run,
-    arguments=("[ID]",),
+    arguments=("[NAME]",),
     options=(
-        Option("--ttl", "seconds until it expires, a day if not given, 0 for never", value="SECONDS"),
-        Option("-l --label", "a label", value="K=V", many=True),
+        Option("--ttl", "seconds until it expires, 0 for never (86400: a day)", value="SECONDS"),
+        LABEL,
         Option("--flat", "hold only what is named, not what that refers to"),
     ),
 )

@@ -39,6 +39,11 @@ COMMAND = Command(
     run,
     options=(
         Option("-q --quiet", "print ids only"),
-        Option("--filter", "such as id==x or labels.KEY; may be repeated", value="FILTER", many=True),
+        Option(
+            "--filter",
+            "only what this holds for, such as id==x or labels.KEY (all)",
+            value="FILTER",
+            many=True,
+        ),
     ),
 )

@@ -26,7 +26,7 @@ def run(session: Session, given: Given) -> int:
 
 COMMAND = Command(
     "leases rm",
-    "Delete leases",
+    "Remove leases",
     run,
     arguments=("LEASE...",),
     options=(Option("--sync", "wait until what they held is gone too"),),

@@ -33,5 +33,5 @@ COMMAND = Command(
     "network check",
     "Compare what is wanted with what the kernel has",
     run,
-    options=(Option("--mend", "put right what can be"),),
+    options=(Option("--mend", "put right what can be put right"),),
 )

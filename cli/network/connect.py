@@ -32,7 +32,7 @@ def run(session: Session, given: Given) -> int:
 
 COMMAND = Command(
     "network connect",
-    "Put a running container on a network: NETWORK[,ip=A][,mac=M][,alias=N][,rate=R]",
+    "Put a running container on a network",
     run,
-    arguments=("NETWORK", "CONTAINER"),
+    arguments=("NETWORK[,K=V]", "CONTAINER"),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli.options import Command, Given, Option, UsageError
+from cli.options import LABEL, Command, Given, Option, UsageError
 from cli.table import print_json
 
 TYPE_CHECKING = False
@@ -59,23 +59,30 @@ COMMAND = Command(
     "network create",
     "Make a network",
     run,
-    arguments=("NETWORK",),
+    arguments=("NAME",),
     options=(
         Option(
             "--kind",
-            "bridge (the default), macvlan, vxlan or cni",
+            "bridge, macvlan, vxlan or cni (bridge)",
             value="KIND",
             choices=("bridge", "macvlan", "vxlan", "cni"),
         ),
-        Option("--subnet", "its subnet; one of IPv4, one of IPv6", value="CIDR", many=True),
-        Option("--gateway", "the host's address in a subnet", value="ADDRESS", many=True),
-        Option("--range", "give addresses out of this part only", value="CIDR", many=True),
-        Option("--ipv6", "choose an IPv6 subnet too"),
-        Option("--internal", "let nothing out and nothing in"),
+        Option(
+            "--subnet",
+            "its subnet, at most one of IPv4 and one of IPv6 (a free one of IPv4)",
+            value="CIDR",
+            many=True,
+        ),
+        Option("--gateway", "the host's address in a subnet (the first)", value="ADDRESS", many=True),
+        Option("--range", "give out addresses of this part of a subnet only (all)", value="CIDR", many=True),
+        Option("--ipv6", "with a free subnet of IPv6, too"),
+        Option("--internal", "let nothing out and nothing in, but between its containers"),
         Option("--mtu", "bytes of the largest packet (the kernel's choice)", value="BYTES"),
-        Option("--parent", "of a macvlan: the host's interface", value="NAME"),
-        Option("--opt", "vxlan: vni, port, local, remotes=A+B; macvlan: mode", value="K=V", many=True),
-        Option("--config", "of a cni network: its configuration list", value="FILE"),
-        Option("-l --label", "label of the network", value="K=V", many=True),
+        Option("--parent", "of a macvlan: the interface of the host that it shares", value="NAME"),
+        Option(
+            "--opt", "of a vxlan: vni, port, local, remotes=A+B; of a macvlan: mode", value="K=V", many=True
+        ),
+        Option("--config", "of a cni network: the file with its configuration list", value="FILE"),
+        LABEL,
     ),
 )

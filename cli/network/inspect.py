@@ -16,4 +16,6 @@ def run(session: Session, given: Given) -> int:
     return 0
 
 
-COMMAND = Command("network inspect", "Show everything about networks", run, arguments=("NETWORK...",))
+COMMAND = Command(
+    "network inspect", "Show everything about networks, as JSON", run, arguments=("NETWORK...",)
+)

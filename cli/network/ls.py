@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli.options import Command, Given, Option
+from cli.options import NAMES_ONLY, Command, Given
 from cli.table import print_listing
 
 TYPE_CHECKING = False
@@ -28,4 +28,4 @@ def row(network: dict[str, Any], _now: int) -> tuple[str, ...]:
     return (network["name"], kind, subnets, network["interface"], str(network["endpoints"]))
 
 
-COMMAND = Command("network ls", "List networks", run, options=(Option("-q --quiet", "print names only"),))
+COMMAND = Command("network ls", "List networks", run, options=(NAMES_ONLY,))

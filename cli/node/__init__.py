@@ -6,10 +6,10 @@ from cli.options import Group
 
 GROUP = Group(
     "node",
-    "Other nodes, reached by name: actr --node NAME ...",
+    "Reach other nodes by name",
     {
         "join": "learn how to reach a node",
-        "leave": "forget a node",
-        "ls": "list the nodes, and how they are",
+        "leave": "forget nodes",
+        "ls": "list the nodes, and how they are: up, suspect or down",
     },
 )

@@ -30,5 +30,5 @@ COMMAND = Command(
     "Learn how to reach a node",
     run,
     arguments=("FILE",),
-    options=(Option("--name", "what to call it here, if not as it calls itself", value="NAME"),),
+    options=(Option("--name", "what to call it here (as it calls itself)", value="NAME"),),
 )

@@ -20,4 +20,4 @@ def run(session: Session, given: Given) -> int:
     return for_each(given.arguments, leave)
 
 
-COMMAND = Command("node leave", "Forget a node", run, arguments=("NAME...",))
+COMMAND = Command("node leave", "Forget nodes", run, arguments=("NODE...",))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from cli.options import Command, Given, Option
+from cli.options import NAMES_ONLY, Command, Given
 from cli.table import print_json, print_table, span
 
 TYPE_CHECKING = False
@@ -61,5 +61,5 @@ COMMAND = Command(
     "node ls",
     "List the nodes, and how they are: up, suspect or down",
     run,
-    options=(Option("-q --quiet", "print names only"),),
+    options=(NAMES_ONLY,),
 )

@@ -4,7 +4,7 @@ from cli.options import Group
 
 GROUP = Group(
     "system",
-    "Look after the stores",
+    "Look after the stores: space, garbage, checks, backups",
     {
         "df": "see what takes how much space",
         "gc": "collect what nothing refers to, now",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 SLOW = 3600.0  # seconds for reading all blobs
 LIMIT = Option(
-    "--limit", "read so many megabytes of blobs at most, the smallest first; 0 for all", value="MB"
+    "--limit", "read so many megabytes of blobs at most, the smallest first; 0 for all (0)", value="MB"
 )
 
 

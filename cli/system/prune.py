@@ -33,8 +33,8 @@ COMMAND = Command(
     "Remove what is not used, and collect",
     run,
     options=(
-        Option("--containers", "containers that have exited, too"),
-        Option("-a --all", "those, and images that no container uses"),
-        Option("-A --all-namespaces", "in every namespace"),
+        Option("--containers", "remove also containers that have exited"),
+        Option("-a --all", "remove those, and all images that no container uses"),
+        Option("-A --all-namespaces", "in every namespace, not only that of --namespace"),
     ),
 )

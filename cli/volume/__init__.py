@@ -6,11 +6,11 @@ from cli.options import Group
 
 GROUP = Group(
     "volume",
-    "Named volumes",
+    "Make, list and remove named volumes",
     {
         "create": "make a volume",
         "ls": "list volumes",
-        "inspect": "show everything about volumes",
+        "inspect": "show everything about volumes, as JSON",
         "rm": "remove volumes",
         "prune": "remove every volume that no container mounts",
     },

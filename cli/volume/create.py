@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from cli.options import Command, Given, Option
+from cli.options import LABEL, Command, Given
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,5 +24,5 @@ COMMAND = Command(
     "Make a volume",
     run,
     arguments=("[NAME]",),
-    options=(Option("-l --label", "label of the volume", value="K=V", many=True),),
+    options=(LABEL,),
 )

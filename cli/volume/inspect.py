@@ -21,4 +21,4 @@ def run(session: Session, given: Given) -> int:
     return 0
 
 
-COMMAND = Command("volume inspect", "Show everything about volumes", run, arguments=("VOLUME...",))
+COMMAND = Command("volume inspect", "Show everything about volumes, as JSON", run, arguments=("VOLUME...",))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli.options import Command, Given, Option
+from cli.options import NAMES_ONLY, Command, Given
 from cli.table import ago, print_listing
 
 TYPE_CHECKING = False
@@ -26,4 +26,4 @@ def row(volume: dict[str, Any], now: int) -> tuple[str, ...]:
     return (volume["name"], ", ".join(volume["used_by"]), ago(volume["created_at"], now))
 
 
-COMMAND = Command("volume ls", "List volumes", run, options=(Option("-q --quiet", "print names only"),))
+COMMAND = Command("volume ls", "List volumes", run, options=(NAMES_ONLY,))

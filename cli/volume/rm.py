@@ -28,5 +28,5 @@ COMMAND = Command(
     "Remove volumes",
     run,
     arguments=("VOLUME...",),
-    options=(Option("-f --force", "do not mind what is gone"),),
+    options=(Option("-f --force", "do not mind what does not exist"),),
 )

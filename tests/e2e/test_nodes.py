@@ -85,7 +85,7 @@ def own_connection(hosts: Hosts) -> str:
 def test_containers_of_all_nodes_in_one_table(hosts: Hosts):
     for name in ("h1", "h2", "h3"):
         actr(hosts, "--node", name, "run", "-d", "--name", f"at-{name}", NAME, "sleep", "300")
-    found = json.loads(actr(hosts, "ps", "-A", "--format", "json"))
+    found = json.loads(actr(hosts, "ps", "--all-nodes", "--format", "json"))
     assert {one["name"]: one["node"] for one in found} == {f"at-{name}": name for name in ("h1", "h2", "h3")}
     assert actr(hosts, "--node", "h2", "exec", "at-h2", "echo", "there") == "there\n"
     for name in ("h1", "h2", "h3"):
@@ -102,7 +102,7 @@ def test_a_link_that_is_cut_is_noticed_and_heals_and_the_container_never_knew(ho
         becomes(hosts, at="h3", **dict.fromkeys(("h1", "h2", "h3"), "up"))
         done = actr(hosts, "--node", "h2", "ps", check=1)
         assert "tcp://10.77.0.2:7400" in done
-        left_out = actr(hosts, "ps", "-A", at="h1", check=1)
+        left_out = actr(hosts, "ps", "--all-nodes", at="h1", check=1)
         assert "node h2 is left out" in left_out
     finally:
         hosts.heal()
