@@ -14,6 +14,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from bench.density import processor_seconds
@@ -137,8 +138,7 @@ class _Scale:
             "actr events of one container": client("events", "--no-follow", "--container", name),
         }
         things: dict[str, Callable[[], float]] = {
-            thing: lambda command=command: timed(command)  # type: ignore[misc]
-            for thing, command in commands.items()
+            thing: partial(timed, command) for thing, command in commands.items()
         }
         return things | {
             "a scrape of the metrics": lambda: _scrape(self.actord)[0],

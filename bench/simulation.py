@@ -10,12 +10,14 @@ import heapq
 import tempfile
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from actors import lifecycle
 from actors import messages as m
 from actors import supervision as s
+from actors.call import Call
 from actors.collecting import Schedule
 from actors.container_text import families, text
 from actors.event_pages import Filter, Pages
@@ -59,11 +61,11 @@ def measure(sizes: tuple[int, ...] = SIZES) -> Iterator[Comparison]:
     """Work by entity at each size; then by which power the whole of it grows between the two largest."""
     exponents: dict[str, dict[str, list[float]]] = {"instructions": {}, "processor time": {}}
     for name, scenario in SCENARIOS.items():
-        found = {size: measured(lambda size=size, run=scenario: run(size)) for size in sizes}  # type: ignore[misc]
+        found = {size: measured(partial(scenario, size)) for size in sizes}
         yield from _by_entity(name, found)
         for index, kind in enumerate(exponents):
             amounts = (found[sizes[-2]][index], found[sizes[-1]][index])
-            exponents[kind][name] = [growth(sizes[-2:], amounts)]  # type: ignore[arg-type]
+            exponents[kind][name] = [growth((sizes[-2], sizes[-1]), amounts)]
     for kind, cases in exponents.items():
         yield Comparison(f"growth from {sizes[-2]} to {sizes[-1]}: {kind}", "", cases)
 
@@ -231,23 +233,17 @@ def watching(number: int) -> None:
     """Each is watched, sleeps and wakes, is watched by another, and ends."""
     running = {f"container/default/{one}": (1, 1) for one in range(number)}
     watches = Watches(running.__getitem__)
+    answers: list[Envelope] = []
     for name in running:
-        watches.add(m.ActorsWatch(name, 1), _Call())  # type: ignore[arg-type]
+        body = m.ActorsWatch(name, 1)
+        asked = request("supervisor", "actors.watch", {"name": name, "incarnation": 1})
+        watches.add(body, Call(asked, body, answers.append))
     for name in running:
         running[name] = (2, 1)
         watches.goes_on(name, 1, 2)
     for name in running:
         watches.ended(name, 2, CRASH)
-
-
-class _Call:
-    """A request that is answered once."""
-
-    open = True
-
-    def reply(self, _body: Any) -> None:
-        """The answer."""
-        self.open = False
+    assert len(answers) == number
 
 
 # What is on record

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from cli.session import Session
 
-INTERRUPTED = 128
-
 
 def run(session: Session, given: Given) -> int:
     """The exit code is the container's; 0 when the keys detached."""
@@ -26,8 +24,17 @@ def run(session: Session, given: Given) -> int:
     return attach(session, given, record, Output(session, record["actor"], recent=recent))
 
 
-def attach(session: Session, given: Given, record: dict[str, Any], output: Output) -> int:
-    """Until it has exited or we detach; `output` says from where on. Raises RefusedError, UsageError."""
+def attach(
+    session: Session, given: Given, record: dict[str, Any], output: Output, *, fit: bool = True
+) -> int:
+    """Until it has exited or we detach; `output` says from where on. Returns the exit code.
+
+    `fit` gives its terminal the size of ours first.
+
+    Raises:
+        RefusedError: it could not be started, or the way to it is blocked.
+        UsageError: it needs a terminal that we do not have.
+    """
     name, options = str(record["name"]), record.get("options") or {}
     terminal = bool(options.get("terminal"))
     typing = keys(given) if options.get("stdin") and not given.flag("no-stdin") else None
@@ -43,17 +50,12 @@ def attach(session: Session, given: Given, record: dict[str, Any], output: Outpu
             name,
             terminal=terminal,
             typing=typing,
-            fit=True,
+            fit=fit,
         )
     except DetachedError as error:
-        return detached(error, name)
+        complain(f"detached; {name} goes on: actr attach {name}, actr stop {name}")
+        return error.exit_code
     return own_exit_code(answer, name)
-
-
-def detached(error: DetachedError, name: str) -> int:
-    """Say that it goes on; the exit code says which signal made us leave, 0 for the keys."""
-    complain(f"detached; {name} goes on: actr attach {name}, actr stop {name}")
-    return INTERRUPTED + error.number if error.number else 0
 
 
 COMMAND = Command(

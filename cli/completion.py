@@ -82,7 +82,7 @@ def run(session: Session, given: Given) -> int:
 
 def _line(shell: str, word: str, text: str) -> str:
     if shell == "zsh":
-        return f"{word.replace(':', chr(92) + ':')}:{text}"
+        return word.replace(":", r"\:") + (f":{text}" if text else "")
     return f"{word}\t{text}" if shell == "fish" else word
 
 

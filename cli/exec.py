@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from cli.session import Session
 
-INTERRUPTED = 128
 LIMIT = 60.0  # seconds for it to start
 
 
@@ -63,7 +62,7 @@ def _foreground(session: Session, given: Given, record: dict[str, Any], exec_id:
         )
     except DetachedError as error:
         complain(f"detached; the process in {name} goes on")
-        return INTERRUPTED + error.number if error.number else 0
+        return error.exit_code
     _let_go(session, record["actor"], exec_id)
     return own_exit_code(answer, f"the process in {name}")
 

@@ -32,6 +32,11 @@ class DetachedError(Exception):
         super().__init__(f"signal {number}")
         self.number = number
 
+    @property
+    def exit_code(self) -> int:
+        """What we end with: as one whom that signal ended, 0 after the keys that detach."""
+        return 128 + self.number if self.number else 0
+
 
 class Forwarding:
     """While it is entered, SIGINT and SIGTERM go to the process; the third raises DetachedError.

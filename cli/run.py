@@ -44,31 +44,16 @@ def _detached(session: Session, given: Given) -> int:
 def _foreground(session: Session, given: Given) -> int:
     body = request_body(session, given, "running")
     made = create(session, given, body)
-    name = str(made.get("name") or made["id"][:12])
-    from cli.attach import detached
-    from cli.attaching import attached, keys
-    from cli.following import Output, follow_container, own_exit_code, write_through
-    from cli.forwarding import DetachedError
+    from cli.attach import attach
+    from cli.following import Output
 
+    record = {**made, "name": made.get("name") or made["id"][:12], "options": body["options"]}
     try:
-        streams = body["options"]
-        typing = keys(given) if streams.get("stdin") else None
-        terminal = bool(streams.get("terminal"))
-        output = Output(session, made["actor"])
-        answer = attached(
-            lambda: follow_container(session, made["id"], write_through, output),
-            session,
-            made["actor"],
-            name,
-            terminal=terminal,
-            typing=typing,
-        )
+        # Its terminal was made with the size of ours.
+        return attach(session, given, record, Output(session, made["actor"]), fit=False)
     except RefusedError as error:
         _tidy_up(session, error, made, body)
         raise
-    except DetachedError as error:
-        return detached(error, name)
-    return own_exit_code(answer, name)
 
 
 def _tidy_up(session: Session, error: RefusedError, made: dict[str, Any], body: dict[str, Any]) -> None:

@@ -55,7 +55,8 @@ def actr() -> str:
         lines += [".TP", f".B {code}", _text(meaning)]
     lines += [
         ".SH ENVIRONMENT", ".TP", ".B ACTORD_ADDRESS", "as --address", ".TP", ".B ACTORD_NAMESPACE",
-        "as --namespace", ".TP", ".B TRACEPARENT", "as --trace", ".TP", ".B NO_COLOR", "no colours", ".SH SEE ALSO", "actord(8)",
+        "as --namespace", ".TP", ".B TRACEPARENT", "as --trace", ".TP", ".B NO_COLOR", "no colours",
+        ".SH SEE ALSO", "actord(8)",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 

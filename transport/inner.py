@@ -23,7 +23,7 @@ from transport.doors import FullError, UnreachableError
 from transport.envelope import Envelope
 from transport.errors import ProtocolError
 from transport.peer import GENERATED, GREETING, Peer
-from transport.zmtp import CHUNK
+from transport.zmtp import received
 
 HANDSHAKE: Final = 4.0  # seconds for a peer that only connects
 MOST_HALF_OPEN: Final = 4096  # connections without a handshake: one more, and the oldest is closed
@@ -63,14 +63,10 @@ class _Connection:
         """Take in what has come, unless there is something left over to be looked at first."""
         if self.left_over or self.ended:
             return
-        try:
-            chunk = self.socket.recv(CHUNK)
-        except BlockingIOError:
-            return
-        except OSError:
-            chunk = b""
-        self.ended = not chunk
-        self.peer.feed(chunk)
+        chunk = received(self.socket)
+        if chunk is not None:
+            self.ended = not chunk
+            self.peer.feed(chunk)
 
     def write(self) -> None:
         """Give the kernel what it takes. Raises OSError when the other end is gone."""

@@ -30,7 +30,7 @@ from pathlib import Path
 
 from transport.envelope import Envelope, parse
 from transport.errors import ProtocolError
-from transport.zmtp import CHUNK, Framing, encode, opening
+from transport.zmtp import Framing, encode, opening, received
 
 MAX_WAITING = 10_000  # messages that wait for the router
 MAX_WAITING_BYTES = 64 * 1024 * 1024
@@ -398,14 +398,10 @@ class _Link:
 
     def read(self) -> None:
         """Take in what has come; `message` then gives it out."""
-        try:
-            chunk = self._socket.recv(CHUNK)
-        except BlockingIOError:
-            return
-        except OSError:
-            chunk = b""
-        self.broken = not chunk
-        self._framing.feed(chunk)
+        chunk = received(self._socket)
+        if chunk is not None:
+            self.broken = not chunk
+            self._framing.feed(chunk)
 
     def message(self) -> list[bytes] | None:
         """The next message; None when there is none yet, or none any more (`broken`)."""

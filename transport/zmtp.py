@@ -51,6 +51,16 @@ def gather(frames: list[bytes]) -> list[bytes]:
     return pieces if pieces[-1] else pieces[:-1]
 
 
+def received(source: _socket.socket) -> bytes | None:
+    """What has come over a socket that does not block: None for nothing yet, no bytes at its end."""
+    try:
+        return source.recv(CHUNK)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""
+
+
 def _frame(flags: int, body: bytes) -> bytes:
     return _head(flags, len(body)) + body
 

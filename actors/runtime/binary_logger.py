@@ -80,13 +80,6 @@ class BinaryLogger:
             for stream, name in _STREAMS.items()
         }
 
-    def writing_ends(self) -> dict[int, int]:
-        """New descriptors for a process that writes to it directly; the caller closes its copies."""
-        return {
-            stream: os.open(self._directory / name, os.O_RDWR | os.O_CLOEXEC)
-            for stream, name in _STREAMS.items()
-        }
-
     def is_running(self) -> bool:
         """Whether one lives, also one that an earlier incarnation of ours has started."""
         if self._own is not None:

@@ -105,7 +105,7 @@ def test_each_shell_gets_words_as_it_wants_them(stocked, capsys):
     for shell in SHELLS:
         assert main(["completion", shell, "rmi", "h:"]) == 0
         said[shell] = capsys.readouterr().out
-    assert said == {"bash": "h:5000/a:2\n", "zsh": "h\\:5000/a\\:2:\n", "fish": "h:5000/a:2\t\n"}
+    assert said == {"bash": "h:5000/a:2\n", "zsh": "h\\:5000/a\\:2\n", "fish": "h:5000/a:2\t\n"}
 
 
 @pytest.mark.parametrize("shell", SHELLS)
