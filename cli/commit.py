@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cli.jobs import do
 from cli.options import QUIET, Command, Given, Option
-from cli.table import print_json
+from cli.table import print_result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,10 +24,7 @@ def run(session: Session, given: Given) -> int:
         "pause": not given.flag("no-pause"),
     }
     image = do(session, "commit", wish, quiet=given.flag("quiet"))
-    if session.json:
-        print_json(image)
-    else:
-        print(image["name"])
+    print_result(session, image, [image["name"]])
     return 0
 
 

@@ -7,7 +7,7 @@ import os
 
 from cli.jobs import do, lend
 from cli.options import Command, Given
-from cli.table import print_json, printable
+from cli.table import print_result, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,11 +20,8 @@ def run(session: Session, given: Given) -> int:
         do(session, "diff", {"container": given.arguments[0], "target": lend(lines.fileno())}, quiet=True)
         lines.seek(0)
         changes = [json.loads(line) for line in lines]
-    if session.json:
-        print_json([{"kind": kind, "path": path} for kind, path in changes])
-    else:
-        for kind, path in changes:
-            print(kind, printable(path))
+    found = [{"kind": kind, "path": path} for kind, path in changes]
+    print_result(session, found, (f"{kind} {printable(path)}" for kind, path in changes))
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cli.archives import incoming
 from cli.jobs import do, lend
 from cli.options import QUIET, Command, Given, Option
-from cli.table import print_json
+from cli.table import print_result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,10 +23,7 @@ def run(session: Session, given: Given) -> int:
     }
     with incoming(path) as fd:
         image = do(session, "import", {**wish, "source": lend(fd)}, quiet=given.flag("quiet"))
-    if session.json:
-        print_json(image)
-    else:
-        print(image["name"])
+    print_result(session, image, [image["name"]])
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cli.archives import incoming
 from cli.jobs import do, lend
 from cli.options import NO_UNPACK, QUIET, UNPACKED_PLATFORM, Command, Given, Option
-from cli.table import print_json
+from cli.table import print_result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,11 +21,7 @@ def run(session: Session, given: Given) -> int:
         wish["base"] = given.text("base-name")
     with incoming(given.text("input", "-")) as fd:
         result = do(session, "load", {**wish, "source": lend(fd)}, quiet=given.flag("quiet"))
-    if session.json:
-        print_json(result)
-    else:
-        for image in result["images"]:
-            print(image["name"])
+    print_result(session, result, (image["name"] for image in result["images"]))
     return 0
 
 

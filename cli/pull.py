@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cli.options import PLATFORM, Command, Given, Option, UsageError
 from cli.session import RefusedError
-from cli.table import print_json
+from cli.table import print_result
 from cli.transfer import logins_for, transfer
 
 TYPE_CHECKING = False
@@ -28,10 +28,7 @@ def run(session: Session, given: Given) -> int:
         all_platforms=everything,
         node=given.text("from"),
     )
-    if session.json:
-        print_json(image)
-    else:
-        print(image.get("name", given.arguments[0]))
+    print_result(session, image, [image.get("name", given.arguments[0])])
     return 0
 
 

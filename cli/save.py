@@ -7,7 +7,7 @@ import sys
 from cli.archives import archive, directory
 from cli.jobs import do, lend
 from cli.options import QUIET, Command, Given, Option, UsageError
-from cli.table import print_json
+from cli.table import print_result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,11 +40,8 @@ def _report(session: Session, given: Given, result: dict[str, Any]) -> None:
     """On standard output, unless the archive is there."""
     if given.text("output", "-") == "-" and not given.text("directory"):
         sys.stdout.flush()
-    elif session.json:
-        print_json(result)
     else:
-        for image in result["images"]:
-            print(image["name"])
+        print_result(session, result, (image["name"] for image in result["images"]))
 
 
 COMMAND = Command(

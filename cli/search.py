@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cli.options import Command, Given
-from cli.table import print_json
+from cli.table import print_result
 from cli.transfer import ask, logins_for
 
 TYPE_CHECKING = False
@@ -17,11 +17,7 @@ def run(session: Session, given: Given) -> int:
     term = given.arguments[1] if len(given.arguments) > 1 else more
     found = ask(session, "catalogue", host, logins=logins_for(f"{host}/any"))
     names = [f"{host}/{name}" for name in found["repositories"] if term in name]
-    if session.json:
-        print_json(names)
-    else:
-        for name in names:
-            print(name)
+    print_result(session, names, names)
     return 0 if names else 1
 
 

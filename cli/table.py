@@ -10,7 +10,7 @@ from transport.bare import variable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
     from cli.options import Given
@@ -138,6 +138,15 @@ def print_json(value: Any) -> None:
     else:
         for line in _templates[-1].lines(value):
             print(line)
+
+
+def print_result(session: Session, found: Any, lines: Iterable[str]) -> None:
+    """What a command has made or found: `found` as JSON or by a template, else `lines`."""
+    if session.json:
+        print_json(found)
+        return
+    for line in lines:
+        print(line)
 
 
 def print_object(value: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cli.options import Command, Given
-from cli.table import print_json
+from cli.table import print_result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,10 +16,7 @@ def run(session: Session, given: Given) -> int:
     found = session.ask("metadata", "images.get", {"namespace": session.namespace, "name": source})
     body = {"namespace": session.namespace, "name": target, "target": found["target"]}
     image = session.ask("metadata", "images.put", {**body, "labels": found["labels"]})
-    if session.json:
-        print_json(image)
-    else:
-        print(image["name"])
+    print_result(session, image, [image["name"]])
     return 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cli.options import Command, Given, Option
-from cli.table import print_json
+from cli.table import print_result
 from cli.transfer import ask
 
 TYPE_CHECKING = False
@@ -15,14 +15,10 @@ def run(session: Session, given: Given) -> int:
     """Print them in the registry's order, or remove one there."""
     if given.flag("delete"):
         done = ask(session, "delete", given.arguments[0])
-        print(done["digest"])
+        print_result(session, done, [done["digest"]])
         return 0
     found = ask(session, "tags", given.arguments[0])
-    if session.json:
-        print_json(found)
-        return 0
-    for tag in found["tags"]:
-        print(tag)
+    print_result(session, found, found["tags"])
     return 0
 
 

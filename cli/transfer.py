@@ -12,7 +12,7 @@ import time
 
 from cli.progress import progress
 from cli.session import RefusedError
-from cli.table import print_json
+from cli.table import print_result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -135,8 +135,6 @@ def ask(session: Session, task: str, reference: str, *, logins: Logins | None = 
 def send(session: Session, given: Given, wish: dict[str, Any], logins: Logins) -> int:
     """Have an image sent somewhere; print its name there and its digest, of `--quiet` only that."""
     result = transfer(session, "transfers.start", wish, logins=logins, quiet=given.flag("quiet"))
-    if session.json:
-        print_json(result)
-    else:
-        print(result["digest"] if given.flag("quiet") else f"{result['name']}@{result['digest']}")
+    line = result["digest"] if given.flag("quiet") else f"{result['name']}@{result['digest']}"
+    print_result(session, result, [line])
     return 0

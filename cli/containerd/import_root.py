@@ -7,7 +7,7 @@ import sys
 
 from cli.jobs import do, lend
 from cli.options import NO_UNPACK, QUIET, UNPACKED_PLATFORM, Command, Given, Option
-from cli.table import print_json
+from cli.table import print_result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,11 +29,7 @@ def run(session: Session, given: Given) -> int:
         result = do(session, "containerd", {**wish, "source": lend(fd)}, quiet=given.flag("quiet"))
     finally:
         os.close(fd)
-    if session.json:
-        print_json(result)
-    else:
-        for image in result["images"]:
-            print(image["name"])
+    print_result(session, result, (image["name"] for image in result["images"]))
     for one in result["skipped"]:
         print(f"actr: {one['name']} was left out: {one['reason']}", file=sys.stderr)
     return 1 if result["skipped"] else 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cli.jobs import do
 from cli.options import PLATFORM, QUIET, Command, Given, Option, UsageError
-from cli.table import print_json
+from cli.table import print_result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,10 +27,7 @@ def run(session: Session, given: Given) -> int:
     for one in found["mounts"]:
         value = mounts.Mount(one["type"], one["source"], tuple(one["options"]), base=one.get("base") or None)
         mounts.mount_one(value if given.flag("rw") else mounts.read_only(value), place)
-    if session.json:
-        print_json({"image": name, "place": place, "key": found["key"]})
-    else:
-        print(place)
+    print_result(session, {"image": name, "place": place, "key": found["key"]}, [place])
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from cli.options import LABEL, Command, Given, Option
-from cli.table import print_json
+from cli.table import print_result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,10 +25,7 @@ def run(session: Session, given: Given) -> int:
         labels[FLAT] = "yes"
     wish = {"namespace": session.namespace, "id": "".join(given.arguments), "labels": labels}
     lease = session.ask_once("metadata", "leases.create", wish)
-    if session.json:
-        print_json(lease)
-    else:
-        print(lease["id"])
+    print_result(session, lease, [lease["id"]])
     return 0
 
 

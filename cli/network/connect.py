@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cli.networking import connection
 from cli.options import Command, Given
-from cli.table import print_json
+from cli.table import print_result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,10 +23,7 @@ def run(session: Session, given: Given) -> int:
         "wish": wish,
     }
     found = session.ask("network", "network.connect", body)
-    if session.json:
-        print_json(found)
-    else:
-        print(" ".join(found["addresses"]))
+    print_result(session, found, [" ".join(found["addresses"])])
     return 0
 
 

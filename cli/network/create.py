@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cli.options import LABEL, Command, Given, Option, UsageError
-from cli.table import print_json
+from cli.table import print_result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,10 +34,7 @@ def run(session: Session, given: Given) -> int:
         with open(given.text("config"), encoding="utf-8") as file:  # noqa: PTH123  # pathlib is 4 ms
             body["options"]["config"] = file.read()
     found = session.ask("network", "network.create", body)
-    if session.json:
-        print_json(found)
-    else:
-        print(found["name"])
+    print_result(session, found, [found["name"]])
     return 0
 
 

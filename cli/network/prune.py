@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cli.options import Command, Given
-from cli.table import print_json
+from cli.table import print_result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,11 +14,7 @@ def run(session: Session, given: Given) -> int:
     """Remove them, and print their names."""
     del given
     found = session.ask("network", "network.prune", {})["removed"]
-    if session.json:
-        print_json(found)
-    else:
-        for name in found:
-            print(name)
+    print_result(session, found, found)
     return 0
 
 

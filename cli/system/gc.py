@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cli.options import Command, Given
-from cli.table import print_json, size
+from cli.table import print_result, size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,10 +19,7 @@ def run(session: Session, given: Given) -> int:
     """Print what went."""
     del given
     gone = session.ask("collector", "gc.run", {}, limit=SLOW)
-    if session.json:
-        print_json(gone)
-    else:
-        print(summary(gone))
+    print_result(session, gone, [summary(gone)])
     return 0
 
 

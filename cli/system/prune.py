@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cli.options import Command, Given, Option
 from cli.system.gc import SLOW, summary
-from cli.table import print_json
+from cli.table import print_result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,12 +19,8 @@ def run(session: Session, given: Given) -> int:
         "containers": given.flag("all") or given.flag("containers"),
     }
     gone = session.ask("collector", "system.prune", wish, limit=SLOW)
-    if session.json:
-        print_json(gone)
-        return 0
-    for one in gone["removed"]:
-        print(f"{one['kind']} {one['name']}")
-    print(summary(gone))
+    removed = [f"{one['kind']} {one['name']}" for one in gone["removed"]]
+    print_result(session, gone, [*removed, summary(gone)])
     return 0
 
 

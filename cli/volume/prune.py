@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cli.options import Command, Given
+from cli.table import print_result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,8 +13,8 @@ if TYPE_CHECKING:
 def run(session: Session, _given: Given) -> int:
     """Print the names of those that were removed."""
     body = {"namespace": session.namespace}
-    for name in session.ask("volumes", "volumes.prune", body, limit=300.0)["removed"]:
-        print(name)
+    found = session.ask("volumes", "volumes.prune", body, limit=300.0)["removed"]
+    print_result(session, found, found)
     return 0
 
 
