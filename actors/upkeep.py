@@ -12,7 +12,7 @@ from typing import Any
 
 from actors import messages as m
 from actors.keeping import Asking
-from storage.database import sync_directory
+from storage.durable import sync_directory
 from storage.errors import AlreadyExistsError, InvalidArgumentError
 from transport.errors import RemoteError
 

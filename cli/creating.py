@@ -61,7 +61,7 @@ OPTIONS = (
 
 def digest_of(session: Session, given: Given, image: str) -> tuple[str, str]:
     """The whole name and the digest of an image, fetched first where that is wanted. Raises RefusedError."""
-    if given.text("pull") == "always" or not (_has_image(session, image) or given.text("pull") == "never"):
+    if given.text("pull") == "always" or not (session.find_image(image) or given.text("pull") == "never"):
         _pull(session, given, image)
     found = session.ask("metadata", "images.get", {"namespace": session.namespace, "name": image})
     return str(found["name"]), str(found["target"]["digest"])
@@ -168,7 +168,7 @@ def create(session: Session, given: Given, body: dict[str, Any]) -> dict[str, An
     try:
         return _create(session, body)
     except RefusedError as error:
-        if when != "missing" or error.code != "not_found" or _has_image(session, body["image"]):
+        if when != "missing" or error.code != "not_found" or session.find_image(body["image"]):
             raise
     _pull(session, given, body["image"])
     return _create(session, body)
@@ -182,7 +182,7 @@ def _create(session: Session, body: dict[str, Any]) -> dict[str, Any]:
         except RefusedError as error:
             if error.error.outcome != "unknown" or not error.error.retryable:
                 raise
-            found = _find(session, body["id"])
+            found = session.find_container(body["id"], retired=True)
             if found is None and not left:
                 raise
         if found is not None:
@@ -195,25 +195,6 @@ def _with_actor(session: Session, record: dict[str, Any]) -> dict[str, Any]:
     args = {key: record[key] for key in ("namespace", "id", "created_at")}
     session.ask("supervisor", "children.start", {"kind": "container", "name": record["actor"], "args": args})
     return record
-
-
-def _find(session: Session, identity: str) -> dict[str, Any] | None:
-    try:
-        return session.container(identity, retired=True)
-    except RefusedError as error:
-        if error.code == "not_found":
-            return None
-        raise
-
-
-def _has_image(session: Session, name: str) -> bool:
-    try:
-        session.ask("metadata", "images.get", {"namespace": session.namespace, "name": name})
-    except RefusedError as error:
-        if error.code == "not_found":
-            return False
-        raise
-    return True
 
 
 def _pull(session: Session, given: Given, image: str) -> None:

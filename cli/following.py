@@ -107,21 +107,13 @@ def follow_container(session: Session, container: str, write: Write, output: Out
         except RefusedError as error:
             if error.code != "not_found":
                 raise
-            if not _is_on_record(session, container):
+            if not session.find_container(
+                container, retired=True
+            ):  # until then its end may not have been told
                 return journalled_exit(session, container)
             if time.monotonic() > until:
                 raise
         time.sleep(LOOK_AGAIN)
-
-
-def _is_on_record(session: Session, container: str) -> bool:
-    try:
-        session.container(container, retired=True)  # until that is gone, its end may not have been told
-    except RefusedError as error:
-        if error.code == "not_found":
-            return False
-        raise
-    return True
 
 
 def journalled_exit(session: Session, container: str) -> dict[str, Any]:

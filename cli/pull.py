@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from cli.options import PLATFORM, Command, Given, Option, UsageError
-from cli.session import RefusedError
 from cli.table import print_result
 from cli.transfer import logins_for, transfer
 
@@ -63,13 +62,8 @@ def pull(
 
 
 def _pulled_since(session: Session, reference: str, started: int) -> dict[str, Any] | None:
-    try:
-        image = session.ask("metadata", "images.get", {"namespace": session.namespace, "name": reference})
-    except RefusedError as error:
-        if error.code == "not_found":
-            return None
-        raise
-    return image if int(image.get("updated_at", 0)) >= started else None
+    image = session.find_image(reference)
+    return image if image and int(image.get("updated_at", 0)) >= started else None
 
 
 COMMAND = Command(

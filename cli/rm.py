@@ -34,19 +34,9 @@ def remove_container(session: Session, name: str, *, force: bool) -> None:
     try:
         session.ask(record["actor"], "containers.remove", {"force": force}, limit=LIMIT)
     except RefusedError as error:
-        if error.code != "not_found" or _exists(session, record["id"]):
+        # An actor that is gone may have finished the removal first.
+        if error.code != "not_found" or session.find_container(record["id"]):
             raise
-
-
-def _exists(session: Session, identity: str) -> bool:
-    """Whether it is still on record: an actor that is gone may have finished the removal first."""
-    try:
-        session.container(identity)
-    except RefusedError as error:
-        if error.code == "not_found":
-            return False
-        raise
-    return True
 
 
 COMMAND = Command(

@@ -159,6 +159,24 @@ class Session:
         body = {"namespace": self.namespace, "id": name, **({"retired": True} if retired else {})}
         return self.ask("metadata", "containers.get", body)
 
+    def find_container(self, name: str, *, retired: bool = False) -> dict[str, Any] | None:
+        """The same, None if there is none. Raises RefusedError."""
+        try:
+            return self.container(name, retired=retired)
+        except RefusedError as error:
+            if error.code == "not_found":
+                return None
+            raise
+
+    def find_image(self, name: str) -> dict[str, Any] | None:
+        """The record of an image, None if there is none. Raises RefusedError."""
+        try:
+            return self.ask("metadata", "images.get", {"namespace": self.namespace, "name": name})
+        except RefusedError as error:
+            if error.code == "not_found":
+                return None
+            raise
+
 
 def session(given: Given) -> Session:
     """From the global options and the environment."""

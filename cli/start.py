@@ -39,7 +39,7 @@ def start_once(session: Session, actor: str, run: int = 0) -> None:
     try:
         session.ask(actor, "tasks.start", {"run": wanted}, limit=LIMIT)
     except RefusedError as error:
-        if error.code != "not_found" or _is_on_record(session, actor):
+        if error.code != "not_found" or session.find_container(actor.rpartition("/")[2]):
             raise  # else it ran, exited and removed itself
 
 
@@ -47,16 +47,6 @@ def _next_run(session: Session, actor: str) -> int:
     state = session.ask(actor, "tasks.state", {})
     under_way = state["phase"] in ("preparing", "starting", "running")
     return int(state["run"]) + (0 if under_way else 1)
-
-
-def _is_on_record(session: Session, actor: str) -> bool:
-    try:
-        session.container(actor.rpartition("/")[2])
-    except RefusedError as error:
-        if error.code == "not_found":
-            return False
-        raise
-    return True
 
 
 def _attached(session: Session, given: Given) -> int:

@@ -33,20 +33,10 @@ def wait_for(session: Session, name: str) -> dict[str, Any]:
         try:
             return session.ask(record["actor"], "tasks.wait", {}, limit=LIMIT)
         except RefusedError as error:
-            if error.code == "not_found":
-                return _exit_of_gone(session, record["id"], error)
+            if error.code == "not_found" and session.find_container(record["id"]) is None:
+                return journalled_exit(session, record["id"])
             if error.code != "deadline_exceeded":
                 raise
-
-
-def _exit_of_gone(session: Session, identity: str, error: RefusedError) -> dict[str, Any]:
-    try:
-        session.container(identity)
-    except RefusedError as gone:
-        if gone.code == "not_found":
-            return journalled_exit(session, identity)
-        raise
-    raise error
 
 
 COMMAND = Command(

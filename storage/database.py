@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
+from storage.durable import sync_directory, sync_file
 from storage.errors import FailedPreconditionError, StorageError, UnavailableError
 
 Parameters = Sequence[Any] | Mapping[str, Any]
@@ -202,7 +203,7 @@ class Database:
                 self._connection.backup(copy)
                 # One file on its own: a copy in WAL mode would want a -wal file beside it.
                 copy.execute("PRAGMA journal_mode=DELETE")
-            _sync_file(temporary)
+            sync_file(temporary)
             temporary.replace(target)
             sync_directory(target.parent)
 
@@ -231,17 +232,3 @@ class Database:
         if name == "SQLITE_NOTADB":
             return StorageError(f"database {self.path} is damaged ({error}): restore a backup")
         return StorageError(f"database {self.path}: {error}")
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_file(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())

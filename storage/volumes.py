@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from storage.database import sync_directory
+from storage.durable import sync_directory
 from storage.errors import NotFoundError
 from storage.names import check_identifier, encode_labels
 from storage.snapshotters.trees import delete_tree

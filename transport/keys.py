@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from storage.content.disk import private_directory, sync_directory
+from storage.content.disk import private_directory
+from storage.durable import sync_directory
 from storage.errors import InvalidArgumentError, NotFoundError
 from storage.names import check_identifier
 

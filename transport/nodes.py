@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from storage.content.disk import private_directory, sync_directory
+from storage.content.disk import private_directory
+from storage.durable import sync_directory
 from storage.errors import InvalidArgumentError, NotFoundError
 from storage.names import check_identifier
 from transport.keys import check_public, write_private

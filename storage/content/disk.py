@@ -49,15 +49,6 @@ def private_directory(path: Path) -> None:
         path.chmod(PRIVATE_DIRECTORY)
 
 
-def sync_directory(path: Path) -> None:
-    """Make the names in `path` survive a loss of power."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def write_file(path: Path, content: str) -> None:
     """Write a new small file; it is not durable yet."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE_FILE)

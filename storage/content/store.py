@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Final
 
 from storage.content import ingest as ingests
-from storage.content.disk import CHUNK, hash_file, private_directory, reported, sync_directory
+from storage.content.disk import CHUNK, hash_file, private_directory, reported
 from storage.content.ingest import Ingest, IngestStatus
 from storage.content.reader import VerifiedReader
 from storage.content.recovery import Recovery, clear_remains, recover
 from storage.digest import HEX_LENGTHS, Digest, Hasher
+from storage.durable import sync_directory
 from storage.errors import (
     AlreadyExistsError,
     FailedPreconditionError,
