@@ -29,6 +29,7 @@ from actors.messages import Operation, operation_of
 from actors.tracing import NOTHING, Cause, bound, current, of_birth
 from actors.zygote.birth import Birth, Program
 from storage.errors import StorageError
+from transport.codec import pack
 from transport.envelope import Envelope, note, request
 from transport.errors import ProtocolError, RemoteError
 from transport.registry.errors import RegistryError
@@ -164,6 +165,7 @@ class Actor(pykka.ThreadingActor):
         wanted: Callable[[], bool] = lambda: True,
         heard: Answered = _unheard,
         direct: bool = False,
+        first: Any = None,
     ) -> None:
         """Send a request; `then` gets the result or a RemoteError, in the actor's thread.
 
@@ -172,15 +174,16 @@ class Actor(pykka.ThreadingActor):
         It is sent again while nobody answers, as long as that can do no harm, until `limit` seconds have
         passed: a dead actor is back within a second, and its clients should not notice. It is not sent once
         `wanted` says False; then nobody hears of it any more. `direct`: `then` may be called in the thread
-        that hears of the result, which saves waking the actor's.
+        that hears of the result, which saves waking the actor's. `first` is sent in place of `body` the first
+        time: what it has besides holds for that moment only.
         """
         operation = operation_of(body)
-        fields = msgspec.to_builtins(body)
         cause = current.get()
         how: dict[str, Any] = {"deadline": int(limit * 1000), "trace": cause.carried()}
-        envelope = request(to or operation.owner, operation.name, fields, **how)
+        envelope = request(to or operation.owner, operation.name, msgspec.to_builtins(body), **how)
         until = time.monotonic() + limit
-        self._send(_Question(envelope, operation, then, until, wanted, heard, cause, direct))
+        question = _Question(envelope, operation, then, until, wanted, heard, cause, direct)
+        self._send(question, None if first is None else pack(msgspec.to_builtins(first)))
 
     def call(self, body: Any, *, to: str = "", limit: float = ASK_LIMIT) -> Any:
         """Send a request and wait. For worker threads only: the actor's own thread must not wait.
@@ -428,11 +431,12 @@ class Actor(pykka.ThreadingActor):
             call.credit += message.credit
             self.credited(call)
 
-    def _send(self, question: _Question) -> None:
+    def _send(self, question: _Question, first: bytes | None = None) -> None:
         if not question.wanted():
             return
         self._questions[question.envelope.id] = question
-        self.host.pump.send(question.envelope)
+        envelope = question.envelope
+        self.host.pump.send(envelope if first is None else msgspec.structs.replace(envelope, body=first))
 
     def _settle(self, question: _Question, result: Any) -> None:
         """Hand the result on, or send the question once more."""

@@ -29,7 +29,7 @@ from actors.making import Making
 from actors.networking import names
 from actors.networking import wishes as connecting
 from actors.runtime import bundle as files
-from actors.runtime import composing, id_ranges, raw_bundle, rootfs_check, shifted
+from actors.runtime import composing, id_ranges, raw_bundle, rootfs_check, shifted, users
 from actors.runtime.default_spec import mount_destinations
 from actors.runtime.errors import ContainerError, InvalidSpecError
 from actors.runtime.wishes import MountWish, Wishes, wishes
@@ -42,7 +42,7 @@ from transport.errors import RemoteError
 Record = m.BundlesMake | m.BundlesSpec
 EXPECTED_LIMIT = 30.0  # seconds
 MOST_EXPECTED = 256  # bundles made in advance that nobody has asked for; the oldest is forgotten
-MOST_IMAGES, MOST_REMEMBERED = 32, 1 << 16  # images, and bytes of the configuration of one
+MOST_IMAGES, MOST_REMEMBERED = 32, 1 << 16  # images, and about so many bytes of each
 
 
 @dataclass(slots=True)
@@ -77,6 +77,7 @@ class BundlesActor(Actor):
         self._makings: dict[str, Making] = {}
         self._expected: dict[str, _Expected] = {}
         self._images: dict[tuple[str, str], files.Image] = {}
+        self._identities: dict[tuple[Any, ...], users.Identity] = {}
         self._own = threading.local()  # to each worker thread: its making
         for left in self._dry().glob("*/*"):
             self.work(partial(self._remove_dry, left.parent.name, left), self._cleared)
@@ -151,10 +152,12 @@ class BundlesActor(Actor):
         image = self._image(body, wish)
         snapshot = self._snapshot(body, body.id, image)
         network = self._network(body, wish)
-        self._mount_root(body, snapshot(), directory)
+        place = snapshot()
+        self._mount_root(body, place, directory)
         sources = self._volumes(body, composing.all_mounts(wish, image.config), directory)
         sources = self._shifted(wish, sources, directory)
-        spec = composing.compose(directory, body, wish, image, network(), sources)
+        whose = self._identity(directory, wish, image, place)
+        spec = composing.compose(directory, body, wish, image, network(), sources, whose)
         files.write_health(directory, composing.health_of(wish, image.config))
         self._write_spec(directory, spec)
         failpoints.hit("bundles", "spec", "after")
@@ -167,10 +170,23 @@ class BundlesActor(Actor):
         if known is None:
             known = files.find_image(self.settings.content, *key)
             if known.size <= MOST_REMEMBERED:
-                self._images[key] = known
-            for oldest in list(self._images)[:-MOST_IMAGES]:  # other threads do the same
-                self._images.pop(oldest, None)
+                _remember(self._images, key, known)
         return known
+
+    def _identity(
+        self, directory: Path, wish: Wishes, image: files.Image, place: dict[str, Any]
+    ) -> users.Identity:
+        """As the files of the root say: of layers, which never change, they are read once."""
+        if not place.get("stacked") or os.path.lexists(f"{place['upper']}/etc"):
+            return composing.identity(directory / files.ROOTFS, wish, image.config)
+        user = wish.user or str(image.config.get("User") or "")
+        key = (user, tuple(wish.groups), tuple(place["lowers"]))
+        found = self._identities.get(key)
+        if found is None:
+            found = composing.identity(directory / files.ROOTFS, wish, image.config)
+            if len(found.home) + len(found.additional_gids) <= MOST_REMEMBERED:
+                _remember(self._identities, key, found)
+        return found
 
     def _network(self, body: m.BundlesMake, wish: Wishes) -> Callable[[], Any]:
         """Where there is nothing but loopback, there is nothing to be recorded: that is made here."""
@@ -311,6 +327,12 @@ class BundlesActor(Actor):
         self.call(m.SnapshotsRemove(namespace, _dry_key(directory)))
         self.call(m.SnapshotsRemove(namespace, _dry_key(directory), "native"))
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _remember(known: dict[Any, Any], key: Any, value: Any) -> None:
+    known[key] = value
+    for oldest in list(known)[:-MOST_IMAGES]:  # other threads do the same
+        known.pop(oldest, None)
 
 
 def _dry_key(directory: Path) -> str:

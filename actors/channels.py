@@ -105,7 +105,8 @@ class Channels:
             yield ends
             if ends.console:
                 self._has_terminal(channel, ends.console.take(), wants)
-            self._keep(name, channel)
+            if channel.descriptors():  # nothing need not be kept
+                self._keep(name, channel)
             self._known[name] = channel
         except BaseException:
             self._close(channel)
@@ -330,10 +331,12 @@ class Channels:
         channel = self._known.pop(name, None)
         if channel is None:
             return
-        for number in channel.descriptors():
+        numbers = channel.descriptors()
+        for number in numbers:
             self._actor.host.pump.unwatch(number)
         self._close(channel)
-        self._actor.host.say(op="drop", key=f"{name}/channel")
+        if numbers:
+            self._actor.host.say(op="drop", key=f"{name}/channel")
         while channel.pieces:
             channel.pieces.popleft()()
 

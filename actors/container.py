@@ -39,7 +39,7 @@ from actors.removal import Removal
 from actors.reports import Reports
 from actors.runtime import bundle as files
 from actors.runtime.errors import ContainerError, RuntimeCommandError
-from actors.runtime.launch import Launcher, Running
+from actors.runtime.launch import Launcher, Running, Steps, waited
 from actors.runtime.oci_runtime import recorded_init
 from actors.runtime.wishes import wishes
 from actors.sleeping import Sleep
@@ -65,7 +65,7 @@ class ContainerActor(Requests):
         self.bundle.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.lock = os.open(self.bundle / files.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._take_lock()
-        self._load()  # it is looked up while we go on
+        self._look_up()  # while we go on
         self.record: dict[str, Any] = {}
         self.state = State()
         self.processes = Processes(self)
@@ -85,6 +85,13 @@ class ContainerActor(Requests):
         self._brief = False  # it has ended before we came to watch it, and that is heard of next
         self._read_journal()
         self._hold()
+
+    def _look_up(self) -> None:
+        """What is on record, unless it has just been written: then nobody has had time to change it."""
+        if told := dict(self.birth.told):
+            self.soon(lambda: self._loaded(told))
+        else:
+            self._load()
 
     def _load(self) -> None:
         self.ask(m.ContainersGet(self.namespace, self.id, retired=True), self._loaded)
@@ -266,16 +273,18 @@ class ContainerActor(Requests):
 
     def _start(self) -> None:
         self.processes.let_go()  # of an earlier attempt
-        self.processes.run_runtime(self._launch, self._launched)
-
-    def _launch(self) -> Running:
-        """In a worker thread."""
         if self.state.held:
-            return self.stepwise.launch()
+            self.processes.run_runtime(self.stepwise.launch, self._launched)
+        elif self.delivery.lingers():
+            self.processes.run_runtime(lambda: waited(self._launch()), self._launched)
+        else:
+            self.processes.follow_runtime(self._launch(), self._launched)
+
+    def _launch(self) -> Steps[Running]:
         self.delivery.prepare()
         with self.streams.opened("", self._wants()) as (ends, console):
             failpoints.hit("container", "runtime", "before")
-            running = self.launcher.run(ends, console)
+            running = yield from self.launcher.run(ends, console)
             failpoints.hit("container", "runtime", "after")
             return running
 

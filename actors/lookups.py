@@ -47,14 +47,14 @@ def container(store: Metadata, body: m.ContainersGet) -> dict[str, Any]:
         task = None
     if is_retired(found, task) and not body.retired:
         raise NotFoundError(f'container "{body.id}" not found in namespace "{body.namespace}"')
-    return _joined(found, task)
+    return joined(found, task)
 
 
 def containers(store: Metadata, body: m.ContainersList) -> dict[str, Any]:
     """The containers of one namespace, or of all, each with its task."""
     found = store.containers.list_with_tasks(body.namespace or None)
     wanted = [(one, task) for one, task in found if body.retired or not is_retired(one, task)]
-    return {"containers": [_joined(one, task) for one, task in wanted]}
+    return {"containers": [joined(one, task) for one, task in wanted]}
 
 
 def namespaces(store: Metadata, _: m.NamespacesList) -> dict[str, Any]:
@@ -86,7 +86,8 @@ LOOKUPS: Final[Mapping[type[Any], Callable[[Metadata, Any], Any]]] = {
 """By the request."""
 
 
-def _joined(found: Container, task: Task | None) -> dict[str, Any]:
+def joined(found: Container, task: Task | None) -> dict[str, Any]:
+    """A container and its task, as they are answered."""
     fields: dict[str, Any] = msgspec.to_builtins(found)
     fields["task"] = msgspec.to_builtins(task)
     fields["actor"] = f"container/{found.namespace}/{found.id}"

@@ -7,8 +7,8 @@ Restarted by the supervisor, always.
 
 import secrets
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from typing import Any, cast
 
 import msgspec
@@ -28,6 +28,7 @@ from storage.metadata import Container, Image, Metadata, Namespace, NewContainer
 from storage.reference import Reference
 from transport.keys import Key, KeyRing
 
+MOST_TOLD = 1 << 14  # bytes of a record that goes with the start of its actor, through two control channels
 RECENT = 120 * 10**9  # nanoseconds: no crash takes longer to be over, and no event is forgotten sooner
 
 
@@ -132,14 +133,26 @@ class MetadataActor(LeasingActor):
         if container.wanted == "running" and container.image:
             self._expect_bundle(container)
         self._follow(
-            container, lambda result: call.settle(result if isinstance(result, Exception) else answer)
+            container,
+            lambda result: call.settle(result if isinstance(result, Exception) else answer),
+            _told(container),
         )
         return LATER
 
-    def _follow(self, container: Container, started: Callable[[Any], None] = lambda _: None) -> None:
-        """What follows a record: an actor, and word of it. Once, however often it is asked for."""
+    def _follow(
+        self,
+        container: Container,
+        started: Callable[[Any], None] = lambda _: None,
+        told: Mapping[str, Any] | None = None,
+    ) -> None:
+        """What follows a record: an actor, and word of it. Once, however often it is asked for.
+
+        `told`: the record, for an actor that is the first to read it. It is said a single time: who starts
+        later may be the second, after one who changed it or cleared it away.
+        """
         args = {"namespace": container.namespace, "id": container.id, "created_at": container.created_at}
-        self.ask(m.ChildrenStart("container", _actor_of(container), args), started)
+        start = m.ChildrenStart("container", _actor_of(container), args)
+        self.ask(start, started, first=replace(start, told=dict(told)) if told else None)
         self._announce_container(container)
 
     def _follow_all(self) -> None:
@@ -282,6 +295,13 @@ def _checked(options: dict[str, Any]) -> Wishes:
     except InvalidSpecError as error:
         raise InvalidArgumentError(str(error)) from error
     return wish
+
+
+def _told(container: Container) -> dict[str, Any]:
+    """What the actor of a new container would ask for; not if it is large, or others may be changing it."""
+    record = lookups.joined(container, None)
+    small = len(msgspec.json.encode(record)) <= MOST_TOLD
+    return record if small and not container.options.get("foreign") else {}
 
 
 def _actor_of(container: Container) -> str:

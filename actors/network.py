@@ -173,10 +173,11 @@ class NetworkActor(Primitives):
         path = self._path(body.namespace, body.id)
         ends = self._store.endpoints(namespace=body.namespace, container=body.id)
         ports = self._store.ports(namespace=body.namespace, container=body.id)
-        with self._store.transaction():
-            for end in ends:
-                self._store.removing(end)
-            self._store.unpublish(body.namespace, body.id)
+        if ends or ports:
+            with self._store.transaction():
+                for end in ends:
+                    self._store.removing(end)
+                self._store.unpublish(body.namespace, body.id)
         for port in ports:
             self._held.free(port)
         failpoints.hit("network", "detach", "recorded")
@@ -194,9 +195,10 @@ class NetworkActor(Primitives):
                 call.settle(_refused(result))
                 return
             failpoints.hit("network", "detach", "unwired")
-            with self._store.transaction():
-                for end in ends:
-                    self._store.forget(end)
+            if ends:
+                with self._store.transaction():
+                    for end in ends:
+                        self._store.forget(end)
             if ports:
                 self._load_rules(lambda result: call.settle(_refused(result) or {}))
             else:

@@ -17,6 +17,8 @@ from actors.lifeline import ExitFound
 from actors.linux import descriptors, pidfd, pinning, process
 from actors.linux.pidfd import Process
 from actors.runtime import bundle as files
+from actors.runtime.launch import Steps
+from actors.tracing import bound
 from actors.zygote.exits import last_of
 
 if TYPE_CHECKING:
@@ -54,6 +56,38 @@ class Processes:
             self.reap_strays()
 
         self._actor.work(function, finished)
+
+    def follow_runtime(self, steps: Steps[Any], then: Callable[[Any], None]) -> None:
+        """As `run_runtime`, without a thread: each step is taken here, as soon as its process has ended."""
+        self._calls += 1
+        self._step(steps, None, then)
+
+    def _step(self, steps: Steps[Any], status: int | None, then: Callable[[Any], None]) -> None:
+        result: Any
+        try:
+            pid = next(steps) if status is None else steps.send(status)
+        except StopIteration as end:
+            result = end.value
+        except Exception as error:  # noqa: BLE001  # it is handed to whoever wanted the call
+            result = error
+        else:
+            self._when_ended(pid, lambda: self._step(steps, os.waitpid(pid, 0)[1], then))
+            return
+        self._calls -= 1
+        then(result)
+        self.reap_strays()
+
+    def _when_ended(self, pid: int, then: Callable[[], None]) -> None:
+        """Call `then` once a child that nobody else waits for has ended."""
+        descriptor, pump = pidfd.open_pidfd(pid), self._actor.host.pump
+        with_cause = bound(then)
+
+        def readable() -> None:
+            pump.unwatch(descriptor)
+            os.close(descriptor)
+            self._actor.soon(with_cause)
+
+        pump.call(lambda: pump.watch(descriptor, readable))
 
     def hold(self, target: Process) -> None:
         """Keep hold of a process that will be watched later: then nobody can take its exit status away."""
@@ -151,16 +185,18 @@ class Processes:
     def _found_exit(
         self, target: Process, descriptor: int, then: ExitFound, status: int | None, at: int
     ) -> None:
+        """Journalled by `then`; after that, whoever keeps it lets go of it: the kernel, or the zygote."""
         failpoints.hit("container", "exit", "found")
         then(None if status is None else process.exit_code(status), at or time.time_ns())
         failpoints.hit("container", "exit", "taken")
-        process.reap(target.pid)
+        ours = process.reap(target.pid) is not None
         pinning.unpin(self._pin(target))
         if self._watched.pop(target, -1) >= 0:
             self._actor.host.say(op="drop", key=shelf(target))
         if descriptor >= 0:
             os.close(descriptor)
-        self._actor.host.say(op="exit_taken", pid=target.pid, start=target.start_time)
+        if not ours:
+            self._actor.host.say(op="exit_taken", pid=target.pid, start=target.start_time)
         self.reap_strays()  # those behind it in the queue of zombies
 
     def reap_strays(self) -> None:

@@ -193,15 +193,12 @@ def opened(root: Path, name: str, *, reader: bool = False) -> Snapshotter:
 
 def how_to_use(store: Snapshotter, namespace: str, key: str) -> dict[str, Any]:
     """What is answered of a snapshot that is to be mounted. Raises StorageError."""
-    mounts = [msgspec.to_builtins(mount) for mount in store.mounts(namespace, key)]
-    if store.stat(namespace, key).kind == "view":
+    place = store.place(namespace, key)
+    mounts = [msgspec.to_builtins(mount) for mount in place.mounts]
+    if place.upper is None:
         return {"mounts": mounts}
-    return {
-        "mounts": mounts,
-        "upper": str(store.upper(namespace, key)),
-        "lowers": [str(path) for path in store.lowers(namespace, key)],
-        "stacked": store.stacked,
-    }
+    lowers = [str(path) for path in place.lowers]
+    return {"mounts": mounts, "upper": str(place.upper), "lowers": lowers, "stacked": store.stacked}
 
 
 def _delete(paths: Iterable[Path]) -> None:

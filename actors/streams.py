@@ -86,7 +86,7 @@ class Streams:
     def opened(self, name: str, wants: Wants) -> "Iterator[tuple[dict[int, int], Path | None]]":
         """For a process that is about to start: its descriptors, and where its terminal is handed over.
 
-        In a worker thread; they are closed afterwards.
+        They are closed afterwards.
         """
         output, pipes = self.open(name), self.pipes(name)
         with self.channels.opened(name, wants, pipes) as given:

@@ -10,7 +10,7 @@ import os
 import random
 import signal
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from actors import failpoints, introspection, wishes
@@ -50,6 +50,7 @@ class SupervisorActor(Actor):
         self._roster = Roster()
         self._static = {name for name, node in self._tree.nodes.items() if node.spec.type == "worker"}
         self._asked: dict[int, tuple[Call, m.ChildrenStart | None]] = {}
+        self._told: dict[str, dict[str, Any]] = {}  # to whom the call that is being decided spawns
         self._serial = 0
         self._stop_by = 0.0
         self._stopping = self._restored = False
@@ -260,6 +261,7 @@ class SupervisorActor(Actor):
         failpoints.hit("supervisor", "spawn", "before")
         self.tell("router", "router.expect", {"names": [effect.name]})
         how: dict[str, Any] = {"survives": spec.kind in self._survivors, "trace": current.get().carried()}
+        how |= {"told": self._told[effect.name]} if effect.name in self._told else {}
         self.host.say(op="spawn", name=effect.name, kind=spec.kind, args=dict(spec.args), **how)
 
     def _signal(self, effect: s.Terminate | s.Kill | s.Dump) -> None:
@@ -349,7 +351,9 @@ class SupervisorActor(Actor):
         self._serial += 1
         self._asked[self._serial] = (call, body)
         arguments = {"supervisor": home, "id": body.name, "args": body.args}
+        self._told = {body.name: body.told} if body.told else {}
         self._decide(s.Call(self._serial, "start_child", arguments))
+        self._told = {}
         return LATER
 
     def images_pull(self, body: m.ImagesPull, call: Call) -> Later:
@@ -429,7 +433,8 @@ class SupervisorActor(Actor):
             self.later(START_AGAIN, lambda: self._start_again(start, call))
 
     def _start_again(self, start: m.ChildrenStart, call: Call) -> None:
-        self.children_start(start, call)
+        """Without what was told: somebody may have asked anew meanwhile, and this be the second to start."""
+        self.children_start(replace(start, told={}), call)
 
     def introspection_version(self, _body: m.Version, _: Call) -> dict[str, Any]:
         """What this daemon is."""

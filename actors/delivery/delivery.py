@@ -51,8 +51,16 @@ class Delivery:
         """Whether it has nothing to do."""
         return not self._serving
 
+    def lingers(self) -> bool:
+        """Whether there may be something left of an earlier run, for which `prepare` would wait."""
+        return self._thread is not None
+
     def prepare(self) -> None:
-        """Before a start, in a worker thread. Raises InvalidSpecError: its driver cannot work here."""
+        """Before a start; in a worker thread if it `lingers`.
+
+        Raises:
+            InvalidSpecError: its driver cannot work here.
+        """
         wish = self._wish
         if wish.driver == "binary":
             parse(wish.program).check()

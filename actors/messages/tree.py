@@ -72,11 +72,16 @@ class SupervisionCall:
 @operation("children.start", "supervisor", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class ChildrenStart:
-    """Start a dynamic child and wait until it is ready. Answer: `actor`. One that runs is no error."""
+    """Start a dynamic child and wait until it is ready. Answer: `actor`. One that runs is no error.
+
+    Attributes:
+        told: what only the process that is started by this very message is told, and none that follows it.
+    """
 
     kind: str
     name: str
     args: Json = field(default_factory=dict)
+    told: Json = field(default_factory=dict)
 
 
 @operation("images.pull", "supervisor", repeatable=True)

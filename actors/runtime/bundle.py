@@ -237,5 +237,12 @@ def identity(bundle: Path, user: str) -> users.Identity:
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:
     temporary = f"{path}.new"
-    plain_file.write(temporary, json.dumps(document).encode())
+    plain_file.write(temporary, _encoded(document))
     os.rename(temporary, path)  # noqa: PTH104  # see plain_file
+
+
+def _encoded(document: Mapping[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(document)
+    except UnicodeEncodeError:  # a home in the image's /etc/passwd that is no text: written as escapes
+        return json.dumps(document).encode()

@@ -56,11 +56,12 @@ def compose(
     image: Image,
     network: Mapping[str, Any],
     sources: Mapping[str, str],
+    whose: users.Identity | None = None,
 ) -> dict[str, Any]:
     """The specification of a container whose root is mounted in `bundle`.
 
     `record` has namespace, id and image; `network` is what `network.attach` answered; `sources` are the
-    host's paths of its volumes, by target.
+    host's paths of its volumes, by target; `whose` is what `identity` gives, if that has been asked for.
 
     Raises:
         ContainerError: the root would lead the runtime astray, or options or image make no sense, or this
@@ -85,7 +86,7 @@ def compose(
         devices=_devices(wish),
         annotations=image.annotations,
     )
-    spec = build_spec(image.config, wish, place, _identity(bundle / ROOTFS, wish, image.config))
+    spec = build_spec(image.config, wish, place, whose or identity(bundle / ROOTFS, wish, image.config))
     rootfs_check.check(bundle / ROOTFS, mount_destinations(spec))
     return spec
 
@@ -177,7 +178,8 @@ def _devices(wish: Wishes) -> tuple[devices.Node, ...]:
     return (*named, *(node for node in devices.all_of_host() if node.path not in paths))
 
 
-def _identity(rootfs: Path, wish: Wishes, config: Mapping[str, Any]) -> users.Identity:
+def identity(rootfs: Path, wish: Wishes, config: Mapping[str, Any]) -> users.Identity:
+    """Who it runs as, by the files of its root. Raises InvalidSpecError."""
     opener = users.opener(rootfs)
     found = users.resolve(wish.user or str(config.get("User") or ""), opener)
     extra = users.group_ids(wish.groups, opener)

@@ -1,5 +1,7 @@
 """Runs runc or crun for one container and reads what became of it. Called from worker threads.
 
+A call in steps (`Steps`) is not waited for here: who takes them may wait, or see to other things meanwhile.
+
 Each call passes the container's lock on to the runtime's process, so that the next incarnation of an actor
 that died during a call waits for its end, by waiting for the lock.
 """
@@ -11,7 +13,7 @@ import select
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +33,8 @@ FIFO_LOOKS, FIFO_PAUSE = 10, 100  # how often, and milliseconds each, what is le
 LOCK_NUMBER = 3  # the descriptor under which the runtime inherits the lock
 _MAKES_PROCESSES = frozenset(["run", "create", "restore", "exec"])
 _Result = TypeVar("_Result")
+Steps = Generator[int, int, _Result]
+"""Gives the pid of a process that it has started, and wants its wait status; then comes the result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ class Launcher:
         self.program = program
         self.restore_from: Path | None = None  # a checkpoint that the next start is made from
 
-    def run(self, ends: Mapping[int, int], console: Path | None = None) -> Running:
+    def run(self, ends: Mapping[int, int], console: Path | None = None) -> Steps[Running]:
         """Create and start the container; `ends` are its standard descriptors, or `console` takes a terminal.
 
         Raises:
@@ -68,10 +72,10 @@ class Launcher:
         images, self.restore_from = self.restore_from, None
         if images is not None:
             command = self._runtime.restore(self._id, self._bundle, pid_file, images, log)
-            self._do("restore", command, log, ends)
+            yield from self._steps("restore", command, log, ends)
             return _running(pid_file)
         command = self._runtime.run(self._id, self._bundle, pid_file, log, console_socket=console)
-        self._do("run", command, log, ends)
+        yield from self._steps("run", command, log, ends)
         return self.begun(_running(pid_file).process)
 
     def begun(self, process: Process) -> Running:
@@ -230,6 +234,9 @@ class Launcher:
         return log
 
     def _do(self, verb: str, command: list[str], log: Path, ends: Mapping[int, int]) -> None:
+        waited(self._steps(verb, command, log, ends))
+
+    def _steps(self, verb: str, command: list[str], log: Path, ends: Mapping[int, int]) -> Steps[None]:
         found = shutil.which(command[0])
         if found is None:
             text = f"runtime {command[0]} is not installed; install it or choose another with --runtime"
@@ -239,18 +246,17 @@ class Launcher:
         if verb in _MAKES_PROCESSES:
             migration.expect()
 
-        def work() -> int:
+        def start() -> int:
             with self._given(verb, ends) as given:
-                pid = spawn(
+                return spawn(
                     [found, *command[1:]],
                     stdin=given.get(0),
                     stdout=given.get(1),
                     stderr=given.get(2),
                     inherit={LOCK_NUMBER: self._lock},
                 )
-                return os.waitpid(pid, 0)[1]
 
-        status = self._in_view(work)
+        status = yield self._in_view(start)
         if status != 0:
             raise failure(verb, read_log(log))
 
@@ -264,6 +270,17 @@ class Launcher:
         if self._private and cgroups.needs_private_view(layout):
             return cgroups.in_private_view(layout, work)
         return work()
+
+
+def waited(steps: Steps[_Result]) -> _Result:
+    """Take all steps, waiting for each process. In a worker thread. Raises what they raise."""
+    try:
+        pid = next(steps)
+        while True:
+            pid = steps.send(os.waitpid(pid, 0)[1])
+    except StopIteration as end:
+        result: _Result = end.value
+        return result
 
 
 def _came(descriptor: int, held: Process) -> bool:

@@ -30,6 +30,7 @@ class Birth:
         footprint: what it writes to; none unless it is to tell that.
         instance: names this run of the daemon (a UUID).
         trace: whose request started it (actors/tracing.py); empty for nobody's.
+        told: what this incarnation alone is told, by who had it started.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Birth:
     survives: bool = False
     footprint: Footprint | None = None
     trace: str = ""
+    told: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def address(self) -> str:
@@ -123,7 +125,7 @@ def _named(birth: Birth) -> Birth:
         message = birth.control.receive()
     except Closed:
         os._exit(1)
-    told = {key: message[key] for key in ("name", "inc", "args", "trace") if key in message}
+    told = {key: message[key] for key in ("name", "inc", "args", "trace", "told") if key in message}
     return replace(birth, **told, footprint=Footprint() if message.get("measure") else None)
 
 

@@ -16,7 +16,7 @@ A child says (key `op`):
     exit_taken  pid start                that exit has been journalled, the zygote may forget it
     sleep       keys                     it ends now, until one of what is kept so can be read; null: it stays
 The supervisor also says:
-    spawn       name kind args survives trace    answered by an event
+    spawn       name kind args survives trace told    answered by an event
     kill        name inc signal
     children                             answered by the event `children`
     forget      name                     its incarnations will not be asked for any more
@@ -24,7 +24,7 @@ The supervisor also says:
     failpoint   name action              for the zygote and whoever it forks from now on
 The zygote says to each child (key `op`):
     go          name inc args measure    to one that may survive it: who you are, and you are written down
-                trace                    for whose request
+                trace told               for whose request, and what that has for this incarnation alone
     ping                                 answered by `pong`
     exit        pid start status at      answers `exit_of`; status is null when it is not known
     kept        key                      answers `fetch`, with the descriptors; none if there are none

@@ -109,12 +109,13 @@ class Zygote:
 
     # Children
 
-    def _spawn(self, name: str, kind: str, args: dict[str, Any], *, survives: bool, trace: str = "") -> None:
+    def _spawn(self, name: str, kind: str, args: dict[str, Any], *, survives: bool, **more: Any) -> None:
+        """`more`: its trace, and what it alone is told."""
         if name in self._children.by_name:
             log.error("%s is running already, not started again", name)
             return
         inc = self._children.incarnations.get(name, 0) + 1
-        who: dict[str, Any] = {"name": name, "inc": inc, "args": args, "trace": trace}
+        who: dict[str, Any] = {"name": name, "inc": inc, "args": args, **more}
         try:
             failpoints.hit("zygote", "spawn", "before")
             new = self._spares.take(time.monotonic()) if survives else self._fork(kind, who)
@@ -335,8 +336,9 @@ class Zygote:
     def _obey_supervisor(self, child: Child, order: str, message: Message) -> None:
         match order:
             case "spawn":
-                survives, trace = bool(message["survives"]), str(message.get("trace", ""))
-                self._spawn(message["name"], message["kind"], message["args"], survives=survives, trace=trace)
+                how = {key: message[key] for key in ("trace", "told") if key in message}
+                survives = bool(message["survives"])
+                self._spawn(message["name"], message["kind"], message["args"], survives=survives, **how)
             case "kill":
                 target = self._children.by_name.get(message["name"])
                 if target is not None and target.inc == message["inc"] and target.process.exists():

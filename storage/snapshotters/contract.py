@@ -73,6 +73,21 @@ class Snapshot:
     updated_at: int
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the files of an active snapshot or a view are.
+
+    Attributes:
+        mounts: how to mount them.
+        upper: the directory that changes go to, so that a layer is applied without a mount; None of a view.
+        lowers: the directories below it, nearest first; none when the snapshotter is not `stacked`.
+    """
+
+    mounts: tuple[Mount, ...]
+    upper: Path | None
+    lowers: tuple[Path, ...]
+
+
 class Snapshotter(Protocol):
     """The interface; all keys, names and parents are those of the namespace given."""
 
@@ -107,13 +122,16 @@ class Snapshotter(Protocol):
     ) -> tuple[Mount, ...]:
         """Make a read-only view of a committed parent; how to mount it. Errors as in `prepare`."""
 
-    def mounts(self, namespace: str, key: str) -> tuple[Mount, ...]:
-        """How to mount an active snapshot or a view; the same each time.
+    def place(self, namespace: str, key: str) -> Place:
+        """Where an active snapshot or a view is; the same each time.
 
         Raises:
             NotFoundError: the key does not exist.
             FailedPreconditionError: it is committed; prepare or view on it.
         """
+
+    def mounts(self, namespace: str, key: str) -> tuple[Mount, ...]:
+        """How to mount it. Errors as in `place`."""
 
     def commit(
         self,
@@ -171,17 +189,6 @@ class Snapshotter(Protocol):
 
     def usage(self, namespace: str, key: str) -> Usage:
         """What the snapshot takes: as of its commit, or scanned now if active."""
-
-    def upper(self, namespace: str, key: str) -> Path:
-        """The directory that an active snapshot's changes go to, so that a layer is applied without a mount.
-
-        Raises:
-            NotFoundError: the key does not exist.
-            FailedPreconditionError: it is not active.
-        """
-
-    def lowers(self, namespace: str, key: str) -> tuple[Path, ...]:
-        """The directories below it, nearest first; none when the snapshotter is not `stacked`."""
 
     def layers(self, namespace: str, key: str) -> tuple[Path, ...]:
         """What a snapshot on the committed `key` has below it: its own directory first, then the parents'.

@@ -18,12 +18,12 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from storage.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
-from storage.snapshotters.contract import Kind, Mount, Snapshot, Usage
+from storage.snapshotters.contract import Kind, Mount, Place, Snapshot, Usage
 from storage.snapshotters.ids import GIDS, UIDS, Shift, shift_of
 from storage.snapshotters.records import Record, Records
 from storage.snapshotters.trees import delete_tree, measure
@@ -109,14 +109,20 @@ class DirectorySnapshotter(abc.ABC):
         directory.mkdir(mode=0o700)
         self._fill(directory, kind, parents, shift)
 
-    def mounts(self, namespace: str, key: str) -> tuple[Mount, ...]:
-        """See `Snapshotter.mounts`."""
+    def place(self, namespace: str, key: str) -> Place:
+        """See `Snapshotter.place`."""
         record = self._records.get(namespace, key)
         if record.snapshot.kind == "committed":
             raise FailedPreconditionError(
                 f'snapshot "{key}" is committed: prepare or view a snapshot on it and mount that'
             )
-        return self._mounts(record, self._records.chain(record.id))
+        parents = self._records.chain(record.id)
+        upper = self._directory(record.id) / "fs" if record.snapshot.kind == "active" else None
+        return Place(self._mounts(record, parents), upper, self._below(parents))
+
+    def mounts(self, namespace: str, key: str) -> tuple[Mount, ...]:
+        """See `Snapshotter.mounts`."""
+        return self.place(namespace, key).mounts
 
     def commit(
         self,
@@ -185,22 +191,15 @@ class DirectorySnapshotter(abc.ABC):
         with _disk_errors(key):
             return record.usage or measure(self._directory(record.id) / "fs")
 
-    def upper(self, namespace: str, key: str) -> Path:
-        """See `Snapshotter.upper`."""
-        return self._directory(self._active(namespace, key).id) / "fs"
-
-    def lowers(self, namespace: str, key: str) -> tuple[Path, ...]:
-        """See `Snapshotter.lowers`."""
-        record = self._records.get(namespace, key)
-        parents = self._records.chain(record.id) if self.stacked else ()
-        return tuple(self._directory(identity) / "fs" for identity in parents)
+    def _below(self, parents: Iterable[int]) -> tuple[Path, ...]:
+        return tuple(self._directory(identity) / "fs" for identity in parents) if self.stacked else ()
 
     def layers(self, namespace: str, key: str) -> tuple[Path, ...]:
         """See `Snapshotter.layers`."""
         record = self._records.get(namespace, key)
         if record.snapshot.kind != "committed":
             raise FailedPreconditionError(f'snapshot "{key}" is {record.snapshot.kind}, not committed')
-        return (self._directory(record.id) / "fs", *self.lowers(namespace, key))
+        return (self._directory(record.id) / "fs", *self._below(self._records.chain(record.id)))
 
     def discard(self) -> tuple[Path, ...]:
         """See `Snapshotter.discard`."""

@@ -61,7 +61,7 @@ def commit(snapshotter, name, parent="", files=(), namespace="ns"):
     """A committed snapshot with these files written straight into its upper directory."""
     snapshotter.prepare(namespace, f"extract {name}", parent)
     for path in files:
-        (snapshotter.upper(namespace, f"extract {name}") / path).write_text(name)
+        (snapshotter.place(namespace, f"extract {name}").upper / path).write_text(name)
     snapshotter.commit(namespace, name, f"extract {name}")
 
 
@@ -133,8 +133,7 @@ def test_a_parent_cannot_be_removed(snapshotter):
 
 
 def test_what_is_not_there(snapshotter):
-    calls = [snapshotter.mounts, snapshotter.remove, snapshotter.stat, snapshotter.usage, snapshotter.upper,
-             snapshotter.lowers]  # fmt: skip
+    calls = [snapshotter.mounts, snapshotter.remove, snapshotter.stat, snapshotter.usage, snapshotter.place]
     for call in calls:
         with pytest.raises(NotFoundError, match='snapshot "gone" not found'):
             call("ns", "gone")
@@ -155,8 +154,7 @@ def test_wrong_kinds(snapshotter):
     for key in ("base", "view"):
         with pytest.raises(FailedPreconditionError, match="not active"):
             snapshotter.commit("ns", "name", key)
-        with pytest.raises(FailedPreconditionError, match="not active"):
-            snapshotter.upper("ns", key)
+    assert snapshotter.place("ns", "view").upper is None
 
 
 @pytest.mark.parametrize(
@@ -203,7 +201,7 @@ def test_usage(snapshotter):
     snapshotter.prepare("ns", "work")
     before = snapshotter.usage("ns", "work")
     assert before.inodes == 1
-    (snapshotter.upper("ns", "work") / "file").write_bytes(b"x" * 100_000)
+    (snapshotter.place("ns", "work").upper / "file").write_bytes(b"x" * 100_000)
     after = snapshotter.usage("ns", "work")
     assert after.inodes == 2
     assert 100_000 <= after.size - before.size <= 200_000
@@ -219,7 +217,7 @@ def test_files_are_made_durable_before_the_record_unless_they_are(implementation
     snapshotter = implementation(tmp / "root", sync=synced.append)
     for key, known in (("own", False), ("known", True)):
         snapshotter.prepare("ns", key)
-        files = snapshotter.upper("ns", key)
+        files = snapshotter.place("ns", key).upper
         snapshotter.commit("ns", f"{key}-done", key, synced=known)
         assert synced == ([] if known else [files])
         synced.clear()
@@ -239,13 +237,13 @@ def test_everything_is_there_after_reopening(snapshotter, implementation, tmp):
 
 def test_the_root_directory_keeps_its_attributes(snapshotter):
     snapshotter.prepare("ns", "work")
-    files = snapshotter.upper("ns", "work")
+    files = snapshotter.place("ns", "work").upper
     assert stat.S_IMODE(files.stat().st_mode) == 0o755
     files.chmod(0o1770)
     os.utime(files, ns=(5, 1_000_000_007))
     snapshotter.commit("ns", "base", "work")
     snapshotter.prepare("ns", "child", "base")
-    child = snapshotter.upper("ns", "child").stat()
+    child = snapshotter.place("ns", "child").upper.stat()
     assert stat.S_IMODE(child.st_mode) == 0o1770
     assert child.st_mtime_ns == 1_000_000_007
 
@@ -260,15 +258,15 @@ def test_upper_and_lowers(snapshotter):
     commit(snapshotter, "base", files=["a"])
     commit(snapshotter, "middle", "base", files=["b"])
     snapshotter.prepare("ns", "work", "middle")
-    visible = {path.name for path in snapshotter.upper("ns", "work").iterdir()}
-    below = [{path.name for path in lower.iterdir()} for lower in snapshotter.lowers("ns", "work")]
+    visible = {path.name for path in snapshotter.place("ns", "work").upper.iterdir()}
+    below = [{path.name for path in lower.iterdir()} for lower in snapshotter.place("ns", "work").lowers]
     assert (visible, below) == ((set(), [{"b"}, {"a"}]) if snapshotter.stacked else ({"a", "b"}, []))
 
 
 def test_files_wait_for_cleanup(snapshotter):
     commit(snapshotter, "base", files=["a"])
     snapshotter.prepare("ns", "work", "base")
-    upper = snapshotter.upper("ns", "work")
+    upper = snapshotter.place("ns", "work").upper
     snapshotter.remove("ns", "work")
     assert upper.exists()
     (path,) = snapshotter.discard()

@@ -52,8 +52,9 @@ class Odd(Actor):
                     one.reply({"for": body.id})
             case "block":
                 os.read(os.open(body.id, os.O_RDONLY), 1)
-            case "ask":
-                self.ask(m.ImagesList(body.id), call.settle, limit=LIMIT)
+            case "ask" | "ask at first":
+                again = body.id if body.namespace == "ask" else "nothing"
+                self.ask(m.ImagesList(again), call.settle, limit=LIMIT, first=m.ImagesList(body.id))
                 return LATER
             case "ask once":
                 self.ask(m.ImagesDelete("n", body.id), call.settle, limit=LIMIT)
@@ -285,6 +286,17 @@ def test_a_question_is_asked_again_when_the_one_asked_dies(odd, town, client, de
     images = town.actor(Images)
     post(dealer, request("network", "network.attach", {"namespace": how, "id": str(trap)}))
     assert images.wait() == 9
+    town.actor(Images)
+    assert final(dealer).value() == {"images": [2]}
+
+
+def test_what_is_asked_at_first_is_not_repeated(odd, town, client, dealer):
+    trap = town.settings.state / "trap"
+    trap.touch()
+    images = town.actor(Images)
+    post(dealer, request("network", "network.attach", {"namespace": "ask at first", "id": str(trap)}))
+    assert images.wait() == 9
+    trap.touch()  # whoever asked the same again would end the next one, too
     town.actor(Images)
     assert final(dealer).value() == {"images": [2]}
 

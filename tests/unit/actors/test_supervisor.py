@@ -26,6 +26,7 @@ class House:
 
     def __init__(self, path: Any) -> None:
         self.spawned: list[str] = []
+        self.handed: list[Any] = []  # to each that was spawned
         self.told: list[tuple[str, Any]] = []
         self.asked: list[tuple[str, Any]] = []
         self.timers: list[tuple[float, Any]] = []
@@ -39,9 +40,10 @@ class House:
         self.actor = SupervisorActor(SimpleNamespace(birth=birth, say=self._said, pump=pump, meter=Meter()))
         self.actor.started()
 
-    def _said(self, *, op: str, name: str = "", **_: Any) -> None:
+    def _said(self, *, op: str, name: str = "", told: Any = None, **_: Any) -> None:
         if op == "spawn":
             self.spawned.append(name)
+            self.handed.append(told)
 
     def _sent(self, message: Any) -> None:
         if message.type == "NOTE":
@@ -175,6 +177,25 @@ def test_a_container_of_the_same_id_waits_for_the_end_of_the_one_before(house):
     assert house.spawned == [CONTAINER, CONTAINER]
     house.starts(CONTAINER, inc=2)
     assert answers == [{"actor": CONTAINER}] * 2
+
+
+def test_what_is_told_is_for_the_one_that_is_spawned_at_once(house):
+    house.adopts(*WORKERS)
+    house.answers("containers.list", {"containers": []})
+    call = SimpleNamespace(fail=lambda _: None, reply=lambda _: None, open=True)
+    args = {"namespace": "n", "id": "one", "created_at": 7}
+    wish = m.ChildrenStart("container", CONTAINER, args, told={"record": 7})
+    house.actor.children_start(wish, call)
+    house.dies(CONTAINER)
+    house.passes(RESTORE_AGAIN)
+    house.answers("containers.list", RECORD)
+    house.starts(CONTAINER, inc=2)
+    house.actor.children_start(
+        m.ChildrenStart("container", CONTAINER, {**args, "created_at": 8}, {"record": 8}), call
+    )
+    house.dies(CONTAINER, inc=2, status=0)
+    house.passes(START_AGAIN)
+    assert house.handed == [{"record": 7}, None, None], "who waits for a turn may be the second to have one"
 
 
 def test_who_does_not_say_which_container_is_meant_takes_the_one_that_runs(house):

@@ -59,9 +59,9 @@ def unpack(snapshotter, name, parent, tar):
     with contextlib.suppress(NotFoundError):
         snapshotter.remove("ns", f"extract {name}")
     snapshotter.prepare("ns", f"extract {name}", parent)
-    upper, lowers = snapshotter.upper("ns", f"extract {name}"), snapshotter.lowers("ns", f"extract {name}")
+    place = snapshotter.place("ns", f"extract {name}")
     apply_layer(
-        io.BytesIO(bytes(tar)), upper, lowers, open_in_root=open_in_root, sync=nothing,
+        io.BytesIO(bytes(tar)), place.upper, place.lowers, open_in_root=open_in_root, sync=nothing,
         overlay=snapshotter.stacked,
     )  # fmt: skip
     snapshotter.commit("ns", name, f"extract {name}")

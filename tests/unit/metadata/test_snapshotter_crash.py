@@ -18,12 +18,12 @@ def reopen(request, tmp_path):
 
 def fill(snapshotter):
     snapshotter.prepare("ns", "working")
-    files = snapshotter.upper("ns", "working")
+    files = snapshotter.place("ns", "working").upper
     (files / "etc" / "inner").mkdir(parents=True)
     (files / "etc" / "passwd").write_text("root")
     snapshotter.commit("ns", "base", "working")
     snapshotter.prepare("ns", "active", "base")
-    (snapshotter.upper("ns", "active") / "changed").write_text("x")
+    (snapshotter.place("ns", "active").upper / "changed").write_text("x")
     snapshotter.view("ns", "view", "base")
 
 
@@ -83,7 +83,7 @@ def test_crash_after_crash_without_cleanup(reopen):
         snapshotter = reopen()
         if "new" not in sound_keys(snapshotter):
             snapshotter.prepare("ns", "new", "base")
-        visible = {path.name for path in snapshotter.upper("ns", "new").iterdir()}
+        visible = {path.name for path in snapshotter.place("ns", "new").upper.iterdir()}
         assert visible == (set() if snapshotter.stacked else {"etc"})
         snapshotter.remove("ns", "new")
         snapshotter.close()
@@ -136,7 +136,7 @@ def test_the_files_are_written_out_before_the_name_is(tmp_path):
         tmp_path / "root", sync=lambda path: seen.append((path, snapshotter._records.database.in_transaction))
     )
     snapshotter.prepare("ns", "k")
-    files = snapshotter.upper("ns", "k")
+    files = snapshotter.place("ns", "k").upper
     snapshotter.commit("ns", "c", "k")
     assert seen == [(files, True)]
     snapshotter.close()
