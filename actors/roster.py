@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from actors.zygote.control import Message
@@ -97,8 +98,7 @@ class Roster:
         """
         self._retired.pop(name, None)
         self._retired[name] = None
-        excess = len(self._retired) - REMEMBERED
-        forgotten = list(self._retired)[:excess] if excess > 0 else []
+        forgotten = list(islice(self._retired, max(0, len(self._retired) - REMEMBERED)))
         for oldest in forgotten:
             del self._retired[oldest]
             self._naps.pop(oldest, None)

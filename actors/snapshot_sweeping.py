@@ -25,8 +25,8 @@ class SnapshotSweepingActor(SweepingActor):
         """The snapshotter of that name."""
         raise NotImplementedError
 
-    def delete_discarded(self, store: Snapshotter) -> None:
-        """Delete what was removed, in the background."""
+    def delete_discarded(self, store: Snapshotter, *, every: bool = True) -> None:
+        """Delete what was removed, in the background; with `every`, whoever has left it."""
         raise NotImplementedError
 
     def is_deleting(self, store: Snapshotter) -> bool:

@@ -41,7 +41,8 @@ class SnapshotsActor(SnapshotSweepingActor):
         """Open the records that there are, then delete in the background what a crash left."""
         self.stores: dict[str, Snapshotter] = {}
         self._deleting: set[str] = set()
-        self._more: set[str] = set()  # where something was discarded while others were being deleted
+        # Where something was discarded while others were being deleted; whether all are to be looked at.
+        self._more: dict[str, bool] = {}
         self._waiting: dict[str, list[_Waiting]] = {}
         for name, (directory, _) in _KINDS.items():
             if name == self.settings.snapshots_default or (self.settings.root / directory).exists():
@@ -146,18 +147,18 @@ class SnapshotsActor(SnapshotSweepingActor):
             store.remove(namespace, key)
         except NotFoundError:
             return
-        self.delete_discarded(store)
+        self.delete_discarded(store, every=False)
 
-    def delete_discarded(self, store: Snapshotter) -> None:
+    def delete_discarded(self, store: Snapshotter, *, every: bool = True) -> None:
         """Delete in a thread, one at a time; what is discarded meanwhile has its turn afterwards.
 
         What cannot be deleted has another turn with the next removal or collection.
         """
         if store.name in self._deleting:
-            self._more.add(store.name)
+            self._more[store.name] = every or self._more.get(store.name, False)
             return
-        self._more.discard(store.name)
-        if waiting := store.discard():
+        self._more.pop(store.name, None)
+        if waiting := store.discard(every=every):
             self._deleting.add(store.name)
             self.work(lambda: _delete(waiting), lambda result: self._deleted(store, result))
         else:
@@ -172,7 +173,7 @@ class SnapshotsActor(SnapshotSweepingActor):
             text = f"removed snapshots remain: {result}"
             self._tell_waiting(store, RemoteError("unavailable", text, outcome="unknown"))
         else:
-            self.delete_discarded(store)
+            self.delete_discarded(store, every=self._more.get(store.name, False))
 
     def is_deleting(self, store: Snapshotter) -> bool:
         """Whether what was removed of it is on its way out."""

@@ -383,6 +383,25 @@ def _is_below(line: str, path: str, prefix: str) -> bool:
     return target == path or target.startswith(prefix)
 
 
+def umount_within(path: str) -> None:
+    """Detach what is mounted on `path`, and on what lies in it; nothing there is fine.
+
+    For a directory with little in it, as it looks there and not at the table of mounts, which grows with each
+    container. Nothing is looked into before what was mounted on it is gone.
+
+    Raises:
+        OSError: a mount would not go.
+    """
+    umount_stack(path)
+    try:
+        with os.scandir(path) as found:
+            entries = [(one.path, one.is_dir(follow_symlinks=False)) for one in found]
+    except FileNotFoundError:
+        return
+    for entry, is_directory in entries:
+        (umount_within if is_directory else umount_stack)(entry)
+
+
 def is_mount_point(path: str) -> bool:
     """Whether anything is mounted exactly there (bind mounts of files included)."""
     return any(point.target == path for point in mount_points())

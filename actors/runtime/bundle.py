@@ -112,7 +112,7 @@ def unmount_rootfs(bundle: Path) -> None:
 
 def unmount_all(bundle: Path) -> None:
     """Unmount what is mounted anywhere in it: it is about to be removed."""
-    mounts.umount_below(str(bundle))
+    mounts.umount_within(str(bundle))
 
 
 def write_process(bundle: Path, directory: Path, wish: Wishes) -> Path:

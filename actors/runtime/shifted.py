@@ -71,7 +71,7 @@ def hide(bundle: Path) -> None:
     """Unmount them. Nothing there is fine; a directory that is not empty then stays, and is not emptied."""
     directory = _directory(bundle)
     if directory.exists():
-        mounts.umount_below(str(directory))
+        mounts.umount_within(str(directory))
         for place in _entries(directory):
             place.rmdir() if place.is_dir() else place.unlink()
         directory.rmdir()

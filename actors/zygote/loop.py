@@ -66,7 +66,7 @@ class Zygote:
         self._exits = Exits(settings.exits)
         self._children = Children(settings.state / "children")
         self._spares = Spares(self._fork_spare)
-        self._kept: dict[tuple[str, str], list[int]] = {}
+        self._kept: dict[str, dict[str, list[int]]] = {}  # by child and key
         self._sleepers = Sleepers(self._selector, self._stirred)
         self._since = time.time()
         self._stop_by = 0.0
@@ -74,6 +74,7 @@ class Zygote:
         self._respawn_delay = 0.0
         self._stop_wanted = False
         self._done = False
+        self._signalled = True  # a child may have exited
 
     def run(self) -> None:
         """Serve until stopped by SIGTERM or SIGINT. Running containers and their actors stay."""
@@ -87,7 +88,8 @@ class Zygote:
         while not self._done:
             for key, _ in self._selector.select(self._timeout()):
                 key.data()
-            self._reap()
+            if self._signalled:
+                self._reap()
             self._check_time()
         self._spares.end()
         wakeup.close()
@@ -103,9 +105,14 @@ class Zygote:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._want_stop())
-        self._selector.register(ours, selectors.EVENT_READ, lambda: ours.recv(4096))
+        self._selector.register(ours, selectors.EVENT_READ, lambda: self._note_signal(ours))
         self._wakeup_end = theirs
         return ours
+
+    def _note_signal(self, ours: socket.socket) -> None:
+        """The kernel looks at all children when it is asked who has exited, so it is asked only then."""
+        ours.recv(4096)
+        self._signalled = True
 
     # Children
 
@@ -201,6 +208,7 @@ class Zygote:
 
     def _reap(self) -> None:
         """Take in every child that has exited: our own, and the orphans that came to us as subreaper."""
+        self._signalled = False
         while (found := process.peek_children()) is not None:
             pid, status = found
             child = self._children.by_pid.get(pid)
@@ -251,7 +259,8 @@ class Zygote:
         """It comes back when one of its wakers can be read; at once, when one is missing."""
         failpoints.hit("zygote", "sleep", "before")
         self._children.slept(child)
-        shelves = [self._kept.get((child.name, key)) or [-1] for key in child.wakers or ()]
+        kept = self._kept.get(child.name, {})
+        shelves = [kept.get(key) or [-1] for key in child.wakers or ()]
         self._sleepers.add(child, (descriptor for shelf in shelves for descriptor in shelf))
         failpoints.hit("zygote", "sleep", "after")
 
@@ -295,19 +304,19 @@ class Zygote:
 
     def _keep(self, child: Child, message: Message, received: list[int]) -> None:
         """The descriptor store: what is in a FIFO outlives the actor that reads it."""
-        shelf = (child.name, str(message.get("key", "")))
+        shelves, key = self._kept.get(child.name, {}), str(message.get("key", ""))
         if message["op"] in ("keep", "drop"):
-            descriptors.close_all(self._kept.pop(shelf, ()))
+            descriptors.close_all(shelves.pop(key, ()))
         if message["op"] == "fetch" and child.control is not None:
-            child.control.send_with(self._kept.get(shelf, ()), op="kept", key=shelf[1])
+            child.control.send_with(shelves.get(key, ()), op="kept", key=key)
         if message["op"] == "keep":
-            self._kept[shelf] = received
+            self._kept.setdefault(child.name, {})[key] = received
         else:
             descriptors.close_all(received)
 
     def _clear_shelves(self, name: str) -> None:
-        for shelf in [shelf for shelf in self._kept if shelf[0] == name]:
-            descriptors.close_all(self._kept.pop(shelf))
+        for shelf in self._kept.pop(name, {}).values():
+            descriptors.close_all(shelf)
 
     def _obey(self, child: Child, message: Message) -> None:
         match message["op"]:

@@ -198,9 +198,11 @@ class Snapshotter(Protocol):
             FailedPreconditionError: it is not committed.
         """
 
-    def discard(self) -> tuple[Path, ...]:
+    def discard(self, *, every: bool = True) -> tuple[Path, ...]:
         """Set aside every directory that no record names, and list all that wait for deletion.
 
+        Without `every`, those that this object itself has left without one since it looked last: that takes
+        no longer where there are many snapshots.
         Quick. Each path returned may be given to `trees.delete_tree`, in another thread or process too, but
         by one at a time.
         """

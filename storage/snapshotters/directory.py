@@ -55,6 +55,7 @@ class DirectorySnapshotter(abc.ABC):
         self._snapshots = root / "snapshots"
         self._trash = root / "trash"
         self._sync = sync
+        self._dropped: set[int] = set()  # whose record has gone, or never came to be
         if reader:
             self._records = Records(root / "metadata.db", clock, reader=True)
             return
@@ -98,7 +99,9 @@ class DirectorySnapshotter(abc.ABC):
             record = self._records.insert(namespace, key, parent, kind, labels)
             parents = self._records.chain(record.id)
             mounts = self._mounts(record, parents)
+            self._dropped.add(record.id)  # should it come to nothing
             self._make_directory(record.id, kind, parents, shift_of(record.snapshot.labels))
+        self._dropped.discard(record.id)
         return mounts
 
     def _make_directory(self, identity: int, kind: Kind, parents: tuple[int, ...], shift: Shift) -> None:
@@ -163,7 +166,9 @@ class DirectorySnapshotter(abc.ABC):
     def remove(self, namespace: str, key: str) -> None:
         """See `Snapshotter.remove`."""
         with self._records.database.transaction():
-            self._records.delete(self._records.get(namespace, key))
+            record = self._records.get(namespace, key)
+            self._records.delete(record)
+            self._dropped.add(record.id)
 
     def stat(self, namespace: str, key: str) -> Snapshot:
         """See `Snapshotter.stat`."""
@@ -201,15 +206,22 @@ class DirectorySnapshotter(abc.ABC):
             raise FailedPreconditionError(f'snapshot "{key}" is {record.snapshot.kind}, not committed')
         return (self._directory(record.id) / "fs", *self._below(self._records.chain(record.id)))
 
-    def discard(self) -> tuple[Path, ...]:
+    def discard(self, *, every: bool = True) -> tuple[Path, ...]:
         """See `Snapshotter.discard`."""
         if self._records.database.in_transaction:
             raise FailedPreconditionError("no cleanup inside a transaction: its removals may be undone")
-        named = {str(identity) for identity in self._records.ids()}
-        for directory in tuple(self._snapshots.iterdir()):
-            if directory.name not in named:
-                self._set_aside(directory)
+        for directory in self._unnamed() if every else self._unnamed_of_ours():
+            self._set_aside(directory)
+        self._dropped.clear()
         return tuple(sorted(self._trash.iterdir()))
+
+    def _unnamed(self) -> tuple[Path, ...]:
+        named = {str(identity) for identity in self._records.ids()}
+        return tuple(one for one in self._snapshots.iterdir() if one.name not in named)
+
+    def _unnamed_of_ours(self) -> tuple[Path, ...]:
+        gone = (self._directory(one) for one in self._dropped if not self._records.has(one))
+        return tuple(one for one in gone if os.path.lexists(one))
 
     def cleanup(self) -> int:
         """See `Snapshotter.cleanup`."""
@@ -238,9 +250,7 @@ class DirectorySnapshotter(abc.ABC):
 
     def orphans(self) -> tuple[Path, ...]:
         """See `Snapshotter.orphans`."""
-        named = {str(identity) for identity in self._records.ids()}
-        left = [one for one in self._snapshots.iterdir() if one.name not in named]
-        return tuple(sorted([*left, *self._trash.iterdir()]))
+        return tuple(sorted([*self._unnamed(), *self._trash.iterdir()]))
 
     def forget_lost(self) -> tuple[tuple[str, str], ...]:
         """See `Snapshotter.forget_lost`."""

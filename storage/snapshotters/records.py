@@ -89,6 +89,10 @@ class Records:
         """Every id with its kind."""
         return dict(self.database.rows("SELECT id, kind FROM snapshots"))
 
+    def has(self, identity: int) -> bool:
+        """Whether there is a record of that id."""
+        return self.database.one("SELECT 1 FROM snapshots WHERE id = ?", (identity,)) is not None
+
     def chain(self, identity: int) -> tuple[int, ...]:
         """The ids of the parents, nearest first."""
         return tuple(row[0] for row in self.database.rows(_CHAIN, (identity,)))

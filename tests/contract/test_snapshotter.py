@@ -1,6 +1,7 @@
 """What `storage.snapshotters.contract` promises, on each implementation; with real mounts where root is."""
 
 import contextlib
+import errno
 import itertools
 import os
 import stat
@@ -10,11 +11,13 @@ import pytest
 
 from actors.linux.mounts import Mount as LinuxMount
 from actors.linux.mounts import mount_all, umount_below
+from bench.counting import instructions
 from storage.errors import (
     AlreadyExistsError,
     FailedPreconditionError,
     InvalidArgumentError,
     NotFoundError,
+    UnavailableError,
 )
 from storage.snapshotters import Mount, NativeSnapshotter, OverlaySnapshotter, Snapshotter, Usage
 
@@ -274,6 +277,49 @@ def test_files_wait_for_cleanup(snapshotter):
     assert path.exists()
     assert snapshotter.cleanup() == 1
     assert not path.exists()
+
+
+def test_to_discard_what_was_removed_is_as_much_work_among_many(snapshotter):
+    def work(number):
+        for one in range(number):
+            snapshotter.prepare("ns", f"{number}-{one}")
+        snapshotter.remove("ns", f"{number}-0")
+        found = []
+        count = instructions(lambda: found.append(snapshotter.discard(every=False)))
+        assert [len(paths) for paths in found] == [1]
+        snapshotter.cleanup()
+        return count
+
+    work(2)
+    few, many = work(4), work(60)
+    assert few == many
+
+
+def test_only_what_was_left_by_ourselves_is_discarded_without_a_look_at_all(snapshotter, tmp):
+    snapshotter.prepare("ns", "kept")
+    snapshotter.prepare("ns", "taken")
+    with contextlib.suppress(AlreadyExistsError):
+        snapshotter.prepare("ns", "taken")
+    (tmp / "root/snapshots/999").mkdir()
+    assert snapshotter.discard(every=False) == ()
+    snapshotter.remove("ns", "taken")
+    (path,) = snapshotter.discard(every=False)
+    assert snapshotter.discard(every=False) == (path,)  # until it is deleted
+    assert len(snapshotter.discard()) == 2
+    assert snapshotter.check() == ()
+
+
+def test_what_a_failed_prepare_has_left_is_discarded(snapshotter, monkeypatch, tmp):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "no room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(snapshotter, "_fill", full)
+        with pytest.raises(UnavailableError):
+            snapshotter.prepare("ns", "work")
+    assert len(list((tmp / "root/snapshots").iterdir())) == 1
+    assert len(snapshotter.discard(every=False)) == 1
+    assert list((tmp / "root/snapshots").iterdir()) == []
 
 
 def test_absolute_mounts(tmp):

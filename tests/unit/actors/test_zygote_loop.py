@@ -48,6 +48,28 @@ def test_a_child_is_spawned_ready_and_its_end_reported(stage):
     assert stage.spawn(supervisor, "w", "worker").inc == 2
 
 
+def test_the_kernel_is_asked_who_has_exited_only_when_somebody_has(stage, monkeypatch):
+    """It looks at all children for that: at each container whose actor sleeps."""
+    asked, peek = stage.settings.state / "asked", loop.process.peek_children
+
+    def noted():
+        with asked.open("a") as file:
+            file.write("x")
+        return peek()
+
+    monkeypatch.setattr(loop.process, "peek_children", noted)
+    _, supervisor = stage.opening()
+    worker = stage.spawn(supervisor, "w", "worker")
+    before = asked.stat().st_size
+    for _ in range(20):
+        worker.say("ready")
+        supervisor.hears("ready")
+    assert asked.stat().st_size == before
+    worker.order("exit", code=3)
+    supervisor.hears("exited")
+    assert asked.stat().st_size > before
+
+
 def test_last_words_come_with_the_end(stage):
     _, supervisor = stage.opening()
     worker = stage.spawn(supervisor, "w", "worker")

@@ -167,6 +167,27 @@ def test_what_is_stacked_goes_with_all_beneath_it(scratch):
 
 
 @needs_root
+def test_what_lies_in_a_directory_is_unmounted_without_a_look_at_the_table(scratch, monkeypatch):
+    target, outside = scratch / "target", scratch / "outside"
+    for name in ("deep", "deep/deeper", "shadow"):
+        (target / name).mkdir()
+    for name in ("file", "deep/deeper/file"):
+        (target / name).write_text("below")
+        mounts.bind(str(target / name), str(target / name))
+    mounts.mount("tmpfs", str(target / "deep"), "tmpfs")  # hides one that is mounted
+    outside.mkdir()
+    mounts.mount("tmpfs", str(outside), "tmpfs")
+    (target / "link").symlink_to(outside)
+    with monkeypatch.context() as patched:
+        patched.delattr(mounts, "_mountinfo")
+        mounts.umount_within(str(target))
+        mounts.umount_within(str(target / "nothing"))
+    assert mounts.mounted_below(str(target)) == []
+    assert (target / "deep/deeper/file").read_text() == "below"
+    assert mounts.is_mount_point(str(outside))
+
+
+@needs_root
 def test_everything_below_is_unmounted_deepest_first(scratch):
     target = scratch / "target"
     for name in ("", "in ner", "in ner/most"):
