@@ -59,9 +59,10 @@ class Spares:
             self.due = now
 
     def begin(self, now: float) -> None:
-        """From now on some wait."""
+        """From now on some wait. Said again by each supervisor that was started afresh."""
         self.wanted = True
-        self.due = self.due or now + PAUSE
+        if len(self._waiting) < SIZE:
+            self.due = self.due or now + PAUSE
 
     @property
     def curious(self) -> bool:

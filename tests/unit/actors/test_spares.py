@@ -85,6 +85,18 @@ def test_one_is_replaced_as_soon_as_a_run_has_ended(spares, forks):
     end(taken)
 
 
+def test_to_begin_once_more_forks_none_where_enough_wait(spares, forks):
+    """As when a supervisor that was started again says that everything is up."""
+    spares.begin(1.0)
+    assert wait_for_all(spares) == SIZE
+    spares.begin(9.0)
+    wait_for_all(spares)
+    assert len(forks.pages) == SIZE
+    end(spares.take(10.0))
+    spares.begin(10.05)
+    assert wait_for_all(spares) == 1
+
+
 def test_those_taken_are_replaced_a_moment_later(spares, forks):
     spares.begin(1.0)
     assert wait_for_all(spares) == SIZE
