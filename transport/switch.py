@@ -279,9 +279,19 @@ class Switch:
         if message.type == "REQ" and self._forget((message.fr, message.id), "overloaded"):
             error = RemoteError("overloaded", f"{address} has too many messages waiting", actor=address)
             return [(message.fr, failure(message, error))]
-        if message.type in ("PART", "EVT"):  # beyond its credit and not reading: no stream with a hole in it
-            return self._abandon((message.to, message.re))
+        if message.type in ("PART", "EVT"):
+            return self._cut_off((message.to, message.re))
         return []
+
+    def _cut_off(self, key: tuple[str, bytes]) -> list[Send]:
+        """A client does not read what it asked for: no stream with a hole in it, and none without an end."""
+        waiting = self._waiting.get(key)
+        sends = self._abandon(key)
+        if waiting is not None and sends:
+            text = f"{waiting.asked.op}: too much waits to be read; ask for the rest"
+            error = RemoteError("overloaded", text, outcome="unknown", actor=waiting.target)
+            sends.append((key[0], failure(waiting.asked, error)))
+        return sends
 
     def expire(self, now: float) -> tuple[list[Send], float | None]:
         """Answer what is over its deadline; also returns when to come back, None for never."""

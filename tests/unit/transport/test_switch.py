@@ -440,6 +440,17 @@ def test_whoever_streams_to_a_client_that_has_gone_is_told(switch):
     assert switch.unreachable(CLIENT, part(message, {}, b"x")) == []
 
 
+@pytest.mark.parametrize("kind", ["PART", "EVT"])
+def test_a_stream_that_is_not_read_is_ended_on_both_sides(switch, kind):
+    message = asked(switch)
+    cancel, told = switch.full(CLIENT, Envelope(kind, to=CLIENT, re=message.id))
+    assert cancel == ("images/4", Envelope("CANCEL", re=message.id, fr=CLIENT))
+    address, error = refused([told])
+    assert (address, told[1].re, error.code, error.outcome) == (CLIENT, message.id, "overloaded", "unknown")
+    assert nothing_waits(switch)
+    assert switch.full(CLIENT, Envelope(kind, to=CLIENT, re=message.id)) == []
+
+
 @pytest.mark.parametrize("kind", ["FIN", "ERR", "NOTE", "WELCOME", "CANCEL"])
 def test_what_nobody_waits_for_is_dropped_when_it_cannot_be_delivered(switch, kind):
     message = Envelope(kind, to=CLIENT, re=b"1")
