@@ -107,9 +107,8 @@ def follow_container(session: Session, container: str, write: Write, output: Out
         except RefusedError as error:
             if error.code != "not_found":
                 raise
-            if not session.find_container(
-                container, retired=True
-            ):  # until then its end may not have been told
+            # While it is on record its end may not have been told.
+            if not session.find_container(container, retired=True):
                 return journalled_exit(session, container)
             if time.monotonic() > until:
                 raise
