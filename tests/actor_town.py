@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import signal
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -22,6 +24,16 @@ if TYPE_CHECKING:
     from actors.actor import Actor
 
 LIMIT = 20.0  # seconds that no step needs
+
+
+def print_to_own_output() -> None:
+    """In a child, before it begins: write to the descriptors that it keeps.
+
+    What pytest captures and logs goes to others. Those the child closes, and gives their numbers anew: what
+    it logged would be written into whatever it had opened since, a database for example.
+    """
+    sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
+    logging.getLogger().handlers = [logging.StreamHandler()]
 
 
 @dataclass
@@ -99,6 +111,7 @@ class Town:
         here = os.getpid()
         pid = os.fork()
         if pid == 0:
+            print_to_own_output()
             begin(birth, run, here)
         theirs.close()
         ours.socket.settimeout(LIMIT)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import socket
 import sys
 
 import pytest
+from actor_town import print_to_own_output
 
 from actors.linux import process
 from actors.settings import Settings
@@ -22,6 +24,7 @@ def born(program, tmp, *, survives=False, before=lambda: None):
     zygote = os.getpid()
     pid = os.fork()
     if pid == 0:
+        print_to_own_output()
         before()
         begin(birth, program, zygote)
     theirs.close()
@@ -120,11 +123,25 @@ def test_what_the_zygote_has_left_to_the_collector_closes_nothing_of_the_childs(
     assert born(look, tmp, before=litter) == ([{"op": "told", "lost": []}], 0)
 
 
+def test_what_a_child_logs_is_written_into_no_file_that_it_has_opened(tmp, capfd):
+    """Least of all because of us, who have pytest's log and captured output under numbers of their own."""
+
+    def log(birth):
+        files = [os.open(tmp / str(number), os.O_WRONLY | os.O_CREAT) for number in range(64)]
+        logging.getLogger("a").warning("said aloud")
+        print("and printed", file=sys.stderr, flush=True)  # noqa: T201
+        birth.control.send(op="told", written=[size for one in files if (size := os.fstat(one).st_size)])
+
+    assert born(log, tmp) == ([{"op": "told", "written": []}], 0)
+    assert capfd.readouterr().err == "said aloud\nand printed\n"
+
+
 def test_a_child_whose_zygote_died_before_it_began_ends(tmp):
     ours, theirs = pair()
     settings = Settings(root=tmp / "root", state=tmp / "state")
     pid = os.fork()
     if pid == 0:
+        print_to_own_output()
         begin(Birth("w", 1, "worker", settings, theirs, "i"), lambda _: None, 1 << 22)
     theirs.close()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
