@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import sqlite3
 import subprocess
@@ -38,8 +36,8 @@ def holdings(scene: Scene, session: RecordingSession) -> dict[str, Any]:
         "processes": sorted(one.comm for one in processes.all_of(state)),
         "mounts": sorted(line.split()[4] for line in mounts if str(scene.directory) in line),
         "netns": _names(state / "netns"),
-        "interfaces": _interfaces(root),
-        "rules": _rules(root),
+        "interfaces": scene.daemon.interfaces(),
+        "rules": _rules(scene.daemon.scope),
         "cgroups": _cgroups(scene),
         "zombies": processes.zombies(one.pid for one in processes.all_of(state)),
         "state": _below(state),
@@ -58,21 +56,9 @@ def _cgroups(scene: Scene) -> list[str]:
     return sorted(str(path) for path in found if path.name in own)
 
 
-def _scope(root: Path) -> str:
-    """What the daemon's interfaces and its table are named after."""
-    return hashlib.sha256(str(root).encode()).hexdigest()[:8]
-
-
-def _interfaces(root: Path) -> list[str]:
-    """Of the host, with the daemon's alias."""
-    listed = json.loads(subprocess.run(["ip", "-j", "link"], check=True, capture_output=True).stdout)
-    own = f"actord {_scope(root)} "
-    return sorted(one["ifname"] for one in listed if one.get("ifalias", "").startswith(own))
-
-
-def _rules(root: Path) -> list[str]:
+def _rules(scope: str) -> list[str]:
     """The lines of its table; none, when there is no table."""
-    command = ["nft", "-n", "-s", "list", "table", "inet", f"actord_{_scope(root)}"]
+    command = ["nft", "-n", "-s", "list", "table", "inet", f"actord_{scope}"]
     said = subprocess.run(command, check=False, capture_output=True, text=True).stdout
     return [line.strip() for line in said.splitlines()]
 

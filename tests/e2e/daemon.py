@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -206,6 +207,20 @@ class Daemon:
         with contextlib.closing(self.client()) as client:
             yield client
 
+    @property
+    def scope(self) -> str:
+        """What its interfaces and its table are named after."""
+        return hashlib.sha256(os.fsencode(self.root)).hexdigest()[:8]
+
+    def interfaces(self) -> list[str]:
+        """Its own on this host, by their alias: others come and go."""
+        own = f"actord {self.scope} "
+        found = []
+        for path in Path("/sys/class/net").glob("*/ifalias"):
+            with contextlib.suppress(OSError):  # gone meanwhile
+                found += [path.parent.name] if path.read_text().startswith(own) else []
+        return sorted(found)
+
     def clean_up(self) -> None:
         """Remove every container, stop, and make sure that nothing lives on; then look at what was run."""
         if self.process is None or self.process.poll() is not None:
@@ -213,6 +228,9 @@ class Daemon:
         for namespace in {"default", *self.containers}:
             for one in self.json("--namespace", namespace, "ps", "-a"):
                 self.actr("--namespace", namespace, "rm", "-f", one["id"], check=None)
+        if self.interfaces():  # networks outlive the daemon, for the sake of containers, which are gone
+            for one in self.json("network", "ls"):
+                self.actr("network", "rm", one["name"])
         self.stop()
         self.kill_everything()
         assert runtime_schema.violations_in(self.specs) == []

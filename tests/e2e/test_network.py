@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -108,25 +107,14 @@ def town(short_root: Path, busybox: str) -> Iterator[Town]:
 def _clean(town: Town) -> Iterator[None]:
     yield
     town.remove_all()
-    assert _interfaces(town.daemon) == []
+    assert town.daemon.interfaces() == []
     assert _tables(town.daemon) == []
-
-
-def _interfaces(daemon: Daemon) -> list[str]:
-    """The daemon's own, by their alias: others on this host come and go."""
-    own = f"actord {_scope(daemon)} "
-    links = json.loads(_run("ip", "-j", "link"))
-    return [link["ifname"] for link in links if link.get("ifalias", "").startswith(own)]
 
 
 def _tables(daemon: Daemon) -> list[str]:
     """The daemon's own tables: it has one, or none without a network."""
-    mark = _scope(daemon)
+    mark = daemon.scope
     return [line for line in _run("nft", "list", "tables").splitlines() if mark in line]
-
-
-def _scope(daemon: Daemon) -> str:
-    return hashlib.sha256(str(daemon.root).encode()).hexdigest()[:8]
 
 
 def _get(address: str, *within: str) -> str:
@@ -318,7 +306,7 @@ def _damage(town: Town, kind: str) -> None:
         "address gone": lambda: _run(
             "nsenter", f"--net=/proc/{pid}/ns/net", "ip", "addr", "flush", "dev", "eth0"
         ),
-        "table flushed": lambda: _run("nft", "flush", "table", "inet", f"actord_{_scope(town.daemon)}"),
+        "table flushed": lambda: _run("nft", "flush", "table", "inet", f"actord_{town.daemon.scope}"),
         "forwarding off": lambda: Path("/proc/sys/net/ipv4/ip_forward").write_text("0"),
     }[kind]()
 
