@@ -41,6 +41,7 @@ from transport.errors import RemoteError
 
 Record = m.BundlesMake | m.BundlesSpec
 EXPECTED_LIMIT = 30.0  # seconds
+SPARE_PAUSE = 0.1  # seconds after a network namespace was made until there is one in advance
 MOST_EXPECTED = 256  # bundles made in advance that nobody has asked for; the oldest is forgotten
 MOST_IMAGES, MOST_REMEMBERED = 32, 1 << 16  # images, and about so many bytes of each
 
@@ -79,6 +80,8 @@ class BundlesActor(Actor):
         self._images: dict[tuple[str, str], files.Image] = {}
         self._identities: dict[tuple[Any, ...], users.Identity] = {}
         self._own = threading.local()  # to each worker thread: its making
+        self._spare = netns.Spare()
+        self._spare_due = False
         for left in self._dry().glob("*/*"):
             self.work(partial(self._remove_dry, left.parent.name, left), self._cleared)
 
@@ -197,12 +200,27 @@ class BundlesActor(Actor):
         path = self._netns(body)
         try:
             path.parent.mkdir(mode=0o700, exist_ok=True)
-            netns.create(path)
+            netns.create(path, self._spare)
         except OSError as error:
             text = f"network: {error.strerror or error}"
             raise RemoteError("failed_precondition", text, outcome="unknown") from error
         failpoints.hit("bundles", "netns", "after")
+        self.soon(self._want_spare)
         return lambda: names.own_answer(path, body.name or body.id[:12], wanted, (), ())
+
+    def _want_spare(self) -> None:
+        """In the actor's thread, as what follows: have one made for the next, once this one has started."""
+        if not self._spare_due:
+            self._spare_due = True
+            self.later(SPARE_PAUSE, self._renew_spare)
+
+    def _renew_spare(self) -> None:
+        self._spare_due = False
+        self.work(self._spare.prepare, self._renewed)
+
+    def _renewed(self, result: Any) -> None:
+        if isinstance(result, Exception):  # it is made when it is wanted, and told then
+            self.log.warning("no network namespace could be made in advance: %s", result)
 
     def _netns(self, body: Record) -> Path:
         return self.settings.state / "netns" / f"{body.namespace}+{body.id}"

@@ -50,6 +50,7 @@ from transport.errors import RemoteError
 
 CANNOT_START = 125  # the exit code for a failure that is not the program's
 LINGER = 5.0  # seconds
+BRIEF = 0.003  # seconds in which a program may end unwatched: from runc's end to that of `true` it takes one
 LOCK_LIMIT = 120.0  # seconds that a runtime's call may take
 
 
@@ -289,22 +290,28 @@ class ContainerActor(Requests):
             return running
 
     def _launched(self, result: Any) -> None:
-        if isinstance(result, Exception):
+        """Nothing is told of a run that retires with its end, if that is a matter of moments."""
+        if isinstance(result, Running) and self.removal.is_quiet():
+            self.processes.wait_briefly(result.process, BRIEF, lambda: self._runs(result))
+        elif isinstance(result, Running):
+            self._runs(result)
+        else:
             self.streams.discard("")
             self.happened(self._failure(result))
-        else:
-            self.happened(life.Started(result.process.pid, result.process.start_time, result.at))
-            if self.birth.footprint:
-                self.host.say(op="wrote", pages=self.birth.footprint.pages())
+
+    def _runs(self, running: Running) -> None:
+        self.happened(life.Started(running.process.pid, running.process.start_time, running.at))
+        if self.birth.footprint:
+            self.host.say(op="wrote", pages=self.birth.footprint.pages())
 
     def _inspect(self) -> None:
         self.processes.run_runtime(self.launcher.inspect, self._inspected)
 
     def _inspected(self, result: Any) -> None:
         if isinstance(result, Running):
-            self._launched(result)
+            self._runs(result)
         elif isinstance(result, Process):
-            self._launched(Running(result, time.time_ns()))  # its end is found by watching it
+            self._runs(Running(result, time.time_ns()))  # its end is found by watching it
         elif result is None:
             self.happened(life.NeverStarted())
         else:

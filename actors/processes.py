@@ -94,6 +94,23 @@ class Processes:
         if (found := self._open(target)) is not None:
             self._held[target] = found
 
+    def wait_briefly(self, target: Process, seconds: float, then: Callable[[], None]) -> None:
+        """Hold it, and call `then` once it has ended, or after this time."""
+        self.hold(target)
+        descriptor = self._held.get(target, -1)
+        if descriptor < 0 or process.peek_child(target.pid) is not None:
+            then()
+            return
+        pump, with_cause, waiting = self._actor.host.pump, bound(then), [descriptor]
+
+        def over() -> None:
+            if waiting:
+                pump.unwatch(waiting.pop())
+                self._actor.soon(with_cause)
+
+        pump.call(lambda: pump.watch(descriptor, over))
+        pump.call_later(seconds, over)
+
     def _open(self, target: Process) -> int | None:
         """Also one that has been reaped by a stranger while nobody of us lived."""
         try:
@@ -202,7 +219,8 @@ class Processes:
     def reap_strays(self) -> None:
         """Reap orphans that came to us. Those we watch, and those of a call under way, have their own way."""
         while not self._calls and (found := process.peek_children()) is not None:
-            if self._actor.is_watched(found[0]):
+            held = any(one.pid == found[0] for one in self._held)
+            if held or self._actor.is_watched(found[0]):
                 return
             process.reap(found[0])
 

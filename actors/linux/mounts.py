@@ -44,6 +44,7 @@ MS_LAZYTIME = 1 << 25
 _MNT_DETACH = 2
 _UMOUNT_NOFOLLOW = 8
 _DIRECTORIES = frozenset(["lowerdir", "upperdir", "workdir"])
+_SIGNS = (",", ":", "\\")  # what means something in the options of an overlay
 _OPTIONS_BYTES = 4095  # the kernel copies one page, its closing zero included
 _MOST_ROUNDS = 1024
 
@@ -270,12 +271,33 @@ def _mount_from(base: str | None, value: Mount, target: str) -> None:
     if base is None:
         _mount_here(value, target)
         return
+    whole = _in_full(value, base)
+    if whole is not None:
+        _mount_here(whole, target)
+        return
 
     def work() -> None:
         os.chdir(base)
         _mount_here(value, target)
 
     in_own_thread(CLONE_FS, work)
+
+
+def _in_full(value: Mount, base: str) -> Mount | None:
+    """The same by absolute paths, for which no thread has to change its directory (0.9 ms).
+
+    None where they do not fit, or where overlayfs would read them otherwise than they are meant.
+    """
+    if value.type != "overlay" or any(sign in base for sign in _SIGNS):
+        return None
+    options = []
+    for word in value.options:
+        name, equals, said = word.partition("=")
+        if name in _DIRECTORIES:
+            said = ":".join(os.path.join(base, path) for path in said.split(":"))  # noqa: PTH118
+        options.append(name + equals + said)
+    fits = len(os.fsencode(",".join(options))) <= _OPTIONS_BYTES
+    return Mount(value.type, value.source, tuple(options)) if fits else None
 
 
 def _mount_here(value: Mount, target: str) -> None:

@@ -10,6 +10,7 @@ import fcntl
 import os
 import socket
 import struct
+import threading
 from pathlib import Path
 
 from actors.linux import idmap, mounts
@@ -40,8 +41,37 @@ def exists(path: Path, kind: int = CLONE_NEWNET) -> bool:
         os.close(descriptor)
 
 
-def create(path: Path) -> None:
+class Spare:
+    """A namespace made in advance, since that takes 1.4 ms (3 on a machine just woken). In any thread.
+
+    Nothing but a descriptor of this process holds it: whenever that dies, it is gone.
+    """
+
+    def __init__(self) -> None:
+        self._held = -1
+        self._lock = threading.Lock()
+
+    def prepare(self) -> None:
+        """Make one, unless one waits already. Raises OSError."""
+        if self._held >= 0:
+            return
+        made = in_own_thread(CLONE_NEWNET, _furnish_and_open)
+        with self._lock:
+            made, self._held = (made, self._held) if self._held >= 0 else (-1, made)
+        if made >= 0:
+            os.close(made)
+
+    def take(self) -> int:
+        """Its descriptor, which is the caller's to close; -1 when none waits."""
+        with self._lock:
+            taken, self._held = self._held, -1
+        return taken
+
+
+def create(path: Path, spare: Spare | None = None) -> None:
     """A new network namespace at `path`, its loopback interface up; what is there already is kept.
+
+    `spare` is used up, if there is one.
 
     Raises:
         OSError: no privilege, or the path's parent does not exist.
@@ -49,7 +79,14 @@ def create(path: Path) -> None:
     if exists(path):
         return
     _place(path)
-    in_own_thread(CLONE_NEWNET, lambda: _furnish_and_bind(path))
+    made = spare.take() if spare is not None else -1
+    if made < 0:
+        in_own_thread(CLONE_NEWNET, lambda: _furnish_and_bind(path))
+        return
+    try:
+        mounts.bind(f"/proc/self/fd/{made}", str(path))
+    finally:
+        os.close(made)
 
 
 def create_owned(path: Path, owner: Path, ids: idmap.IdMap) -> None:
@@ -76,6 +113,11 @@ def _place(path: Path) -> None:
 def _furnish_and_bind(path: Path) -> None:
     _bring_loopback_up()
     mounts.bind("/proc/thread-self/ns/net", str(path))
+
+
+def _furnish_and_open() -> int:
+    _bring_loopback_up()
+    return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _bring_loopback_up() -> None:

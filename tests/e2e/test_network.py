@@ -9,6 +9,7 @@ import re
 import socket
 import subprocess
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -207,6 +208,21 @@ def _server(town: Town) -> Iterator[Any]:
         server.terminate()
         server.wait(10)
         server.stdout.close()
+
+
+def test_without_a_network_each_has_a_loopback_of_its_own(town: Town):
+    """Be its namespace made in advance or, as for those that come at once, when it is wanted."""
+    names = [f"alone{number}" for number in range(5)]
+    run = ("run", "-d", "--network", "none", "--name")
+    for name in names[:2]:
+        town.actr(*run, name, town.image, "sleep", "1000")
+        time.sleep(0.3)  # so long that the next one is there
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda name: town.actr(*run, name, town.image, "sleep", "1000"), names[2:]))
+    look = "readlink /proc/self/ns/net; ls /sys/class/net; cat /sys/class/net/lo/flags"
+    shown = [town.actr("exec", name, "sh", "-c", look).split() for name in names]
+    assert len({words[0] for words in shown} | {str(Path("/proc/self/ns/net").readlink())}) == len(names) + 1
+    assert [(words[1], words[-1]) for words in shown] == [("lo", "0x9")] * len(names)  # a loopback, up
 
 
 def test_nobody_gets_into_the_loopback_of_the_host(town: Town):

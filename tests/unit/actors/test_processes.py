@@ -26,11 +26,20 @@ class _Actor(SimpleNamespace):
     def __init__(self, bundle: Path) -> None:
         self.said: list[dict[str, Any]] = []
         self.watched: list[int] = []
+        self.timers: list[Any] = []
+        self.readable: dict[int, Any] = {}
         pump = SimpleNamespace(
-            call=lambda function: function(), watch=lambda descriptor, _: self.watched.append(descriptor)
+            call=lambda function: function(),
+            watch=self._watch,
+            unwatch=self.readable.pop,
+            call_later=lambda _, function: self.timers.append(function),
         )
         host = SimpleNamespace(pump=pump, say=lambda _=(), **words: self.said.append(words))
         super().__init__(bundle=bundle, host=host, due=[], is_watched=lambda _: False)
+
+    def _watch(self, descriptor: int, function: Any) -> None:
+        self.watched.append(descriptor)
+        self.readable[descriptor] = function
 
     def soon(self, function: Any) -> None:
         self.due.append(function)
@@ -78,3 +87,44 @@ def test_one_that_runs_is_kept_and_watched(actor: Any):
     finally:
         child.kill()
         child.wait()
+
+
+def _exited(child: subprocess.Popen[bytes]) -> None:
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+
+
+@pytest.mark.parametrize("first", ["end", "time"])
+def test_whoever_waits_briefly_hears_once_and_finds_the_end(actor: Any, first: str):
+    """Be it of the end or of the time; meanwhile nobody takes its exit code for a stray's."""
+    child, target = _child("cat")
+    before, heard = descriptor_count(os.getpid()), []
+    processes = Processes(actor)
+    processes.wait_briefly(target, 1.0, lambda: heard.append("now"))
+    assert (heard, actor.due, len(actor.readable)) == ([], [], 1)
+    watching = [*actor.readable.values(), *actor.timers]
+    child.kill()
+    _exited(child)
+    processes.reap_strays()
+    for function in watching if first == "end" else reversed(watching):
+        function()
+    assert len(actor.due) == 1, "the other comes too late"
+    actor.due.pop()()
+    assert (heard, actor.readable) == (["now"], {})
+    codes: list[Any] = []
+    assert processes.when_exited(target, lambda code, _: codes.append(code)), "it is held until then"
+    actor.due.pop()()
+    assert codes == [128 + 9]
+    actor.watched.clear()  # closed, once its end was found
+    assert descriptor_count(os.getpid()) == before
+    child.returncode = -9
+
+
+def test_of_one_that_has_ended_who_waits_briefly_hears_at_once(actor: Any):
+    child, target = _child("true")
+    _exited(child)
+    heard: list[str] = []
+    processes = Processes(actor)
+    processes.wait_briefly(target, 1.0, lambda: heard.append("now"))
+    assert (heard, actor.timers, actor.readable) == (["now"], [], {})
+    processes.let_go()
+    child.wait()

@@ -105,6 +105,34 @@ def test_an_overlay_with_a_base_leaves_the_working_directory_alone(scratch):
 
 
 @needs_root
+@pytest.mark.parametrize(
+    ("name", "many", "threads"),
+    [("lower", 1, 0), ("with space", 1, 0), ("a,b", 1, 1), ("a:b", 1, 1), ("a\\b", 1, 1), ("c" * 200, 20, 1)],
+    ids=["short", "space", "comma", "colon", "backslash", "too long in full"],
+)
+def test_a_thread_changes_its_directory_only_where_full_paths_would_not_do(
+    scratch, monkeypatch, name, many, threads
+):
+    base = (scratch / "lower").rename(scratch / name)
+    lowers = ["12/fs", "11/fs"]
+    for number in range(many):
+        (base / f"{number}/more").mkdir(parents=True)
+        lowers.append(f"{number}/more")
+    begun = []
+
+    def in_own_thread(flags, work):
+        begun.append(flags)
+        return threading_of(flags, work)
+
+    threading_of = mounts.in_own_thread
+    monkeypatch.setattr(mounts, "in_own_thread", in_own_thread)
+    value = Mount("overlay", "overlay", ("ro", f"lowerdir={':'.join(lowers)}"), str(base))
+    mounts.mount_one(value, str(scratch / "target"))
+    assert names(scratch / "target") == ["a", "b"]
+    assert len(begun) == threads
+
+
+@needs_root
 def test_a_target_is_relative_to_the_caller_not_to_the_base(scratch, monkeypatch):
     monkeypatch.chdir(scratch)
     value = Mount("overlay", "overlay", ("ro", "lowerdir=12/fs:11/fs"), str(scratch / "lower"))

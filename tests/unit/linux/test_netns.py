@@ -31,17 +31,52 @@ def test_a_namespace_lives_without_a_process(path):
     assert process.descriptor_count(os.getpid()) == descriptors
 
 
-def test_its_loopback_is_up_and_is_its_only_interface(path):
+def test_one_made_in_advance_is_used_up_by_the_first_that_needs_one(path):
+    descriptors = process.descriptor_count(os.getpid())
+    spare = netns.Spare()
+    for _ in range(2):
+        spare.prepare()
+    assert process.descriptor_count(os.getpid()) == descriptors + 1
+    made = os.dup(spare._held)
+    netns.create(path, spare)
+    assert path.stat().st_ino == os.fstat(made).st_ino
+    os.close(made)
+    assert (spare.take(), process.descriptor_count(os.getpid())) == (-1, descriptors)
+    other = path.with_name("c2")
+    netns.create(other, spare)
+    assert netns.exists(other)
+    assert other.stat().st_ino != path.stat().st_ino
+
+
+def test_one_made_in_advance_waits_on_where_nothing_is_needed(path):
+    spare = netns.Spare()
     netns.create(path)
+    spare.prepare()
+    netns.create(path, spare)
+    taken = spare.take()
+    assert taken >= 0
+    os.close(taken)
+
+
+@pytest.mark.parametrize("advance", [False, True])
+def test_its_loopback_is_up_and_is_its_only_interface_however_it_was_made(path, advance):
+    spare = netns.Spare()
+    if advance:
+        spare.prepare()
+    netns.create(path, spare)
+    lines = addresses(path)
+    assert any("LOOPBACK,UP" in line or "127.0.0.1/8" in line for line in lines)
+    assert {line.split()[1].rstrip(":") for line in lines} == {"lo"}
+
+
+def addresses(path):
     reader, writer = os.pipe()
-    program = ["nsenter", f"--net={path}", "ip", "-o", "addr"]
-    pid = spawn.spawn(program, stdout=writer)
+    pid = spawn.spawn(["nsenter", f"--net={path}", "ip", "-o", "addr"], stdout=writer)
     os.close(writer)
     with os.fdopen(reader) as file:
         lines = file.read().splitlines()
     assert os.waitpid(pid, 0)[1] == 0
-    assert any("LOOPBACK,UP" in line or "127.0.0.1/8" in line for line in lines)
-    assert {line.split()[1].rstrip(":") for line in lines} == {"lo"}
+    return lines
 
 
 def test_creating_twice_keeps_the_first(path):
