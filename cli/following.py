@@ -26,7 +26,7 @@ CREDIT = 1 << 20  # bytes under way at once
 STDOUT, STDERR = 1, 2
 NAMES = {STDOUT: "stdout", STDERR: "stderr"}
 UNKNOWN_EXIT = 255
-BACK_WITHIN = 5.0  # seconds in which the actor of a container that is on record is there again
+BACK_WITHIN = 20.0  # seconds in which the actor of a container on record is there again, on a loaded machine too
 LOOK_AGAIN = 0.1  # seconds
 
 
