@@ -26,7 +26,7 @@ CREDIT = 1 << 20  # bytes under way at once
 STDOUT, STDERR = 1, 2
 NAMES = {STDOUT: "stdout", STDERR: "stderr"}
 UNKNOWN_EXIT = 255
-BACK_WITHIN = 20.0  # seconds in which the actor of a container on record is there again, on a loaded machine too
+BACK_WITHIN = 20.0  # seconds in which the actor of a container on record is there again, at load 40 too
 LOOK_AGAIN = 0.1  # seconds
 
 
