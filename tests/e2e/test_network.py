@@ -9,7 +9,6 @@ import re
 import socket
 import subprocess
 import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -211,18 +210,30 @@ def _server(town: Town) -> Iterator[Any]:
 
 
 def test_without_a_network_each_has_a_loopback_of_its_own(town: Town):
-    """Be its namespace made in advance or, as for those that come at once, when it is wanted."""
+    """Be its namespace made in advance or when it is wanted: as for many at once, or after a SIGKILL."""
     names = [f"alone{number}" for number in range(5)]
-    run = ("run", "-d", "--network", "none", "--name")
-    for name in names[:2]:
-        town.actr(*run, name, town.image, "sleep", "1000")
-        time.sleep(0.3)  # so long that the next one is there
+
+    def start(name: str) -> None:
+        town.actr("run", "-d", "--network", "none", "--name", name, town.image, "sleep", "1000")
+
+    start(names[0])
+    first = wait_until("a namespace is made in advance", lambda: _in_advance(town))
+    start(names[1])
+    wait_until("the next one is", lambda: _in_advance(town) not in ("", first))
+    town.daemon.kill_actor("bundles")
     with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda name: town.actr(*run, name, town.image, "sleep", "1000"), names[2:]))
+        list(pool.map(start, names[2:]))
     look = "readlink /proc/self/ns/net; ls /sys/class/net; cat /sys/class/net/lo/flags"
     shown = [town.actr("exec", name, "sh", "-c", look).split() for name in names]
+    assert shown[1][0] == first, "what was made in advance is used"
     assert len({words[0] for words in shown} | {str(Path("/proc/self/ns/net").readlink())}) == len(names) + 1
     assert [(words[1], words[-1]) for words in shown] == [("lo", "0x9")] * len(names)  # a loopback, up
+
+
+def _in_advance(town: Town) -> str:
+    """The network namespace that `bundles` holds by a descriptor; empty when there is none."""
+    held = [str(path.readlink()) for path in Path(f"/proc/{town.daemon.pid('bundles')}/fd").iterdir()]
+    return next((one for one in held if one.startswith("net:")), "")
 
 
 def test_nobody_gets_into_the_loopback_of_the_host(town: Town):

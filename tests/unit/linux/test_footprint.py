@@ -56,48 +56,37 @@ def test_a_child_tells_what_it_has_written_to():
     assert in_child(lambda: footprint.Footprint().pages() and memory[0]) == 1
 
 
-def test_what_was_made_own_takes_no_faults_any_more():
-    memory, first = shared_memory()
+def faults_of_writing(memory, ranges):
+    """How many a child takes to write to all of it, once it has made these ranges its own."""
 
-    def write(ranges):
+    def write():
         footprint.make_own(ranges)
         before = faults()
         for page in range(PAGES):
             memory[page * PAGE] = 2
         return faults() - before
 
-    assert in_child(lambda: write([])) >= PAGES
-    assert in_child(lambda: write([(first, PAGES)])) < PAGES // 4
+    return in_child(write)
+
+
+def test_what_was_made_own_takes_no_faults_any_more():
+    memory, first = shared_memory()
+    assert faults_of_writing(memory, []) >= PAGES
+    assert faults_of_writing(memory, [(first, PAGES)]) < PAGES // 4
 
 
 @pytest.mark.parametrize("at_once", [1024, 16], ids=["one call", "several"])
 def test_what_is_not_mapped_keeps_nothing_else_from_being_made_own(at_once, monkeypatch):
-    memory, first = shared_memory()
     monkeypatch.setattr(footprint, "_MOST_AT_ONCE", at_once)
-
-    def write():
-        every = [(first + page, 1) for page in range(PAGES)]
-        footprint.make_own([(1, 2), *every[:40], (1 << 40, 3), *every[40:]])
-        before = faults()
-        for page in range(PAGES):
-            memory[page * PAGE] = 2
-        return faults() - before
-
-    assert in_child(write) < PAGES // 4
+    memory, first = shared_memory()
+    every = [(first + page, 1) for page in range(PAGES)]
+    assert faults_of_writing(memory, [(1, 2), *every[:40], (1 << 40, 3), *every[40:]]) < PAGES // 4
 
 
 def test_on_an_older_kernel_it_takes_a_call_for_each(monkeypatch):
-    memory, first = shared_memory()
     monkeypatch.setattr(footprint, "_SYS_PROCESS_MADVISE", 100_000)  # no such call
-
-    def write():
-        footprint.make_own([(first + page, 1) for page in range(PAGES)])
-        before = faults()
-        for page in range(PAGES):
-            memory[page * PAGE] = 2
-        return faults() - before
-
-    assert in_child(write) < PAGES // 4
+    memory, first = shared_memory()
+    assert faults_of_writing(memory, [(first + page, 1) for page in range(PAGES)]) < PAGES // 4
 
 
 def test_the_writable_mappings_are_those_of_this_process():
