@@ -75,6 +75,7 @@ class Channels:
     def __init__(self, actor: "ContainerActor") -> None:
         self._actor = actor
         self._known: dict[str, _Channel] = {}
+        self._fetching: dict[str, list[Callable[[], None]]] = {}  # who waits for what is fetched
 
     def is_idle(self) -> bool:
         """Whether all input that was taken is with its process."""
@@ -136,7 +137,6 @@ class Channels:
 
     def follow(self, name: str, wants: Wants, output: Output, copy: Callable[[], None]) -> None:
         """Begin to move; what an earlier incarnation had is fetched first. `copy` moves on what has come."""
-        line = self._actor.host.lifeline
 
         def begin() -> None:
             channel = self._known.get(name)
@@ -144,23 +144,38 @@ class Channels:
                 self._watch_master(channel, output, copy)
             self._move(name)
 
-        def fetched(found: list[int]) -> None:
+        self._actor.host.pump.call(lambda: self.when_known(name, wants, begin))
+
+    def when_known(self, name: str, wants: Wants, then: Callable[[], None]) -> None:
+        """Call `then` when we have what an earlier incarnation had of it. In the pump's thread."""
+        if name in self._known or not (wants.terminal or wants.stdin):
+            then()
+            return
+        self._fetching.setdefault(name, []).append(then)
+        if len(self._fetching[name]) == 1:
+            fetch = self._actor.host.lifeline.fetch
+            fetch(f"{name}/channel", partial(self._fetched, name, wants))
+
+    def _fetched(self, name: str, wants: Wants, found: list[int]) -> None:
+        if not found and wants.terminal:
+            self._actor.host.lifeline.fetch(f"{name}/console", partial(self._fetched_late, name, wants))
+            return
+        if name in self._known:  # it has been started meanwhile
+            descriptors.close_all(found)
+        else:
             self._adopt(name, wants, found)
-            begin()
+        self._is_known(name)
 
-        def fetch() -> None:
-            if name in self._known or not (wants.terminal or wants.stdin):
-                begin()
-            else:
-                line.fetch(f"{name}/channel", fetched)
+    def _fetched_late(self, name: str, wants: Wants, found: list[int]) -> None:
+        self._take_late(name, wants, found)
+        self._is_known(name)
 
-        self._actor.host.pump.call(fetch)
+    def _is_known(self, name: str) -> None:
+        for then in self._fetching.pop(name, ()):
+            then()
 
     def _adopt(self, name: str, wants: Wants, found: list[int]) -> None:
         """In the order of `_Channel.descriptors`. Without them, whoever was there has seen the end."""
-        if not found and wants.terminal:
-            self._actor.host.lifeline.fetch(f"{name}/console", partial(self._take_late, name, wants))
-            return
         channel = _Channel(input=Input(self._actor.streams.pipes(name)) if wants.stdin else None)
         given = iter(found)
         if wants.terminal:
@@ -173,7 +188,8 @@ class Channels:
 
     def _take_late(self, name: str, wants: Wants, found: list[int]) -> None:
         """The last incarnation died between the runtime and the terminal: it waits in the socket."""
-        if not found:
+        if not found or name in self._known:
+            descriptors.close_all(found)
             self._actor.log.warning("the terminal of %s is lost", name or "its first process")
             return
         channel = _Channel(input=Input(self._actor.streams.pipes(name)) if wants.stdin else None)
@@ -185,7 +201,6 @@ class Channels:
         self._known[name] = channel
         self._keep(name, channel)
         self._actor.host.say(op="drop", key=f"{name}/console")
-        self._actor.soon(lambda: self._actor.streams.follow(name, wants))
 
     # A terminal's output: from the master to the FIFO that all output takes. In the pump's thread
 

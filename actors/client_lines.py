@@ -214,7 +214,7 @@ class Lines:
         if not found or key in self._known:
             descriptors.close_all(found)
         else:
-            self._known[key] = _Line(*found[:2])  # type: ignore[arg-type]  # two are two of its numbers
+            self._keep(key, _Line(*found[:2]))  # type: ignore[arg-type]  # two are two of its numbers
 
     def _take_late(self, key: str, name: str, found: list[int]) -> None:
         """The last incarnation died between the runtime and the terminal: it waits in the socket."""

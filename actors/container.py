@@ -114,11 +114,17 @@ class ContainerActor(Requests):
         self.oom.keep()
         self.sleep.unbar()
 
+    def told(self, message: dict[str, Any]) -> None:
+        """What the zygote says of our sleep."""
+        if message.get("op") == "sleep":
+            self.sleep.answered(held=bool(message["held"]))
+
     def stopping(self) -> None:
         """The daemon stops. A running container keeps its actor; any other comes back from the journal."""
         self.sleep.bar()
         if self.state.phase == "exited" and not self.state.settled:
-            self.streams.drain("", self.finish)  # the zygote lets go of the FIFOs when we end in order
+            # The zygote lets go of the FIFOs when we end in order.
+            self.streams.drain("", self._wants(), self.finish)
         elif self.state.phase != "running":
             self.finish()
 
@@ -359,7 +365,7 @@ class ContainerActor(Requests):
         if self.stepwise.task:  # whose output is its client's
             self.stepwise.drain(self._drained_of_client)
             return
-        self.streams.drain("", self._drained)
+        self.streams.drain("", self._wants(), self._drained)
 
     def _drained(self) -> None:
         """Nothing more comes. The end of one that nobody can start again is told while it is cleaned up.

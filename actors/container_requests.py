@@ -114,7 +114,7 @@ class Requests(Actor):
     # Operations
 
     def _wants(self) -> Wants:
-        options = self.record["options"]
+        options = self.record.get("options", {})
         size = options.get("console_size")
         return Wants(bool(options.get("terminal")), bool(options.get("stdin")), tuple(size) if size else None)
 

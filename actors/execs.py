@@ -328,7 +328,8 @@ class Execs:
             io, finished = one.given["io"], partial(self._finished, name, one, one.exit_code)
             self._actor.stepwise.lines.drain(name, io, finished, terminal=one.terminal)
             return
-        self._actor.streams.drain(name, lambda: self._finished(name, one, one.exit_code))
+        wants = Wants(one.terminal, one.stdin)
+        self._actor.streams.drain(name, wants, lambda: self._finished(name, one, one.exit_code))
 
     def _finished(self, name: str, one: Exec, code: int | None) -> None:
         one.phase, one.exit_code, one.drained = "exited", code, True

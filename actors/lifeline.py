@@ -2,7 +2,7 @@
 
 The pump's thread is the channel's only reader and hands answers to whoever asked; any thread may say
 something. An actor that outlives its zygote connects to the next one. Without a zygote nothing is lost:
-what is said goes to nobody, and a question is answered with "not known".
+what is said goes to nobody, how an orphan ended is "not known", and what is fetched is asked of the next one.
 """
 
 import functools
@@ -72,10 +72,7 @@ class Lifeline:
 
     def _fetch(self, key: str, then: Fetched) -> None:
         self._fetches.setdefault(key, deque()).append(then)
-        try:
-            self._control.send(op="fetch", key=key)
-        except (Closed, OSError):
-            self._fetched(key, [])
+        self.say(op="fetch", key=key)
 
     def _fetched(self, key: str, found: list[int]) -> None:
         """Answers come in the order of the questions."""
@@ -134,9 +131,6 @@ class Lifeline:
         self._pump.unwatch(self._control.fileno())
         for target in list(self._questions):
             self._answer(target, None, 0)
-        for key in list(self._fetches):
-            while key in self._fetches:
-                self._fetched(key, [])
         self._pause = KNOCK_AGAIN
         self._pump.call_later(self._pause, self._knock)
 
@@ -148,6 +142,9 @@ class Lifeline:
             self._pump.call_later(self._pause, self._knock)
         else:
             self.listen()
+            for key, waiting in self._fetches.items():
+                for _ in waiting:
+                    self.say(op="fetch", key=key)
             self.on_new_zygote()
 
 

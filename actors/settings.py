@@ -131,6 +131,11 @@ class Settings:
         return self.state / "zygote.sock"
 
     @property
+    def keeper_socket(self) -> Path:
+        """Where the next zygote finds what the last one had kept for those who sleep."""
+        return self.state / "keeper.sock"
+
+    @property
     def exits(self) -> Path:
         """Where the zygote keeps how orphans ended."""
         return self.state / "exits"

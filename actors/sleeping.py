@@ -5,7 +5,8 @@ zygote watches; a request, the router tells the supervisor of. Waking is the ord
 so whatever happens between any two of these steps is found by the next incarnation.
 
 It goes to sleep in three steps: the zygote is told what is to wake it (which counts only once it has ended in
-order), the router sends it nothing more, unless somebody waits for an answer of it, and it ends.
+order) and has what is kept for it held by a process that outlives them both (actors/zygote/keeper.py), the
+router sends it nothing more, unless somebody waits for an answer of it, and it ends.
 """
 
 import time
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from actors.container import ContainerActor
 
 SHORT: Final = 30  # times the first quiet time: one that sleeps for less waits longer the next time
-LEAVE_LIMIT: Final = 5.0  # seconds for the router's answer
+LEAVE_LIMIT: Final = 5.0  # seconds for the zygote's answer, and for the router's
 
 
 def quiet_after(first: float, last: float, slept: float) -> float:
@@ -39,6 +40,9 @@ class Sleep:
         self._stirred_at = time.monotonic()
         self._slept_at = 0.0
         self._barred = not self._first
+        self._lying = 0  # the number of the attempt that waits for the zygote, 0 for none
+        self._attempts = 0
+        self._lost = 0  # how often the router had been lost by then
         self._timer = 0  # the number of the last one, which alone counts
 
     # What the next incarnation knows of it. Seconds of the monotonic clock, as the journal goes with a reboot
@@ -95,10 +99,26 @@ class Sleep:
         actor.save()
         failpoints.hit("container", "sleep", "before")
         if not actor.host.say(op="sleep", keys=actor.wakers()):  # nobody would wake it
+            self._slept_at = 0.0
             self._wait(self._quiet)
             return
         failpoints.hit("container", "sleep", "said")
-        actor.ask(m.RouterLeave(), lambda result: self._left(lost, result), limit=LEAVE_LIMIT)
+        self._attempts += 1
+        self._lying, self._lost = self._attempts, lost
+        actor.later(LEAVE_LIMIT, partial(self._answered, self._attempts, held=False))
+
+    def answered(self, *, held: bool) -> None:
+        """The zygote has heard it; `held`: what it keeps for us is safe should it die."""
+        self._answered(self._lying, held=held)
+
+    def _answered(self, attempt: int, *, held: bool) -> None:
+        if not attempt or attempt != self._lying:
+            return
+        self._lying, lost = 0, self._lost
+        if held:
+            self._actor.ask(m.RouterLeave(), lambda result: self._left(lost, result), limit=LEAVE_LIMIT)
+        else:
+            self._stay()
 
     def _left(self, lost: int, result: Any) -> None:
         failpoints.hit("container", "sleep", "left")

@@ -161,8 +161,8 @@ class Streams:
         self._due.discard(name)
         self.serve(name)
 
-    def drain(self, name: str, then: "Callable[[], None]") -> None:
-        """Copy what is left, stop copying; `then` runs in the actor's thread.
+    def drain(self, name: str, wants: Wants, then: "Callable[[], None]") -> None:
+        """Copy what is left, also in a terminal; stop copying. `then` runs in the actor's thread.
 
         Waits for room on a full disk, unless all of it is to be removed: that may be what makes room.
         """
@@ -183,7 +183,13 @@ class Streams:
             self.channels.discard(name)
             self._actor.soon(lambda: self._drained(name, then))
 
-        self._actor.host.pump.call(last)
+        def begin() -> None:
+            if wants.terminal:
+                self.channels.when_known(name, wants, last)
+            else:
+                last()
+
+        self._actor.host.pump.call(begin)
 
     def _drained(self, name: str, then: "Callable[[], None]") -> None:
         self.discard(name)

@@ -14,7 +14,8 @@ A child says (key `op`):
     drop        key                      close them
     fetch       key                      give me duplicates of them; answered by `kept`
     exit_taken  pid start                that exit has been journalled, the zygote may forget it
-    sleep       keys                     it ends now, until one of what is kept so can be read; null: it stays
+    sleep       keys                     it will end, until one of what is kept so can be read; answered by
+                                         `sleep`. null: it stays, with what it has
 The supervisor also says:
     spawn       name kind args survives trace told    answered by an event
     kill        name inc signal
@@ -28,6 +29,7 @@ The zygote says to each child (key `op`):
     ping                                 answered by `pong`
     exit        pid start status at      answers `exit_of`; status is null when it is not known
     kept        key                      answers `fetch`, with the descriptors; none if there are none
+    sleep       held                     answers `sleep`: whether what is kept outlives the zygote now
     stranger                             to one that came back, but is not in the table: its name is taken
 and to the supervisor (key `ev`): adopt and incarnations (as often as it takes), children (that is all of
 them), spawned, ready, hung, exited (be it asleep), stirred (one that sleeps has something to do), shutdown.

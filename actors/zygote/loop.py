@@ -25,6 +25,7 @@ from actors.zygote.control import Closed, Control, Message, pair
 from actors.zygote.door import Door
 from actors.zygote.exits import Exits
 from actors.zygote.heartbeat import Heartbeats
+from actors.zygote.keeper import KEEPER, Keeper, Shelves, keep
 from actors.zygote.sleepers import Sleepers
 from actors.zygote.spares import Spare, Spares
 
@@ -55,7 +56,7 @@ class Zygote:
         `on_up` is called when the whole tree has started, `on_round` every few seconds.
         """
         self._settings = settings
-        self._programs = programs
+        self._programs = {**programs, KEEPER: keep}
         self._instance = instance
         self._on_up = on_up
         self._on_round = on_round
@@ -66,7 +67,8 @@ class Zygote:
         self._exits = Exits(settings.exits)
         self._children = Children(settings.state / "children")
         self._spares = Spares(self._fork_spare)
-        self._kept: dict[str, dict[str, list[int]]] = {}  # by child and key
+        self._kept: Shelves = {}
+        self._keeper = Keeper(settings.keeper_socket, self._selector, self._fork_keeper, self._kept)
         self._sleepers = Sleepers(self._selector, self._stirred)
         self._since = time.time()
         self._stop_by = 0.0
@@ -82,6 +84,7 @@ class Zygote:
         wakeup = self._listen_for_signals()
         for child in self._children.survivors():
             self._adopt(child)
+        self._keeper.find()
         door = Door(self._settings.zygote_socket)
         self._selector.register(door.socket, selectors.EVENT_READ, lambda: self._admit(door))
         self._respawn()
@@ -171,6 +174,9 @@ class Zygote:
         theirs.close()
         return Spare(pid, ours)
 
+    def _fork_keeper(self) -> Spare:
+        return self._fork(KEEPER, {"name": "", "inc": 0}, survives=True)
+
     def _fork_spare(self, pages: Sequence[Range]) -> Spare:
         return self._fork(SURVIVOR, {"name": "", "inc": 0}, pages, survives=True)
 
@@ -212,7 +218,7 @@ class Zygote:
         while (found := process.peek_children()) is not None:
             pid, status = found
             child = self._children.by_pid.get(pid)
-            if child is None and self._spares.ended(pid):
+            if child is None and (self._spares.ended(pid) or self._keeper.ended(pid)):
                 process.reap(pid)
                 continue
             if child is None:
@@ -308,15 +314,19 @@ class Zygote:
         if message["op"] in ("keep", "drop"):
             descriptors.close_all(shelves.pop(key, ()))
         if message["op"] == "fetch" and child.control is not None:
-            child.control.send_with(shelves.get(key, ()), op="kept", key=key)
+            found = shelves.get(key) or self._keeper.left.get(child.name, {}).get(key, [])
+            child.control.send_with(found, op="kept", key=key)
         if message["op"] == "keep":
             self._kept.setdefault(child.name, {})[key] = received
         else:
             descriptors.close_all(received)
+        if message["op"] in ("keep", "drop"):  # what is kept has two again who have it
+            self._keeper.drop(child.name, key)
 
     def _clear_shelves(self, name: str) -> None:
         for shelf in self._kept.pop(name, {}).values():
             descriptors.close_all(shelf)
+        self._keeper.forget(name)
 
     def _obey(self, child: Child, message: Message) -> None:
         match message["op"]:
@@ -336,9 +346,14 @@ class Zygote:
                 self._answer_exit(child, Process(message["pid"], message["start"]))
             case "exit_taken":
                 self._exits.forget(Process(message["pid"], message["start"]))
+            case "sleep" if message["keys"] is None:
+                child.wakers = None
+                self._keeper.forget(child.name)
             case "sleep":
-                keys = message["keys"]
-                child.wakers = None if keys is None else [str(key) for key in keys]
+                child.wakers = [str(key) for key in message["keys"]]
+                held = self._keeper.hold(child.name)
+                if child.control is not None:
+                    self._send(child.control, op="sleep", held=held)
             case order if child.name == SUPERVISOR:
                 self._obey_supervisor(child, order, message)
 
@@ -357,6 +372,7 @@ class Zygote:
                 self._tell_children(child)
             case "forget" if message["name"] not in self._children.by_name:
                 self._sleepers.take(message["name"])
+                self._clear_shelves(message["name"])
                 self._children.forget(message["name"])
             case "failpoint" if failpoints.active is not None:
                 action = failpoints.parse_action(message["action"])

@@ -69,7 +69,7 @@ def ends_well(daemon: Daemon, name: str) -> None:
     """As the container said, with all that it had written."""
     wait_until("its end is on record", lambda: daemon.json("inspect", name)["task"]["status"] == "stopped")
     assert daemon.actr("wait", name).stdout.strip() == "9"
-    assert daemon.actr("logs", name).stdout == "first\nlast\n"
+    assert daemon.actr("logs", name).stdout.split() == ["first", "last"]
 
 
 def test_what_a_container_writes_and_how_it_ends_is_known(sleepy: Daemon, busybox: str):
@@ -140,19 +140,64 @@ def test_the_end_while_there_is_no_supervisor_is_found_by_the_next(sleepy: Daemo
 
 def test_the_daemon_is_killed_and_started_again_over_one_that_sleeps(restarted: Daemon, busybox: str):
     record = quiet(restarted, busybox, "orphan")
-    assert restarted.process is not None
-    restarted.process.kill()
-    restarted.process.wait()
+    killed(restarted)
     restarted.start()
     falls_asleep(restarted, record["actor"])
     let_go(record)
     ends_well(restarted, "orphan")
 
 
-def test_an_orderly_stop_wakes_it_first_so_that_nothing_is_missed_meanwhile(restarted: Daemon, busybox: str):
-    record = quiet(restarted, busybox, "watched")
+def killed(daemon: Daemon) -> None:
+    """The zygote, and with it all but the actors of containers: of those that sleep there are none."""
+    assert daemon.process is not None
+    daemon.process.kill()
+    daemon.process.wait()
+    daemon.process = None
+
+
+def keeper(daemon: Daemon) -> int:
+    """The pid of what has the descriptors of those who sleep; 0 for none."""
+    names = {pid: Path(f"/proc/{pid}/comm").read_text().strip() for pid in daemon.processes()}
+    return next((pid for pid, name in names.items() if name == "keeper"), 0)
+
+
+KINDS = pytest.mark.parametrize("words", [(), ("-i", "-t")], ids=["plain", "terminal"])
+
+
+@KINDS
+def test_what_it_writes_and_how_it_ends_while_there_is_no_daemon_is_known(
+    restarted: Daemon, busybox: str, words: tuple[str, ...]
+):
+    record = quiet(restarted, busybox, "orphan", *words)
+    killed(restarted)
+    time.sleep(0.3)  # a terminal that were hung up would have ended it
+    assert Path(f"/proc/{record['task']['pid']}").exists()
+    let_go(record)
+    wait_until("it has ended", lambda: not Path(f"/proc/{record['task']['pid']}").exists())
+    restarted.start()
+    ends_well(restarted, "orphan")
+
+
+def test_whoever_has_its_descriptors_may_be_killed_too(restarted: Daemon, busybox: str):
+    record = quiet(restarted, busybox, "orphan", "-i", "-t")
+    time.sleep(1.1)  # one that dies at once is not followed at once
+    old = keeper(restarted)
+    os.kill(old, signal.SIGKILL)
+    wait_until("there is another one", lambda: keeper(restarted) not in (0, old))
+    killed(restarted)
+    restarted.start()
+    falls_asleep(restarted, record["actor"])
+    let_go(record)
+    ends_well(restarted, "orphan")
+
+
+@KINDS
+def test_an_orderly_stop_wakes_it_first_so_that_nothing_is_missed_meanwhile(
+    restarted: Daemon, busybox: str, words: tuple[str, ...]
+):
+    record = quiet(restarted, busybox, "watched", *words)
     assert restarted.stop() == 0
-    assert len(restarted.processes()) == 1  # its actor
+    wait_until("its actor alone is left", lambda: len(restarted.processes()) == 1)
     let_go(record)
     wait_until("it has ended", lambda: not Path(f"/proc/{record['task']['pid']}").exists())
     restarted.start()

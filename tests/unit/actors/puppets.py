@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -22,6 +24,8 @@ from actors.zygote.door import knock
 from actors.zygote.loop import Zygote
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actors.zygote.birth import Birth
 
 LIMIT = 20  # seconds that no step needs
@@ -153,11 +157,30 @@ class Stage:
     def __exit__(self, *_: object) -> None:
         for zygote in self.zygotes:
             zygote.end()
+        if keeper := self.keeper():
+            os.kill(keeper, signal.SIGKILL)
         self.listener.close()  # before the rest: nobody may be born into an empty house
         for one in self.known:
             one.control.close()
         self.reap()
         process.set_child_subreaper(on=False)
+
+    def keeper(self) -> int:
+        """The pid of the one that there is, 0 for none; it takes us for the next zygote, if there is none."""
+        with socket.socket(socket.AF_UNIX, KIND) as connection:
+            try:
+                connection.connect(os.fspath(self.settings.keeper_socket))
+            except OSError:
+                return 0
+            return descriptors.peer(connection).pid
+
+    @staticmethod
+    def settles(condition: Callable[[], Any]) -> None:
+        """Wait for what nobody tells of."""
+        end = time.monotonic() + LIMIT
+        while not condition():
+            assert time.monotonic() < end
+            time.sleep(0.005)
 
     def reap(self) -> None:
         """Puppets without a puppeteer end; wait for those that are our children by now."""

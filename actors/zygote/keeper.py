@@ -1,0 +1,291 @@
+"""The keeper: a process that has what the zygote keeps for those who sleep, and outlives it.
+
+What an actor has had kept is in two hands while it runs: its own and the zygote's. While it sleeps the
+keeper's take the place of its own. So a SIGKILL of the zygote hangs up no terminal, is no end to a client's
+FIFO, and loses nothing that waits in one, even if its container ends before there is another zygote.
+
+It knows names and keys, and nothing of what they stand for. It is forked when somebody is about to sleep for
+the first time; it ends when its zygote has ended and it has nothing. The next zygote gets all of it.
+
+Said to it over a control channel (key `op`), with `name` and `key` where they are needed:
+    door            where the next zygote will connect: a listening socket, beside it
+    keep            these descriptors, under this name and key
+    drop            close those of one key
+    forget          close all of a name
+It says to a zygote that has connected, before it reads anything:
+    kept            name, key and descriptors of what it has
+    all             that was all
+"""
+
+import contextlib
+import logging
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from actors import failpoints
+from actors.linux import descriptors
+from actors.zygote.birth import Birth
+from actors.zygote.control import Closed, Control, Message
+from actors.zygote.spares import Spare
+
+KEEPER: Final = "keeper"
+PATIENCE: Final = 5.0  # seconds in which one that outlived its zygote has told the next one all
+LASTING: Final = 1.0  # seconds; one that ends sooner would do so again
+QUEUE: Final = 4 << 20  # bytes that may wait for it
+Shelves = dict[str, dict[str, list[int]]]
+"""Descriptors, by name and key."""
+log = logging.getLogger("zygote")
+
+
+# The zygote's side
+
+
+class Keeper:
+    """What the zygote has of the keeper, be there one or not.
+
+    For one that is awake again, each key is held until its actor says that it has it (`keep`), or needs it no
+    more: an actor that dies on its way from sleep finds all of it.
+
+    Attributes:
+        left: what an earlier zygote had had kept.
+    """
+
+    def __init__(
+        self, path: Path, selector: selectors.BaseSelector, fork: Callable[[], Spare], kept: Shelves
+    ) -> None:
+        """`kept` is what the zygote keeps. `fork` makes the process. Nothing is begun yet."""
+        self._path, self._selector, self._fork, self._kept = path, selector, fork, kept
+        self._process: Spare | None = None
+        self._since = 0.0
+        self._past: set[int] = set()  # pids of those that are gone, or are to be
+        self._names: set[str] = set()  # of whom it has something
+        self.left: Shelves = {}
+
+    def find(self) -> None:
+        """Take over from one that outlived its zygote, if there is one. If it does not answer, it is killed."""
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        connection.settimeout(PATIENCE)
+        try:
+            connection.connect(os.fspath(self._path))
+        except OSError:  # nobody listens
+            connection.close()
+            return
+        process = Spare(descriptors.peer(connection).pid, Control(connection))
+        self._watch(process)
+        try:
+            for name, key, found in _told(process.control):
+                self.left.setdefault(name, {})[key] = found
+                self._names.add(name)
+        except Closed:  # it had nothing any more
+            self._lose()
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            self._lose(f"does not tell what it has: {error!r}")
+        else:
+            connection.setblocking(False)
+
+    def hold(self, name: str) -> bool:
+        """Have it keep all that the zygote keeps under this name, and nothing else; whether it does."""
+        self.forget(name)
+        if not self._kept.get(name):
+            return True
+        self._names.add(name)
+        if self._process is not None and self._give(name):
+            return True
+        return self._process is not None or self._begin()
+
+    def drop(self, name: str, key: str) -> None:
+        """Whoever it is for has this itself by now, or wants it closed."""
+        descriptors.close_all(self.left.get(name, {}).pop(key, ()))
+        if name in self._names:
+            self._say(op="drop", name=name, key=key)
+
+    def forget(self, name: str) -> None:
+        """As `drop`, of all."""
+        for found in self.left.pop(name, {}).values():
+            descriptors.close_all(found)
+        if name in self._names:
+            self._names.discard(name)
+            self._say(op="forget", name=name)
+
+    def ended(self, pid: int) -> bool:
+        """Whether a child that has ended was a keeper."""
+        ours = self._process is not None and self._process.pid == pid
+        if ours:
+            self._lost()
+        known = pid in self._past
+        self._past.discard(pid)
+        return known
+
+    # The process
+
+    def _begin(self) -> bool:
+        """A new one, which gets everything. False when there cannot be any."""
+        try:
+            process = self._fork()
+            failpoints.hit("zygote", KEEPER, "forked")
+            self._watch(process)
+            process.control.socket.setblocking(False)
+            process.control.send(op="go", name=KEEPER, inc=1)
+            with _listening(self._path) as door:
+                process.control.send_with([door.fileno()], op="door")
+        except (OSError, Closed) as error:
+            self._lose(f"cannot be started: {error}")
+            return False
+        return all(self._give(name) for name in list(self._names))
+
+    def _watch(self, process: Spare) -> None:
+        self._process, self._since = process, time.monotonic()
+        descriptors.enlarge_queue(process.control.socket, QUEUE)
+        self._selector.register(process.control.socket, selectors.EVENT_READ, self._hear)
+
+    def _give(self, name: str) -> bool:
+        shelves = {**self.left.get(name, {}), **self._kept.get(name, {})}
+        failpoints.hit("zygote", KEEPER, "before")
+        given = all(self._say(found, op="keep", name=name, key=key) for key, found in shelves.items())
+        failpoints.hit("zygote", KEEPER, "after")
+        return given
+
+    def _say(self, given: Sequence[int] = (), **message: str) -> bool:
+        """False when there is none any more. One that does not read is none."""
+        if self._process is None:
+            return False
+        try:
+            self._process.control.send_with(given, **message)
+        except Closed:
+            self._lost()
+            return False
+        except (OSError, ValueError) as error:
+            self._lose(f"cannot be told anything: {error}")
+            return False
+        return True
+
+    def _hear(self) -> None:
+        """It says nothing: that there is something to read is its end."""
+        if self._process is None:
+            return
+        try:
+            self._process.control.receive()
+        except (BlockingIOError, ValueError, TypeError):
+            return
+        except (Closed, OSError):
+            self._lost()
+
+    def _lost(self) -> None:
+        """It has ended. One that does so at once is followed by another only when somebody is to sleep."""
+        lasted = time.monotonic() - self._since > LASTING
+        self._lose()
+        if self._names and lasted:
+            log.warning("the keeper has ended; there will be another one")
+            self._begin()
+
+    def _lose(self, why: str = "") -> None:
+        """Without one from now on. `why`: it lives, and is of no use."""
+        process, self._process = self._process, None
+        if why:
+            log.error("the keeper %s", why)
+        if process is None:
+            return
+        self._selector.unregister(process.control.socket)
+        process.control.close()
+        self._past.add(process.pid)
+        if why:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+
+
+def _told(control: Control) -> Iterator[tuple[str, str, list[int]]]:
+    while True:
+        message, found = control.receive_with()
+        if message["op"] == "all":
+            return
+        yield str(message["name"]), str(message["key"]), found
+
+
+def _listening(path: Path) -> socket.socket:
+    """In place of one at which nobody listens any more."""
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    door.bind(os.fspath(path))
+    path.chmod(0o600)
+    door.listen(1)
+    return door
+
+
+# The keeper's side
+
+
+def keep(birth: Birth) -> None:
+    """Its program: hear one zygote after the other."""
+    control, held = birth.control, Held()
+    while True:
+        _serve(control, held)
+        control.close()
+        if not held.shelves or held.door is None:
+            return
+        connection, _ = held.door.accept()
+        control = Control(connection)
+        with contextlib.suppress(Closed, OSError):  # then there will be another one
+            _tell_all(control, held.shelves)
+
+
+class Held:
+    """All that it has."""
+
+    def __init__(self) -> None:
+        """Nothing."""
+        self.shelves: Shelves = {}
+        self.door: socket.socket | None = None
+
+    def heed(self, message: Message, received: list[int]) -> None:
+        """Do as is said. Raises KeyError, OSError."""
+        match message["op"]:
+            case "door":
+                self.door = socket.socket(fileno=received.pop())
+                self.door.listen(1)  # who connects is told our pid, not the zygote's
+            case "keep":
+                name, key = message["name"], message["key"]
+                self._close(name, key)
+                failpoints.hit(KEEPER, "keep", "before")
+                self.shelves.setdefault(name, {})[key] = received.copy()
+                received.clear()
+            case "drop":
+                self._close(message["name"], message["key"])
+            case "forget":
+                for key in list(self.shelves.get(message["name"], ())):
+                    self._close(message["name"], key)
+
+    def _close(self, name: str, key: str) -> None:
+        shelf = self.shelves.get(name, {})
+        descriptors.close_all(shelf.pop(key, ()))
+        if not shelf:
+            self.shelves.pop(name, None)
+
+
+def _serve(control: Control, held: Held) -> None:
+    """Until its zygote has gone."""
+    while True:
+        try:
+            message, received = control.receive_with()
+        except (Closed, OSError):
+            return
+        except (ValueError, TypeError):
+            continue
+        try:
+            held.heed(message, received)
+        except (KeyError, IndexError, OSError) as error:
+            logging.getLogger(KEEPER).error("cannot %s: %r", message["op"], error)  # noqa: TRY400
+        descriptors.close_all(received)
+
+
+def _tell_all(control: Control, shelves: Mapping[str, Mapping[str, list[int]]]) -> None:
+    for name, shelf in shelves.items():
+        for key, found in shelf.items():
+            control.send_with(found, op="kept", name=name, key=key)
+    control.send(op="all")

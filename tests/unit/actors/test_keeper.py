@@ -1,0 +1,221 @@
+"""What is kept for those who sleep outlives the zygote, and nobody who does not need it any more."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from puppets import Stage
+
+from actors.zygote import keeper
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(60)]
+NAME = "container/a"
+
+
+@pytest.fixture
+def stage(tmp):
+    with Stage(tmp) as one:
+        yield one
+
+
+@pytest.fixture
+def fifo(tmp):
+    os.mkfifo(tmp / "fifo")
+    return tmp / "fifo"
+
+
+def falls_asleep(stage, supervisor, fifo, name=NAME, *, keys=()):
+    """Over a FIFO that it has had kept; what wakes it is `keys`."""
+    one = stage.spawn(supervisor, name, "container")
+    one.order("keep", path=str(fifo), key="out")
+    one.say("ready")
+    supervisor.hears("ready")
+    one.say("sleep", keys=list(keys))
+    assert one.hears("sleep")["held"]
+    one.order("exit", code=0)
+    assert supervisor.hears("exited")["asleep"]
+
+
+def leave_something(fifo):
+    """What nobody but a process that has the FIFO open keeps from vanishing."""
+    descriptor = os.open(fifo, os.O_RDWR)
+    os.write(descriptor, b"left")
+    os.close(descriptor)
+
+
+def take(fifo):
+    descriptor = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        return os.read(descriptor, 10)
+    except BlockingIOError:
+        return b""
+    finally:
+        os.close(descriptor)
+
+
+def has(pid, path):
+    return any(link.readlink() == path for link in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def test_there_is_none_until_somebody_sleeps(stage, fifo):
+    _, supervisor = stage.opening()
+    one = stage.spawn(supervisor, NAME, "container")
+    one.order("keep", path=str(fifo), key="out")
+    one.say("ready")
+    supervisor.hears("ready")
+    assert not stage.keeper()
+    one.say("sleep", keys=[])
+    assert one.hears("sleep")["held"]
+    assert has(stage.keeper(), fifo)
+
+
+def test_what_waits_for_one_that_sleeps_outlives_the_zygote_and_comes_to_the_next(stage, fifo):
+    zygote, supervisor = stage.opening()
+    falls_asleep(stage, supervisor, fifo)
+    leave_something(fifo)
+    zygote.end()
+    old = stage.keeper()
+    second, supervisor = stage.opening()
+    again = stage.spawn(supervisor, NAME, "container")
+    again.say("fetch", key="out")
+    again.hears("kept")
+    assert has(second.pid, fifo)
+    assert stage.keeper() == old
+    assert take(fifo) == b"left"
+
+
+def test_one_that_is_awake_again_has_it_alone(stage, fifo):
+    zygote, supervisor = stage.opening()
+    falls_asleep(stage, supervisor, fifo)
+    keeper_pid = stage.keeper()
+    again = stage.spawn(supervisor, NAME, "container")
+    again.order("keep", path=str(fifo), key="out")
+    again.say("fetch", key="out")
+    again.hears("kept")
+    stage.settles(lambda: not has(keeper_pid, fifo))
+    again.say("drop", key="out")
+    again.say("fetch", key="out")
+    again.hears("kept")
+    assert not has(zygote.pid, fifo)
+
+
+@pytest.mark.parametrize("word", [{"op": "sleep", "keys": None}, {"op": "drop", "key": "out"}])
+def test_what_is_needed_no_more_is_closed_by_a_zygote_that_did_not_have_it_kept(stage, fifo, word):
+    zygote, supervisor = stage.opening()
+    falls_asleep(stage, supervisor, fifo)
+    zygote.end()
+    second, supervisor = stage.opening()
+    again = stage.spawn(supervisor, NAME, "container")
+    assert has(second.pid, fifo)
+    keeper_pid = stage.keeper()
+    again.say(**word)
+    again.say("fetch", key="out")
+    again.hears("kept")
+    assert not has(second.pid, fifo)
+    stage.settles(lambda: not has(keeper_pid, fifo))
+
+
+def test_nothing_is_kept_for_a_name_that_is_forgotten(stage, fifo):
+    zygote, supervisor = stage.opening()
+    falls_asleep(stage, supervisor, fifo)
+    keeper_pid = stage.keeper()
+    supervisor.say("forget", name=NAME)
+    supervisor.say("children")
+    supervisor.hears("children")
+    assert not has(zygote.pid, fifo)
+    stage.settles(lambda: not has(keeper_pid, fifo))
+
+
+def test_it_ends_with_its_zygote_when_it_has_nothing(stage, fifo):
+    zygote, supervisor = stage.opening()
+    falls_asleep(stage, supervisor, fifo)
+    keeper_pid = stage.keeper()
+    again = stage.spawn(supervisor, NAME, "container")
+    again.say("sleep", keys=None)
+    stage.settles(lambda: not has(keeper_pid, fifo))
+    zygote.end()
+    assert os.waitpid(keeper_pid, 0) == (keeper_pid, 0)
+
+
+def test_another_one_has_everything_when_it_is_killed(stage, fifo, monkeypatch):
+    monkeypatch.setattr(keeper, "LASTING", 0.0)
+    zygote, supervisor = stage.opening()
+    falls_asleep(stage, supervisor, fifo)
+    leave_something(fifo)
+    first = stage.keeper()
+    os.kill(first, signal.SIGKILL)
+    stage.settles(lambda: stage.keeper() not in (0, first) and has(stage.keeper(), fifo))
+    zygote.end()
+    assert take(fifo) == b"left"
+
+
+def test_one_that_dies_at_once_is_followed_when_the_next_goes_to_sleep(stage, fifo, tmp):
+    zygote, supervisor = stage.opening()
+    falls_asleep(stage, supervisor, fifo)
+    first = stage.keeper()
+    os.kill(first, signal.SIGKILL)
+    stage.settles(lambda: not Path(f"/proc/{first}").exists())
+    assert not stage.keeper()
+    os.mkfifo(tmp / "other")
+    falls_asleep(stage, supervisor, tmp / "other", "container/b")
+    second = stage.keeper()
+    stage.settles(lambda: has(second, fifo) and has(second, tmp / "other"))
+    zygote.end()
+
+
+def test_it_is_killed_when_it_does_not_answer_the_next_zygote(stage, fifo, monkeypatch):
+    zygote, supervisor = stage.opening()
+    falls_asleep(stage, supervisor, fifo)
+    old = stage.keeper()
+    os.kill(old, signal.SIGSTOP)
+    zygote.end()
+    monkeypatch.setattr(keeper, "PATIENCE", 0.1)
+    _, supervisor = stage.opening()
+    assert os.waitpid(old, 0) == (old, signal.SIGKILL)
+    falls_asleep(stage, supervisor, fifo)
+    assert stage.keeper() not in (0, old)
+
+
+def test_it_is_killed_when_it_does_not_read(stage, fifo, monkeypatch):
+    monkeypatch.setattr(keeper, "QUEUE", 4096)
+    _, supervisor = stage.opening()
+    falls_asleep(stage, supervisor, fifo)
+    old = stage.keeper()
+    os.kill(old, signal.SIGSTOP)
+    one = stage.spawn(supervisor, "container/b", "container")
+    one.order("keep", path=str(fifo), key="out")
+    for _ in range(200):
+        one.say("sleep", keys=[])
+        assert one.hears("sleep")["held"]
+    stage.settles(lambda: not Path(f"/proc/{old}").exists() and has(stage.keeper(), fifo))
+
+
+def test_one_whose_zygote_died_before_it_could_be_found_ends(stage, fifo, monkeypatch):
+    def dies(_path):
+        os._exit(9)
+
+    monkeypatch.setattr(keeper, "_listening", dies)
+    zygote, supervisor = stage.opening()
+    one = stage.spawn(supervisor, NAME, "container")
+    one.order("keep", path=str(fifo), key="out")
+    one.say("sleep", keys=[])
+    assert zygote.wait() == 9
+    for known in stage.known:
+        known.control.close()
+    stage.reap()  # returns when it has no child any more
+    assert not stage.keeper()
+
+
+def test_without_one_nobody_is_told_that_it_may_sleep(stage, fifo, monkeypatch):
+    def refused(_path):
+        raise OSError("no room")
+
+    monkeypatch.setattr(keeper, "_listening", refused)
+    _, supervisor = stage.opening()
+    one = stage.spawn(supervisor, NAME, "container")
+    one.order("keep", path=str(fifo), key="out")
+    one.say("sleep", keys=[])
+    assert not one.hears("sleep")["held"]
