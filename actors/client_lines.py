@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 ONE_MOVE: Final = 1 << 16  # bytes from one side before others have their turn
 DRAIN: Final = 10.0  # seconds that the client of a process that has ended may take for what is left
 TERMINAL: Final = "/terminal"
+_WAKERS: Final = "/wakers"
 LOOK_AGAIN: Final = 0.1  # seconds until a side that takes or gives nothing is looked at again
 
 
@@ -40,6 +41,7 @@ class _Line:
     output: int = -1
     input: int = -1
     begun: bool = False  # whether it is watched
+    stuck: int = 0  # how many of its sides take or give nothing now
 
     def descriptors(self) -> list[int]:
         return [one for one in (self.source, self.output, self.input) if one >= 0]
@@ -124,6 +126,20 @@ class Lines:
         kept = [line.source] if key.endswith(TERMINAL) else line.descriptors()
         self._actor.host.say(kept, op="keep", key=key)
 
+    # In the actor's thread
+
+    def is_idle(self) -> bool:
+        """Whether nothing waits for a client that does not take it, or for a terminal."""
+        return not any(line.stuck for line in self._known.values())
+
+    def wakers(self) -> list[str]:
+        """The keys of what tells that there is something to move."""
+        known = self._known.values()
+        found = [one for line in known for one in (line.source, line.input) if one >= 0]
+        if found:
+            self._actor.host.say(found, op="keep", key=_WAKERS)
+        return [_WAKERS] if found else []
+
     # In any thread
 
     def keep_all(self) -> None:
@@ -158,6 +174,7 @@ class Lines:
                 return
             self._close(key)
             self.let_go(name)
+            self._actor.host.say(op="drop", key=_WAKERS)
             self._actor.soon(then)
 
         self._with_line(name, io, last, terminal=terminal)
@@ -258,14 +275,19 @@ class Lines:
         line = self._known[key]
 
         def readable() -> None:
-            if not move():
-                pump.unwatch(source)
-                pump.call_later(LOOK_AGAIN, again)
+            if move():
+                self._actor.sleep.stir()
+                return
+            line.stuck += 1
+            pump.unwatch(source)
+            pump.call_later(LOOK_AGAIN, again)
 
         def again() -> None:
+            line.stuck -= 1
             if self._known.get(key) is line:
                 pump.watch(source, readable)
 
+        line.stuck += 1
         again()
 
     def _empty(self, key: str) -> bool:

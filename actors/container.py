@@ -449,7 +449,9 @@ class ContainerActor(Requests):
 
     def is_idle(self) -> bool:
         """Whether it may sleep: whatever is to happen, the zygote or a request would tell it."""
-        parts = (self.streams, self.execs, self.freezing, self.control, self.health, self.processes)
+        parts = (
+            self.streams, self.execs, self.freezing, self.control, self.health, self.processes, self.stepwise,
+        )  # fmt: skip
         return super().is_idle() and self._is_at_rest() and all(part.is_idle() for part in parts)
 
     def _is_at_rest(self) -> bool:
@@ -460,23 +462,21 @@ class ContainerActor(Requests):
         state, options = self.state, self.record.get("options", {})
         ending = state.remove or state.halted or state.again or bool(state.cause)
         running = state.phase == "running" and not ending
-        over = state.phase in ("created", "exited") and (state.settled or not state.run)
+        told = state.settled or not state.run or self.stepwise.has_forgotten()
+        over = state.phase in ("created", "exited") and told
         pipe = options.get("stdin") and not options.get("terminal")
-        ours = not (options.get("foreign") or pipe)
         lasts = running or (over and not life.starts_again(state) and not state.auto_remove)
-        return lasts and ours and self.delivery.is_idle() and not self.copying.mounted
+        return lasts and not pipe and self.delivery.is_idle() and not self.copying.mounted
 
     def wakers(self) -> list[str]:
         """The keys of what the zygote keeps of it, and is to watch while it sleeps."""
         if self.state.phase != "running":
             return []
         process = shelf(Process(self.state.pid, self.state.start_time))
-        return [
-            "",
-            process,
-            *self.streams.channels.wakers(""),
-            *self.oom.wakers(),
-        ]  # its output has the empty one
+        if self.stepwise.task:
+            return [process, *self.stepwise.lines.wakers(), *self.oom.wakers()]
+        # Its output has the empty one.
+        return ["", process, *self.streams.channels.wakers(""), *self.oom.wakers()]
 
 
 _PERFORM: dict[Effect, Callable[[ContainerActor], None]] = {

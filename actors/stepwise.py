@@ -49,6 +49,12 @@ class Stepwise:
         """The client's names of its standard streams."""
         return {name: self.task.get(name, "") for name in ("stdin", "stdout", "stderr")}
 
+    def is_idle(self) -> bool:
+        """Whether nobody waits for us, and nothing for a client. One that is held is about to be let go."""
+        state = self._actor.state
+        held = state.phase == "running" and state.held
+        return not (held or self._letting or self._deleting) and self.lines.is_idle()
+
     def has_forgotten(self) -> bool:
         """Whether its client has taken note of its last run, so that nothing is left of that."""
         ended: dict[str, Any] = self.task.get("ended", {})

@@ -68,7 +68,7 @@ class Keeper:
         self.left: Shelves = {}
 
     def find(self) -> None:
-        """Take over from one that outlived its zygote, if there is one. If it does not answer, it is killed."""
+        """Take over from one that outlived its zygote, if any; it is killed if it does not answer."""
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         connection.settimeout(PATIENCE)
         try:

@@ -146,9 +146,9 @@ class Api:
 
 
 @contextlib.contextmanager
-def serving(directory: Path, *words: str) -> Iterator[tuple[Daemon, Api]]:
+def serving(directory: Path, *words: str, **more: Any) -> Iterator[tuple[Daemon, Api]]:
     """A daemon in a directory, and a client of its API."""
-    with running(directory, *words) as daemon:
+    with running(directory, *words, **more) as daemon:
         socket = daemon.state / "containerd.sock"
         wait_until("the socket is there", socket.exists)
         api = Api.at(socket)
