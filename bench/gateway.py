@@ -26,6 +26,8 @@ CROWD: Final = 50
 READY_SECONDS: Final = 30.0
 RECORDS: Final = 1000
 CALLS: Final = 50  # of one method, for each sample
+AWAKE: Final = 30.0  # seconds that containers' actors stay awake, so that all can be measured first
+SETTINGS: Final = f"[supervision]\nsleep_after = {AWAKE}\n"
 VERSION: Final = "containerd.services.version.v1.Version"
 CONTAINERS: Final = "containerd.services.containers.v1"
 
@@ -58,7 +60,7 @@ def measure(peer: Containerd, actord: Actord, image: str, rounds: int) -> list[C
         Comparison("ctr run --rm true, the same ctr", "ms", _starts(peer.client(), ours, image, rounds)),
         _at_once(peer.client(), ours, image),
         *_calls(peer, actord, rounds),
-        _memory(peer, actord, ours, image),
+        *_memory(peer, actord, ours, image),
     ]
 
 
@@ -71,15 +73,23 @@ def _until_served(ours: list[str]) -> None:
         time.sleep(0.05)
 
 
-def _memory(peer: Containerd, actord: Actord, ours: list[str], image: str) -> Comparison:
-    """Of containers that the same ctr has started; not the same names, both are on one host."""
+def _memory(peer: Containerd, actord: Actord, ours: list[str], image: str) -> list[Comparison]:
+    """Of containers that the same ctr has started; not of the same names, since both are on one host."""
     clients = {"p": peer.client(), "a": ours}
+    daemons = {"containerd and its shims": peer, "actord, asleep": actord}
+    before = {case: memory.total_bytes(daemon.own_processes()) for case, daemon in daemons.items()}
     for number in range(memory.CONTAINERS):
         for name, command in clients.items():
             timed([*command, "run", "--detach", image, f"{name}{number}", *memory.IDLE])
     try:
         time.sleep(memory.SETTLED)
-        return memory.per_container(peer, actord, "memory per container of ctr (PSS)")
+        awake = memory.per_container(peer, actord, "memory per container of ctr (PSS)")
+        memory.wait_until_asleep(actord, AWAKE + memory.ASLEEP_LIMIT)
+        grown = {
+            case: [(memory.total_bytes(daemon.own_processes()) - before[case]) / memory.CONTAINERS]
+            for case, daemon in daemons.items()
+        }
+        return [awake, Comparison("growth of all processes, by container of ctr", "MiB", grown)]
     finally:
         for name, command in clients.items():
             for number in range(memory.CONTAINERS):

@@ -121,7 +121,8 @@ class Bench:
 
     def _gateway(self) -> list[Comparison]:
         image = self._push_busybox()
-        with Containerd(self._directory / "g-peer") as peer, Actord(self._directory / "g-actord") as actord:
+        ours = Actord(self._directory / "g-actord", gateway.SETTINGS)
+        with Containerd(self._directory / "g-peer") as peer, ours as actord:
             return gateway.measure(peer, actord, image, self._pairs)
 
     def _pull(self) -> Iterable[Comparison]:

@@ -99,6 +99,8 @@ class Nemesis:
         """The victim: its full name and its process; where two claim a name, the one of the lower pid."""
         found_ones = sorted(self._scene.processes(), key=lambda one: -one.pid)
         living = {one.comm: one for one in found_ones}
+        if keeper := processes.keeper(self._scene.state):
+            living["keeper"] = keeper
         if fault.target == "container":
             names = sorted(run.actor for run in self._scene.runs.open())
         elif fault.target == "puller":
@@ -106,7 +108,7 @@ class Nemesis:
         else:
             names = [fault.target]
         found = [(name, living[comm]) for name in names if (comm := processes.comm_of(name)) in living]
-        if not found and fault.target in ("container", "puller"):  # none right now: another victim
+        if not found and fault.target in ("container", "puller", "keeper"):  # none right now: another victim
             found = [(name, living[name]) for name in STATIC if name in living]
         return found[int(fault.pick * len(found))] if found else None
 
@@ -120,7 +122,8 @@ class Nemesis:
         self._watch(struck, pidfd)
 
     def _watch(self, struck: Struck, pidfd: int = -1) -> None:
-        if struck.actor.startswith("puller/"):  # its name is cut short, and it may have done its work
+        # A puller's name is cut short, and it may have done its work; the keeper is no actor.
+        if struck.actor.startswith(("puller/", "keeper")):
             if pidfd >= 0:
                 os.close(pidfd)
             return
@@ -221,14 +224,21 @@ class Nemesis:
     # Faults of the whole daemon
 
     def _kill_zygote(self, struck: Struck) -> None:
-        """The zygote alone; its children but the container actors end with it."""
+        """The zygote alone; its children but the container actors end with it.
+
+        Nothing may be lost of those that sleep: the keeper has what is theirs.
+        """
         process = self._scene.daemon.process
         if process is None:
             return
-        before = self._unended()
+        before, asleep = self._unended(), self._asleep()
         process.kill()
         process.wait(DEATH)
-        self._come_back(struck, self._orphans(before))
+        self._come_back(struck, self._orphans(before) - asleep)
+
+    def _asleep(self) -> set[str]:
+        states = self._scene.actors(self._session)
+        return {run.id for run in self._unended() if states.get(run.actor, {}).get("state") == "asleep"}
 
     def _kill_everything(self, struck: Struck) -> None:
         before = self._unended()

@@ -195,7 +195,10 @@ class Sleep(Operation):
 
     own = True
     stays = False
-    zygote = ("zygote.sleep.before", "zygote.sleep.after")
+    zygote = tuple(
+        f"zygote.{place}"
+        for place in ("sleep.before", "sleep.after", "keeper.forked", "keeper.before", "keeper.after")
+    )
     tail = ("container.sleep.before", "container.sleep.said", "container.sleep.left")  # of one that is gone
 
     def prepare(self) -> None:

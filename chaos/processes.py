@@ -60,12 +60,20 @@ def all_of(state: Path) -> list[Seen]:
 
 
 def actors(state: Path) -> list[Seen]:
-    """Those that are actors: each leads a session of its own and has taken its name; a spare has none."""
+    """Those that are actors: each leads a session of its own and has taken its name; a spare has none.
+
+    The keeper has a name, and is none.
+    """
     return [
         one
         for one in all_of(state)
-        if one.leads and one.alive and not one.comm.startswith(("python", "spare "))
+        if one.leads and one.alive and not one.comm.startswith(("python", "spare ", "keeper"))
     ]
+
+
+def keeper(state: Path) -> Seen | None:
+    """What has the descriptors of those who sleep, if there is one."""
+    return next((one for one in all_of(state) if one.alive and one.comm == "keeper"), None)
 
 
 def comm_of(name: str) -> str:

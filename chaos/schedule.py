@@ -32,6 +32,8 @@ WEIGHTS: Final[Mapping[str, int]] = {
     "puller": 12,
     **{name: OFTEN.get(name, 6) for name in STATIC},
 }
+VICTIMS: Final[Mapping[str, int]] = {**WEIGHTS, "keeper": 6}
+"""Who is killed: the keeper is no actor, and can have nothing else done to it."""
 KINDS: Final[Mapping[str, int]] = {
     "kill": 68,
     "pause": 10,
@@ -69,7 +71,8 @@ class Fault:
 
     Attributes:
         kind: a key of KINDS.
-        target: an actor's name, or `container` or `puller` for one of those; empty for the whole daemon.
+        target: an actor's name or `keeper`, or `container` or `puller` for one of those; empty for the whole
+            daemon.
         pick: which of several, 0 to 1.
         seconds: how long it lasts, 0 for those that are over at once.
         detail: what a failpoint is to do (actors/failpoints.py).
@@ -125,7 +128,8 @@ def _fault(chance: random.Random, kind: str) -> Fault:
     seconds = round(chance.uniform(0.02, PAUSE_LIMIT), 3) if kind in LASTING else 0.0
     if kind in MACHINE:
         return Fault(kind, seconds=seconds)
-    target = chance.choice(STORES) if kind == "disk" else _weighted(chance, WEIGHTS)
+    weights = VICTIMS if kind == "kill" else WEIGHTS
+    target = chance.choice(STORES) if kind == "disk" else _weighted(chance, weights)
     return Fault(kind, target, round(chance.random(), 6), seconds, _detail(chance, kind))
 
 

@@ -32,7 +32,7 @@ def test_faults_of_the_whole_daemon_come_alone_and_are_healed(seed: int):
 def test_every_kind_and_every_target_is_drawn():
     faults = [fault for step in schedule.draw(1, 2000) for fault in step.faults]
     assert {fault.kind for fault in faults} == set(schedule.KINDS)
-    assert {fault.target for fault in faults} - {""} == set(schedule.WEIGHTS)
+    assert {fault.target for fault in faults} - {""} == set(schedule.VICTIMS)
 
 
 def test_only_the_kinds_that_are_asked_for():
