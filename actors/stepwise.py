@@ -3,8 +3,9 @@
 So it is with clients of containerd's API. They also bring their own FIFOs, which the process gets as they
 are: nothing of ours stands in between, so no death of ours can lose a byte or cost a moment. (Standard error
 goes through our hands, and terminals do; see actors/client_lines.py.) Output is opened
-for both directions: a client that is gone gives neither EPIPE nor SIGPIPE. Of standard input the zygote
-keeps a writing end until `tasks.close_io`: the end does not come before the first writer, nor by our death.
+for both directions: a client that is gone gives neither EPIPE nor SIGPIPE. Of standard input the zygote, and
+its keeper, have a writing end until `tasks.close_io`: the end does not come before the first writer, nor by
+our death.
 """
 
 import contextlib
@@ -174,7 +175,7 @@ class Stepwise:
 
     def _keep_input(self, name: str, path: str) -> None:
         writing = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        self._actor.host.say([writing], op="keep", key=f"{name}/input")
+        self._actor.host.say([writing], op="keep", key=f"{name}/input", alone=True)
         os.close(writing)
         if self._input_is_closed(name):  # before there was anything to let go of
             self.end_input(name)

@@ -23,7 +23,8 @@ LEAKS: Final = "nothing is leaked"
 CALM_LIMIT: Final = 20.0  # seconds for what is under way to end
 EXITS_LIMIT: Final = 4096  # statuses of orphans that the zygote keeps, by design
 SPARE: Final = "spare container"  # the name of a process
-PASSING: Final = ("/exits/", "/failpoints")
+PASSING: Final = ("/exits/", "/failpoints", "/keeper.sock")
+BESIDE: Final = 5  # descriptors of the keeper's that it has for itself: three, its channel and its door
 
 
 def holdings(scene: Scene, session: RecordingSession) -> dict[str, Any]:
@@ -31,9 +32,14 @@ def holdings(scene: Scene, session: RecordingSession) -> dict[str, Any]:
     actors = scene.actors(session)
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     state, root = scene.state, scene.root
+    descriptors = {name: processes.descriptors(one["pid"]) for name, one in actors.items()}  # asleep: 0
+    keeper = processes.keeper(state)  # once there is one, it stays
+    if keeper is not None:
+        descriptors["zygote"] -= 1  # the channel to it
     return {
-        "descriptors": {name: processes.descriptors(one["pid"]) for name, one in actors.items()},  # asleep: 0
-        "processes": sorted(one.comm for one in processes.all_of(state)),
+        "descriptors": descriptors,
+        "kept": [] if keeper is None else ["one"] * (processes.descriptors(keeper.pid) - BESIDE),
+        "processes": sorted(one.comm for one in processes.all_of(state) if one != keeper),
         "mounts": sorted(line.split()[4] for line in mounts if str(scene.directory) in line),
         "netns": _names(state / "netns"),
         "interfaces": scene.daemon.interfaces(),

@@ -10,7 +10,8 @@ A child says (key `op`):
     busy        seconds                  it will work on one thing for so long; 0 when it has done so
     last_words  reason                   why it is about to exit (text, shown in reports)
     exit_of     pid start                asks how an orphan ended
-    keep        key                      keep the descriptors that come with it while I may be away
+    keep        key alone                keep the descriptors that come with it while I may be away; `alone`
+                                         (true): I do not have them, so let them outlive you as well
     drop        key                      close them
     fetch       key                      give me duplicates of them; answered by `kept`
     exit_taken  pid start                that exit has been journalled, the zygote may forget it

@@ -8,7 +8,7 @@ It knows names and keys, and nothing of what they stand for. It is forked when s
 the first time; it ends when its zygote has ended and it has nothing. The next zygote gets all of it.
 
 Said to it over a control channel (key `op`), with `name` and `key` where they are needed:
-    door            where the next zygote will connect: a listening socket, beside it
+    door            where the next zygote will connect: a socket to listen at, beside it
     keep            these descriptors, under this name and key
     drop            close those of one key
     forget          close all of a name
@@ -24,7 +24,7 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +36,7 @@ from actors.zygote.spares import Spare
 
 KEEPER: Final = "keeper"
 PATIENCE: Final = 5.0  # seconds in which one that outlived its zygote has told the next one all
+WAITING: Final = 64  # zygotes that have connected to one that does not accept
 LASTING: Final = 1.0  # seconds; one that ends sooner would do so again
 QUEUE: Final = 4 << 20  # bytes that may wait for it
 Shelves = dict[str, dict[str, list[int]]]
@@ -51,21 +52,17 @@ class Keeper:
 
     For one that is awake again, each key is held until its actor says that it has it (`keep`), or needs it no
     more: an actor that dies on its way from sleep finds all of it.
-
-    Attributes:
-        left: what an earlier zygote had had kept.
     """
 
     def __init__(
         self, path: Path, selector: selectors.BaseSelector, fork: Callable[[], Spare], kept: Shelves
     ) -> None:
-        """`kept` is what the zygote keeps. `fork` makes the process. Nothing is begun yet."""
+        """`kept` is what the zygote keeps, to which `find` adds; `fork` makes the process, when it has to."""
         self._path, self._selector, self._fork, self._kept = path, selector, fork, kept
         self._process: Spare | None = None
         self._since = 0.0
         self._past: set[int] = set()  # pids of those that are gone, or are to be
-        self._names: set[str] = set()  # of whom it has something
-        self.left: Shelves = {}
+        self._held: dict[str, set[str]] = {}  # what it has: keys, by name
 
     def find(self) -> None:
         """Take over from one that outlived its zygote, if any; it is killed if it does not answer."""
@@ -80,8 +77,8 @@ class Keeper:
         self._watch(process)
         try:
             for name, key, found in _told(process.control):
-                self.left.setdefault(name, {})[key] = found
-                self._names.add(name)
+                self._kept.setdefault(name, {})[key] = found
+                self._held.setdefault(name, set()).add(key)
         except Closed:  # it had nothing any more
             self._lose()
         except (OSError, ValueError, TypeError, KeyError) as error:
@@ -89,28 +86,25 @@ class Keeper:
         else:
             connection.setblocking(False)
 
-    def hold(self, name: str) -> bool:
-        """Have it keep all that the zygote keeps under this name, and nothing else; whether it does."""
-        self.forget(name)
-        if not self._kept.get(name):
+    def hold(self, name: str, keys: Iterable[str]) -> bool:
+        """Have it keep what the zygote keeps under these keys; whether it does."""
+        wanted = set(keys) & self._kept.get(name, {}).keys()
+        if not wanted:
             return True
-        self._names.add(name)
-        if self._process is not None and self._give(name):
+        self._held.setdefault(name, set()).update(wanted)
+        if self._process is not None and self._give(name, wanted):
             return True
         return self._process is not None or self._begin()
 
     def drop(self, name: str, key: str) -> None:
         """Whoever it is for has this itself by now, or wants it closed."""
-        descriptors.close_all(self.left.get(name, {}).pop(key, ()))
-        if name in self._names:
+        if key in self._held.get(name, ()):
+            self._held[name].discard(key)
             self._say(op="drop", name=name, key=key)
 
     def forget(self, name: str) -> None:
         """As `drop`, of all."""
-        for found in self.left.pop(name, {}).values():
-            descriptors.close_all(found)
-        if name in self._names:
-            self._names.discard(name)
+        if self._held.pop(name, None):
             self._say(op="forget", name=name)
 
     def ended(self, pid: int) -> bool:
@@ -132,22 +126,22 @@ class Keeper:
             self._watch(process)
             process.control.socket.setblocking(False)
             process.control.send(op="go", name=KEEPER, inc=1)
-            with _listening(self._path) as door:
+            with _bound(self._path) as door:
                 process.control.send_with([door.fileno()], op="door")
         except (OSError, Closed) as error:
             self._lose(f"cannot be started: {error}")
             return False
-        return all(self._give(name) for name in list(self._names))
+        return all(self._give(name, keys) for name, keys in list(self._held.items()))
 
     def _watch(self, process: Spare) -> None:
         self._process, self._since = process, time.monotonic()
         descriptors.enlarge_queue(process.control.socket, QUEUE)
         self._selector.register(process.control.socket, selectors.EVENT_READ, self._hear)
 
-    def _give(self, name: str) -> bool:
-        shelves = {**self.left.get(name, {}), **self._kept.get(name, {})}
+    def _give(self, name: str, keys: Iterable[str]) -> bool:
+        shelves = self._kept.get(name, {})
         failpoints.hit("zygote", KEEPER, "before")
-        given = all(self._say(found, op="keep", name=name, key=key) for key, found in shelves.items())
+        given = all(self._say(shelves[key], op="keep", name=name, key=key) for key in keys if key in shelves)
         failpoints.hit("zygote", KEEPER, "after")
         return given
 
@@ -180,7 +174,7 @@ class Keeper:
         """It has ended. One that does so at once is followed by another only when somebody is to sleep."""
         lasted = time.monotonic() - self._since > LASTING
         self._lose()
-        if self._names and lasted:
+        if any(self._held.values()) and lasted:
             log.warning("the keeper has ended; there will be another one")
             self._begin()
 
@@ -207,14 +201,16 @@ def _told(control: Control) -> Iterator[tuple[str, str, list[int]]]:
         yield str(message["name"]), str(message["key"]), found
 
 
-def _listening(path: Path) -> socket.socket:
-    """In place of one at which nobody listens any more."""
+def _bound(path: Path) -> socket.socket:
+    """In place of one at which nobody listens any more.
+
+    The keeper itself begins to listen: the kernel says of who connects that it speaks with who did that.
+    """
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
     door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     door.bind(os.fspath(path))
     path.chmod(0o600)
-    door.listen(1)
     return door
 
 
@@ -248,7 +244,7 @@ class Held:
         match message["op"]:
             case "door":
                 self.door = socket.socket(fileno=received.pop())
-                self.door.listen(1)  # who connects is told our pid, not the zygote's
+                self.door.listen(WAITING)
             case "keep":
                 name, key = message["name"], message["key"]
                 self._close(name, key)

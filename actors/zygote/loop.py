@@ -314,14 +314,15 @@ class Zygote:
         if message["op"] in ("keep", "drop"):
             descriptors.close_all(shelves.pop(key, ()))
         if message["op"] == "fetch" and child.control is not None:
-            found = shelves.get(key) or self._keeper.left.get(child.name, {}).get(key, [])
-            child.control.send_with(found, op="kept", key=key)
+            child.control.send_with(shelves.get(key, ()), op="kept", key=key)
         if message["op"] == "keep":
             self._kept.setdefault(child.name, {})[key] = received
         else:
             descriptors.close_all(received)
-        if message["op"] in ("keep", "drop"):  # what is kept has two again who have it
+        if message["op"] in ("keep", "drop"):  # who says so has it itself, but for what is said to be `alone`
             self._keeper.drop(child.name, key)
+        if message.get("alone"):
+            self._keeper.hold(child.name, [key])
 
     def _clear_shelves(self, name: str) -> None:
         for shelf in self._kept.pop(name, {}).values():
@@ -351,7 +352,7 @@ class Zygote:
                 self._keeper.forget(child.name)
             case "sleep":
                 child.wakers = [str(key) for key in message["keys"]]
-                held = self._keeper.hold(child.name)
+                held = self._keeper.hold(child.name, self._kept.get(child.name, ()))
                 if child.control is not None:
                     self._send(child.control, op="sleep", held=held)
             case order if child.name == SUPERVISOR:

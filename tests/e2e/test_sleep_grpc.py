@@ -135,6 +135,31 @@ def test_the_zygote_dies_over_it_and_its_client_keeps_its_streams(
     api.end(name)
 
 
+@pytest.mark.parametrize("asleep", [True, False])
+def test_its_input_has_no_end_by_the_death_of_the_zygote(
+    tmp: Path, root: Path, client: Client, *, asleep: bool
+):
+    """Though no client has it open just then: the next one may come."""
+    (tmp / "d").mkdir()
+    with serving(tmp / "d", sleep_after=0.2 if asleep else 3600) as (daemon, api):
+        name = started(api, root, client, "sh", "-c", SAYS)
+        if asleep:
+            sleeps(daemon, name)
+        os.close(client.ends.pop("stdin"))
+        for line in ("one", "two"):
+            killed(daemon)
+            daemon.start()
+            if asleep:
+                sleeps(daemon, name)
+            client.ends["stdin"] = os.open(client.names["stdin"], os.O_WRONLY | os.O_NONBLOCK)
+            client.says(line)
+            os.close(client.ends.pop("stdin"))
+            assert client.hears("stdout", f"out {line}\n".encode())
+        api.task("CloseIO", container_id=name, stdin=True)
+        assert api.task("Wait", container_id=name).exit_status == 7
+        api.end(name)
+
+
 def test_it_ends_while_there_is_no_daemon(sleepy: tuple[Daemon, Api], root: Path, client: Client):
     daemon, api = sleepy
     name = started(api, root, client, "sh", "-c", "read line; echo last >&2; exit 5")

@@ -74,7 +74,8 @@ class Puppet:
                 descriptors.send(self.birth.control.socket, bytes(order["payload"]), order["beside"])
             case "keep":
                 descriptor = os.open(order["path"], os.O_RDWR)
-                self.birth.control.send_with([descriptor], op="keep", key=order["key"])
+                more = {name: order[name] for name in ("alone",) if name in order}
+                self.birth.control.send_with([descriptor], op="keep", key=order["key"], **more)
                 os.close(descriptor)
             case "knock":
                 knock(self.birth.settings.zygote_socket, self.birth.control.fileno())

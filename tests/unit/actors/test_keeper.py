@@ -37,6 +37,7 @@ def falls_asleep(stage, supervisor, fifo, name=NAME, *, keys=()):
     assert one.hears("sleep")["held"]
     one.order("exit", code=0)
     assert supervisor.hears("exited")["asleep"]
+    stage.settles(stage.keeper)
 
 
 def leave_something(fifo):
@@ -69,7 +70,8 @@ def test_there_is_none_until_somebody_sleeps(stage, fifo):
     assert not stage.keeper()
     one.say("sleep", keys=[])
     assert one.hears("sleep")["held"]
-    assert has(stage.keeper(), fifo)
+    stage.settles(stage.keeper)
+    stage.settles(lambda: has(stage.keeper(), fifo))
 
 
 def test_what_waits_for_one_that_sleeps_outlives_the_zygote_and_comes_to_the_next(stage, fifo):
@@ -102,8 +104,7 @@ def test_one_that_is_awake_again_has_it_alone(stage, fifo):
     assert not has(zygote.pid, fifo)
 
 
-@pytest.mark.parametrize("word", [{"op": "sleep", "keys": None}, {"op": "drop", "key": "out"}])
-def test_what_is_needed_no_more_is_closed_by_a_zygote_that_did_not_have_it_kept(stage, fifo, word):
+def test_what_is_needed_no_more_is_closed_by_a_zygote_that_did_not_have_it_kept(stage, fifo):
     zygote, supervisor = stage.opening()
     falls_asleep(stage, supervisor, fifo)
     zygote.end()
@@ -111,11 +112,29 @@ def test_what_is_needed_no_more_is_closed_by_a_zygote_that_did_not_have_it_kept(
     again = stage.spawn(supervisor, NAME, "container")
     assert has(second.pid, fifo)
     keeper_pid = stage.keeper()
-    again.say(**word)
+    again.say("drop", key="out")
     again.say("fetch", key="out")
     again.hears("kept")
     assert not has(second.pid, fifo)
     stage.settles(lambda: not has(keeper_pid, fifo))
+
+
+def test_what_its_actor_does_not_have_is_held_while_that_is_awake(stage, fifo, tmp):
+    zygote, supervisor = stage.opening()
+    os.mkfifo(tmp / "other")
+    one = stage.spawn(supervisor, NAME, "container")
+    one.order("keep", path=str(tmp / "other"), key="other")
+    one.order("keep", path=str(fifo), key="out", alone=True)
+    stage.settles(stage.keeper)
+    old = stage.keeper()
+    stage.settles(lambda: has(old, fifo))
+    zygote.end()
+    second, supervisor = stage.opening()
+    one.order("knock")
+    stage.settles(lambda: has(second.pid, fifo))
+    assert not has(old, tmp / "other")
+    one.say("drop", key="out")
+    stage.settles(lambda: not has(old, fifo))
 
 
 def test_nothing_is_kept_for_a_name_that_is_forgotten(stage, fifo):
@@ -197,7 +216,7 @@ def test_one_whose_zygote_died_before_it_could_be_found_ends(stage, fifo, monkey
     def dies(_path):
         os._exit(9)
 
-    monkeypatch.setattr(keeper, "_listening", dies)
+    monkeypatch.setattr(keeper, "_bound", dies)
     zygote, supervisor = stage.opening()
     one = stage.spawn(supervisor, NAME, "container")
     one.order("keep", path=str(fifo), key="out")
@@ -206,14 +225,13 @@ def test_one_whose_zygote_died_before_it_could_be_found_ends(stage, fifo, monkey
     for known in stage.known:
         known.control.close()
     stage.reap()  # returns when it has no child any more
-    assert not stage.keeper()
 
 
 def test_without_one_nobody_is_told_that_it_may_sleep(stage, fifo, monkeypatch):
     def refused(_path):
         raise OSError("no room")
 
-    monkeypatch.setattr(keeper, "_listening", refused)
+    monkeypatch.setattr(keeper, "_bound", refused)
     _, supervisor = stage.opening()
     one = stage.spawn(supervisor, NAME, "container")
     one.order("keep", path=str(fifo), key="out")
