@@ -13,7 +13,7 @@ import subprocess
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import images
 import pexpect
@@ -195,10 +195,10 @@ def containerd(directory: Path, host: Host) -> Iterator[Peer]:
 
 
 @contextlib.contextmanager
-def actord(directory: Path, host: Host) -> Iterator[Daemon]:
+def actord(directory: Path, host: Host, **more: Any) -> Iterator[Daemon]:
     """Ours, on that host, with its gateway at `state/containerd.sock`."""
     directory.mkdir()
-    daemon = Daemon(directory, enter=host.enter)
+    daemon = Daemon(directory, enter=host.enter, **more)
     daemon.start()
     try:
         wait_until("the gateway listens", (daemon.state / "containerd.sock").exists)
@@ -227,9 +227,9 @@ def engine_on(host: Host, directory: Path, socket: Path, archive: Path) -> Itera
 
 
 @contextlib.contextmanager
-def on_actord(directory: Path, archive: Path) -> Iterator[tuple[Engine, Daemon]]:
-    """A dockerd on an actord of its own."""
-    with contextlib.closing(Host()) as host, actord(directory / "actord", host) as daemon:
+def on_actord(directory: Path, archive: Path, **more: Any) -> Iterator[tuple[Engine, Daemon]]:
+    """A dockerd on an actord of its own; more as `Daemon` has it."""
+    with contextlib.closing(Host()) as host, actord(directory / "actord", host, **more) as daemon:
         socket = daemon.state / "containerd.sock"
         with engine_on(host, directory / "docker", socket, archive) as engine:
             yield engine, daemon

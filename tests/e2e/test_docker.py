@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import engine as engines
 import pytest
 from daemon import wait_until
+from test_sleep import killed
 
 from session import STEPS, compare
 
@@ -117,6 +118,31 @@ def test_exits_while_all_of_actord_is_dead(pair: tuple[Engine, Daemon]):
     wait_until("the engine knows", lambda: _shown(engine) == KNOWN, 60)
     assert engine.ok("exec", "stays", "echo", "inside") == "inside\n"
     assert engine.ok("start", "three") == "three\n"
+
+
+def test_the_zygote_dies_while_its_containers_actors_sleep(tmp: Path, archive: Path):
+    """Nothing that they write meanwhile is lost, to standard error or a terminal, nor how they end."""
+    (tmp / "a").mkdir()
+    with engines.on_actord(tmp / "a", archive, sleep_after=0.3) as (engine, daemon):
+        script = "trap 'echo last >&2; exit 5' TERM; echo first >&2; while :; do sleep 0.1; done"
+        for name, words in {"plain": (), "shown": ("-t",)}.items():
+            engine.ok("run", "-d", "--name", name, *words, "busybox", "sh", "-c", script)
+        _until_asleep(daemon, 2)
+        killed(daemon)
+        pids = [engine.ok("inspect", "-f", "{{.State.Pid}}", name).strip() for name in ("plain", "shown")]
+        _end(engine, pids)
+        daemon.start()
+        for name in ("plain", "shown"):
+            assert engine.ok("wait", name) == "5\n"
+            shown = engine.client("logs", name)
+            assert (shown.stdout + shown.stderr).split() == ["first", "last"]
+
+
+def _until_asleep(daemon: Daemon, number: int) -> None:
+    def states() -> list[str]:
+        return [one["state"] for name, one in daemon.actors().items() if name.startswith("container/")]
+
+    wait_until("their actors sleep", lambda: states() == ["asleep"] * number)
 
 
 @pytest.mark.slow
