@@ -152,6 +152,33 @@ def test_the_next_zygote_is_found_and_sees_who_comes(settings: Settings, ends: t
     door.socket.close()
 
 
+@pytest.mark.parametrize("asked_before", [True, False])
+def test_what_is_fetched_while_there_is_no_zygote_the_next_one_is_asked_for(
+    settings: Settings, ends: tuple[Control, Control], *, asked_before: bool
+):
+    zygote, ours = ends
+    line, pump = _lifeline(settings, ours)
+    found: list[list[int]] = []
+    if asked_before:
+        line.fetch("out", found.append)
+    zygote.close()
+    pump.read()
+    if not asked_before:
+        line.fetch("out", found.append)
+    door = Door(settings.zygote_socket)
+    pump.next_timer()
+    knocked = door.accept()
+    assert knocked is not None
+    control = knocked[1]
+    assert (control.receive(), found) == ({"op": "fetch", "key": "out"}, [])
+    control.send_with([0], op="kept", key="out")
+    pump.read()
+    ((descriptor,),) = found
+    os.close(descriptor)
+    control.close()
+    door.socket.close()
+
+
 def test_a_second_zygote_takes_the_door_of_the_first(settings: Settings):
     first = Door(settings.zygote_socket)
     second = Door(settings.zygote_socket)
