@@ -188,8 +188,10 @@ class Channels:
 
     def _take_late(self, name: str, wants: Wants, found: list[int]) -> None:
         """The last incarnation died between the runtime and the terminal: it waits in the socket."""
-        if not found or name in self._known:
+        if name in self._known:  # it has been started meanwhile
             descriptors.close_all(found)
+            return
+        if not found:
             self._actor.log.warning("the terminal of %s is lost", name or "its first process")
             return
         channel = _Channel(input=Input(self._actor.streams.pipes(name)) if wants.stdin else None)

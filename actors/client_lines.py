@@ -130,11 +130,11 @@ class Lines:
 
     def is_idle(self) -> bool:
         """Whether nothing waits for a client that does not take it, or for a terminal."""
-        return not any(line.stuck for line in self._known.values())
+        return not any(line.stuck for line in list(self._known.values()))
 
     def wakers(self) -> list[str]:
         """The keys of what tells that there is something to move."""
-        known = self._known.values()
+        known = list(self._known.values())
         found = [one for line in known for one in (line.source, line.input) if one >= 0]
         if found:
             self._actor.host.say(found, op="keep", key=_WAKERS)

@@ -23,7 +23,6 @@ import os
 import selectors
 import signal
 import socket
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -37,7 +36,6 @@ from actors.zygote.spares import Spare
 KEEPER: Final = "keeper"
 PATIENCE: Final = 5.0  # seconds in which one that outlived its zygote has told the next one all
 WAITING: Final = 64  # zygotes that have connected to one that does not accept
-LASTING: Final = 1.0  # seconds; one that ends sooner would do so again
 QUEUE: Final = 4 << 20  # bytes that may wait for it
 Shelves = dict[str, dict[str, list[int]]]
 """Descriptors, by name and key."""
@@ -60,8 +58,8 @@ class Keeper:
         """`kept` is what the zygote keeps, to which `find` adds; `fork` makes the process, when it has to."""
         self._path, self._selector, self._fork, self._kept = path, selector, fork, kept
         self._process: Spare | None = None
-        self._since = 0.0
-        self._past: set[int] = set()  # pids of those that are gone, or are to be
+        self._own = False
+        self._past: set[int] = set()  # children that have ended or are about to
         self._held: dict[str, set[str]] = {}  # what it has: keys, by name
 
     def find(self) -> None:
@@ -74,7 +72,7 @@ class Keeper:
             connection.close()
             return
         process = Spare(descriptors.peer(connection).pid, Control(connection))
-        self._watch(process)
+        self._watch(process, own=False)
         try:
             for name, key, found in _told(process.control):
                 self._kept.setdefault(name, {})[key] = found
@@ -92,9 +90,7 @@ class Keeper:
         if not wanted:
             return True
         self._held.setdefault(name, set()).update(wanted)
-        if self._process is not None and self._give(name, wanted):
-            return True
-        return self._process is not None or self._begin()
+        return (self._process is not None and self._give(name, wanted)) or self._begin()
 
     def drop(self, name: str, key: str) -> None:
         """Whoever it is for has this itself by now, or wants it closed."""
@@ -109,12 +105,17 @@ class Keeper:
 
     def ended(self, pid: int) -> bool:
         """Whether a child that has ended was a keeper."""
-        ours = self._process is not None and self._process.pid == pid
-        if ours:
-            self._lost()
+        if self._own and self._process is not None and self._process.pid == pid:
+            self._lose()
         known = pid in self._past
         self._past.discard(pid)
         return known
+
+    def look(self) -> None:
+        """There is to be another one if the last has ended: not at once, since it may do so again."""
+        if self._process is None and any(self._held.values()):
+            log.warning("the keeper has ended; there will be another one")
+            self._begin()
 
     # The process
 
@@ -123,7 +124,7 @@ class Keeper:
         try:
             process = self._fork()
             failpoints.hit("zygote", KEEPER, "forked")
-            self._watch(process)
+            self._watch(process, own=True)
             process.control.socket.setblocking(False)
             process.control.send(op="go", name=KEEPER, inc=1)
             with _bound(self._path) as door:
@@ -133,8 +134,9 @@ class Keeper:
             return False
         return all(self._give(name, keys) for name, keys in list(self._held.items()))
 
-    def _watch(self, process: Spare) -> None:
-        self._process, self._since = process, time.monotonic()
+    def _watch(self, process: Spare, *, own: bool) -> None:
+        """`own`: it is our child, which we are to reap."""
+        self._process, self._own = process, own
         descriptors.enlarge_queue(process.control.socket, QUEUE)
         self._selector.register(process.control.socket, selectors.EVENT_READ, self._hear)
 
@@ -152,7 +154,7 @@ class Keeper:
         try:
             self._process.control.send_with(given, **message)
         except Closed:
-            self._lost()
+            self._lose()
             return False
         except (OSError, ValueError) as error:
             self._lose(f"cannot be told anything: {error}")
@@ -168,15 +170,7 @@ class Keeper:
         except (BlockingIOError, ValueError, TypeError):
             return
         except (Closed, OSError):
-            self._lost()
-
-    def _lost(self) -> None:
-        """It has ended. One that does so at once is followed by another only when somebody is to sleep."""
-        lasted = time.monotonic() - self._since > LASTING
-        self._lose()
-        if any(self._held.values()) and lasted:
-            log.warning("the keeper has ended; there will be another one")
-            self._begin()
+            self._lose()
 
     def _lose(self, why: str = "") -> None:
         """Without one from now on. `why`: it lives, and is of no use."""
@@ -187,7 +181,8 @@ class Keeper:
             return
         self._selector.unregister(process.control.socket)
         process.control.close()
-        self._past.add(process.pid)
+        if self._own:
+            self._past.add(process.pid)
         if why:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)

@@ -414,6 +414,7 @@ class Zygote:
                 self._send(control, op="ping")
         for pid in hanging:
             self._hangs(self._children.by_pid[pid])
+        self._keeper.look()
         self._on_round()
 
     def _hangs(self, child: Child) -> None:

@@ -180,7 +180,6 @@ def test_what_it_writes_and_how_it_ends_while_there_is_no_daemon_is_known(
 
 def test_whoever_has_its_descriptors_may_be_killed_too(restarted: Daemon, busybox: str):
     record = quiet(restarted, busybox, "orphan", "-i", "-t")
-    time.sleep(1.1)  # one that dies at once is not followed at once
     old = keeper(restarted)
     os.kill(old, signal.SIGKILL)
     wait_until("there is another one", lambda: keeper(restarted) not in (0, old))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from puppets import Stage
 
-from actors.zygote import keeper
+from actors.zygote import keeper, loop
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(60)]
 NAME = "container/a"
@@ -58,7 +59,11 @@ def take(fifo):
 
 
 def has(pid, path):
-    return any(link.readlink() == path for link in Path(f"/proc/{pid}/fd").iterdir())
+    found = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since
+            found.add(link.readlink())
+    return path in found
 
 
 def test_there_is_none_until_somebody_sleeps(stage, fifo):
@@ -159,19 +164,20 @@ def test_it_ends_with_its_zygote_when_it_has_nothing(stage, fifo):
     assert os.waitpid(keeper_pid, 0) == (keeper_pid, 0)
 
 
-def test_another_one_has_everything_when_it_is_killed(stage, fifo, monkeypatch):
-    monkeypatch.setattr(keeper, "LASTING", 0.0)
+def test_another_one_has_everything_soon_after_it_was_killed(stage, fifo, monkeypatch):
+    monkeypatch.setattr(loop, "ROUND_MAX", 0.05)
     zygote, supervisor = stage.opening()
     falls_asleep(stage, supervisor, fifo)
     leave_something(fifo)
     first = stage.keeper()
     os.kill(first, signal.SIGKILL)
     stage.settles(lambda: stage.keeper() not in (0, first) and has(stage.keeper(), fifo))
+    assert not Path(f"/proc/{first}").exists()
     zygote.end()
     assert take(fifo) == b"left"
 
 
-def test_one_that_dies_at_once_is_followed_when_the_next_goes_to_sleep(stage, fifo, tmp):
+def test_another_one_has_everything_when_the_next_goes_to_sleep(stage, fifo, tmp):
     zygote, supervisor = stage.opening()
     falls_asleep(stage, supervisor, fifo)
     first = stage.keeper()
@@ -183,6 +189,22 @@ def test_one_that_dies_at_once_is_followed_when_the_next_goes_to_sleep(stage, fi
     second = stage.keeper()
     stage.settles(lambda: has(second, fifo) and has(second, tmp / "other"))
     zygote.end()
+
+
+def test_one_that_an_earlier_zygote_had_is_followed_too(stage, fifo, monkeypatch):
+    """It is nobody's child by then."""
+    monkeypatch.setattr(loop, "ROUND_MAX", 0.05)
+    zygote, supervisor = stage.opening()
+    falls_asleep(stage, supervisor, fifo)
+    leave_something(fifo)
+    first = stage.keeper()
+    zygote.end()
+    second, supervisor = stage.opening()
+    os.kill(first, signal.SIGKILL)
+    os.waitpid(first, 0)
+    stage.settles(lambda: stage.keeper() not in (0, first) and has(stage.keeper(), fifo))
+    second.end()
+    assert take(fifo) == b"left"
 
 
 def test_it_is_killed_when_it_does_not_answer_the_next_zygote(stage, fifo, monkeypatch):
