@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(180)]
+KINDS = pytest.mark.parametrize("words", [(), ("-i", "-t")], ids=["plain", "terminal"])
 WAITS = "echo first; until [ -e /go ]; do usleep 20000; done; echo last; exit 9"
 
 
@@ -127,8 +128,11 @@ def test_a_sleeper_is_found_again_whoever_dies(sleepy: Daemon, busybox: str, vic
     ends_well(sleepy, "kept")
 
 
-def test_the_end_while_there_is_no_supervisor_is_found_by_the_next(sleepy: Daemon, busybox: str):
-    record = quiet(sleepy, busybox, "unseen")
+@KINDS
+def test_the_end_while_there_is_no_supervisor_is_found_by_the_next(
+    sleepy: Daemon, busybox: str, words: tuple[str, ...]
+):
+    record = quiet(sleepy, busybox, "unseen", *words)
     old = sleepy.pid("supervisor")
     os.kill(old, signal.SIGSTOP)
     let_go(record)
@@ -159,9 +163,6 @@ def keeper(daemon: Daemon) -> int:
     """The pid of what has the descriptors of those who sleep; 0 for none."""
     names = {pid: Path(f"/proc/{pid}/comm").read_text().strip() for pid in daemon.processes()}
     return next((pid for pid, name in names.items() if name == "keeper"), 0)
-
-
-KINDS = pytest.mark.parametrize("words", [(), ("-i", "-t")], ids=["plain", "terminal"])
 
 
 @KINDS
