@@ -191,6 +191,21 @@ def test_whoever_has_its_descriptors_may_be_killed_too(restarted: Daemon, busybo
     ends_well(restarted, "orphan")
 
 
+@pytest.mark.parametrize("place", ["forked", "before", "after"])
+def test_the_zygote_dies_while_it_gives_its_descriptors_away(tmp: Path, busybox: str, place: str):
+    with running(tmp, "--failpoints", sleep_after=0.5) as daemon:
+        daemon.actr("pull", busybox)
+        daemon.actr("chaos", "set", f"zygote.keeper.{place}", "kill(count=1)")
+        daemon.actr("run", "-d", "-i", "-t", "--name", "given", busybox, "sh", "-c", WAITS, check=None)
+        assert daemon.process is not None
+        assert daemon.process.wait(20) == -signal.SIGKILL
+        daemon.start()
+        record = daemon.json("inspect", "given")
+        falls_asleep(daemon, record["actor"])
+        let_go(record)
+        ends_well(daemon, "given")
+
+
 @KINDS
 def test_an_orderly_stop_wakes_it_first_so_that_nothing_is_missed_meanwhile(
     restarted: Daemon, busybox: str, words: tuple[str, ...]
