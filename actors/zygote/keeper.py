@@ -4,7 +4,7 @@ What an actor has had kept is in two hands while it runs: its own and the zygote
 keeper's take the place of its own. So a SIGKILL of the zygote hangs up no terminal, is no end to a client's
 FIFO, and loses nothing that waits in one, even if its container ends before there is another zygote.
 
-It knows names and keys, and nothing of what they stand for. It is forked when somebody is about to sleep for
+It knows names and keys, and nothing of what they stand for. It is forked when there is something for it for
 the first time; it ends when its zygote has ended and it has nothing. The next zygote gets all of it.
 
 Said to it over a control channel (key `op`), with `name` and `key` where they are needed:

@@ -28,24 +28,26 @@ def fifo(tmp):
     return tmp / "fifo"
 
 
-def falls_asleep(stage, supervisor, fifo, name=NAME, *, keys=()):
-    """Over a FIFO that it has had kept; what wakes it is `keys`."""
+def falls_asleep(stage, supervisor, fifo, name=NAME):
+    """Over a FIFO that it has had kept; nothing is to wake it."""
     one = stage.spawn(supervisor, name, "container")
     one.order("keep", path=str(fifo), key="out")
     one.say("ready")
     supervisor.hears("ready")
-    one.say("sleep", keys=list(keys))
+    one.say("sleep", keys=[])
     assert one.hears("sleep")["held"]
     one.order("exit", code=0)
     assert supervisor.hears("exited")["asleep"]
     stage.settles(stage.keeper)
 
 
-def leave_something(fifo):
-    """What nobody but a process that has the FIFO open keeps from vanishing."""
+def falls_asleep_over_something(stage, supervisor, fifo):
+    """As above; in the FIFO is what vanishes when no process has it open any more. The keeper's pid."""
+    falls_asleep(stage, supervisor, fifo)
     descriptor = os.open(fifo, os.O_RDWR)
     os.write(descriptor, b"left")
     os.close(descriptor)
+    return stage.keeper()
 
 
 def take(fifo):
@@ -56,6 +58,11 @@ def take(fifo):
         return b""
     finally:
         os.close(descriptor)
+
+
+def is_followed(stage, first, fifo):
+    """There is another keeper, which has the FIFO."""
+    stage.settles(lambda: stage.keeper() not in (0, first) and has(stage.keeper(), fifo))
 
 
 def has(pid, path):
@@ -81,10 +88,8 @@ def test_there_is_none_until_somebody_sleeps(stage, fifo):
 
 def test_what_waits_for_one_that_sleeps_outlives_the_zygote_and_comes_to_the_next(stage, fifo):
     zygote, supervisor = stage.opening()
-    falls_asleep(stage, supervisor, fifo)
-    leave_something(fifo)
+    old = falls_asleep_over_something(stage, supervisor, fifo)
     zygote.end()
-    old = stage.keeper()
     second, supervisor = stage.opening()
     again = stage.spawn(supervisor, NAME, "container")
     again.say("fetch", key="out")
@@ -167,11 +172,9 @@ def test_it_ends_with_its_zygote_when_it_has_nothing(stage, fifo):
 def test_another_one_has_everything_soon_after_it_was_killed(stage, fifo, monkeypatch):
     monkeypatch.setattr(loop, "ROUND_MAX", 0.05)
     zygote, supervisor = stage.opening()
-    falls_asleep(stage, supervisor, fifo)
-    leave_something(fifo)
-    first = stage.keeper()
+    first = falls_asleep_over_something(stage, supervisor, fifo)
     os.kill(first, signal.SIGKILL)
-    stage.settles(lambda: stage.keeper() not in (0, first) and has(stage.keeper(), fifo))
+    is_followed(stage, first, fifo)
     assert not Path(f"/proc/{first}").exists()
     zygote.end()
     assert take(fifo) == b"left"
@@ -195,14 +198,12 @@ def test_one_that_an_earlier_zygote_had_is_followed_too(stage, fifo, monkeypatch
     """It is nobody's child by then."""
     monkeypatch.setattr(loop, "ROUND_MAX", 0.05)
     zygote, supervisor = stage.opening()
-    falls_asleep(stage, supervisor, fifo)
-    leave_something(fifo)
-    first = stage.keeper()
+    first = falls_asleep_over_something(stage, supervisor, fifo)
     zygote.end()
     second, supervisor = stage.opening()
     os.kill(first, signal.SIGKILL)
     os.waitpid(first, 0)
-    stage.settles(lambda: stage.keeper() not in (0, first) and has(stage.keeper(), fifo))
+    is_followed(stage, first, fifo)
     second.end()
     assert take(fifo) == b"left"
 
