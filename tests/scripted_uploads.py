@@ -37,11 +37,11 @@ class Uploads:
         claim = re.fullmatch(r"(\d+)-(\d+)", asked.headers["content-range"])
         start, end = int(claim[1]), int(claim[2]) + 1
         assert end - start == len(asked.body)
+        if start != len(self.received):
+            return Answer(416, b"no", length=500, stall=True)
         if self.refuse:
             self.received += asked.body[: self.keep.pop(0) if self.keep else 0]
             return self.refuse.pop(0)
-        if start != len(self.received):
-            return Answer(416, b"no", length=500, stall=True)
         self.received += asked.body
         return self.expect(asked) or self.place(202)
 

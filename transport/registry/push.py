@@ -207,7 +207,7 @@ class Destination:
 
     def _put_chunks(self, upload: str, digest: str, size: int, content: Content, chunk: int) -> str:
         """Send everything in PATCH requests; the address for the step after them."""
-        offset = setbacks = 0
+        offset = setbacks = furthest = 0
         while offset < size:
             end = min(offset + chunk, size)
             try:
@@ -218,10 +218,10 @@ class Destination:
                 upload, reached = self._status(upload, digest)
             if reached > size:
                 raise BadContentError(f"blob {digest}: the registry claims {reached} of {size} bytes")
-            setbacks = 0 if reached > offset else setbacks + 1
+            setbacks = 0 if reached > furthest else setbacks + 1
             if setbacks > MOST_SETBACKS:
                 raise UnavailableError(f"blob {digest}: the registry takes no more than {offset} bytes")
-            offset = reached
+            offset, furthest = reached, max(furthest, reached)
         return upload
 
     def _put_chunk(self, upload: str, digest: str, part: _Part, offset: int, end: int) -> tuple[str, int]:
@@ -231,7 +231,9 @@ class Destination:
         )
         answer.close()
         if answer.status == 416:  # it has another idea of where we are
-            return self._status(upload, digest)
+            upload, reached = self._status(upload, digest)
+            # `0-0` is said of one byte, too: it is that, where the registry does not go on from none.
+            return upload, int(offset == 0) if reached == 0 else reached
         return _location(answer), _reached(answer, end)
 
     def _status(self, upload: str, digest: str) -> tuple[str, int]:

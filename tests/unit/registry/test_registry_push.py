@@ -2,7 +2,7 @@ import json
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.scripted_registry import OCI_MANIFEST, Answer, ScriptedRegistry, digest_of
@@ -120,6 +120,8 @@ def test_chunks_of_absurd_size_are_refused(registry, client):
 
 
 @settings(max_examples=25, deadline=None)
+@example(9_000, [(416, 1)])  # of which its range says what it says of none
+@example(9_000, [(503, 1), (416, 0)])
 @given(
     st.integers(9_000, 120_000),
     st.lists(st.tuples(st.sampled_from([416, 503, 429]), st.integers(0, 5000)), max_size=4),
