@@ -1,4 +1,4 @@
-"""What every test shares: the order, the root marker, short directories, and the search for leaks."""
+"""What every test shares: order and workers, the root marker, short directories, and the search for leaks."""
 
 from __future__ import annotations
 
@@ -11,16 +11,28 @@ import threading
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadFileScheduling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Quick tests first: a mistake that a unit test shows should not wait for containers.
 ORDER = ("unit", "contract", "test_linters.py", "e2e")
+# Never two of these at once: what they test, or look for afterwards, this machine has once. The networks of
+# the host, Docker, systemd's journal, a package that is installed; cgroups by the names that clients choose;
+# processor time, and who is the machine's oldest process.
+ALONE = (
+    "test_chaos", "test_counts", "test_ctr", "test_ctr_compared", "test_docker", "test_docs_typed",
+    "test_far_commands", "test_flags", "test_formats", "test_full_disk", "test_grpc_events",
+    "test_grpc_tasks", "test_grpc_terminals", "test_leaks", "test_log_drivers", "test_main_job",
+    "test_metrics", "test_network", "test_network_beside_others", "test_network_hosts",
+    "test_network_plugins", "test_operations", "test_package", "test_quickstart", "test_runtime",
+    "test_siege", "test_sleep_grpc", "test_traces", "test_userns",
+)  # fmt: skip
 SECOND_TRIES = 2  # tests with daemons that one run may try again, each with its first failure printed
 SETTLE_SECONDS = 30.0  # how long an end that is under way may take before it counts as a leak
 
@@ -49,8 +61,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(skip)
 
 
-def _rank(path: Path) -> int:
-    return ORDER.index(path.parts[0]) if path.parts[0] in ORDER else len(ORDER)
+def _rank(path: Path) -> tuple[int, bool]:
+    return ORDER.index(path.parts[0]) if path.parts[0] in ORDER else len(ORDER), path.stem not in ALONE
+
+
+class _Modules(LoadFileScheduling):
+    """A module is one worker's, and so are together all that have the machine to themselves."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = str(super()._split_scope(nodeid))
+        return "alone" if Path(path).stem in ALONE else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Modules:
+    """With -n: CONTRIBUTING.md, "Tests"."""
+    return _Modules(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
