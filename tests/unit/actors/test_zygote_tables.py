@@ -103,7 +103,9 @@ def test_names_that_look_alike_do_not_share_a_file(table, sleeper):
         "\udcff",
         json.dumps({"pid": 1 << 80, "start": 1}),
         json.dumps({"pid": -5, "start": 1}),
-        json.dumps({"pid": os.getpid(), "start": 0, "name": "x", "inc": 1}),
+        pytest.param(
+            json.dumps({"pid": os.getpid(), "start": 0, "name": "x", "inc": 1}), id="of another process"
+        ),
     ],
 )
 def test_a_file_that_makes_no_sense_is_removed(table, text):
