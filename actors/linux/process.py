@@ -56,6 +56,14 @@ def set_name(text: str) -> None:
     _prctl(_PR_SET_NAME, text.encode(errors="replace")[:_NAME_BYTES])
 
 
+def name_of(pid: int) -> str:
+    """That name of a process; empty for one that is not there."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().rstrip("\n")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def open_descriptors(pid: int | str = "self") -> list[int]:
     """The numbers of a process's open descriptors, in order."""
     return sorted(int(entry.name) for entry in Path(f"/proc/{pid}/fd").iterdir())

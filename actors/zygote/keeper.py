@@ -29,6 +29,7 @@ from typing import Final
 
 from actors import failpoints
 from actors.linux import descriptors
+from actors.linux.process import name_of
 from actors.zygote.birth import Birth
 from actors.zygote.control import Closed, Control, Message
 from actors.zygote.spares import Spare
@@ -127,7 +128,7 @@ class Keeper:
             self._watch(process, own=True)
             process.control.socket.setblocking(False)
             process.control.send(op="go", name=KEEPER, inc=1)
-            with _bound(self._path) as door:
+            with _listening(self._path) as door:
                 process.control.send_with([door.fileno()], op="door")
         except (OSError, Closed) as error:
             self._lose(f"cannot be started: {error}")
@@ -183,7 +184,7 @@ class Keeper:
         process.control.close()
         if self._own:
             self._past.add(process.pid)
-        if why:
+        if why and (self._own or name_of(process.pid) == KEEPER):  # not the zygote that it had
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
 
@@ -196,16 +197,17 @@ def _told(control: Control) -> Iterator[tuple[str, str, list[int]]]:
         yield str(message["name"]), str(message["key"]), found
 
 
-def _bound(path: Path) -> socket.socket:
+def _listening(path: Path) -> socket.socket:
     """In place of one at which nobody listens any more.
 
-    The keeper itself begins to listen: the kernel says of who connects that it speaks with who did that.
+    From now on the keeper is found, even if its zygote dies before the keeper has been given this.
     """
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
     door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     door.bind(os.fspath(path))
     path.chmod(0o600)
+    door.listen(WAITING)
     return door
 
 
@@ -239,7 +241,7 @@ class Held:
         match message["op"]:
             case "door":
                 self.door = socket.socket(fileno=received.pop())
-                self.door.listen(WAITING)
+                self.door.listen(WAITING)  # who connects speaks with who did this last, says the kernel
             case "keep":
                 name, key = message["name"], message["key"]
                 self._close(name, key)

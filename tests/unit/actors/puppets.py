@@ -158,7 +158,8 @@ class Stage:
     def __exit__(self, *_: object) -> None:
         for zygote in self.zygotes:
             zygote.end()
-        if keeper := self.keeper():
+        keeper = self.keeper()
+        if process.name_of(keeper) == "keeper":
             os.kill(keeper, signal.SIGKILL)
         self.listener.close()  # before the rest: nobody may be born into an empty house
         for one in self.known:

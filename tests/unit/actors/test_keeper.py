@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
+import selectors
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -28,7 +31,7 @@ def fifo(tmp):
     return tmp / "fifo"
 
 
-def falls_asleep(stage, supervisor, fifo, name=NAME):
+def goes_to_sleep(stage, supervisor, fifo, name=NAME):
     """Over a FIFO that it has had kept; nothing is to wake it."""
     one = stage.spawn(supervisor, name, "container")
     one.order("keep", path=str(fifo), key="out")
@@ -38,6 +41,11 @@ def falls_asleep(stage, supervisor, fifo, name=NAME):
     assert one.hears("sleep")["held"]
     one.order("exit", code=0)
     assert supervisor.hears("exited")["asleep"]
+
+
+def falls_asleep(stage, supervisor, fifo, name=NAME):
+    """As above, and the keeper is there."""
+    goes_to_sleep(stage, supervisor, fifo, name)
     stage.settles(stage.keeper)
 
 
@@ -235,11 +243,50 @@ def test_it_is_killed_when_it_does_not_read(stage, fifo, monkeypatch):
     stage.settles(lambda: not Path(f"/proc/{old}").exists() and has(stage.keeper(), fifo))
 
 
+def test_the_next_zygote_finds_one_that_has_not_looked_at_its_door_yet(stage, fifo, monkeypatch):
+    heed = keeper.Held.heed
+
+    def waits_for_somebody(held, message, received):
+        if message["op"] == "door":
+            with socket.socket(fileno=os.dup(received[0])) as door:
+                Stage.settles(lambda: door.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+                select.select([door], [], [])
+        heed(held, message, received)
+
+    monkeypatch.setattr(keeper.Held, "heed", waits_for_somebody)
+    zygote, supervisor = stage.opening()
+    goes_to_sleep(stage, supervisor, fifo)
+    zygote.end()
+    second, _ = stage.opening()
+    assert has(second.pid, fifo)
+
+
+def test_nobody_is_killed_in_place_of_one_that_never_looks_at_its_door(stage, fifo, monkeypatch, tmp):
+    """The kernel says that it is its zygote, whose number may be anybody's by then."""
+
+    def never_returns(*_):
+        (tmp / "pid").write_text(str(os.getpid()))
+        signal.pause()
+
+    monkeypatch.setattr(keeper.Held, "heed", never_returns)
+    monkeypatch.setattr(keeper, "PATIENCE", 0.1)
+    zygote, supervisor = stage.opening()
+    goes_to_sleep(stage, supervisor, fifo)
+    stage.settles(lambda: (tmp / "pid").exists() and (tmp / "pid").read_text())
+    zygote.end()
+    with monkeypatch.context() as patched:
+        killed = []
+        patched.setattr(os, "kill", lambda pid, _number: killed.append(pid))
+        keeper.Keeper(stage.settings.keeper_socket, selectors.DefaultSelector(), lambda: None, {}).find()
+    os.kill(int((tmp / "pid").read_text()), signal.SIGKILL)
+    assert not killed
+
+
 def test_one_whose_zygote_died_before_it_could_be_found_ends(stage, fifo, monkeypatch):
     def dies(_path):
         os._exit(9)
 
-    monkeypatch.setattr(keeper, "_bound", dies)
+    monkeypatch.setattr(keeper, "_listening", dies)
     zygote, supervisor = stage.opening()
     one = stage.spawn(supervisor, NAME, "container")
     one.order("keep", path=str(fifo), key="out")
@@ -254,7 +301,7 @@ def test_without_one_nobody_is_told_that_it_may_sleep(stage, fifo, monkeypatch):
     def refused(_path):
         raise OSError("no room")
 
-    monkeypatch.setattr(keeper, "_bound", refused)
+    monkeypatch.setattr(keeper, "_listening", refused)
     _, supervisor = stage.opening()
     one = stage.spawn(supervisor, NAME, "container")
     one.order("keep", path=str(fifo), key="out")
