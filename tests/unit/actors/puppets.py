@@ -158,8 +158,7 @@ class Stage:
     def __exit__(self, *_: object) -> None:
         for zygote in self.zygotes:
             zygote.end()
-        keeper = self.keeper()
-        if process.name_of(keeper) == "keeper":
+        if keeper := self.keeper():
             os.kill(keeper, signal.SIGKILL)
         self.listener.close()  # before the rest: nobody may be born into an empty house
         for one in self.known:
@@ -174,7 +173,8 @@ class Stage:
                 connection.connect(os.fspath(self.settings.keeper_socket))
             except OSError:
                 return 0
-            return descriptors.peer(connection).pid
+            pid = descriptors.peer(connection).pid
+            return pid if process.name_of(pid) == "keeper" else 0  # its zygote, until it listens itself
 
     @staticmethod
     def settles(condition: Callable[[], Any]) -> None:
