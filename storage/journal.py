@@ -4,7 +4,6 @@ A reader keeps (instance, seq). Another instance means that the numbers begin an
 events were trimmed before it could read them.
 """
 
-import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 
 from storage.database import Database
 from storage.errors import InvalidArgumentError
-from storage.names import check_text, encode
+from storage.names import check_text, decode, encode
 
 # AUTOINCREMENT: a number is never used twice, even when everything has been trimmed.
 _FIRST = """
@@ -159,4 +158,4 @@ def _row(event: NewEvent) -> tuple[str, str, str | None, str, int]:
 
 def _event(row: tuple[Any, ...]) -> Event:
     seq, namespace, topic, key, body, at = row
-    return Event(seq, namespace, topic, key, json.loads(body), at)
+    return Event(seq, namespace, topic, key, decode(body), at)

@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from storage.errors import InvalidArgumentError
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")
@@ -83,6 +85,14 @@ def encode(value: Any) -> str:
     if len(text) > _JSON_BYTES:
         raise InvalidArgumentError(f"a value of {len(text)} bytes is too large: use at most {_JSON_BYTES}")
     return text
+
+
+def decode(text: str | bytes) -> Any:
+    """The value of what `encode` has made, several times as fast as the standard library."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:  # half a surrogate pair, say, as `encode` writes it
+        return json.loads(text)
 
 
 def storable(text: str, *, limit: int = 4096) -> str:

@@ -5,7 +5,6 @@ writer; the snapshots come with the question, as their records are elsewhere. So
 between the mark and the deletion of a row.
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -13,6 +12,7 @@ from storage.collection.labels import FLAT, expired, is_root, references, referr
 from storage.collection.reachability import Resource, reachable
 from storage.database import Database
 from storage.metadata.leases import Leases
+from storage.names import decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class Collecting:
             "SELECT namespace, digest, labels FROM content_labels"
         ):
             if labels != "{}":
-                graph.add(Resource("content", namespace, digest), json.loads(labels))
+                graph.add(Resource("content", namespace, digest), decode(labels))
         for one in snapshots:
             graph.add(one.resource, one.labels)
             if one.parent:
@@ -119,7 +119,7 @@ class Collecting:
             image = Resource("images", namespace, name)
             graph.roots.add(image)
             graph.link(image, Resource("content", namespace, digest))
-            graph.add(image, json.loads(labels))
+            graph.add(image, decode(labels))
 
     def _add_containers(self, graph: _Graph) -> None:
         """A container holds the image that it was created from, whatever the name points at by now."""
@@ -132,7 +132,7 @@ class Collecting:
             graph.link(container, Resource("images", namespace, image))
             graph.link(container, Resource("content", namespace, digest))
             graph.link(container, Resource(f"snapshots/{snapshotter}", namespace, key))
-            graph.add(container, json.loads(labels))
+            graph.add(container, decode(labels))
 
     def _add_leases(self, graph: _Graph, now: int) -> None:
         rows = self._database.rows(
@@ -142,14 +142,14 @@ class Collecting:
             (now,),
         )
         for namespace, kind, identity, labels in rows:
-            held = graph.flat if f'"{FLAT}"' in labels and json.loads(labels).get(FLAT) else graph.roots
+            held = graph.flat if f'"{FLAT}"' in labels and decode(labels).get(FLAT) else graph.roots
             held.add(Resource(kind, namespace, identity))
 
     def _expire_images(self, now: int) -> tuple[tuple[str, str], ...]:
         rows = self._database.rows(
             "SELECT namespace, name, labels FROM images WHERE labels LIKE '%containerd.io/gc.expire%'"
         )
-        gone = tuple((namespace, name) for namespace, name, text in rows if expired(json.loads(text), now))
+        gone = tuple((namespace, name) for namespace, name, text in rows if expired(decode(text), now))
         for namespace, name in gone:
             self._database.execute("DELETE FROM images WHERE namespace = ? AND name = ?", (namespace, name))
         return gone

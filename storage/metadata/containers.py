@@ -4,7 +4,6 @@
 containers what it says.
 """
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,7 @@ from storage.errors import AlreadyExistsError, InvalidArgumentError, NotFoundErr
 from storage.metadata.namespaces import Namespaces
 from storage.metadata.records import Container, Json, Labels, NewContainer, Task, Wanted
 from storage.metadata.tasks import task_from_row
-from storage.names import check_identifier, check_text, encode, encode_labels
+from storage.names import check_identifier, check_text, decode, encode, encode_labels
 
 _WANTED = frozenset({"running", "stopped", "removed"})
 _PREFIX_LENGTH = 3
@@ -212,6 +211,6 @@ def _check_wanted(wanted: str) -> None:
 
 def _container(row: tuple[Any, ...]) -> Container:
     values = list(row)
-    values[8:10] = json.loads(row[8]), json.loads(row[9])
+    values[8:10] = decode(row[8]), decode(row[9])
     values[-1] = bool(row[-1])
     return Container(*values)

@@ -12,7 +12,7 @@ from storage.database import Database
 from storage.errors import NotFoundError
 from storage.metadata.namespaces import Namespaces
 from storage.metadata.records import Content, Labels
-from storage.names import check_text, encode_labels
+from storage.names import check_text, decode, encode_labels
 
 SHAREABLE = "containerd.io/namespace.shareable"
 _PUT = """INSERT INTO content_labels VALUES (?1, ?2, ?3, ?4, ?4) ON CONFLICT (namespace, digest)
@@ -100,4 +100,4 @@ class Contents:
 
 def _content(row: tuple[Any, ...]) -> Content:
     namespace, digest, labels, created_at, updated_at = row
-    return Content(namespace, digest, json.loads(labels), created_at, updated_at)
+    return Content(namespace, digest, decode(labels), created_at, updated_at)

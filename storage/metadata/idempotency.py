@@ -4,14 +4,13 @@ The key is remembered without a result before the side effect and with one after
 in between the retry is known to be one.
 """
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 from storage.database import Database
 from storage.errors import InvalidArgumentError
 from storage.metadata.records import Remembered
-from storage.names import check_text, encode
+from storage.names import check_text, decode, encode
 
 LIFETIME = 24 * 3600 * 10**9
 """Nanoseconds for which a key is remembered."""
@@ -69,4 +68,4 @@ class Idempotency:
 
 def _remembered(row: tuple[Any, ...]) -> Remembered:
     key, operation, result, at = row
-    return Remembered(key, operation, None if result is None else json.loads(result), at)
+    return Remembered(key, operation, None if result is None else decode(result), at)

@@ -1,6 +1,5 @@
 """Images: names within a namespace that point at descriptors."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +7,7 @@ from storage.database import Database
 from storage.errors import AlreadyExistsError, NotFoundError
 from storage.metadata.namespaces import Namespaces
 from storage.metadata.records import Image, Json, Labels
-from storage.names import check_text, encode, encode_labels
+from storage.names import check_text, decode, encode, encode_labels
 
 
 class Images:
@@ -93,4 +92,4 @@ class Images:
 
 def _image(row: tuple[Any, ...]) -> Image:
     namespace, name, target, labels, created_at, updated_at = row
-    return Image(namespace, name, json.loads(target), json.loads(labels), created_at, updated_at)
+    return Image(namespace, name, decode(target), decode(labels), created_at, updated_at)

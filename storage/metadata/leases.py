@@ -13,7 +13,7 @@ from storage.database import Database
 from storage.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError
 from storage.metadata.namespaces import Namespaces
 from storage.metadata.records import Labels, Lease, Resource
-from storage.names import check_text, encode_labels
+from storage.names import check_text, decode, encode_labels
 
 _RESOURCE_TYPE = re.compile(r"content|ingests|images|snapshots/[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")
 
@@ -164,4 +164,4 @@ def _check_resource(resource: Resource) -> None:
 
 def _lease(row: tuple[Any, ...]) -> Lease:
     namespace, identity, labels, *rest = row
-    return Lease(namespace, identity, json.loads(labels), *rest)
+    return Lease(namespace, identity, decode(labels), *rest)

@@ -1,11 +1,9 @@
 """Namespaces: made by the first write into them, deleted only when empty."""
 
-import json
-
 from storage.database import Database
 from storage.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
 from storage.metadata.records import Labels, Namespace
-from storage.names import check_identifier, encode_labels
+from storage.names import check_identifier, decode, encode_labels
 
 # What a namespace may hold, with the query that lists it.
 _CONTENTS = (
@@ -32,12 +30,12 @@ class Namespaces:
         row = self._database.one("SELECT labels FROM namespaces WHERE name = ?", (name,))
         if row is None:
             raise NotFoundError(f'namespace "{name}" not found')
-        return Namespace(name, json.loads(row[0]))
+        return Namespace(name, decode(row[0]))
 
     def list(self) -> tuple[Namespace, ...]:
         """All namespaces, by name."""
         rows = self._database.rows("SELECT name, labels FROM namespaces ORDER BY name")
-        return tuple(Namespace(name, json.loads(labels)) for name, labels in rows)
+        return tuple(Namespace(name, decode(labels)) for name, labels in rows)
 
     def create(self, name: str, labels: Labels | None = None) -> Namespace:
         """Make a namespace.

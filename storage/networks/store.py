@@ -2,7 +2,6 @@
 
 import contextlib
 import ipaddress
-import json
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,7 +10,7 @@ from typing import Any, Final
 
 from storage.database import Database
 from storage.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
-from storage.names import check_identifier, encode, encode_labels
+from storage.names import check_identifier, decode, encode, encode_labels
 from storage.networks.addresses import next_free
 from storage.networks.records import Endpoint, Network, Port
 from storage.networks.schema import MIGRATIONS
@@ -291,18 +290,18 @@ def _matching(**wanted: str | int | None) -> tuple[str, tuple[str | int, ...]]:
 
 def _network(row: tuple[Any, ...]) -> Network:
     name, kind, interface, spec, labels, created_at = row
-    said = json.loads(spec)
+    said = decode(spec)
     return Network(
         name, kind, interface, tuple(said["subnets"]), tuple(said["gateways"]), tuple(said["ranges"]),
-        mtu=said["mtu"], internal=said["internal"], options=said["options"], labels=json.loads(labels),
+        mtu=said["mtu"], internal=said["internal"], options=said["options"], labels=decode(labels),
         created_at=created_at,
     )  # fmt: skip
 
 
 def _endpoint(row: tuple[Any, ...]) -> Endpoint:
     network, namespace, container, number, mac, name, aliases, rate, removing, addresses = row
-    found = sorted(json.loads(addresses), key=lambda text: (":" in text, text))
+    found = sorted(decode(addresses), key=lambda text: (":" in text, text))
     return Endpoint(
-        network, namespace, container, number, tuple(found), mac, name, tuple(json.loads(aliases)), rate,
+        network, namespace, container, number, tuple(found), mac, name, tuple(decode(aliases)), rate,
         bool(removing),
     )  # fmt: skip

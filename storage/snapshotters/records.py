@@ -1,6 +1,5 @@
 """The records of a snapshotter: one SQLite file beside its directories, `metadata.db`."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from storage.errors import (
     InvalidArgumentError,
     NotFoundError,
 )
-from storage.names import check_identifier, check_text, encode_labels
+from storage.names import check_identifier, check_text, decode, encode_labels
 from storage.snapshotters.contract import Kind, Snapshot, Usage
 
 # AUTOINCREMENT: an id names a directory, and a removed one may still be on its way out.
@@ -137,7 +136,7 @@ class Records:
     def labels(self, identity: int) -> dict[str, str]:
         """The labels of an id that exists."""
         row = self.database.one("SELECT labels FROM snapshots WHERE id = ?", (identity,))
-        found: dict[str, str] = json.loads(row[0]) if row else {}
+        found: dict[str, str] = decode(row[0]) if row else {}
         return found
 
     def update(self, record: Record, labels: Mapping[str, str]) -> None:
@@ -199,5 +198,5 @@ class Records:
 
 def _record(row: tuple[Any, ...]) -> Record:
     identity, namespace, key, parent, kind, labels, created_at, updated_at, inodes, size = row
-    snapshot = Snapshot(namespace, key, parent or "", kind, json.loads(labels), created_at, updated_at)
+    snapshot = Snapshot(namespace, key, parent or "", kind, decode(labels), created_at, updated_at)
     return Record(identity, snapshot, None if inodes is None else Usage(inodes, size))
