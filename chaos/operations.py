@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from chaos.asking import persist
+from chaos.neighbour import NAME
 from chaos.scenarios import EXPECTED, KEPT, QUIET
 from cli.pull import pull
 from cli.rm import remove_container
@@ -87,6 +88,19 @@ class Pull(Operation):
             stat = persist(partial(session.ask, "snapshots", "snapshots.stat", body))
             check(KEPT, stat["kind"] == "committed", f"layer {chain} is {stat['kind']}")
         worker.scene.forget(session, image)
+
+
+class Fetch(Pull):
+    """Fetch it from a joined node: what its name means, and every blob."""
+
+    def prepare(self) -> None:
+        """Have such a node."""
+        self.worker.scene.neighbour()
+
+    def act(self) -> None:
+        """No registry is asked."""
+        image = self.worker.scene.images[0]
+        persist(lambda: pull(self.worker.session, image.name, quiet=True, node=NAME))
 
 
 class Commit(Operation):

@@ -13,6 +13,7 @@ from chaos import processes
 from chaos.asking import RecordingSession, persist
 from chaos.disks import Disk
 from chaos.findings import Findings
+from chaos.neighbour import Neighbour
 from chaos.runs import Runs
 from cli.session import RefusedError
 from tests.e2e import images as layouts
@@ -67,6 +68,7 @@ class Scene:
         self.marks: list[str] = []
         self._chance = random.Random(seed)
         self._registry = Registry(directory / "registry")
+        self._neighbour: Neighbour | None = None
         self.disk = Disk(directory / "disk.img", self.root) if own_disk else None
 
     @property
@@ -100,9 +102,19 @@ class Scene:
         try:
             self.daemon.clean_up()
         finally:
+            if self._neighbour is not None:
+                self._neighbour.end()
             self._registry.__exit__()
             if self.disk is not None:
                 self.disk.unmount()
+
+    def neighbour(self) -> Neighbour:
+        """A node beside the daemon, which knows it, and which has the first of the images."""
+        if self._neighbour is None:
+            self._neighbour = Neighbour(self.directory / "neighbour").start()
+            self._neighbour.fetch(self.images[0].name)
+            self._neighbour.join(self.session())
+        return self._neighbour
 
     def session(self) -> RecordingSession:
         """A new connection."""

@@ -5,10 +5,23 @@ from __future__ import annotations
 from typing import Final
 
 from chaos.networks import Attach, Connect, Detach, Disconnect
-from chaos.operations import Collect, Commit, Create, Exec, Leave, Operation, Pull, Remove, Sleep, Start
+from chaos.operations import (
+    Collect,
+    Commit,
+    Create,
+    Exec,
+    Fetch,
+    Leave,
+    Operation,
+    Pull,
+    Remove,
+    Sleep,
+    Start,
+)
 
 OPERATIONS: Final[dict[str, type[Operation]]] = {
     "pull": Pull,
+    "fetch": Fetch,
     "commit": Commit,
     "gc": Collect,
     "create": Create,

@@ -96,7 +96,7 @@ def _exited(child: subprocess.Popen[bytes]) -> None:
 @pytest.mark.parametrize("first", ["end", "time"])
 def test_whoever_waits_briefly_hears_once_and_finds_the_end(actor: Any, first: str):
     """Be it of the end or of the time; meanwhile nobody takes its exit code for a stray's."""
-    child, target = _child("cat")
+    child, target = _child("sleep", "60")
     before, heard = descriptor_count(os.getpid()), []
     processes = Processes(actor)
     processes.wait_briefly(target, 1.0, lambda: heard.append("now"))
