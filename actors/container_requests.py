@@ -7,6 +7,7 @@ part that it concerns; what it starts, actors/container.py does.
 import abc
 import signal
 from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -238,7 +239,12 @@ class Requests(Actor):
             name = self.record["name"]
             raise RemoteError("failed_precondition", f"container {name} has not been started")
         else:
-            self._wants_exit.append(call)
+            self._wants_exit = [*filter(attrgetter("open"), self._wants_exit), call]
+        return LATER
+
+    def tasks_exec_wait(self, body: m.TasksExecWait, call: Call) -> Later:
+        """Answered when it has exited."""
+        self.execs.wait(body.exec_id, call)
         return LATER
 
     def tasks_output(self, body: m.TasksOutput, call: Call) -> Later:

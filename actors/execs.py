@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 from actors import failpoints
@@ -59,6 +60,7 @@ class Execs:
         self._actor = actor
         self._known: dict[str, Exec] = {}
         self._wants_start: dict[str, list[Call]] = {}
+        self._wants_exit: dict[str, list[Call]] = {}
         self._cut_off: dict[str, Process] = {}  # what starts that the last incarnation began have left
 
     def to_journal(self) -> dict[str, Any]:
@@ -169,11 +171,25 @@ class Execs:
             return self._error(one)
         return {"exit_code": one.exit_code, "exited_at": one.exited_at, "error": ""}
 
+    def wait(self, name: str, call: Call) -> None:
+        """Answer once it has exited. Raises RemoteError not_found."""
+        if self.has_exited(name):
+            call.settle(self.exit_answer(name))
+        else:
+            waiting = self._wants_exit.get(name, ())
+            self._wants_exit[name] = [*filter(attrgetter("open"), waiting), call]
+
+    def _tell_exit(self, name: str) -> None:
+        for call in self._wants_exit.pop(name, ()):
+            call.settle(self.exit_answer(name))
+
     def _find(self, name: str) -> Exec:
         if name not in self._known:
-            text = f"container {self._actor.record['name']} has no exec {name!r}"
-            raise RemoteError("not_found", text)
+            raise self._unknown(name)
         return self._known[name]
+
+    def _unknown(self, name: str) -> RemoteError:
+        return RemoteError("not_found", f"container {self._actor.record['name']} has no exec {name!r}")
 
     def _error(self, one: Exec) -> RemoteError:
         details = {"exit_code": one.error_code}
@@ -319,6 +335,8 @@ class Execs:
     def _exited(self, name: str, one: Exec, code: int | None, at: int) -> None:
         one.phase, one.exit_code, one.exited_at = "exited", code, at
         self._actor.save()
+        if self._known.get(name) is one:
+            self._tell_exit(name)
         self._ended(name, one)
 
     def _ended(self, name: str, one: Exec) -> None:
@@ -336,6 +354,7 @@ class Execs:
         if self._known.get(name) is not one:
             return
         self._actor.save()
+        self._tell_exit(name)
         if one.given:
             self._actor.stepwise.end_input(name)
         self._actor.streams.serve(name)
@@ -362,6 +381,8 @@ class Execs:
 
     def _forget(self, name: str) -> None:
         if self._known.pop(name, None) is not None:
+            for call in self._wants_exit.pop(name, ()):
+                call.fail(self._unknown(name))
             shutil.rmtree(self._directory(name), ignore_errors=True)
             self._actor.save()
 

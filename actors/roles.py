@@ -19,7 +19,7 @@ def _named(**services: str) -> frozenset[str]:
 
 OBSERVER: Final = _named(
     containers="get list",
-    tasks="state processes stats wait output",
+    tasks="state processes stats wait exec_wait output",
     images="get list",
     namespaces="list",
     leases="list list_resources",

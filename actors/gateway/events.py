@@ -2,19 +2,22 @@
 
 import contextlib
 import secrets
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
 from actors import messages as m
+from actors.actor import Actor
 from actors.gateway.containers import packed_from
+from actors.gateway.records import Records
 from actors.gateway.translation import SECOND, Asking, put_time
 from storage.filters import parse_filters
 from transport.client import Client, Message, NotRunningError
 from transport.errors import RemoteError
 from transport.grpc.interface import message
-from transport.grpc.server import Call, Service
+from transport.grpc.server import WORKERS, Call, Service
 
 _PACKAGE: Final = "containerd.services.events.v1"
 PATIENCE: Final = 3600.0  # seconds that a journal may be away before a stream ends
@@ -45,6 +48,7 @@ TYPES: Final = {
 """By topic. What is neither here nor a client's own is ours alone, and not shown to these clients."""
 NEVER: Final = 2**62  # no event has such a number
 EXIT: Final = "/tasks/exit"
+MOST: Final = WORKERS // 2
 UNKNOWN_STATUS: Final = 255  # of a process of which nobody can know how it ended
 
 
@@ -53,6 +57,11 @@ class Events(Asking, Service):
 
     name = f"{_PACKAGE}.Events"
 
+    def __init__(self, actor: Actor, records: Records) -> None:
+        """Nobody follows yet."""
+        super().__init__(actor, records)
+        self._places = threading.BoundedSemaphore(MOST)
+
     def subscribe(self, request: Any, call: Call) -> Iterator[Any]:
         """What happens from now on and passes a filter, until the client goes.
 
@@ -60,7 +69,8 @@ class Events(Asking, Service):
         """
         filters = parse_filters(list(request.filters))
         told = set()
-        with contextlib.closing(Client(str(self.actor.settings.router_socket))) as client:
+        address = str(self.actor.settings.router_socket)
+        with self._place(), contextlib.closing(Client(address)) as client:
             call.when_over(client.hang_up)
             last = _last(client)
             for found in self._unheard(call):
@@ -71,6 +81,17 @@ class Events(Asking, Service):
                 fresh = found["topic"] != EXIT or _exit_key(found) not in told
                 if fresh and _is_theirs(found) and filters.match(partial(_field, found)):
                     yield _envelope(found)
+
+    @contextlib.contextmanager
+    def _place(self) -> Iterator[None]:
+        """Each holds a thread for as long as it lives: some are left for everybody else."""
+        if not self._places.acquire(blocking=False):
+            text = f"{MOST} clients follow events already: end some of them"
+            raise RemoteError("overloaded", text)
+        try:
+            yield
+        finally:
+            self._places.release()
 
     def _unheard(self, call: Call) -> Iterator[dict[str, Any]]:
         """As events, the ends of processes that clients of this API run and have not deleted."""

@@ -12,16 +12,16 @@ from actors.gateway import runc_options
 from actors.gateway.containers import ask_container, record
 from actors.gateway.task_metrics import metric
 from actors.gateway.translation import PAUSE, Asking, parsed, put_time
+from actors.gateway.waiting import Waiting
 from storage.filters import parse_filters
 from transport.errors import RemoteError
 from transport.grpc.interface import message
-from transport.grpc.server import Call, Service
+from transport.grpc.server import Answer, Call, Service, answers_later
 
 _PACKAGE: Final = "containerd.services.tasks.v1"
 _EMPTY: Final = "google.protobuf.Empty"
 CREATED, RUNNING, STOPPED, PAUSED = 1, 2, 3, 4
 UNKNOWN_STATUS: Final = 255  # of a process of which nobody can know how it ended
-TURN: Final = 20.0  # seconds after which a call that waits looks whether its client still does
 
 
 class Tasks(Asking, Service):
@@ -201,37 +201,34 @@ class Tasks(Asking, Service):
             self.ask(call, m.TasksUpdate(resources=limits), to=actor)
         return message(_EMPTY)()
 
-    def wait(self, request: Any, call: Call) -> Any:
-        """Until it has ended. A daemon or actor that goes away meanwhile is waited out."""
-        while call.active:
-            found = self._waited(call, request.container_id, request.exec_id)
-            if found.get("exited_at"):
-                return _put_end(message(f"{_PACKAGE}.WaitResponse")(), found)
-            time.sleep(PAUSE)
-        raise RemoteError("unavailable", "the client has gone")
+    @answers_later
+    def wait(self, request: Any, call: Call, answer: Answer) -> None:
+        """Until it has ended."""
 
-    def _waited(self, call: Call, identity: str, exec_id: str) -> Mapping[str, Any]:
-        """How a process has ended; nothing of one that has not, within a turn."""
-        if exec_id:
-            _, state = self._task(call, identity)
-            found = _exec(state, exec_id)
-            return found if found["phase"] == "exited" else {}
-        try:
-            ended: dict[str, Any] = self._of_task(call, identity, m.TasksWait(), TURN)
-        except RemoteError as error:
-            if error.code not in ("deadline_exceeded", "unavailable"):
-                raise
-            return {}
-        return ended
+        def response(ended: Mapping[str, Any]) -> Any:
+            return _put_end(message(f"{_PACKAGE}.WaitResponse")(), ended)
+
+        def refusal(error: RemoteError) -> RemoteError:
+            return self._without_task(call, request.container_id, error)
+
+        Waiting(self, call, answer, response, refusal).begin(request.container_id, request.exec_id)
 
     def _of_task(self, call: Call, identity: str, body: Any, limit: float | None = None) -> Any:
         """What a container's actor answers. Raises RemoteError not_found where there is no task."""
         try:
             return ask_container(self, call, identity, body, limit)
         except RemoteError as error:
-            if error.code == "failed_precondition":  # perhaps since there is none
-                self._task(call, identity)
-            raise
+            raise self._without_task(call, identity, error) from error
+
+    def _without_task(self, call: Call, identity: str, error: RemoteError) -> RemoteError:
+        """What an error of its actor is to a client: not_found where there is no task."""
+        if error.code != "failed_precondition":
+            return error
+        try:
+            self._task(call, identity)
+        except RemoteError as missing:
+            return missing
+        return error
 
     def _task(self, call: Call, identity: str) -> tuple[str, dict[str, Any]]:
         """Actor and state of a container that has a process. Raises RemoteError not_found."""

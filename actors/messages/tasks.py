@@ -234,6 +234,14 @@ class TasksWait:
     """Answered when it has exited: exit_code (null for unknown), exited_at, error."""
 
 
+@operation("tasks.exec_wait", "container", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class TasksExecWait:
+    """Answered when this exec has exited, started by then or not: as `tasks.wait` is."""
+
+    exec_id: str
+
+
 @operation("tasks.output", "container", repeatable=True, streams=True)
 @dataclass(frozen=True, slots=True)
 class TasksOutput:

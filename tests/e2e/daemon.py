@@ -137,6 +137,11 @@ class Daemon:
     def json(self, *words: str) -> Any:
         return json.loads(self.actr(*words, "--format", "json").stdout)
 
+    def requests(self) -> int:
+        """How many its router has seen so far, with the question for this number."""
+        with self.client_in_use() as client:
+            return int(client.request("router.peers", {}, to="router")["counters"]["received_REQ"])
+
     def actors(self) -> dict[str, dict[str, Any]]:
         return {one["name"]: one for one in self.json("actors")}
 

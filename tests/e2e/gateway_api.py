@@ -62,6 +62,12 @@ class Api:
         call = self.channel.unary_unary(f"/{service}/{method}", _packed, answer.FromString)
         return call(asked(**fields), metadata=self.header, timeout=LIMIT, wait_for_ready=True)
 
+    def begin(self, service: str, method: str, **fields: Any) -> Any:
+        """As `ask`, without waiting: the answer to come."""
+        asked, answer = _types(service, method)
+        call = self.channel.unary_unary(f"/{service}/{method}", _packed, answer.FromString)
+        return call.future(asked(**fields), metadata=self.header, timeout=LIMIT, wait_for_ready=True)
+
     def stream(self, service: str, method: str, *, limit: float | None = LIMIT, **fields: Any) -> Any:
         """One call with any number of answers, as they come."""
         asked, answer = _types(service, method)

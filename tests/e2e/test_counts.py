@@ -18,8 +18,6 @@ import images
 import pytest
 from daemon import wait_until
 
-from transport.client import Client
-
 if TYPE_CHECKING:
     import tarfile
     from collections.abc import Callable, Iterator
@@ -62,15 +60,6 @@ def _wait_for_quiet(daemon: Daemon) -> int:
     return found
 
 
-def _requests(daemon: Daemon) -> int:
-    client = Client(str(daemon.state / "actord.sock"))
-    try:
-        counters = client.request("router.peers", {}, to="router")["counters"]
-    finally:
-        client.close()
-    return int(counters["received_REQ"])
-
-
 @contextmanager
 def _traced(daemon: Daemon, into: Path, *more: str) -> Iterator[Counter[str]]:
     """How often the daemon's own processes, and not the runtime's, made each of these calls, and `more`."""
@@ -103,12 +92,12 @@ def _is_traced(daemon: Daemon) -> bool:
 
 
 def test_a_container_takes_so_many_messages(quiet: Daemon, busybox: str):
-    before = _requests(quiet)
+    before = quiet.requests()
     own = 1  # the question for the number itself
     for _ in range(ROUNDS):
         quiet.actr("run", "--rm", busybox, "true")
         own += _wait_for_quiet(quiet)
-    assert 10 <= (_requests(quiet) - before - own) / ROUNDS <= 14 + COLLECTION + OTHERS
+    assert 10 <= (quiet.requests() - before - own) / ROUNDS <= 14 + COLLECTION + OTHERS
 
 
 def test_a_container_takes_so_many_durable_writes_and_forks(quiet: Daemon, busybox: str, tmp: Path):
@@ -155,10 +144,10 @@ def many_layers(registry: Registry, tmp: Path) -> str:
 
 
 def test_a_pull_takes_so_many_messages_for_each_layer(quiet: Daemon, many_layers: str):
-    before = _requests(quiet)
+    before = quiet.requests()
     quiet.actr("pull", many_layers)
     # Each blob opened and committed, and noted; each snapshot looked for, cleared, prepared and committed.
-    assert LAYERS * 6 <= _requests(quiet) - before <= LAYERS * 9 + 32
+    assert LAYERS * 6 <= quiet.requests() - before <= LAYERS * 9 + 32
 
 
 def test_a_pull_takes_so_many_forks_and_calls_for_each_file(quiet: Daemon, many_layers: str, tmp: Path):

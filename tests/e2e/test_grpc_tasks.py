@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from daemon import Daemon, wait_until
-from gateway_api import CONTAINERS, Api, serving
+from gateway_api import CONTAINERS, TASKS, Api, refusal, serving
 
 from transport.grpc.interface import message
+from transport.grpc.server import WORKERS
 
 if TYPE_CHECKING:
     import io
+
+VERSION = "containerd.services.version.v1.Version"
+AT_MOST = 20  # requests that a daemon with one container makes in three seconds of its own accord
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(240)]
 
@@ -63,15 +67,19 @@ def test_a_create_that_fails(api: Api, root: Path):
     api.ask(CONTAINERS, "Delete", id=name)
 
 
+def process_of(script: str) -> Any:
+    """Of an exec, as clients pack it."""
+    process = {"args": ["sh", "-c", script], "cwd": "/", "env": ["PATH=/bin"]}
+    return message("google.protobuf.Any")(value=json.dumps(process).encode())
+
+
 def test_execs(api: Api, root: Path):
     name = api.container(root, "sleep", "1000")
     api.task("Create", container_id=name)
     api.task("Start", container_id=name)
     assert api.refused("Create", container_id=name)[0] == "ALREADY_EXISTS"
     assert api.refused("Start", container_id=name)[0] == "UNKNOWN"
-    process = message("google.protobuf.Any")(
-        value=json.dumps({"args": ["sh", "-c", "exit 5"], "cwd": "/", "env": ["PATH=/bin"]}).encode()
-    )
+    process = process_of("exit 5")
     api.task("Exec", container_id=name, exec_id="one", spec=process)
     assert api.refused("Exec", container_id=name, exec_id="one", spec=process)[0] == "ALREADY_EXISTS"
     api.task("Exec", container_id=name, exec_id="never", spec=process)
@@ -84,6 +92,62 @@ def test_execs(api: Api, root: Path):
     assert api.task("Wait", container_id=name).exit_status == 137
     api.task("Delete", container_id=name)
     api.ask(CONTAINERS, "Delete", id=name)
+
+
+def test_more_clients_may_wait_than_there_are_threads(api: Api, root: Path):
+    """For one container and for its execs; everybody else is served meanwhile."""
+    name = api.container(root, "sleep", "1000")
+    api.task("Create", container_id=name)
+    api.task("Start", container_id=name)
+    api.task("Exec", container_id=name, exec_id="one", spec=process_of("sleep 1000"))
+    api.task("Start", container_id=name, exec_id="one")
+    waiting = [api.begin(TASKS, "Wait", container_id=name) for _ in range(WORKERS)]
+    on_exec = [api.begin(TASKS, "Wait", container_id=name, exec_id="one") for _ in range(WORKERS)]
+    assert api.ask(VERSION, "Version").version
+    api.task("Kill", container_id=name, exec_id="one", signal=9)
+    assert {one.result().exit_status for one in on_exec} == {137}
+    assert api.task("Get", container_id=name).process.status == 2
+    api.task("Kill", container_id=name, signal=9)
+    assert {one.result().exit_status for one in waiting} == {137}
+    api.end(name)
+
+
+def test_who_waits_for_an_exec_asks_once(gateway: Daemon, api: Api, root: Path):
+    name = api.container(root, "sleep", "1000")
+    api.task("Create", container_id=name)
+    api.task("Start", container_id=name)
+    api.task("Exec", container_id=name, exec_id="one", spec=process_of("sleep 3; exit 4"))
+    api.task("Start", container_id=name, exec_id="one")
+    before = gateway.requests()
+    assert api.task("Wait", container_id=name, exec_id="one").exit_status == 4
+    assert gateway.requests() - before <= AT_MOST
+    api.end(name)
+
+
+def test_who_waits_for_what_is_not_there_is_told(api: Api, root: Path):
+    assert api.refused("Wait", container_id="nobody")[0] == "NOT_FOUND"
+    name = api.container(root, "sleep", "1000")
+    assert api.refused("Wait", container_id=name)[0] == "NOT_FOUND"
+    api.task("Create", container_id=name)
+    assert api.refused("Wait", container_id=name, exec_id="none")[0] == "NOT_FOUND"
+    api.task("Exec", container_id=name, exec_id="never", spec=process_of("true"))
+    waiting = api.begin(TASKS, "Wait", container_id=name, exec_id="never")
+    api.task("DeleteProcess", container_id=name, exec_id="never")
+    assert refusal(waiting.result)[0] == "NOT_FOUND"
+    api.end(name)
+
+
+def test_whoever_dies_who_waits_hears_the_end(gateway: Daemon, api: Api, root: Path):
+    name = api.container(root, "sh", "-c", "until [ -e /go ]; do sleep 0.1; done; exit 3")
+    api.task("Create", container_id=name)
+    api.task("Start", container_id=name)
+    waiting = api.begin(TASKS, "Wait", container_id=name)
+    for one in (f"container/default/{name}", "router"):
+        before = gateway.kill_actor(one)
+        wait_until(f"{one} is there again", lambda one=one, before=before: gateway.healed(one, before))
+    (root / "go").touch()
+    assert waiting.result().exit_status == 3
+    api.end(name)
 
 
 def test_an_exit_while_nobody_listened(gateway: Daemon, api: Api, root: Path, tmp: Path):

@@ -209,7 +209,9 @@ def test_a_client_that_does_not_read_keeps_it_awake(sleepy: tuple[Daemon, Api], 
     api.end(name)
 
 
-def test_who_waits_for_its_end_keeps_it_awake(sleepy: tuple[Daemon, Api], root: Path, tmp: Path):
+def test_who_waits_for_its_end_keeps_it_awake_and_no_longer(
+    sleepy: tuple[Daemon, Api], root: Path, tmp: Path
+):
     daemon, api = sleepy
     directory = tmp / "own"
     directory.mkdir()
@@ -221,4 +223,5 @@ def test_who_waits_for_its_end_keeps_it_awake(sleepy: tuple[Daemon, Api], root: 
         time.sleep(KEPT_AWAKE)
         assert not is_asleep(daemon, name)
         waiting.cancel()
+        sleeps(daemon, name)
         api.end(name)

@@ -3,6 +3,7 @@
 A service is an object whose class says which service of the interface it is, with a method for each of those
 that it has, in snake case: `list_stream` for `ListStream`. Any other is answered with UNIMPLEMENTED.
 It takes the request (or an iterator of requests) and the call, and gives the response (or yields responses).
+One that may wait for days says so by `answers_later`.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 import grpc
 
@@ -22,10 +23,13 @@ from transport.grpc import interface
 
 MOST_BYTES: Final = 16 << 20
 """Of one message, as containerd has it."""
-WORKERS: Final = 128  # methods under way at once; a stream holds one for as long as it lives
+WORKERS: Final = 512
+"""Methods under way at once, of those that hold a thread: a stream does so for as long as it lives."""
 STOP_SECONDS: Final = 2.0
 LIMIT: Final = 30.0  # seconds, for a call without a deadline
 MODE: Final = 0o660
+_LATER: Final = "answers_later"
+Method = TypeVar("Method", bound=Callable[..., None])
 _NAMESPACE, _LEASE = "containerd-namespace", "containerd-lease"
 
 STATUS: Final = {
@@ -107,6 +111,31 @@ def next_of(requests: Iterator[Any]) -> Any:
         return None
 
 
+class Answer:
+    """The answer to a call that may wait for days, without a thread. To be given once, in any thread."""
+
+    def __init__(self, context: grpc.ServicerContext, send: Callable[[Any], None]) -> None:
+        """`send` takes the response, and then None."""
+        self._context, self._send = context, send
+
+    def give(self, response: Any) -> None:
+        """It is this."""
+        self._send(response)
+        self._send(None)
+
+    def refuse(self, error: RemoteError) -> None:
+        """There is none."""
+        self._context.set_code(STATUS.get(error.code, grpc.StatusCode.UNKNOWN))
+        self._context.set_details(str(error))
+        self._send(None)
+
+
+def answers_later(method: Method) -> Method:
+    """Mark a unary method that returns before it answers; its third argument is an `Answer`."""
+    setattr(method, _LATER, True)
+    return method
+
+
 Begun = Callable[[Call, str], None]  # is told the full name of the method
 
 
@@ -162,7 +191,7 @@ def _handlers(service: Service, log: logging.Logger, begun: Begun) -> grpc.Gener
 
 
 def _handler(
-    method: Any, own: Callable[[Any, Call], Any], log: logging.Logger, begun: Begun
+    method: Any, own: Callable[..., Any], log: logging.Logger, begun: Begun
 ) -> "grpc.RpcMethodHandler[Any, Any]":
     asked = interface.message(method.input_type.full_name)
 
@@ -178,6 +207,15 @@ def _handler(
         with _translated(context, method.full_name, log):
             yield from own(request, call)
 
+    def later(request: Any, context: grpc.ServicerContext, send: Callable[[Any], None]) -> None:
+        call = Call(context)
+        begun(call, method.full_name)
+        with _translated(context, method.full_name, log):
+            own(request, call, Answer(context, send))
+
+    if getattr(own, _LATER, False):
+        threadless: Any = _Threadless(later)
+        return grpc.unary_stream_rpc_method_handler(threadless, asked.FromString, _serialized)
     kind = {
         (False, False): (grpc.unary_unary_rpc_method_handler, unary),
         (False, True): (grpc.unary_stream_rpc_method_handler, stream),
@@ -185,7 +223,24 @@ def _handler(
         (True, True): (grpc.stream_stream_rpc_method_handler, stream),
     }
     make, function = kind[method.client_streaming, method.server_streaming]
-    return make(function, asked.FromString, lambda message: message.SerializeToString())
+    return make(function, asked.FromString, _serialized)
+
+
+def _serialized(response: Any) -> bytes:
+    found: bytes = response.SerializeToString()
+    return found
+
+
+class _Threadless:
+    """For grpcio a method with a stream of answers, of which there is one: on the wire that is the same."""
+
+    experimental_non_blocking = True  # grpcio's own health service is built on it
+
+    def __init__(self, function: Callable[[Any, grpc.ServicerContext, Callable[[Any], None]], None]) -> None:
+        self._function = function
+
+    def __call__(self, request: Any, context: grpc.ServicerContext, send: Callable[[Any], None]) -> None:
+        self._function(request, context, send)
 
 
 @contextlib.contextmanager

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import inspect
 
 import pytest
 
 from actors.gateway import runc_options
-from actors.gateway.events import TYPES, filled
+from actors.gateway.events import MOST, TYPES, Events, filled
 from actors.gateway.services import all_of
 from actors.gateway.translation import Asking
 from transport.errors import RemoteError
 from transport.grpc import interface
 from transport.grpc.interface import message
-from transport.grpc.server import snake
+from transport.grpc.server import WORKERS, snake
 
 OPTIONS = "containerd.runc.v1.Options"
 
@@ -27,6 +28,18 @@ def test_every_method_of_a_service_is_one_of_its_interface(service):
         name for name, _ in inspect.getmembers(type(service), inspect.isfunction) if not name.startswith("_")
     }
     assert public - {"ask", "ask_once", "ask_owner", "announce"} <= known
+
+
+def test_those_who_follow_events_leave_threads_to_others():
+    service = Events(None, None)
+    with contextlib.ExitStack() as followers:
+        for _ in range(MOST):
+            followers.enter_context(service._place())
+        with pytest.raises(RemoteError, match="follow events already") as raised:
+            followers.enter_context(service._place())
+        assert raised.value.code == "overloaded"
+    with service._place():
+        assert MOST < WORKERS
 
 
 def test_names_of_methods():
