@@ -94,14 +94,17 @@ class Events(Asking, Service):
             self._places.release()
 
     def _unheard(self, call: Call) -> Iterator[dict[str, Any]]:
-        """As events, the ends of processes that clients of this API run and have not deleted."""
+        """As events, the ends of processes that clients of this API run and have not deleted.
+
+        Nobody who has an exec sleeps.
+        """
+        actors = self.ask_owner(call, m.Actors(memory=False))["actors"]
+        asleep = {one["name"] for one in actors if one["state"] == "asleep"}
         for one in self.ask_owner(call, m.ContainersList())["containers"]:
-            if not one["options"].get("foreign") or (one["task"] or {}).get("status") != "stopped":
-                continue
-            with contextlib.suppress(RemoteError):  # it is on its way out
-                state = self.ask(call, m.TasksState(), to=one["actor"])
-                if state["phase"] == "exited" and state["settled"]:
-                    yield _as_exit(one, state)
+            ended = (one["task"] or {}).get("status") == "stopped"
+            if one["options"].get("foreign") and (ended or one["actor"] not in asleep):
+                with contextlib.suppress(RemoteError):  # it is on its way out
+                    yield from _exits(one, self.ask(call, m.TasksState(), to=one["actor"]))
 
     @staticmethod
     def _follow(client: Client, after: int, call: Call) -> Iterator[dict[str, Any]]:
@@ -151,15 +154,27 @@ def _last(client: Client) -> int:
     return int(body["last"])
 
 
-def _as_exit(one: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
+def _exits(one: Mapping[str, Any], state: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Ends that are durable, of execs before that of their container; whether they are in the journal or not.
+
+    An actor hears that its event is there a moment after that was told to those who followed.
+    """
+    for name, process in state["execs"].items():
+        if process["given"] and process["phase"] == "exited" and process["exited_at"]:
+            yield _as_exit(one, name, process)
+    if state["phase"] == "exited" and state["exited_at"] == (one["task"] or {}).get("exited_at"):
+        yield _as_exit(one, one["id"], state)
+
+
+def _as_exit(one: Mapping[str, Any], name: str, ended: Mapping[str, Any]) -> dict[str, Any]:
     body = {
         "container_id": one["id"],
-        "id": one["id"],
-        "pid": state["pid"],
-        "exit_status": state["exit_code"] if state["known"] else None,
-        "exited_at": state["exited_at"],
+        "id": name,
+        "pid": ended["pid"],
+        "exit_status": ended["exit_code"] if ended.get("known", True) else None,
+        "exited_at": ended["exited_at"],
     }
-    return {"namespace": one["namespace"], "topic": EXIT, "at": state["exited_at"], "body": body}
+    return {"namespace": one["namespace"], "topic": EXIT, "at": ended["exited_at"], "body": body}
 
 
 def _exit_key(event: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -172,6 +172,32 @@ def test_an_exit_while_nobody_listened(gateway: Daemon, api: Api, root: Path, tm
     assert api.task("Delete", container_id=name).exit_status == 9
 
 
+def test_an_exec_that_ended_while_nobody_listened(gateway: Daemon, api: Api, root: Path):
+    """Who subscribes afterwards is told, until its client has let go of it."""
+    name = api.container(root, "sleep", "1000")
+    api.task("Create", container_id=name)
+    api.task("Start", container_id=name)
+    api.task(
+        "Exec",
+        container_id=name,
+        exec_id="one",
+        spec=process_of("until [ -e /go ]; do sleep 0.1; done; exit 8"),
+    )
+    api.task("Start", container_id=name, exec_id="one")
+    before = gateway.kill_actor("grpc")
+    (root / "go").touch()
+    wait_until("grpc is there again", lambda: gateway.healed("grpc", before))
+    assert api.task("Wait", container_id=name, exec_id="one").exit_status == 8
+    seen = api.events()
+    wait_until("it was told", lambda: any(body.container_id == name for _, body in seen))
+    own = [(topic, body.id, body.exit_status) for topic, body in seen if body.container_id == name]
+    assert own == [("/tasks/exit", "one", 8)]
+    api.task("DeleteProcess", container_id=name, exec_id="one")
+    again = api.heard("topic~=|^/tasks/|")
+    assert not [body for topic, body in again if topic == "/tasks/exit" and body.container_id == name]
+    api.end(name)
+
+
 def test_an_exit_while_the_daemon_is_down(root: Path, tmp: Path):
     (tmp / "d").mkdir()
     with serving(tmp / "d") as (daemon, api):

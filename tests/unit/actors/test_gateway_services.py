@@ -9,7 +9,7 @@ import inspect
 import pytest
 
 from actors.gateway import runc_options
-from actors.gateway.events import MOST, TYPES, Events, filled
+from actors.gateway.events import MOST, TYPES, Events, _exits, filled
 from actors.gateway.services import all_of
 from actors.gateway.translation import Asking
 from transport.errors import RemoteError
@@ -28,6 +28,18 @@ def test_every_method_of_a_service_is_one_of_its_interface(service):
         name for name, _ in inspect.getmembers(type(service), inspect.isfunction) if not name.startswith("_")
     }
     assert public - {"ask", "ask_once", "ask_owner", "announce"} <= known
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_an_end_is_told_as_soon_as_it_is_on_record(settled):
+    """Its actor may not have heard yet that it is in the journal, of which who subscribes takes the end."""
+    task = {"status": "stopped", "exited_at": 5}
+    one = {"id": "a", "namespace": "n", "task": task, "actor": "container/n/a"}
+    state = {"phase": "exited", "settled": settled, "pid": 7, "exit_code": 3, "known": True, "execs": {}}
+    told = [found["body"] for found in _exits(one, {**state, "exited_at": 5})]
+    assert [(body["id"], body["exit_status"], body["exited_at"]) for body in told] == [("a", 3, 5)]
+    assert not list(_exits(one, {**state, "exited_at": 6})), "of another run, not durable yet"
+    assert not list(_exits({**one, "task": None}, {**state, "exited_at": 6}))
 
 
 def test_those_who_follow_events_leave_threads_to_others():
