@@ -270,8 +270,7 @@ class Switch:
         waiting = self._waiting.get(key)
         if waiting is None or not self._forget(key, "abandoned"):
             return []
-        cancel = Envelope("CANCEL", re=key[1], fr=key[0])
-        return [(f"{waiting.target}/{waiting.inc}", cancel)]
+        return [_cancel(key, waiting)]
 
     def full(self, address: str, message: Envelope) -> list[Send]:
         """A send failed because the queue to `address` is full."""
@@ -294,7 +293,10 @@ class Switch:
         return sends
 
     def expire(self, now: float) -> tuple[list[Send], float | None]:
-        """Answer what is over its deadline; also returns when to come back, None for never."""
+        """Answer what is over its deadline, and take it from who has it.
+
+        Also returns when to come back, None for never.
+        """
         sends: list[Send] = []
         while self._ends and self._ends[0][0] <= now:
             _, name, inc = self._ends.popleft()
@@ -306,7 +308,7 @@ class Switch:
             if waiting and self._forget(key, "deadline_exceeded"):
                 text = f"{waiting.asked.op}: no answer from {waiting.asked.to} in {waiting.asked.deadline} ms"
                 error = RemoteError("deadline_exceeded", text, outcome="unknown", actor=waiting.target)
-                sends.append((key[0], failure(waiting.asked, error)))
+                sends += [(key[0], failure(waiting.asked, error)), _cancel(key, waiting)]
         later = [self._deadlines[0][0]] if self._deadlines else []
         if self._ends:
             later.append(self._ends[0][0])
@@ -342,6 +344,11 @@ class Switch:
         if not self._per_peer[key[0]]:
             del self._per_peer[key[0]]
         return True
+
+
+def _cancel(key: tuple[str, bytes], waiting: _Waiting) -> Send:
+    """Nobody waits any more for what this actor has been asked."""
+    return f"{waiting.target}/{waiting.inc}", Envelope("CANCEL", re=key[1], fr=key[0])
 
 
 def _is_client(peer: str) -> bool:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from daemon import Daemon, running, wait_until
 
+from transport.errors import RemoteError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -120,6 +122,14 @@ def test_who_uses_it_keeps_it_awake(sleepy: Daemon, busybox: str, words: tuple[s
     finally:
         client.kill()
         client.communicate()
+
+
+def test_a_wait_that_is_over_its_deadline_does_not_keep_it_awake(sleepy: Daemon, busybox: str):
+    record = quiet(sleepy, busybox, "waited")
+    with sleepy.client_in_use() as client:
+        with pytest.raises(RemoteError, match="no answer"):
+            client.request("tasks.wait", {}, to=record["actor"], limit=0.2)
+        falls_asleep(sleepy, record["actor"])
 
 
 @pytest.mark.parametrize("victim", ["supervisor", "router"])

@@ -371,9 +371,10 @@ def test_a_request_over_its_deadline_is_answered_after_a_grace(switch):
     asked(switch, deadline=2000)
     due = LATER + 2 + GRACE_AFTER_DEADLINE
     assert switch.expire(due - 0.01) == ([], due)
-    sends, again = switch.expire(due)
-    address, error = refused(sends)
+    (told, cancel), again = switch.expire(due)
+    address, error = refused([told])
     assert (address, error.code, error.outcome) == (CLIENT, "deadline_exceeded", "unknown")
+    assert cancel == ("images/4", Envelope("CANCEL", re=told[1].re, fr=CLIENT)), "nobody holds it"
     assert again is None
     assert nothing_waits(switch)
 
