@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ORDER = ("unit", "contract", "test_linters.py", "e2e")
 # Never two of these at once: what they test, or look for afterwards, this machine has once. The networks of
 # the host, Docker, systemd's journal, a package that is installed; cgroups by the names that clients choose;
-# processor time, and who is the machine's oldest process.
+# mounts, cgroups and processes of everybody, counted.
 ALONE = (
     "test_chaos", "test_counts", "test_ctr", "test_ctr_compared", "test_docker", "test_docs_typed",
     "test_far_commands", "test_flags", "test_formats", "test_full_disk", "test_grpc_events",
@@ -74,7 +74,7 @@ class _Modules(LoadFileScheduling):
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Modules:
-    """With -n: CONTRIBUTING.md, "Tests"."""
+    """With -n: CONTRIBUTING.md, "Two workers"."""
     return _Modules(config, log)
 
 

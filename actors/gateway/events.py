@@ -48,7 +48,7 @@ TYPES: Final = {
 """By topic. What is neither here nor a client's own is ours alone, and not shown to these clients."""
 NEVER: Final = 2**62  # no event has such a number
 EXIT: Final = "/tasks/exit"
-MOST: Final = WORKERS // 2
+MOST: Final = WORKERS // 2  # who follow at once
 UNKNOWN_STATUS: Final = 255  # of a process of which nobody can know how it ended
 
 

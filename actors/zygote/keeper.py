@@ -8,7 +8,7 @@ It knows names and keys, and nothing of what they stand for. It is forked when t
 the first time; it ends when its zygote has ended and it has nothing. The next zygote gets all of it.
 
 Said to it over a control channel (key `op`), with `name` and `key` where they are needed:
-    door            where the next zygote will connect: a socket to listen at, beside it
+    door            a socket beside it, at which the zygote listens already: where the next one will connect
     keep            these descriptors, under this name and key
     drop            close those of one key
     forget          close all of a name
