@@ -113,6 +113,10 @@ class Actor(pykka.ThreadingActor):
         """The client no longer wants what `call` asked for."""
         call.fail(RemoteError("unavailable", "cancelled", outcome="unknown"))
 
+    def forsaken(self, call: Call) -> None:
+        """The router that `call` came through has died: no answer gets back; whoever wants one asks anew."""
+        self.cancelled(call)
+
     def credited(self, call: Call) -> None:
         """`call.credit` has grown."""
 
@@ -363,7 +367,8 @@ class Actor(pykka.ThreadingActor):
         current.set(call.cause)
         if self.log.isEnabledFor(logging.DEBUG):
             self.log.debug("%s of %s", call.envelope.op, call.envelope.fr)
-        if (call.envelope.fr, call.envelope.id) in self._cancelled:
+        overtaken = (call.envelope.fr, call.envelope.id) in self._cancelled
+        if overtaken or call.lost < self.host.pump.lost:
             call.fail(RemoteError("unavailable", "cancelled"))
             return
         try:
@@ -459,10 +464,13 @@ class Actor(pykka.ThreadingActor):
         self._send(question)
 
     def lost_router(self) -> None:
-        """What was asked through a router that died will not be answered."""
+        """What was asked through a router that died will not be answered, neither to us nor by us."""
         gone = RemoteError("unavailable", "the router went away", outcome="unknown")
         for question in list(self._questions.values()):
             self._settle(question, gone)
+        for call in list(self._calls.values()):
+            if call.open and call.lost < self.host.pump.lost:  # not what the next one has brought already
+                self.forsaken(call)
 
 
 def _worth_repeating(operation: Operation, error: RemoteError) -> bool:

@@ -30,9 +30,12 @@ class Call:
         open: whether the final answer is still owed.
         credit: bytes (or events) that the client is ready to take.
         cause: what is done for it is done for that.
+        lost: how many connections to a router had been lost when it came.
     """
 
-    def __init__(self, envelope: Envelope, body: Any, send: Callable[[Envelope], None]) -> None:
+    def __init__(
+        self, envelope: Envelope, body: Any, send: Callable[[Envelope], None], lost: int = 0
+    ) -> None:
         """`send` may be called from any thread."""
         self.envelope = envelope
         self.body = body
@@ -40,6 +43,7 @@ class Call:
         self.open = True
         self.credit = envelope.credit
         self.cause = of_request(envelope, body)
+        self.lost = lost
         self._said = 0  # partial answers
 
     def reply(self, body: Any = None) -> None:

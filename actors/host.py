@@ -182,7 +182,7 @@ class Host:
             body, send = self._body(message), self._sender(message.op)
             if self.birth.settings.tracing_otlp_endpoint:
                 send = timed(send, message, body, self.birth.name)
-            self._actor.tell(Call(message, body, send))
+            self._actor.tell(Call(message, body, send, self.pump.lost))
         except queue.Full:
             self._refuse(message, RemoteError("overloaded", f"{self.birth.name} has too much to do"))
         except (RemoteError, ProtocolError) as error:

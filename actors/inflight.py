@@ -20,6 +20,7 @@ from transport.errors import RemoteError
 from transport.registry.errors import RegistryError
 
 LINGER = 2.0  # seconds for a client that is only just coming
+COMING_BACK = 5.0  # seconds for whoever was attached, when a router or an incarnation of ours has died
 TELL_EVERY = 0.1  # seconds between two progress messages
 EXPECTED = (StorageError, RegistryError, RemoteError)
 """How work may fail without a mistake of ours: the clients are told, and the process ends in order."""
@@ -128,7 +129,20 @@ class InFlight(Actor):
     def cancelled(self, call: Call) -> None:
         """One client less."""
         super().cancelled(call)
+        self._drop_those_who_left()
+        self.end_unless_wanted()
+
+    def forsaken(self, call: Call) -> None:
+        """It is about to attach again."""
+        super().cancelled(call)
+        self._drop_those_who_left()
+        self.later(COMING_BACK, self.end_unless_wanted)
+
+    def _drop_those_who_left(self) -> None:
         self._attached = [kept for kept in self._attached if kept.open]
+
+    def end_unless_wanted(self) -> None:
+        """If nobody waits for work that is not done yet."""
         if not self._attached and self._result is None:
             self.abandoned()
 

@@ -1,6 +1,7 @@
 """Puller: one transfer, between a registry and the stores: a pull, a push, a copy, or a question.
 
-States: waiting for the login that its request promised, running, then done or failed; ends a moment later.
+States: waiting for somebody to attach, running, then done or failed; ends a moment later. It waits where a
+login was promised, and as a later incarnation: whoever waited for the last one is about to be back.
 Accepts `transfers.attach` from any number of clients, who all see the same progress and get the same answer;
 when the last of them no longer wants it, it ends and leaves what can be resumed. Restarted by the supervisor
 unless it ends by itself: what had arrived is in the ingests, and the next incarnation goes on from there.
@@ -14,13 +15,12 @@ from typing import Any
 
 from actors import messages as m
 from actors.call import Call, Later
-from actors.inflight import EXPECTED, AbandonedError, InFlight
+from actors.inflight import COMING_BACK, EXPECTED, AbandonedError, InFlight
 from actors.transfers.tasks import task
 from actors.transfers.transfer import Transfer
 from transport.registry.credentials import Login
 
 ABANDON_LIMIT = 3.0  # seconds for the work to wind down; it may be stuck in a connection
-LOGIN_WAIT = 5.0  # seconds for the client that has promised a login
 
 
 class PullerActor(InFlight):
@@ -29,19 +29,14 @@ class PullerActor(InFlight):
     kind = "puller"
 
     def started(self) -> None:
-        """Set to work, or wait for the login that is to be used."""
+        """Set to work, or wait for whoever wants it."""
         self.about = self.birth.args["reference"]
         self._transfer: Transfer | None = None
         self._logins: Mapping[str, Login] = {}
         self.hold_work()
-        if self.birth.args.get("brings_login"):
-            self.later(LOGIN_WAIT, self._begin)
+        if self.birth.args.get("brings_login") or self.birth.inc > 1:
+            self.later(COMING_BACK, self.end_unless_wanted)
         else:
-            self._begin()
-
-    def _begin(self) -> None:
-        """Unless it has begun: the one who promised a login may never come, then our own must do."""
-        if self._transfer is None:
             self.set_to_work()
 
     def set_to_work(self) -> None:
@@ -74,7 +69,8 @@ class PullerActor(InFlight):
         if self._transfer is None or (self.is_over and self.answered):
             self._logins = {host: _login(given) for host, given in body.logins.items()}
         later = self.attach(call)
-        self._begin()
+        if self._transfer is None:
+            self.set_to_work()
         return later
 
     def abandoned(self) -> None:

@@ -100,11 +100,14 @@ class Events(Asking, Service):
         """
         actors = self.ask_owner(call, m.Actors(memory=False))["actors"]
         asleep = {one["name"] for one in actors if one["state"] == "asleep"}
+        states = []
         for one in self.ask_owner(call, m.ContainersList())["containers"]:
             ended = (one["task"] or {}).get("status") == "stopped"
             if one["options"].get("foreign") and (ended or one["actor"] not in asleep):
-                with contextlib.suppress(RemoteError):  # it is on its way out
-                    yield from _exits(one, self.ask(call, m.TasksState(), to=one["actor"]))
+                states.append((one, self.actor.begin(m.TasksState(), to=one["actor"], limit=call.limit)))
+        for one, state in states:
+            with contextlib.suppress(RemoteError):  # it is on its way out
+                yield from _exits(one, state())
 
     @staticmethod
     def _follow(client: Client, after: int, call: Call) -> Iterator[dict[str, Any]]:

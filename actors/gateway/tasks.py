@@ -121,9 +121,15 @@ class Tasks(Asking, Service):
     def _kill(self, request: Any, call: Call) -> Any:
         actor, state = self._task(call, request.container_id)
         phase = _exec(state, request.exec_id)["phase"] if request.exec_id else state["phase"]
+        finished = RemoteError("not_found", "process already finished: not found")
         if phase != "running":
-            raise RemoteError("not_found", "process already finished: not found")
-        self.ask(call, m.TasksKill(request.signal, request.exec_id, request.all), to=actor)
+            raise finished
+        try:
+            self.ask(call, m.TasksKill(request.signal, request.exec_id, request.all), to=actor)
+        except RemoteError as error:
+            if error.code == "failed_precondition":  # it has ended since we looked
+                raise finished from error
+            raise
         return message(_EMPTY)()
 
     def exec(self, request: Any, call: Call) -> Any:

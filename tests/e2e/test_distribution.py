@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from daemon import Daemon, running, wait_until
 from interrupted import Interrupted
 from registry import Registry, digest_of, make_image, push_with_skopeo, skopeo
 
+from actors.inflight import COMING_BACK
 from bench.peers import Containerd
 from tests.scripted_registry import OCI_INDEX, Answer, ScriptedRegistry
 from transport.registry.client import RegistryClient
@@ -398,6 +400,37 @@ def test_whoever_waits_for_a_shared_fetch_takes_it_over(slow: tuple[Daemon, Scri
             _, err = second.communicate(timeout=60)
     assert second.returncode == 0, err
     assert len(scripted.requests("GET", f"/v2/slow/app/blobs/{digest_of(layer)}")) == 2
+
+
+# For nobody
+
+
+def test_a_puller_that_dies_when_it_has_answered_does_not_begin_again(
+    slow: tuple[Daemon, ScriptedRegistry, bytes],
+):
+    daemon, scripted, layer = slow
+    scripted.add_blob("slow/app", layer)
+    daemon.actr("pull", f"{scripted.host}/slow/app:v1")
+    asked = len(scripted.asked)
+    assert [kill(daemon.pid(name)) for name in pullers(daemon)] == [True]
+    wait_until("it has come back, and gone", lambda: not pullers(daemon), 45)
+    assert len(scripted.asked) == asked
+
+
+def test_a_router_may_die_during_a_pull_and_a_client_with_it(slow: tuple[Daemon, ScriptedRegistry, bytes]):
+    """Who is still there attaches again, and the work has not stopped meanwhile; without anybody, it ends."""
+    daemon, scripted, _ = slow
+    with daemon.popen("pull", f"{scripted.host}/slow/app:v1") as pull:
+        wait_until("half of it is there", lambda: ingested(daemon) > HALF)
+        [puller] = pullers(daemon)
+        pid, router = daemon.pid(puller), daemon.kill_actor("router")
+        wait_until("all is well", lambda: daemon.healed("router", router))
+        time.sleep(COMING_BACK + 1)
+        assert daemon.pid(puller) == pid
+        pull.send_signal(signal.SIGSTOP)  # it is not to attach once more
+        daemon.kill_actor("router")
+        pull.kill()
+        wait_until("nobody wants it", lambda: not pullers(daemon), 45)
 
 
 # Mirrors

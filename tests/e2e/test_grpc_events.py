@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import secrets
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -126,6 +129,31 @@ def test_a_creation_is_told_and_has_an_actor_though_metadata_dies_over_it(tmp: P
         api.task("Start", container_id=name)
         api.end(name)
         assert [topic for topic, _ in seen].count("/containers/create") == 1
+
+
+def test_whoever_hangs_is_asked_together_with_everybody_else(tmp: Path, root: Path):
+    """For the ends that a subscriber has missed: one after the other would be one's patience for each."""
+    with serving(tmp) as (daemon, api), daemon.client_in_use() as client:
+        names = [api.container(root, "sleep", "1000") for _ in range(3)]
+        for name in names:
+            api.task("Create", container_id=name)
+            api.task("Start", container_id=name)
+        pids = [one["pid"] for one in daemon.actors().values() if one["kind"] == "container"]
+        try:
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            stream = api.stream(EVENTS, "Subscribe")
+            wait_until(
+                "all of them are asked",
+                lambda: client.request("router.traffic", {}, to="router")["waiting"].get("container") == 3,
+            )
+        finally:
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):  # replaced meanwhile
+                    os.kill(pid, signal.SIGCONT)
+        stream.cancel()
+        for name in names:
+            api.end(name)
 
 
 def test_who_hears_nothing_and_vanishes_frees_its_place(gateway: Daemon):

@@ -132,6 +132,19 @@ def test_a_wait_that_is_over_its_deadline_does_not_keep_it_awake(sleepy: Daemon,
         falls_asleep(sleepy, record["actor"])
 
 
+def test_a_wait_that_lost_its_router_does_not_keep_it_awake(sleepy: Daemon, busybox: str):
+    record = quiet(sleepy, busybox, "orphaned")
+    client = sleepy.popen("wait", "orphaned")
+    try:
+        wait_until("it is awake", lambda: sleepy.pid(record["actor"]))
+        old = sleepy.kill_actor("router")
+        wait_until("all is well", lambda: sleepy.healed("router", old))
+    finally:
+        client.kill()
+        client.communicate()
+    falls_asleep(sleepy, record["actor"])
+
+
 @pytest.mark.parametrize("victim", ["supervisor", "router"])
 def test_a_sleeper_is_found_again_whoever_dies(sleepy: Daemon, busybox: str, victim: str):
     record = quiet(sleepy, busybox, "kept")

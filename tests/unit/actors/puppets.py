@@ -22,6 +22,7 @@ from actors.settings import Settings
 from actors.zygote.control import Closed, Control
 from actors.zygote.door import knock
 from actors.zygote.loop import Zygote
+from chaos.left import children
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,6 +153,7 @@ class Stage:
         self.zygotes: list[Forked] = []
 
     def __enter__(self) -> Self:
+        self.others = set(children(os.getpid()))  # of tests before: a registry, for one
         process.set_child_subreaper()  # those who outlive the zygote come to us
         return self
 
@@ -186,11 +188,9 @@ class Stage:
 
     def reap(self) -> None:
         """Puppets without a puppeteer end; wait for those that are our children by now."""
-        try:
-            while True:
-                os.wait()
-        except ChildProcessError:
-            return
+        while ours := set(children(os.getpid())) - self.others:
+            for pid in ours:
+                os.waitpid(pid, 0)
 
     def zygote(self) -> Forked:
         def run() -> None:

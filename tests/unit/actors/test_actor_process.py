@@ -7,6 +7,7 @@ import os
 import queue
 import signal
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,9 @@ class Odd(Actor):
         self.stream = call
         self.credited(call)
         return LATER
+
+    def network_check(self, _body, _):
+        return {"open": sum(one.open for one in self._calls.values())}
 
     def credited(self, call):
         while call.open and call.credit > 0:
@@ -319,6 +323,60 @@ def test_a_question_survives_the_router(odd, town):
     town.start("router", run_router)
     town.actor(Images)
     assert attach(town.client(), "ask", "none", repeatable=True) == {"images": [1]}
+
+
+def open_calls(client):
+    """How many requests the odd one has not answered."""
+    return client.request("network.check", {}, to="network", limit=LIMIT, repeatable=True)["open"]
+
+
+def renewed(town):
+    """A client of another router."""
+    town.killed("router")
+    town.start("router", run_router)
+    return town.client()
+
+
+def test_what_was_asked_through_a_router_that_died_is_given_up(odd, town, dealer):
+    post(dealer, request("network", "network.detach", {"namespace": "", "id": ""}, credit=5))
+    next_of(dealer, "PART")
+    assert open_calls(town.client()) == 1
+    assert open_calls(renewed(town)) == 0
+    assert (town.settings.state / "cancelled").exists()
+
+
+def test_what_waited_for_its_turn_when_the_router_died_is_not_begun(odd, town, dealer):
+    gate = town.settings.state / "gate"
+    os.mkfifo(gate)
+    post(dealer, request("network", "network.attach", {"namespace": "block", "id": str(gate)}))
+    keeper = os.open(gate, os.O_WRONLY)
+    post(dealer, request("network", "network.detach", {"namespace": "", "id": ""}, credit=5))
+    post(dealer, request("network", "no.operation", {}))
+    assert final(dealer).type == "ERR"  # the pump's answer: it has passed on what came before
+    client = renewed(town)
+    os.write(keeper, b"!")
+    os.close(keeper)
+    assert open_calls(client) == 0
+    assert not (town.settings.state / "cancelled").exists(), "it was begun, and taken back"
+
+
+def test_what_the_next_router_has_brought_already_is_kept(odd, town, dealer):
+    """The actor hears of the loss late: it is busy."""
+    gate = town.settings.state / "gate"
+    os.mkfifo(gate)
+    post(dealer, request("network", "network.attach", {"namespace": "block", "id": str(gate)}))
+    keeper = os.open(gate, os.O_WRONLY)
+    client = renewed(town)
+    until = time.monotonic() + LIMIT
+    while "network" not in client.request("router.peers", {}, to="router")["names"]:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    with contextlib.closing(Dealer(os.fspath(town.settings.router_socket), LIMIT)) as anew:
+        post(anew, request("network", "network.detach", {"namespace": "", "id": ""}, credit=5))
+        os.write(keeper, b"!")
+        os.close(keeper)
+        next_of(anew, "PART")
+    assert open_calls(client) == 1
 
 
 def test_parts_come_as_far_as_the_credit_goes(odd, dealer):

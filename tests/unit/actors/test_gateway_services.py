@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import contextlib
 import inspect
+from types import SimpleNamespace
 
 import pytest
 
 from actors.gateway import runc_options
 from actors.gateway.events import MOST, TYPES, Events, _exits, filled
 from actors.gateway.services import all_of
+from actors.gateway.tasks import Tasks
 from actors.gateway.translation import Asking
 from transport.errors import RemoteError
 from transport.grpc import interface
@@ -52,6 +54,21 @@ def test_those_who_follow_events_leave_threads_to_others():
         assert raised.value.code == "overloaded"
     with service._place():
         assert MOST < WORKERS
+
+
+@pytest.mark.parametrize("exec_id", ["", "one"])
+def test_a_process_that_ends_while_it_is_to_be_killed_is_not_found(exec_id, monkeypatch):
+    def ended_since(*_args, **_more):
+        raise RemoteError("failed_precondition", "container a is not running; see actr ps -a")
+
+    tasks = Tasks(None, None)
+    state = {"phase": "running", "execs": {"one": {"phase": "running"}}}
+    monkeypatch.setattr(tasks, "_task", lambda *_: ("container/n/a", state))
+    monkeypatch.setattr(tasks, "ask", ended_since)
+    wanted = message("containerd.services.tasks.v1.KillRequest")(container_id="a", exec_id=exec_id, signal=9)
+    with pytest.raises(RemoteError, match="process already finished") as raised:
+        tasks.kill(wanted, SimpleNamespace(limit=1.0))
+    assert raised.value.code == "not_found"
 
 
 def test_names_of_methods():
