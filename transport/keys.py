@@ -7,6 +7,7 @@ are written as ZeroMQ writes them, in Z85 (https://rfc.zeromq.org/spec/32/).
 import contextlib
 import json
 import os
+import struct
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -120,7 +121,7 @@ def check_public(public: str) -> None:
 
     try:
         right = len(public) == KEY_LENGTH and len(z85.decode(public.encode())) == 32
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, struct.error):  # five characters may say more than four bytes hold
         right = False
     if not right:
         raise InvalidArgumentError("a public key has 40 characters, as actr keys new prints it")

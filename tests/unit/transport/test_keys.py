@@ -71,6 +71,7 @@ def test_keys_come_and_go_and_other_readers_see_it(tmp_path):
         ({"public": "x" * 39}, "40 characters"),
         ({"public": '"' * 40}, "40 characters"),
         ({"public": "é" * 40}, "40 characters"),
+        ({"public": "#" * 40}, "40 characters"),  # all of Z85, and more than 32 bytes hold
     ],
 )
 def test_what_is_no_key_is_refused(tmp_path, wrong, what):
