@@ -9,7 +9,7 @@ import json
 import os
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -109,7 +109,7 @@ class KeyRing:
         except FileNotFoundError:
             return {}
         if changed != self._seen:
-            found = [_read(path) for path in self._clients.glob("*.json")]
+            found = [_read(path) for path in whole(self._clients)]
             self._known = {key.public: key for key in found if key is not None}
             self._seen = changed if time.time_ns() - changed > SETTLED_AFTER else -1
         return self._known
@@ -134,6 +134,11 @@ def _read(path: Path) -> Key | None:
     except (OSError, ValueError, TypeError):
         return None
     return key if key.role in ROLES else None
+
+
+def whole(directory: Path) -> Iterator[Path]:
+    """What `write_private` has written there, without what a crash left of an attempt."""
+    return directory.glob("[!.]*.json")
 
 
 def write_private(path: Path, fields: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from storage.content.disk import private_directory
 from storage.durable import sync_directory
 from storage.errors import InvalidArgumentError, NotFoundError
 from storage.names import check_identifier
-from transport.keys import check_public, write_private
+from transport.keys import check_public, whole, write_private
 
 FIELDS = ("endpoint", "server", "public", "secret", "name", "role", "node")
 MAX_ENDPOINT = 256
@@ -54,4 +54,4 @@ class NodeBook:
 
     def names(self) -> list[str]:
         """All of them."""
-        return sorted(path.stem for path in self._directory.glob("*.json"))
+        return sorted(path.stem for path in whole(self._directory))

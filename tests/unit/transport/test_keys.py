@@ -95,6 +95,21 @@ def test_a_damaged_file_lets_nobody_in(tmp_path):
     assert [one.name for one in ring.keys().values()] == ["good"]
 
 
+def test_a_key_that_was_only_being_written_lets_nobody_in(tmp_path, monkeypatch):
+    """Whoever was told that it failed has nothing to revoke."""
+    ring = KeyRing(tmp_path)
+    ring.allow(key("good"))
+
+    def full(_descriptor):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space left"):
+        ring.allow(key("bad"))
+    assert (tmp_path / "clients/.bad.json").exists()
+    assert [one.name for one in KeyRing(tmp_path).keys().values()] == ["good"]
+
+
 def vars_of(one: Key) -> dict[str, object]:
     return {"name": one.name, "public": one.public, "role": one.role, "created_at": one.created_at}
 
