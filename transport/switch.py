@@ -13,7 +13,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from transport.envelope import Envelope, answer, failure, note
+from transport.envelope import MAX_NAME, Envelope, answer, failure, note
 from transport.errors import CODES, ProtocolError, RemoteError
 from transport.traffic import FINISHED, Traffic
 
@@ -122,6 +122,8 @@ class Switch:
         return NODES, message
 
     def _refusal(self, message: Envelope, target: str, now: float) -> RemoteError | None:
+        if len(message.fr) > MAX_NAME:  # nobody could read the request, and so nobody would answer it
+            return RemoteError("invalid_argument", "a routing id of more than 127 bytes: leave it empty")
         if not message.id or (message.fr, message.id) in self._waiting:
             return RemoteError("invalid_argument", "a request needs an id of its own")
         if self._per_peer.get(message.fr, 0) >= MAX_OUTSTANDING_PER_PEER:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transport.codec import pack
-from transport.envelope import Envelope, answer, failure, note, part, request
+from transport.envelope import Envelope, answer, failure, note, parse, part, request
 from transport.errors import ProtocolError, RemoteError
 from transport.switch import (
     GRACE_AFTER_DEADLINE,
@@ -65,6 +65,17 @@ def test_what_a_sender_claims_to_be_is_overwritten(switch):
     message = Envelope("REQ", id=b"1", to="images", op="x", fr="supervisor/1")
     ((_, forwarded),) = switch.receive(CLIENT, message, LATER)
     assert forwarded.fr == CLIENT
+
+
+@pytest.mark.parametrize("mark", ["~", "~~"])
+def test_a_sender_whose_address_is_too_long_for_a_header_is_told(switch, mark):
+    assert parse(asked(switch, peer=mark + bytes(127).hex()).to_frames())
+    address = mark + bytes(128).hex()
+    message = request("images", "images.get", {})
+    with pytest.raises(ProtocolError, match="header key fr is longer"):
+        parse(message.forwarded(address).to_frames())
+    to, error = refused(switch.receive(address, message, LATER))
+    assert (to, error.code) == (address, "invalid_argument")
 
 
 @pytest.mark.parametrize(
