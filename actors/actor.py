@@ -386,6 +386,7 @@ class Actor(pykka.ThreadingActor):
             if result is not LATER:
                 call.reply(result)
         if call.open:
+            call.unload()
             if len(self._calls) >= self._calls_looked_at:
                 self._calls = {key: kept for key, kept in self._calls.items() if kept.open}
                 self._calls_looked_at = 2 * len(self._calls) + FEW_CALLS

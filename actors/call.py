@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from actors.tracing import of_request
 from storage.errors import BusyError, StorageError
 from transport.codec import pack
-from transport.envelope import Envelope, answer, failure, part
+from transport.envelope import EMPTY, Envelope, answer, failure, part
 from transport.errors import ProtocolError, RemoteError
 from transport.registry.errors import RegistryError
 
@@ -45,6 +45,10 @@ class Call:
         self.cause = of_request(envelope, body)
         self.lost = lost
         self._said = 0  # partial answers
+
+    def unload(self) -> None:
+        """Let go of what came with it: the operation has seen it, and may wait for as long as it likes."""
+        self.envelope = replace(self.envelope, body=EMPTY, buffers=())
 
     def reply(self, body: Any = None) -> None:
         """The result; only the first final answer counts."""

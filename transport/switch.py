@@ -13,7 +13,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from transport.envelope import MAX_NAME, Envelope, answer, failure, note
+from transport.envelope import EMPTY, MAX_NAME, Envelope, answer, failure, note
 from transport.errors import CODES, ProtocolError, RemoteError
 from transport.traffic import FINISHED, Traffic
 
@@ -103,7 +103,8 @@ class Switch:
             return [(message.fr, failure(message, refused)), *self._wake(target)]
         inc = self.names[target]
         key = (message.fr, message.id)
-        self._waiting[key] = _Waiting(message, target, inc, now)
+        asked = replace(message, body=EMPTY, buffers=())  # it may be large, and wait for as long as it likes
+        self._waiting[key] = _Waiting(asked, target, inc, now)
         self._by_target[target].add(key)
         self._per_peer[message.fr] += 1
         self._of_clients += _is_client(message.fr)

@@ -10,6 +10,7 @@ import socket
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from actor_town import LIMIT, Town
 
@@ -75,7 +76,9 @@ class Odd(Actor):
         return LATER
 
     def network_check(self, _body, _):
-        return {"open": sum(one.open for one in self._calls.values())}
+        calls = [call for call in self._calls.values() if call.open]
+        kept = [frame for call in calls for frame in (call.envelope.body, *call.envelope.buffers)]
+        return {"open": len(calls), "bytes": sum(map(len, kept))}
 
     def credited(self, call):
         while call.open and call.credit > 0:
@@ -215,6 +218,18 @@ def test_a_flood_is_answered_overloaded_and_the_rest_served(odd, town, dealer):
     os.write(keeper, b"!")
     os.close(keeper)
     assert {final(dealer).type for _ in range(ROOM + 1)} == {"FIN"}
+
+
+def test_what_came_with_a_request_is_not_kept_while_it_waits(odd, dealer):
+    """Whoever may ask for something that lasts could fill the memory of who answers."""
+    asked = request("network", "network.attach", {"namespace": "later", "id": "you"})
+    post(dealer, msgspec.structs.replace(asked, buffers=(bytes(1 << 20),) * 3))
+    post(dealer, request("network", "network.check", {}))
+    found = final(dealer).value()
+    assert found["open"] == 1
+    assert found["bytes"] < 100
+    post(dealer, request("network", "network.attach", {"namespace": "answer", "id": "you"}))
+    assert {(final(dealer).re == asked.id) for _ in range(2)} == {True, False}
 
 
 def test_an_answer_may_come_later(odd, town, client):

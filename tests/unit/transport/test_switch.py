@@ -54,6 +54,16 @@ def nothing_waits(switch):
 # Requests and their answers
 
 
+def test_what_comes_with_a_request_is_passed_on_and_not_kept(switch):
+    """4,096 may wait of one peer, each with megabytes."""
+    message = Envelope("REQ", id=b"1", to="images", op="x", body=bytes(9000), buffers=(bytes(9000),))
+    ((_, forwarded),) = switch.receive(CLIENT, message, LATER)
+    assert (forwarded.body, forwarded.buffers) == (message.body, message.buffers)
+    (waiting,) = switch._waiting.values()
+    assert len(waiting.asked.body) + sum(map(len, waiting.asked.buffers)) < 100
+    assert refused(switch.down("images", 4))[1].code == "unavailable"
+
+
 def test_a_request_goes_to_the_incarnation_that_is_connected_stamped_with_its_sender(switch):
     message = request("images", "images.get", {"a": 1})
     ((address, forwarded),) = switch.receive(CLIENT, message, LATER)
