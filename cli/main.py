@@ -135,6 +135,7 @@ def leave(last: Callable[[], None] | None = None) -> NoReturn:
     The interpreter would first take itself apart, for 3 ms. Nothing of ours waits for that: files and
     streams are closed by those who opened them.
     """
+    _open_closed()
     code = main()
     sys.stderr.flush()
     if last is not None:
@@ -144,6 +145,7 @@ def leave(last: Callable[[], None] | None = None) -> NoReturn:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
+    code = 0
     try:
         code = _guarded(list(sys.argv[1:] if words is None else words))
         sys.stdout.flush()
@@ -152,6 +154,11 @@ def main(words: Sequence[str] | None = None) -> int:
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
+    except OSError as error:  # of standard output: all others are known to `_run`
+        if not code:
+            complain(f"standard output: {error.strerror or error}")
+        _forget_stdout()
+        return code or FAILED
     return code
 
 
@@ -234,6 +241,13 @@ def _known_failure(error: Exception) -> str | None:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}"
     return None
+
+
+def _open_closed() -> None:
+    """Standard streams that the caller had closed: the launcher has put /dev/null in their place."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115  # to the end
 
 
 def _forget_stdout() -> None:

@@ -96,3 +96,44 @@ def test_nothing_of_the_caller_is_run(tmp):
         [ROOT / "bin/actr", "version", "--client"], cwd=tmp, env=environment, check=False, capture_output=True
     )
     assert done.returncode == 0
+
+
+def closed(which: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """bin/actr by a caller who has closed a standard stream, or given one that is full."""
+    command = ["sh", "-c", f'exec "$0" "$@" {which}', ROOT / "bin/actr", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    ("which", "words", "code", "out", "err"),
+    [
+        (">&-", ["version", "--client"], 0, "", ""),
+        (">&- 2>&- <&-", ["version", "--client"], 0, "", ""),
+        ("2>&-", ["nonsense"], 2, "", ""),
+        ("<&-", ["login", "-u", "me", "h"], 2, "", "standard input is no terminal"),
+        ("<&-", ["login", "-u", "me", "--password-stdin", "h"], 2, "", "the password is empty"),
+        (">/dev/full", ["--help"], 1, "", "actr: standard output: No space left on device\n"),
+        (">/dev/full", ["version", "--client"], 1, "", "actr: standard output: No space left on device\n"),
+    ],
+)
+def test_standard_streams_that_are_closed_or_full(which, words, code, out, err):
+    done = closed(which, *words)
+    assert (done.returncode, done.stdout) == (code, out)
+    assert err in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_standard_input_that_is_closed_is_no_file_of_ours(daemon):
+    """The first file that is opened would have its number, and would be what a container reads."""
+    output = []
+    daemon.on["containers.create"] = created
+    daemon.on["tasks.output"] = output.append
+
+    def end(asked):
+        asked.fin()
+        output[0].fin({"exit_code": 0, "exited_at": 1, "error": ""})
+
+    daemon.on["tasks.input"] = daemon.on["tasks.close_io"] = end
+    assert closed("<&-", "run", "--rm", "-i", "busybox", "cat").returncode == 0
+    assert "tasks.close_io" in daemon.ops()
+    assert "tasks.input" not in daemon.ops()
