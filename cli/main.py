@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # what `signal` wraps
 import posix  # what `os` wraps: transport/bare.py
 import sys
 
@@ -136,7 +137,10 @@ def leave(last: Callable[[], None] | None = None) -> NoReturn:
     streams are closed by those who opened them.
     """
     _open_closed()
+    if _signal.getsignal(_signal.SIGINT) == _signal.SIG_DFL:  # the launcher's doing
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
     code = main()
+    _signal.signal(_signal.SIGINT, _signal.SIG_IGN)  # the command itself is over
     sys.stderr.flush()
     if last is not None:
         last()

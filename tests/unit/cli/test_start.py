@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +97,16 @@ def test_nothing_of_the_caller_is_run(tmp):
         [ROOT / "bin/actr", "version", "--client"], cwd=tmp, env=environment, check=False, capture_output=True
     )
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize(("trap", "code", "out"), [("", -signal.SIGINT, ""), ("trap '' INT; ", 0, "went on")])
+def test_an_interrupt_before_there_is_work(checkout, trap, code, out):
+    """A Ctrl-C while modules are loaded is no traceback, and one that is to be ignored is."""
+    stop = "import os, signal; os.kill(os.getpid(), signal.SIGINT); os.write(1, b'went on'); os._exit(0)"
+    (checkout / "cli/checkout.py").write_text(stop)
+    command = ["sh", "-c", f'{trap}exec "$0"', checkout / "bin/actr"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (code, out, "")
 
 
 def closed(which: str, *words: str) -> subprocess.CompletedProcess[str]:
