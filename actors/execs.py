@@ -164,6 +164,11 @@ class Execs:
         one = self._known.get(name)
         return one is None or one.drained
 
+    def is_under_way(self, name: str) -> bool:
+        """Whether there is such an exec, and it has not come to its end."""
+        one = self._known.get(name)
+        return one is not None and not one.drained
+
     def exit_answer(self, name: str) -> Any:
         """What those who wait for its exit are told."""
         one = self._find(name)

@@ -80,7 +80,10 @@ class Health:
         run = self._actor.state.run
         if self.record.run != run or self._wish is None:
             self.record = Record(run, "starting" if self._wish else "")
-        if self._wish is not None:
+        under_way = f"{PREFIX}{run}-{self.record.checks}"  # since before our predecessor died
+        if self._wish is not None and self._actor.execs.is_under_way(under_way):
+            self._limit(under_way, self._wish)
+        elif self._wish is not None:
             self._schedule(run)
 
     def _schedule(self, run: int) -> None:
@@ -98,7 +101,19 @@ class Health:
         self.record.checks += 1
         name = f"{PREFIX}{run}-{self.record.checks}"
         self._actor.execs.start(TasksExec(name, list(wish.test)), None)
-        self._actor.later(wish.timeout, lambda: self._actor.execs.kill_if_running(name))
+        self._limit(name, wish)
+
+    def _limit(self, name: str, wish: HealthWish) -> None:
+        """The next check begins when this one has ended."""
+        self._actor.later(wish.timeout, lambda: self._overdue(name))
+
+    def _overdue(self, name: str) -> None:
+        """Killed as soon as it has a process: its start may have taken longer than that."""
+        execs = self._actor.execs
+        if execs.is_under_way(name) and execs.phase(name) == "starting":
+            self._actor.later(LEAST_INTERVAL, lambda: self._overdue(name))
+        else:
+            execs.kill_if_running(name)
 
     def ended(self, name: str, code: int | None) -> None:
         """One of our execs is over."""
