@@ -229,7 +229,8 @@ class Execs:
         given = {"process": body.process, "io": io, "token": body.token}
         self._known[body.exec_id] = Exec(phase="added", given=given, terminal=body.terminal)
         self._actor.save()
-        self._announce("/tasks/exec-added", body.exec_id, time.time_ns(), exec_id=body.exec_id)
+        at = time.time_ns()
+        self._announce("/tasks/exec-added", body.exec_id, str(at), at, exec_id=body.exec_id)
 
     def close_input(self, name: str) -> None:
         """Note that the client of one that was added writes no more, be it started or not."""
@@ -301,7 +302,7 @@ class Execs:
             one.phase, one.pid, one.start_time = "running", result.process.pid, result.process.start_time
             self._actor.save()
             self._watch(name, one)
-            self._announce("/tasks/exec-started", name, result.at, exec_id=name, pid=one.pid)
+            self._announce("/tasks/exec-started", name, _key(one), result.at, exec_id=name, pid=one.pid)
         elif isinstance(result, ContainerError | OSError):
             code = result.exit_code if isinstance(result, RuntimeCommandError) else None
             one.error, one.error_code = self._why_not(result), code or CANNOT_EXEC
@@ -318,10 +319,13 @@ class Execs:
             return str(error)
         return f"container {self._actor.record['name']} is not running any more; see actr ps -a"
 
-    def _announce(self, topic: str, name: str, at: int, **body: Any) -> None:
-        """What people have asked for is told; a health check every few seconds would fill the journal."""
+    def _announce(self, topic: str, name: str, key: str, at: int, **body: Any) -> None:
+        """What people have asked for is told; a health check every few seconds would fill the journal.
+
+        `key` tells it from others that have had its name.
+        """
         if not name.startswith(PREFIX):
-            self._actor.reports.announce(topic, name, at, **body)
+            self._actor.reports.announce(topic, f"{name}:{key}", at, **body)
 
     def kill_if_running(self, name: str) -> None:
         """SIGKILL; one that has ended is fine."""
@@ -345,8 +349,10 @@ class Execs:
         self._ended(name, one)
 
     def _ended(self, name: str, one: Exec) -> None:
-        at = one.exited_at
-        self._announce("/tasks/exit", name, at, id=name, pid=one.pid, exit_status=one.exit_code, exited_at=at)
+        at, code = one.exited_at, one.exit_code
+        self._announce(
+            "/tasks/exit", name, _key(one), at, id=name, pid=one.pid, exit_status=code, exited_at=at
+        )
         if one.given:  # whose output is its client's
             io, finished = one.given["io"], partial(self._finished, name, one, one.exit_code)
             self._actor.stepwise.lines.drain(name, io, finished, terminal=one.terminal)
@@ -368,9 +374,14 @@ class Execs:
             self._actor.health.ended(name, code)
 
     def _expire(self, name: str) -> None:
-        if self._find(name).given:
-            return  # until its client lets go of it
-        self._actor.later(KEEP, lambda: self._forget(name))
+        one = self._find(name)
+        if not one.given:  # which is kept until its client lets go of it
+            self._actor.later(KEEP, lambda: self._forget_old(name, one))
+
+    def _forget_old(self, name: str, one: Exec) -> None:
+        """Unless it has been forgotten: then another may have its name."""
+        if self._known.get(name) is one:
+            self._forget(name)
 
     def delete(self, name: str) -> None:
         """Forget one that has exited; one that is unknown is fine."""
@@ -393,6 +404,10 @@ class Execs:
 
     def _directory(self, name: str) -> Any:
         return self._actor.bundle / files.EXECS / name
+
+
+def _key(one: Exec) -> str:
+    return f"{one.pid}:{one.start_time}"
 
 
 def _wish(body: TasksExec) -> Wishes:
