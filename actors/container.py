@@ -249,6 +249,10 @@ class ContainerActor(Requests):
         return self.settings.state / "runtime"
 
     def _prepare(self) -> None:
+        """Once no copy of files, which would unmount it in the end, has the root mounted."""
+        self.copying.when_unmounted(self._make_bundle)
+
+    def _make_bundle(self) -> None:
         """Where the output goes is made while the bundle is."""
         record = self.record
         make = m.BundlesMake(

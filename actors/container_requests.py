@@ -290,6 +290,7 @@ class Requests(Actor):
         """Who follows no more, or is gone, leaves nothing open."""
         super().cancelled(call)
         self.streams.prune()
+        self.copying.cancelled(call)
 
     def credited(self, call: Call) -> None:
         """A follower takes more."""

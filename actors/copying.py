@@ -10,10 +10,12 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from actors import lifecycle as life
 from actors import messages as m
 from actors.call import Call
 from actors.linux.openat2 import open_in_root
@@ -43,17 +45,31 @@ class Copying:
         self._spool = actor.settings.root / "spool" / actor.namespace / actor.id
         self._reading: dict[Call, IO[bytes]] = {}
         self.mounted = 0  # copies that have the root of a container mounted that does not run
+        self._one_root = threading.Lock()  # of these: what one mounts another would unmount
+        self._waiting: list[Callable[[], None]] = []  # for there to be none of these
 
     def clear(self) -> None:
         """Nothing of what was on its way stays."""
         shutil.rmtree(self._spool, ignore_errors=True)
 
+    def when_unmounted(self, then: Callable[[], None]) -> None:
+        """Call `then` once no copy has the root mounted: now, as a rule."""
+        if self.mounted:
+            self._waiting.append(then)
+        else:
+            then()
+
+    def cancelled(self, call: Call) -> None:
+        """Nobody takes the rest of it."""
+        if (file := self._reading.pop(call, None)) is not None:
+            file.close()
+
     def get(self, path: str, call: Call) -> None:
         """Pack, then send as the client takes it."""
-        self._begin()
+        process = self._begin()
 
         def packed(result: Any) -> None:
-            self._end()
+            self._end(process)
             if isinstance(result, Exception):
                 call.fail(_explained(result, path))
                 return
@@ -61,12 +77,15 @@ class Copying:
             call.credit = call.credit or PART
             self.serve(call)
 
-        self._actor.work(lambda: self._pack(path), packed)
+        self._actor.work(lambda: self._pack(path, process), packed)
 
-    def _pack(self, path: str) -> IO[bytes]:
+    def _pack(self, path: str, process: Process | None) -> IO[bytes]:
         """In a worker thread."""
         parent, _, name = os.fsencode("/" + path.strip("/")).rpartition(b"/")
-        with self._root() as root, _opened(open_in_root(root, parent or b"/", _DIRECTORY)) as directory:
+        with (
+            self._root(process) as root,
+            _opened(open_in_root(root, parent or b"/", _DIRECTORY)) as directory,
+        ):
             self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = tempfile.TemporaryFile(dir=self._spool)  # noqa: SIM115  # closed when it has been sent
             try:
@@ -105,23 +124,23 @@ class Copying:
         if not body.last:
             call.reply({"offset": body.offset + len(body.data)})
             return
-        self._begin()
+        process = self._begin()
 
         def unpacked(result: Any) -> None:
-            self._end()
+            self._end(process)
             place.unlink(missing_ok=True)
             call.settle(
                 _explained(result, body.path) if isinstance(result, Exception) else {"entries": result}
             )
 
-        self._actor.work(lambda: self._unpack(place, body), unpacked)
+        self._actor.work(lambda: self._unpack(place, body, process), unpacked)
 
-    def _unpack(self, place: Path, body: m.FilesPut) -> int:
+    def _unpack(self, place: Path, body: m.FilesPut, process: Process | None) -> int:
         """In a worker thread."""
         path = os.fsencode("/" + body.path.strip("/"))
         if self._shift():
             make_files_as(*self._shift().owner(0, 0))  # as its root: volumes show shifted owners
-        with self._root() as root, place.open("rb") as file:
+        with self._root(process) as root, place.open("rb") as file:
             try:
                 os.close(open_in_root(root, path, _DIRECTORY))
                 landing = Landing(root, path, contents=body.contents, shift=self._shift().owner)
@@ -137,35 +156,53 @@ class Copying:
 
     # The root
 
-    def _begin(self) -> None:
-        phase = self._actor.state.phase
-        if phase not in ("created", "running", "exited"):
-            name = self._actor.record["name"]
-            raise RemoteError("failed_precondition", f"container {name} is {phase}; try again in a moment")
-        self.mounted += phase != "running"
+    def _begin(self) -> Process | None:
+        """The process whose root it is; without one, the root is mounted for it. Raises RemoteError."""
+        state, name = self._actor.state, self._actor.record["name"]
+        if state.phase == "running":
+            return Process(state.pid, state.start_time)
+        if state.phase not in ("created", "exited"):
+            raise RemoteError(
+                "failed_precondition", f"container {name} is {state.phase}; try again in a moment"
+            )
+        if refusal := life.refuse_start(state):
+            raise RemoteError("unavailable", f"container {name} {refusal}")
+        self.mounted += 1
+        return None
 
-    def _end(self) -> None:
-        self.mounted = max(0, self.mounted - 1)
+    def _end(self, process: Process | None) -> None:
+        self.mounted -= process is None
+        if not self.mounted:
+            waiting, self._waiting = self._waiting, []
+            for then in waiting:
+                then()
 
     @contextlib.contextmanager
-    def _root(self) -> Iterator[int]:
+    def _root(self, process: Process | None) -> Iterator[int]:
         """A descriptor of the container's root."""
-        state = self._actor.state
-        if state.phase == "running":
-            with _opened(os.open(f"/proc/{state.pid}/root", _DIRECTORY)) as root:
-                if not Process(state.pid, state.start_time).is_running():
-                    raise RemoteError("unavailable", "the container has just ended; try again")
+        if process is not None:
+            with _opened(_root_of(process)) as root:
                 yield root
             return
         actor, record = self._actor, self._actor.record
         names = ("image", "image_digest", "options", "name", "snapshotter")
-        actor.call(m.BundlesMake(actor.namespace, actor.id, *(record[name] for name in names)))
-        try:
-            with _opened(os.open(actor.bundle / files.ROOTFS, _DIRECTORY)) as root:
-                yield root
-        finally:
-            files.unmount_rootfs(actor.bundle)
-            actor.call(m.NetworkDetach(actor.namespace, actor.id))
+        with self._one_root:
+            actor.call(m.BundlesMake(actor.namespace, actor.id, *(record[name] for name in names)))
+            try:
+                with _opened(os.open(actor.bundle / files.ROOTFS, _DIRECTORY)) as root:
+                    yield root
+            finally:
+                files.unmount_rootfs(actor.bundle)
+                actor.call(m.NetworkDetach(actor.namespace, actor.id))
+
+
+def _root_of(process: Process) -> int:
+    with contextlib.suppress(FileNotFoundError):
+        root = os.open(f"/proc/{process.pid}/root", _DIRECTORY)
+        if process.is_running():
+            return root
+        os.close(root)
+    raise RemoteError("unavailable", "the container has just ended; try again")
 
 
 @contextlib.contextmanager
