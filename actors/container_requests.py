@@ -195,13 +195,14 @@ class Requests(Actor):
         if body.signal != signal.SIGKILL or self.state.policy == "no":
             signal_process(target, body.signal)
             return None
-        self._want("stopped", lambda: self._kill_for_good(target, call))
+        self._want("stopped", lambda: self._kill_for_good(call))
         return LATER
 
-    def _kill_for_good(self, target: Process, call: Call) -> None:
-        """Who kills it wants it to stay so."""
+    def _kill_for_good(self, call: Call) -> None:
+        """Who kills it wants it to stay so; the policy may have started it again meanwhile."""
         self.happened(life.Stop())
-        self.control.kill(target)
+        if self.state.phase == "running":
+            self.control.kill(Process(self.state.pid, self.state.start_time))
         call.reply({})
 
     def refuse_unless_running(self) -> None:
@@ -211,9 +212,17 @@ class Requests(Actor):
             raise RemoteError("failed_precondition", f"container {name} is not running; see actr ps -a")
 
     def tasks_stop(self, body: m.TasksStop, call: Call) -> Later:
-        """The stop signal; then, in time, the other one."""
-        self._want("stopped", lambda: self._halt(body.grace, again=False))
-        return self.tasks_wait(m.TasksWait(), call)
+        """The stop signal; then, in time, the other one. Answered when it has ended and stays so."""
+
+        def wanted() -> None:
+            self._halt(body.grace, again=False)
+            try:
+                self.tasks_wait(m.TasksWait(), call)
+            except RemoteError as error:
+                call.fail(error)
+
+        self._want("stopped", wanted)
+        return LATER
 
     def _halt(self, grace: float | None, *, again: bool) -> None:
         """The wish is journalled before the signal: no policy may start again what a person has stopped."""

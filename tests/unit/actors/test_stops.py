@@ -1,0 +1,98 @@
+"""Who stops or kills a container is answered when it stays so, whatever its policy does at that moment."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from actors import lifecycle as life
+from actors import messages as m
+from actors.container_requests import Requests
+from actors.lifecycle import State
+from actors.linux.pidfd import Process
+
+WAITS = State("exited", run=1, pid=5, start_time=6, settled=True, policy="always", exit_code=1)
+RUNNING = State("running", run=1, pid=5, start_time=6, policy="always")
+
+
+class _Call:
+    def __init__(self) -> None:
+        self.open, self.answers = True, []
+
+    def settle(self, result: Any) -> None:
+        self.open = False
+        self.answers.append(result)
+
+    reply = fail = settle
+
+
+class _Container(Requests):
+    """Whose effects are only noted, and whose questions wait for the test."""
+
+    def __init__(self, state: State) -> None:
+        self.namespace, self.id, self.state, self.asked, self.effects = "n", "c", state, [], []
+        self.record = {"name": "web", "options": {}}
+        self.removal = SimpleNamespace(retired=False)
+        self.killed: list[Process] = []
+        self.graces: list[float] = []
+        self.control = SimpleNamespace(kill=self.killed.append, signal_to_stop=self.graces.append)
+        self._wants_exit, self._told_run = [], 0
+
+    def happened(self, fact: Any) -> None:
+        self.state, effects = life.decide(self.state, fact)
+        self.effects += effects
+
+    def ask(self, body: Any, then: Any, **_: Any) -> None:
+        self.asked.append((body, then))
+
+    def is_recorded(self) -> None:
+        (body, then) = self.asked.pop(0)
+        assert body == m.ContainersWant("n", "c", "stopped")
+        then({})
+
+
+def test_a_stop_between_two_runs_is_answered_once_it_counts():
+    container, call = _Container(WAITS), _Call()
+    container.tasks_stop(m.TasksStop(), call)
+    assert call.answers == [], "killed now, we would go on with the policy"
+    container.is_recorded()
+    assert [answer["exit_code"] for answer in call.answers] == [1]
+    assert container.state.halted
+
+
+def test_a_stop_that_the_policy_overtakes_is_answered_with_the_next_end():
+    container, call = _Container(WAITS), _Call()
+    container.tasks_stop(m.TasksStop(), call)
+    container.happened(life.RestartDue(1))
+    container.is_recorded()
+    assert container.state.halted
+    assert (call.answers, container._wants_exit) == ([], [call])
+
+
+@pytest.mark.parametrize("policy", ["no", "always"])
+def test_what_has_not_been_started_cannot_be_stopped(policy: str):
+    container, call = _Container(State(policy=policy)), _Call()
+    container.tasks_stop(m.TasksStop(), call)
+    if policy != "no":
+        container.is_recorded()
+    assert [str(answer) for answer in call.answers] == ["container web has not been started"]
+
+
+def test_a_kill_is_for_whatever_runs_when_it_is_on_record():
+    container, call = _Container(RUNNING), _Call()
+    container.tasks_kill(m.TasksKill(9), call)
+    container.state = State("running", run=2, pid=7, start_time=8, policy="always")
+    container.is_recorded()
+    assert container.killed == [Process(7, 8)]
+    assert (len(call.answers), container.state.halted) == (1, True)
+
+
+def test_a_kill_that_comes_late_keeps_the_policy_off():
+    container, call = _Container(RUNNING), _Call()
+    container.tasks_kill(m.TasksKill(9), call)
+    container.state = WAITS
+    container.is_recorded()
+    assert container.killed == []
+    assert (len(call.answers), container.state.halted) == (1, True)
