@@ -470,8 +470,10 @@ def _started(state: State, fact: Started) -> Decision:
     running = replace(
         state, phase="running", pid=fact.pid, start_time=fact.start_time, started_at=fact.at, error=""
     )
-    effects = (E.SAVE, E.WATCH, E.REPORT, _announcement(state), E.ANSWER_START)
-    return running, (*effects, E.KILL) if state.remove or state.halted else effects
+    # Of one that is to be started anew at once, whoever waits is answered with the start that follows.
+    answer = () if state.again else (E.ANSWER_START,)
+    kill = (E.KILL,) if state.remove or state.halted or state.again else ()
+    return running, (E.SAVE, E.WATCH, E.REPORT, _announcement(state), *answer, *kill)
 
 
 def _failed(state: State, fact: Failed) -> Decision:

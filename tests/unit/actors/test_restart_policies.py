@@ -84,6 +84,15 @@ def test_a_stop_during_a_start_ends_it():
     assert Effect.KILL in decide(stopped, Started(5, 6, 7))[1]
 
 
+def test_a_restart_during_a_start_ends_it_and_is_answered_with_the_next():
+    asked, _ = decide(replace(RUNNING, phase="starting"), Stop(again=True))
+    running, effects = decide(asked, Started(5, 6, 7))
+    assert Effect.KILL in effects, "else it would be started anew whenever it ends by itself"
+    assert Effect.ANSWER_START not in effects
+    state, _ = over(running, 137)
+    assert (state.phase, state.run, state.again) == ("preparing", 2, False)
+
+
 def test_a_restart_by_a_person_is_one_start():
     asked, _ = decide(RUNNING, Stop(again=True))
     state, effects = over(asked, 0)
