@@ -490,6 +490,7 @@ _PERFORM: dict[Effect, Callable[[ContainerActor], None]] = {
     Effect.INSPECT: ContainerActor._inspect,  # noqa: SLF001
     Effect.WATCH: ContainerActor._watch,  # noqa: SLF001
     Effect.KILL: ContainerActor._kill,  # noqa: SLF001
+    Effect.STOP: lambda actor: actor.control.stop_again(),
     Effect.RELEASE: ContainerActor._release,  # noqa: SLF001
     Effect.REPORT: lambda actor: actor.reports.report(),
     Effect.ANNOUNCE_CREATE: lambda actor: actor.reports.announce_create(),

@@ -18,7 +18,7 @@ from actors import messages as m
 from actors.actor import Actor
 from actors.call import LATER, Call, Later
 from actors.channels import Wants
-from actors.control import DEFAULT_GRACE, Control
+from actors.control import Control
 from actors.copying import Copying
 from actors.execs import Execs
 from actors.freezing import Freezing
@@ -228,8 +228,7 @@ class Requests(Actor):
         """The wish is journalled before the signal: no policy may start again what a person has stopped."""
         self.happened(life.Stop(again=again))
         if self.state.phase == "running":
-            if grace is None:
-                grace = self.record["options"].get("stop_timeout", DEFAULT_GRACE)
+            grace = self.control.grace() if grace is None else grace
             self.control.signal_to_stop(min(max(0.0, grace), MAX_GRACE))
 
     def tasks_restart(self, body: m.TasksRestart, call: Call) -> Later:

@@ -40,6 +40,7 @@ class Control:
     def __init__(self, actor: "ContainerActor") -> None:
         self._actor = actor
         self._changes: deque[Callable[[], None]] = deque()  # of the options, one after the other
+        self._asked_again = False  # somebody wants it stopped who knows of this incarnation
 
     def _cgroup(self) -> str:
         return files.actual_cgroups_path(self._actor.bundle)
@@ -167,15 +168,31 @@ class Control:
     def end(self, cause: str) -> None:
         """End it ourselves, as a stop would, but let the policy start it again."""
         self._actor.happened(life.Ended(cause))
-        self.signal_to_stop(DEFAULT_GRACE)
+        self.signal_to_stop(self.grace())
+
+    def grace(self) -> float:
+        """Seconds between the two signals where nobody says how many."""
+        said = self._actor.record["options"].get("stop_timeout")
+        return DEFAULT_GRACE if said is None else float(said)
 
     def signal_to_stop(self, grace: float) -> None:
         """The stop signal; then, in time, the other one."""
+        self._asked_again = True
+        target = self._tell_to_stop()
+        self._actor.later(grace, lambda: self.kill(target))
+
+    def stop_again(self) -> None:
+        """As our predecessor had begun to. Whoever waits asks again, and says how long it may take."""
+        self._asked_again = False
+        target = self._tell_to_stop()
+        self._actor.later(self.grace(), lambda: None if self._asked_again else self.kill(target))
+
+    def _tell_to_stop(self) -> Process:
         state = self._actor.state
         target = Process(state.pid, state.start_time)
         signal_process(target, signal_number(state.stop_signal))
         self.let_go()
-        self._actor.later(grace, lambda: self.kill(target))
+        return target
 
     def kill(self, target: Process) -> None:
         """SIGKILL, which a process that stands still takes only when it may go on."""

@@ -76,6 +76,7 @@ class Effect(Enum):
     INSPECT = auto()  # what became of a start that was cut off -> Started, Failed, NeverStarted or Exited
     WATCH = auto()  # its process -> Exited
     KILL = auto()  # its process, at once
+    STOP = auto()  # its process once more, as whoever wanted that would
     RELEASE = auto()  # drain the output, clean up after the runtime -> Released
     REPORT = auto()  # the task to metadata, durable
     ANNOUNCE_CREATE = auto()
@@ -424,12 +425,19 @@ def _resume(state: State) -> Decision:
         "created": (E.REPORT, *release) if release else (),
         "preparing": (E.PREPARE,),
         "starting": (E.INSPECT,),
-        "running": (E.WATCH, E.REPORT, _announcement(state), *((E.KILL,) if state.remove else ())),
+        "running": (E.WATCH, E.REPORT, _announcement(state), *_end_wanted(state)),
         "exited": release,
         "removing": (E.REMOVE,),
         "gone": (E.FINISH,),
     }
     return state, effects[state.phase]
+
+
+def _end_wanted(state: State) -> tuple[Effect, ...]:
+    """Whoever was about to end it may have died before the signal, or before the second one."""
+    if state.remove:
+        return (E.KILL,)
+    return (E.STOP,) if state.halted or state.again or state.cause else ()
 
 
 def _announcement(state: State) -> Effect:
