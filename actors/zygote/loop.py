@@ -131,6 +131,10 @@ class Zygote:
             new = self._spares.take(time.monotonic()) if survives else self._fork(kind, who)
         except OSError as error:
             self._children.incarnations[name] = inc
+            if name == SUPERVISOR:
+                log.error("the supervisor cannot be forked, it is tried again: %s", error)  # noqa: TRY400
+                self._supervisor_ended(None)
+                return
             self._tell(ev="exited", name=name, inc=inc, pid=0, status=None, reason=f"cannot fork: {error}")
             return
         failpoints.hit("zygote", "spawn", "forked")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -76,6 +77,21 @@ def test_last_words_come_with_the_end(stage):
     worker.order("raise", text="lost my way")
     ended = supervisor.hears("exited")
     assert (ended["status"], ended["reason"]) == (1 << 8, "RuntimeError: lost my way")
+
+
+def test_a_supervisor_that_cannot_be_forked_is_tried_again(stage, monkeypatch):
+    """There may be no memory, or no process left, just when it has died of that."""
+    fork, refusals = loop.Zygote._fork, [OSError(errno.EAGAIN, "no process left")] * 2
+
+    def refused(self, kind, *args, **more):
+        if kind == "supervisor" and refusals:
+            raise refusals.pop()
+        return fork(self, kind, *args, **more)
+
+    monkeypatch.setattr(loop.Zygote, "_fork", refused)
+    _, supervisor = stage.opening()
+    assert supervisor.inc == 3
+    stage.spawn(supervisor, "w", "worker")
 
 
 def test_a_name_that_runs_is_not_spawned_twice(stage):
