@@ -157,15 +157,16 @@ class NetworkActor(Primitives):
         return found
 
     def _hold(self, ports: list[Port]) -> None:
-        """All of them or none."""
-        before = set(self._store.ports())
+        """All of them or none. What was published before, by whichever container, stays bound."""
+        before = {one.address for one in self._store.ports()}
         try:
             for port in ports:
                 self._store.publish(port)
                 self._held.take(port)
         except StorageError:
-            for port in set(ports) - before:
-                self._held.free(port)
+            for port in ports:
+                if port.address not in before:
+                    self._held.free(port)
             raise
 
     def network_detach(self, body: m.NetworkDetach, call: Call) -> Later:

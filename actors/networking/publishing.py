@@ -69,13 +69,12 @@ class Held:
         Raises:
             FailedPreconditionError: another program has it, or the address is not this host's.
         """
-        key = (port.protocol, port.host, port.host_port)
-        if key not in self._sockets:
-            self._sockets[key] = _bound(port)
+        if port.address not in self._sockets:
+            self._sockets[port.address] = _bound(port)
 
     def free(self, port: Port) -> None:
         """Let go of it; again is no error."""
-        for one in self._sockets.pop((port.protocol, port.host, port.host_port), ()):
+        for one in self._sockets.pop(port.address, ()):
             one.close()
 
     def any(self, port: Port, taken: Iterable[Port]) -> int:

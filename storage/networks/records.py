@@ -75,3 +75,8 @@ class Port:
     namespace: str
     container: str
     container_port: int
+
+    @property
+    def address(self) -> tuple[str, str, int]:
+        """Where on the host: no two have the same."""
+        return self.protocol, self.host, self.host_port
