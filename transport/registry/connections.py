@@ -262,6 +262,7 @@ def check_url(url: str) -> None:
         parts = urlsplit(url)
         fine = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.username is None
         origin(url)
+        requests.Request("GET", url).prepare()  # has ideas of its own of what a host may be called
     except ValueError:
         fine = False
     if not fine or len(url) > 16 << 10:

@@ -176,7 +176,9 @@ def test_a_token_server_that_redirects_away_gets_no_login_there(registry, other,
     assert "authorization" not in other.asked[0].headers
 
 
-@pytest.mark.parametrize("realm", ["ftp://a.test", "/token", "https://user:word@a.test/", "https://[x/"])
+@pytest.mark.parametrize(
+    "realm", ["ftp://a.test", "/token", "https://user:word@a.test/", "https://[x/", "http://*.a.test/"]
+)
 def test_a_malformed_realm_is_refused(registry, logged_in, realm):
     guard(registry, "/v2/a/b/tags/list", f'Bearer realm="{realm}"', lambda: "Bearer t1")
     with pytest.raises(BadContentError, match="malformed token server"):

@@ -131,7 +131,18 @@ def test_ten_redirects_are_followed_and_no_more(registry, client):
 
 @pytest.mark.parametrize(
     "location",
-    ["", "ftp://a.test/x", "file:///etc/passwd", "http://anna:word@a.test/", "http://[x"],
+    [
+        "",
+        "ftp://a.test/x",
+        "file:///etc/passwd",
+        "http://anna:word@a.test/",
+        "http://[x",
+        "http://[v1.x]/",
+        "http://*.a.test/",
+        "http://.a.test/",
+        "http://a b.test/",
+        "http://a\x7f.test/",
+    ],
 )
 def test_unusable_addresses_are_refused(registry, client, location):
     registry.on("GET", PATH, to(location))
