@@ -189,4 +189,4 @@ def parse_token(body: bytes, what: str) -> tuple[str, float]:
     if not isinstance(value, str) or not re.fullmatch(r"[!-~]+", value) or len(value) > LARGEST_TOKEN:
         raise BadContentError(f"{what}: the token server's answer holds no token")
     usable = isinstance(life, int | float) and not isinstance(life, bool) and life > 0
-    return value, min(float(life), LONGEST_LIFE) if usable else SHORTEST_LIFE
+    return value, float(min(life, LONGEST_LIFE)) if usable else SHORTEST_LIFE

@@ -195,7 +195,17 @@ def test_answers_without_a_token(body):
 
 
 @pytest.mark.parametrize(
-    ("life", "seconds"), [(300, 300), (0, 60), (-5, 60), ("9", 60), (None, 60), (True, 60), (10**12, 86400)]
+    ("life", "seconds"),
+    [
+        (300, 300),
+        (0, 60),
+        (-5, 60),
+        ("9", 60),
+        (None, 60),
+        (True, 60),
+        (10**12, 86400),
+        pytest.param(10**400, 86400, id="no float"),
+    ],
 )
 def test_the_life_of_a_token(life, seconds):
     assert parse_token(json.dumps({"token": "t", "expires_in": life}).encode(), "token") == ("t", seconds)
