@@ -124,9 +124,12 @@ class Destination:
             RegistryError: it refused, or cannot be reached.
         """
         check_digest(digest)
-        started = self._begin(digest, size, content, mount_from)
+        started = self._mount(digest, mount_from) if mount_from is not None else None
+        if started is not None and started.status == 201:
+            return False
+        started = started or self._begin(digest, size, content)
         if started.status == 201:
-            return mount_from is None
+            return True
         upload = _location(started)
         try:
             if chunk is not None:
@@ -188,19 +191,35 @@ class Destination:
             return False
         return True
 
-    def _begin(self, digest: str, size: int, content: Content, mount_from: str | None) -> Answer:
+    def _mount(self, digest: str, source: str) -> Answer | None:
+        """Have it from another repository (201), or an upload opened (202); None where that is refused.
+
+        That the other one has it, and that we may read there, is a guess: no reason not to push.
+        """
+        check_repository(source)
+        query = {"mount": digest, "from": source}
+        try:
+            answer = self._ask(
+                "POST", f"blob {digest}", path=f"/{self._repository}/blobs/uploads/", query=query,
+                welcome={201, 202}, source=source,
+            )  # fmt: skip
+        except RegistryError as error:
+            if error.retryable:
+                raise
+            return None
+        answer.close()
+        return answer
+
+    def _begin(self, digest: str, size: int, content: Content) -> Answer:
         """Open an upload (202), or be done at once (201)."""
         query: dict[str, str] = {}
         body: bytes | None = None
-        if mount_from is not None:
-            check_repository(mount_from)
-            query = {"mount": digest, "from": mount_from}
-        elif size <= SMALL:
+        if size <= SMALL:
             query = {"digest": digest}
             body = b"".join(_Part(content, 0, size))
         answer = self._ask(
             "POST", f"blob {digest}", path=f"/{self._repository}/blobs/uploads/", query=query, body=body,
-            headers=_OCTETS if body is not None else {}, welcome={201, 202}, source=mount_from,
+            headers=_OCTETS if body is not None else {}, welcome={201, 202},
         )  # fmt: skip
         answer.close()
         return answer

@@ -98,6 +98,38 @@ def test_a_mount_that_is_declined_becomes_an_upload(registry, uploads, destinati
     assert len(registry.requests("POST")) == 1
 
 
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405])
+@pytest.mark.parametrize("body", [BODY, b"{}"])
+def test_a_mount_that_is_refused_becomes_an_upload(registry, uploads, destination, status, body):
+    """Where it is mounted from is a guess: the repository may not be there, or not be ours to read."""
+
+    def post(asked):
+        return Answer(status) if "mount=" in asked.path else uploads.place(202)
+
+    registry.on("POST", UPLOADS, post)
+    assert destination.put_blob(digest_of(body), len(body), lambda at: [body[at:]], mount_from="not/ours")
+    assert uploads.stored == {digest_of(body): body}
+
+
+def test_a_mount_for_which_there_is_no_token_becomes_an_upload(registry, uploads, other, make_client):
+    """Some token servers refuse all when they refuse one scope."""
+
+    def token(asked):
+        return Answer(403) if "not/ours" in asked.path else Answer(200, b'{"token": "t"}')
+
+    def post(asked):
+        if asked.headers.get("authorization") == "Bearer t":
+            return uploads.place(202)
+        return Answer(401, headers={"WWW-Authenticate": f'Bearer realm="{other.url}/token"'})
+
+    other.on("GET", "/token", token)
+    registry.on("POST", UPLOADS, post)
+    client = make_client(GivenLogin(registry.host, Login("anna", "s3cret-word")))
+    destination = client.destination(registry.host, "a/b")
+    assert destination.put_blob(DIGEST, len(BODY), content, mount_from="not/ours")
+    assert uploads.stored == {DIGEST: BODY}
+
+
 def test_chunks(registry, uploads, destination):
     destination.put_blob(DIGEST, len(BODY), content, chunk=30_000)
     assert uploads.stored == {DIGEST: BODY}
