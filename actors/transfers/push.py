@@ -7,6 +7,7 @@ A crash leaves blobs at the registry that the next attempt finds there.
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from actors import failpoints
@@ -16,7 +17,7 @@ from actors.transfers.fetch import Fetcher
 from actors.transfers.transfer import Transfer
 from storage.descriptor import Descriptor
 from storage.digest import Digest
-from storage.errors import NotFoundError
+from storage.errors import NotFoundError, StorageError
 from storage.image.contents import Contents, Part, walk
 from storage.image.document import MAX_DOCUMENT_SIZE
 from storage.image.manifest import Index, Manifest, parse_manifest
@@ -180,11 +181,12 @@ class Push:
         found: dict[Digest, str] = {}
         images = self._transfer.call(m.ImagesList(self._transfer.namespace))["images"]
         for image in images[:MOST_IMAGES]:
-            reference = Reference.parse(image["name"])
-            if reference.domain != self._target.domain or reference.path == self._target.path:
-                continue
-            parts = walk(Descriptor.from_dict(image["target"]), self._read_if_here).parts
-            found |= {blob.digest: reference.path for blob in _blobs(parts) if blob.digest in wanted}
+            with suppress(StorageError):  # a name that is no reference, a document that is damaged
+                reference = Reference.parse(image["name"])
+                if reference.domain != self._target.domain or reference.path == self._target.path:
+                    continue
+                parts = walk(Descriptor.from_dict(image["target"]), self._read_if_here).parts
+                found |= {blob.digest: reference.path for blob in _blobs(parts) if blob.digest in wanted}
         return found
 
 

@@ -1,0 +1,121 @@
+"""What a push makes of other images of the namespace, and of what a registry has under its tags."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pytest
+
+from actors import messages as m
+from actors.transfers.push import Push
+from storage.content import ContentStore, IngestWriter
+from storage.descriptor import Descriptor
+from storage.digest import Digest
+from storage.image.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
+from storage.reference import Reference
+from tests.scripted_registry import Answer, ScriptedRegistry
+from transport.registry.client import RegistryClient
+from transport.registry.credentials import NoCredentials
+from transport.registry.hosts import Hosts
+
+SUBJECT = "sha256:" + "5" * 64
+
+
+class Transfer:
+    """In the place of `Transfer`: a store with what it is given, and the images of its namespace."""
+
+    def __init__(self, root, client):
+        self.store = ContentStore(root)
+        self.client = client
+        self.namespace = "default"
+        self.images = {}
+        self.actor = SimpleNamespace(namespace="default", lease="", call=self.call)
+
+    def call(self, body, **_):
+        if isinstance(body, m.ImagesGet):
+            return {"target": self.images[body.name]}
+        if isinstance(body, m.ImagesList):
+            return {"images": [{"name": name, "target": target} for name, target in self.images.items()]}
+        return None
+
+    @contextmanager
+    def several(self):
+        with ThreadPoolExecutor(2) as pool:
+            yield pool
+
+    def persist(self, operation):
+        return operation()
+
+    def moved(self, *_):
+        """Nobody watches."""
+
+    def throttle(self, *_):
+        """As fast as it goes."""
+
+    def keep(self, content, media_type):
+        digest = Digest.of(content)
+        ingest = self.store.open_ingest("x", expected=digest, total=len(content))
+        with IngestWriter(ingest.path, limit=None) as writer:
+            writer.write(content)
+            writer.finish()
+        self.store.commit("x", digest, len(content), verified=True)
+        return Descriptor(media_type, digest, len(content)).to_dict()
+
+    def image(self, name, **fields):
+        """Have an image of one layer under a name; its descriptor."""
+        config = {"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": [SUBJECT]}}
+        document = {
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": self.keep(json.dumps(config | {"author": name}).encode(), OCI_CONFIG),
+            "layers": [self.keep(f"layer of {name}".encode(), OCI_LAYER)],
+            **fields,
+        }
+        self.images[name] = self.keep(json.dumps(document).encode(), OCI_MANIFEST)
+        return self.images[name]
+
+
+@pytest.fixture
+def registry():
+    with ScriptedRegistry() as scripted:
+        yield scripted
+
+
+@pytest.fixture
+def transfer(registry, tmp_path):
+    client = RegistryClient(Hosts(), NoCredentials(), "actord-test")
+    yield Transfer(tmp_path / "content", client)
+    client.close()
+
+
+@pytest.fixture
+def push(registry, transfer):
+    """Pushes an image to a repository that has its blobs already."""
+
+    def run(image):
+        name = next(name for name, target in transfer.images.items() if target == image)
+        for info in transfer.store.blobs():
+            registry.on("HEAD", f"/v2/a/b/blobs/{info.digest}", Answer(200))
+        registry.on("PUT", "/v2/a/b/manifests/v1", Answer(201))
+        return Push(transfer, Reference.parse(name), Reference.parse(f"{registry.host}/a/b:v1")).run()
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["Own Name", "a/b@sha256:0"])
+def test_names_that_are_no_references_do_not_matter(transfer, registry, push, name):
+    """Clients of containerd's API name images as they like."""
+    image = transfer.image("quay.test/x/own:v1")
+    transfer.image(name)
+    assert push(image)["digest"] == image["digest"]
+
+
+@pytest.mark.parametrize("damage", [b"{", b"[]", b""])
+def test_other_images_that_are_damaged_do_not_matter(transfer, registry, push, damage):
+    image = transfer.image("quay.test/x/own:v1")
+    other = transfer.image(f"{registry.host}/c/d:v1")
+    transfer.store.path(Digest.parse(other["digest"])).write_bytes(damage)
+    assert push(image)["digest"] == image["digest"]
