@@ -17,7 +17,7 @@ from actors.transfers.fetch import Fetcher
 from actors.transfers.transfer import Transfer
 from storage.descriptor import Descriptor
 from storage.digest import Digest
-from storage.errors import NotFoundError, StorageError
+from storage.errors import InvalidArgumentError, NotFoundError, StorageError
 from storage.image.contents import Contents, Part, walk
 from storage.image.document import MAX_DOCUMENT_SIZE
 from storage.image.manifest import Index, Manifest, parse_manifest
@@ -161,13 +161,9 @@ class Push:
         self, destination: Destination, subject: Digest, descriptor: Descriptor, document: Manifest | Index
     ) -> None:
         """The registry has no referrers API: keep the list under a tag, as the specification has it."""
-        target, tag = self._target, fallback_tag(str(subject))
-        try:
-            found = self._transfer.client.fetch_manifest(target.domain, target.path, tag)
-            index = json.loads(found.body)
-        except NotAtRegistryError:
-            index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}
-        if any(entry.get("digest") == str(descriptor.digest) for entry in index["manifests"]):
+        tag = fallback_tag(str(subject))
+        index = self._referrers(tag)
+        if any(entry["digest"] == str(descriptor.digest) for entry in index["manifests"]):
             return
         kind = document.artifact_type or (
             document.config.media_type if isinstance(document, Manifest) else None
@@ -175,6 +171,22 @@ class Push:
         entry = {**descriptor.to_dict(), "artifactType": kind, "annotations": dict(document.annotations)}
         index["manifests"].append({key: value for key, value in entry.items() if value})
         destination.put_manifest(tag, OCI_INDEX, json.dumps(index).encode())
+
+    def _referrers(self, tag: str) -> dict[str, Any]:
+        """The list that the registry has under a tag, or a new one; what is no list is not replaced."""
+        target = self._target
+        try:
+            found = self._transfer.client.fetch_manifest(target.domain, target.path, tag)
+        except NotAtRegistryError:
+            return {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}
+        try:
+            known = parse_manifest(found.body, found.media_type)
+        except InvalidArgumentError as error:
+            raise _no_list(tag, target, str(error)) from error
+        if not isinstance(known, Index):
+            raise _no_list(tag, target, "it is a manifest")
+        index: dict[str, Any] = json.loads(found.body)
+        return {**index, "manifests": index["manifests"] or []}
 
     def _other_repositories(self, wanted: set[Digest]) -> Mapping[Digest, str]:
         """For each blob a repository of the same registry that should have it: an image came from there."""
@@ -220,6 +232,11 @@ class Copy(Push):
     def _other_repositories(self, wanted: set[Digest]) -> Mapping[Digest, str]:
         same = self._source.domain == self._target.domain and self._source.path != self._target.path
         return dict.fromkeys(wanted, self._source.path) if same else {}
+
+
+def _no_list(tag: str, target: Reference, reason: str) -> InvalidArgumentError:
+    text = f"tag {tag} of {target.name} holds no list of referrers ({reason}): delete it there"
+    return InvalidArgumentError(text)
 
 
 def _blobs(parts: Iterable[Part]) -> Iterator[Descriptor]:

@@ -14,12 +14,15 @@ from actors.transfers.push import Push
 from storage.content import ContentStore, IngestWriter
 from storage.descriptor import Descriptor
 from storage.digest import Digest
-from storage.image.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
+from storage.errors import StorageError
+from storage.image.media_types import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST
 from storage.reference import Reference
 from tests.scripted_registry import Answer, ScriptedRegistry
 from transport.registry.client import RegistryClient
 from transport.registry.credentials import NoCredentials
+from transport.registry.errors import RegistryError
 from transport.registry.hosts import Hosts
+from transport.registry.listing import fallback_tag
 
 SUBJECT = "sha256:" + "5" * 64
 
@@ -119,3 +122,46 @@ def test_other_images_that_are_damaged_do_not_matter(transfer, registry, push, d
     other = transfer.image(f"{registry.host}/c/d:v1")
     transfer.store.path(Digest.parse(other["digest"])).write_bytes(damage)
     assert push(image)["digest"] == image["digest"]
+
+
+@pytest.fixture
+def referrer(transfer, registry):
+    """Something that refers to another manifest, at a registry that has no list for that."""
+    image = transfer.image("quay.test/x/signature:v1", subject=_descriptor(SUBJECT))
+    registry.on("PUT", f"/v2/a/b/manifests/{fallback_tag(SUBJECT)}", Answer(201))
+    return image
+
+
+def _descriptor(digest):
+    return {"mediaType": OCI_MANIFEST, "digest": digest, "size": 5}
+
+
+@pytest.mark.parametrize(
+    "there", [None, [_descriptor("sha256:" + "6" * 64)], []], ids=["none yet", "another", "null"]
+)
+def test_a_referrer_is_listed_under_a_tag(transfer, registry, push, referrer, there):
+    if there is not None:
+        list_ = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": there or None}
+        registry.add_manifest("a/b", json.dumps(list_).encode(), fallback_tag(SUBJECT), media_type=OCI_INDEX)
+    push(referrer)
+    [put] = registry.requests("PUT", f"/v2/a/b/manifests/{fallback_tag(SUBJECT)}")
+    listed = [entry["digest"] for entry in json.loads(put.body)["manifests"]]
+    assert listed == [*(entry["digest"] for entry in there or ()), referrer["digest"]]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"mediaType": OCI_INDEX},
+        {"mediaType": OCI_INDEX, "manifests": {}},
+        {"mediaType": OCI_INDEX, "manifests": ["x"]},
+        {"mediaType": OCI_MANIFEST, "config": _descriptor(SUBJECT), "layers": []},
+    ],
+)
+def test_what_is_no_list_of_referrers_is_left_alone(transfer, registry, push, referrer, document):
+    body = json.dumps({"schemaVersion": 2, **document}).encode()
+    registry.add_manifest("a/b", body, fallback_tag(SUBJECT), media_type=document["mediaType"])
+    with pytest.raises((StorageError, RegistryError)) as caught:
+        push(referrer)
+    assert fallback_tag(SUBJECT) in str(caught.value)
+    assert not registry.requests("PUT", f"/v2/a/b/manifests/{fallback_tag(SUBJECT)}")
