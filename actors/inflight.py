@@ -22,6 +22,7 @@ from transport.registry.errors import RegistryError
 LINGER = 2.0  # seconds for a client that is only just coming
 COMING_BACK = 5.0  # seconds for whoever was attached, when a router or an incarnation of ours has died
 TELL_EVERY = 0.1  # seconds between two progress messages
+ATTEMPTS = 3  # incarnations of which each may fail by a mistake of ours, before the clients are told
 EXPECTED = (StorageError, RegistryError, RemoteError)
 """How work may fail without a mistake of ours: the clients are told, and the process ends in order."""
 
@@ -195,7 +196,10 @@ class InFlight(Actor):
 
     def _done(self, result: Any) -> None:
         if isinstance(result, Exception) and not isinstance(result, EXPECTED):
-            raise result
+            if self.birth.inc < ATTEMPTS:
+                raise result
+            # What is wrong is no passing state of a process: it would be started anew without end.
+            self.log.error("%s: given up", self.about, exc_info=result)
         if isinstance(result, AbandonedError):
             self._end_abandoned()
             return
