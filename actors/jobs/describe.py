@@ -64,10 +64,12 @@ def history(context: Context, wish: ImageWish) -> dict[str, Any]:
     """`history`, the latest first: created, created_by, comment, and the layer's digest and size, if one."""
     _, root = context.image(wish.image)
     part = context.chosen(root, wish.platform)
+    context.config(part)  # refuses what is no history
     config = json.loads(context.store.read(part.manifest.config.digest, MAX_DOCUMENT_SIZE))
     layers = list(part.manifest.layers)
     rows: list[dict[str, Any]] = []
-    for one in config.get("history") or [{}] * len(layers):
+    for step in config.get("history") or [{}] * len(layers):
+        one = step or {}
         row: dict[str, Any] = {
             key: str(one.get(key) or "") for key in ("created", "created_by", "comment", "author")
         }

@@ -10,6 +10,7 @@ from typing import Any, Final
 from storage.digest import Digest
 from storage.errors import InvalidArgumentError
 from storage.image.document import (
+    optional_list,
     optional_strings,
     optional_text,
     optional_text_map,
@@ -62,6 +63,7 @@ def parse_config(content: bytes, media_type: str) -> ImageConfig:
         raise InvalidArgumentError(f"config of type {media_type[:200]!r} is not an image's: it cannot be run")
     document = parse_document(content, _WHAT)
     run = require_object({} if document.get("config") is None else document["config"], f"'config' of {_WHAT}")
+    optional_list(document, "history", _WHAT, _check_step)
     return ImageConfig(
         platform=Platform.from_dict(document),
         diff_ids=_diff_ids(document),
@@ -88,6 +90,12 @@ def _diff_ids(document: Mapping[str, Any]) -> tuple[Digest, ...]:
         if not digest.verifiable:
             raise InvalidArgumentError(f"diff id {digest} of {_WHAT} cannot be verified: use sha256")
     return diff_ids
+
+
+def _check_step(step: object) -> None:
+    """What an element of the history says is text for people; that it is an object is relied on."""
+    if step is not None:
+        require_object(step, f"an element of 'history' of {_WHAT}")
 
 
 def _argument(fields: Mapping[str, Any], name: str) -> str:

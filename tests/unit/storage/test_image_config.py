@@ -79,6 +79,9 @@ def test_null_and_missing_mean_not_given():
 @pytest.mark.parametrize(
     "wrong",
     [
+        {"history": "text"},
+        {"history": {"created": "text"}},
+        {"history": ["text"]},
         {"os": None},
         {"os": 1},
         {"architecture": None},

@@ -1,0 +1,66 @@
+"""What is told of images whose documents say odd things."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from actors.jobs.context import Context
+from actors.jobs.describe import ImageWish, history
+from storage.content import ContentStore, IngestWriter
+from storage.descriptor import Descriptor
+from storage.digest import Digest
+from storage.errors import InvalidArgumentError
+from storage.image.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
+
+DIFF_ID = "sha256:" + "5" * 64
+
+
+class Image(Context):
+    """A job's context with one image of one layer, which has more in its config and manifest."""
+
+    def __init__(self, root, config, manifest):
+        self.store = ContentStore(root)
+        layers = {"type": "layers", "diff_ids": [DIFF_ID]}
+        document = {
+            "schemaVersion": 2,
+            "config": self._stored(
+                {"os": "linux", "architecture": "amd64", "rootfs": layers, **config}, OCI_CONFIG
+            ),
+            "layers": [self._stored("layer", OCI_LAYER)],
+            **manifest,
+        }
+        self._root = Descriptor.from_dict(self._stored(document, OCI_MANIFEST))
+
+    def _stored(self, document, media_type):
+        content = json.dumps(document).encode()
+        digest = Digest.of(content)
+        ingest = self.store.open_ingest("x", expected=digest, total=len(content))
+        with IngestWriter(ingest.path, limit=None) as writer:
+            writer.write(content)
+            writer.finish()
+        self.store.commit("x", digest, len(content), verified=True)
+        return Descriptor(media_type, digest, len(content)).to_dict()
+
+    def image(self, name):
+        return name, self._root
+
+
+@pytest.fixture
+def image(tmp_path):
+    return lambda config, **manifest: Image(tmp_path / "content", config, manifest)
+
+
+WISH = ImageWish("odd", "linux/amd64")
+
+
+@pytest.mark.parametrize("wrong", ["text", {"created": "text"}, ["text"], 5])
+def test_what_is_no_history_is_refused(image, wrong):
+    with pytest.raises(InvalidArgumentError, match="history"):
+        history(image({"history": wrong}), WISH)
+
+
+def test_a_step_that_says_nothing_is_a_step(image):
+    [row] = history(image({"history": [None]}), WISH)["history"]
+    assert (row["created_by"], row["size"]) == ("", len('"layer"'))
