@@ -12,7 +12,7 @@ from typing import Any
 from actors import messages as m
 from actors.actor import Actor
 from actors.call import LATER, Call, Later
-from storage.errors import FailedPreconditionError
+from storage.errors import FailedPreconditionError, StorageError
 from storage.volumes import Volume, Volumes
 from transport.errors import RemoteError
 
@@ -107,7 +107,7 @@ class VolumesActor(Actor):
                 return
             try:
                 call.reply(answer(_uses(result["containers"])))
-            except FailedPreconditionError as error:
+            except StorageError as error:
                 call.fail(error)
 
         self.ask(m.ContainersList(namespace), heard)
