@@ -22,7 +22,7 @@ from actors.sweeping import SweepingActor
 from storage.content import ContentStore, Info, IngestStatus
 from storage.content.store import IDLE_SECONDS
 from storage.digest import Digest
-from storage.errors import AlreadyExistsError, NotFoundError, StorageError
+from storage.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, StorageError
 from storage.filters import parse_filters
 from storage.names import check_identifier
 from transport.errors import RemoteError
@@ -231,7 +231,7 @@ class ContentActor(SweepingActor):
         try:
             size = self._store.info(digest).size
             self._store.delete(digest)
-        except NotFoundError:
+        except (NotFoundError, InvalidArgumentError):  # the latter: no blob has a digest of that algorithm
             return 0
         return size
 

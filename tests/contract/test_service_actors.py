@@ -182,6 +182,7 @@ def test_content(town):
     assert content.refused(m.ContentCommit("nothing", DIGEST, 1)) == "not_found"
     content.survives(m.ContentInfo(digest), m.ContentList())
     content(m.ContentDelete(digest))
+    content(m.ContentDelete("blake3:" + "a" * 64))  # of which there can be none
     assert content(m.ContentList()) == {"blobs": []}
 
 
