@@ -329,11 +329,14 @@ class NetworkActor(Primitives):
 
     def _network(self, name: str) -> Network:
         """A network by its name; the default one is made when it is first asked for."""
-        if name in self._going:
-            raise FailedPreconditionError(f"network {name} is being removed")
+        self._refuse_going(name)
         if name == wishes.DEFAULT_NETWORK and all(one.name != name for one in self._store.networks()):
             return self._create(NewNetwork(name))
         return self._store.get(name)
+
+    def _refuse_going(self, name: str) -> None:
+        if name in self._going:
+            raise FailedPreconditionError(f"network {name} is being removed")
 
     def network_get(self, body: m.NetworkGet, _: Call) -> dict[str, Any]:
         """One, with its endpoints."""
@@ -354,6 +357,7 @@ class NetworkActor(Primitives):
     def network_remove(self, body: m.NetworkRemove, call: Call) -> Later:
         """Take its interface away, then the record, then its rules: cut off, it can be removed again."""
         network = self._store.get(body.name)
+        self._refuse_going(body.name)
         self._store.refuse_removal(body.name)
         self._take_away([network], lambda result: call.settle(_refused(result) or {}))
         return LATER
@@ -361,7 +365,7 @@ class NetworkActor(Primitives):
     def network_prune(self, _body: m.NetworkPrune, call: Call) -> Later:
         """All that nobody is on."""
         used = {one.network for one in self._store.endpoints()} | {wishes.DEFAULT_NETWORK}
-        unused = [one for one in self._store.networks() if one.name not in used]
+        unused = [one for one in self._store.networks() if one.name not in used | self._going]
         answer = {"removed": [one.name for one in unused]}
         self._take_away(unused, lambda result: call.settle(_refused(result) or answer))
         return LATER
