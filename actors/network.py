@@ -300,7 +300,13 @@ class NetworkActor(Primitives):
         def tried(result: Any) -> None:
             self._logged(result)
             if isinstance(result, Exception):
-                self.later(REMOVAL_PAUSE, lambda: self._finish_removal(endpoint))
+                self.later(REMOVAL_PAUSE, again)
+
+        def again() -> None:
+            """Unless its container has seen to it, and may be on that network once more."""
+            found = self._store.endpoint(*endpoint.key)
+            if found is not None and found.removing:
+                self._finish_removal(found)
 
         self._remove(endpoint, tried)
 

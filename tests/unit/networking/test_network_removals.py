@@ -67,3 +67,28 @@ def test_a_removal_that_is_under_way_is_not_begun_again(network: _Network):
     pruned(None)  # which would be the end of the actor
     assert answers == [{}, {"removed": []}]
     assert network.announced == ["delete web"]
+
+
+def test_an_end_that_is_wanted_anew_is_not_removed_with_the_old_one(network: _Network):
+    wanted = Endpoint("web", "n", "c", 0)
+    old = network._store.connect(wanted)
+    network._finish_removal(old)
+    network.at_work.pop()(OSError("busy"))
+    (again,) = network.timers
+    network._store.forget(old)  # its container has had it removed
+    network._store.connect(wanted)
+    again()
+    now = network._store.endpoint(*old.key)
+    assert now is not None
+    assert not now.removing
+    assert network.at_work == []
+
+
+def test_an_end_that_nobody_removes_is_tried_again(network: _Network):
+    old = network._store.connect(Endpoint("web", "n", "c", 0))
+    network._finish_removal(old)
+    network.at_work.pop()(OSError("busy"))
+    network.timers.pop()()
+    network.at_work.pop()(None)
+    assert network._store.endpoint(*old.key) is None
+    assert network.timers == []
