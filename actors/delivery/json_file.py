@@ -78,16 +78,21 @@ class JsonFile:
         self._batch.clear()
 
     def _rotate(self, count: int) -> None:
-        """Killed before the note, the next one begins the new file; nothing is written before it."""
-        os.close(self._file)
+        """Killed before the note, the next one begins the new file; nothing is written before it.
+
+        Without room for the note or the new file it is tried again: what was moved is not moved once more.
+        """
         names = [self._path, *(self._path.with_name(f"{NAME}.{number}") for number in range(1, count))]
-        names[-1].unlink(missing_ok=True)
-        for older, newer in zip(reversed(names), reversed(names[:-1]), strict=False):
-            if newer.exists():
-                newer.rename(older)
+        if self._path.exists():
+            names[-1].unlink(missing_ok=True)
+            for older, newer in zip(reversed(names), reversed(names[:-1]), strict=False):
+                if newer.exists():
+                    newer.rename(older)
         self._progress.more["size"] = 0
         self._progress.save()
+        rotated = self._file
         self._open()
+        os.close(rotated)
 
     def end(self) -> None:
         """As Sink has it."""

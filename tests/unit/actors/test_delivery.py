@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from actors.delivery.json_file import NAME, JsonFile
 from actors.delivery.sink import LONGEST, Line, Lines, NotNowError, Progress
+from actors.linux.process import descriptor_count
 from actors.runtime.cutting import Limits
 from actors.runtime.output import Chunk
 
@@ -77,6 +80,41 @@ def test_what_is_missing_is_said_in_its_place():
     assert [line.text for line in found] == [b"open", b"actord: 6 bytes of stdout are missing here\n", b"z\n"]
 
 
+@pytest.mark.parametrize("full", ["note", "file"])
+def test_a_full_disk_in_the_middle_of_a_rotation_costs_and_doubles_nothing(
+    tmp: Path, monkeypatch: pytest.MonkeyPatch, full: str
+):
+    sink = JsonFile(tmp, Limits(200, 3))
+    before = descriptor_count(os.getpid())
+    room = [True]
+
+    def refused(function: Any, *given: Any, **more: Any) -> Any:
+        if not room[0]:
+            raise OSError(errno.ENOSPC, "no space left on device")
+        return function(*given, **more)
+
+    save, opened = Progress.save, os.open
+    if full == "note":
+        monkeypatch.setattr(Progress, "save", lambda progress: refused(save, progress))
+    else:
+        monkeypatch.setattr("actors.delivery.json_file.os.open", lambda *given: refused(opened, *given))
+    offset = 0
+    for number in range(4):
+        text = f"{number} {'x' * 100}\n".encode()
+        sink.put(Chunk(1, offset, offset + len(text), 7), text)
+        offset += len(text)
+        room[0] = number == 0
+        for _ in range(3 if number else 0):
+            with pytest.raises(NotNowError, match="no space left"):
+                sink.flush()
+        room[0] = True
+        sink.flush()
+    assert descriptor_count(os.getpid()) == before
+    sink.close()
+    files = [tmp / f"{NAME}.2", tmp / f"{NAME}.1", tmp / NAME]
+    assert [json.loads(file.read_text())["log"][0] for file in files] == ["1", "2", "3"]
+
+
 class KilledError(BaseException):
     """Where a kill is played."""
 
@@ -103,8 +141,7 @@ def test_a_kill_between_the_file_and_its_books_costs_and_doubles_nothing(
             if step % 2:
                 patched.setattr(Progress, "save", killed)
             sink.flush()
-        with contextlib.suppress(OSError):  # closed by the rotation in which it was killed
-            sink.close()
+        sink.close()
     JsonFile(tmp, limits).close()
     files = [tmp / f"{NAME}.2", tmp / f"{NAME}.1", tmp / NAME]
     items = [json.loads(line) for file in files if file.exists() for line in file.read_text().splitlines()]
