@@ -27,6 +27,7 @@ class Journal:
         self._address = address
         self._fields = dict(fields)
         self._progress = Progress(directory / "journal.progress")
+        self._noted = dict(self._progress.offsets)
         self._lines = Lines(self._send)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._socket.settimeout(_PATIENCE)
@@ -62,9 +63,17 @@ class Journal:
         try:
             self._lines.flush()
         finally:
-            if any(self._progress.offsets[stream] != end for stream, end in self._lines.sent.items()):
-                self._progress.offsets.update(self._lines.sent)
-                self._progress.save()
+            self._progress.offsets.update(self._lines.sent)
+            if self._noted != self._progress.offsets:
+                self._note()
+
+    def _note(self) -> None:
+        """On a full disk nothing goes on: what is not noted would be sent again after a crash."""
+        try:
+            self._progress.save()
+        except OSError as error:
+            raise NotNowError(f"what the journal has cannot be noted: {error.strerror or error}") from error
+        self._noted = dict(self._progress.offsets)
 
     def end(self) -> None:
         """As Sink has it."""

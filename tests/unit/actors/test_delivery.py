@@ -6,12 +6,14 @@ import contextlib
 import errno
 import json
 import os
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.delivery.journal import Journal
 from actors.delivery.json_file import NAME, JsonFile
 from actors.delivery.sink import LONGEST, Line, Lines, NotNowError, Progress
 from actors.linux.process import descriptor_count
@@ -113,6 +115,29 @@ def test_a_full_disk_in_the_middle_of_a_rotation_costs_and_doubles_nothing(
     sink.close()
     files = [tmp / f"{NAME}.2", tmp / f"{NAME}.1", tmp / NAME]
     assert [json.loads(file.read_text())["log"][0] for file in files] == ["1", "2", "3"]
+
+
+def test_a_full_disk_does_not_send_a_line_to_the_journal_twice(tmp: Path, monkeypatch: pytest.MonkeyPatch):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+        journal.bind(str(tmp / "socket"))
+        journal.setblocking(False)
+        sink = Journal(tmp, str(tmp / "socket"), {})
+
+        def full(_: Progress) -> None:
+            raise OSError(errno.ENOSPC, "no space left on device")
+
+        sink.put(Chunk(1, 0, 4, 7), b"one\n")
+        with monkeypatch.context() as patched:
+            patched.setattr(Progress, "save", full)
+            for _ in range(2):
+                with pytest.raises(NotNowError, match="no space left"):
+                    sink.flush()
+        assert b"one" in journal.recv(4096)
+        sink.flush()
+        sink.close()
+        with pytest.raises(BlockingIOError):
+            journal.recv(4096)
+    assert Progress(tmp / "journal.progress").offsets == {1: 4, 2: 0}
 
 
 class KilledError(BaseException):
