@@ -4,6 +4,7 @@ Whoever wanted it may die, and so may the container's actor: the time runs out, 
 thaws first of all. A container is never left frozen.
 """
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,8 @@ class Freezing:
     def thaw(self) -> None:
         """Let it go on, unless a person has paused it; one that is not frozen does."""
         self._until = 0.0
-        self._set(frozen=self._actor.state.paused)
+        with contextlib.suppress(FileNotFoundError):  # without a freezer, nothing was frozen
+            self._set(frozen=self._actor.state.paused)
 
     def follow(self, call: Call) -> None:
         """Bring about what a person wants, which has been journalled: paused or not."""

@@ -399,9 +399,9 @@ def freeze(layout: Layout, cgroups_path: str, *, frozen: bool, wait: float) -> b
             (directory / "cgroup.freeze").write_text("1" if frozen else "0")
         else:
             (directory / "freezer.state").write_text("FROZEN" if frozen else "THAWED")
+        return _settles(directory, layout.kind, wait, frozen=frozen)
     except FileNotFoundError:
         return True
-    return _settles(directory, layout.kind, wait, frozen=frozen)
 
 
 def _settles(directory: Path, kind: Kind, wait: float, *, frozen: bool) -> bool:
