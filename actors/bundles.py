@@ -93,7 +93,14 @@ class BundlesActor(Actor):
             self.log.warning("clearing up after a dry run: %s", result)
 
     def bundles_expect(self, body: m.BundlesExpect, _: Call) -> None:
-        """Begin: the fork of the container's actor takes as long as this does."""
+        """Begin: the fork of the container's actor takes as long as this does.
+
+        Not where the actor of an earlier container of that id has yet to clear away: it would take this, too.
+        """
+        _check_names(body)
+        self._expected.pop(_key(body), None)
+        if self.settings.bundle(body.namespace, body.id).exists():
+            return
         make = m.BundlesMake(**{one.name: getattr(body, one.name) for one in fields(body)})
         expected = _Expected(make)
         self._begin(make, EXPECTED_LIMIT, expected.settle)
@@ -388,7 +395,7 @@ def _key(body: Record) -> str:
     return f"{body.namespace}/{body.id}"
 
 
-def _check_names(body: Record) -> None:
+def _check_names(body: Record | m.BundlesExpect) -> None:
     check_identifier("namespace", body.namespace)
     check_identifier("container id", body.id)
 

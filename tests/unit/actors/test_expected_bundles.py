@@ -5,13 +5,17 @@ from __future__ import annotations
 import threading
 from dataclasses import asdict, replace
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from actors import messages as m
 from actors.bundles import MOST_EXPECTED, BundlesActor
+from actors.settings import Settings
 from transport.errors import RemoteError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ASKED = m.BundlesMake("default", "c", "busybox", "sha256:1", {"args": ["true"]}, "name")
 
@@ -19,7 +23,8 @@ ASKED = m.BundlesMake("default", "c", "busybox", "sha256:1", {"args": ["true"]},
 class Bundles(BundlesActor):
     """Makes nothing but a note of it; what is worked on ends when the test says so."""
 
-    def __init__(self) -> None:
+    def __init__(self, state: Path) -> None:
+        self.settings = Settings(root=state, state=state)
         self._makings: dict[str, Any] = {}
         self._expected: dict[str, Any] = {}
         self._own = threading.local()
@@ -58,8 +63,8 @@ class Bundles(BundlesActor):
 
 
 @pytest.fixture
-def bundles() -> Bundles:
-    return Bundles()
+def bundles(tmp_path: Path) -> Bundles:
+    return Bundles(tmp_path)
 
 
 def test_one_that_is_under_way_is_waited_for(bundles: Bundles):
@@ -75,6 +80,17 @@ def test_one_that_is_made_is_answered_at_once(bundles: Bundles):
     bundles.finish()
     assert bundles.ask() == [{"stop_signal": "name"}]
     assert bundles.made == [ASKED]
+
+
+def test_nothing_is_made_where_an_earlier_one_has_yet_to_clear_away(bundles: Bundles):
+    bundles.expect()
+    bundles.finish()
+    bundles.settings.bundle(ASKED.namespace, ASKED.id).mkdir(parents=True)
+    bundles.expect()
+    assert bundles.under_way == []
+    assert bundles.ask() == []
+    bundles.finish()
+    assert bundles.made == [ASKED, ASKED], "what was made for the earlier one is not claimed either"
 
 
 def test_an_actor_that_comes_back_has_it_made_anew(bundles: Bundles):
