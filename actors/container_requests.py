@@ -192,8 +192,11 @@ class Requests(Actor):
         if body.everyone and body.signal != signal.SIGKILL:  # the death of the first one is that of all
             self.control.signal_everyone(body.signal)
             return None
-        if body.signal != signal.SIGKILL or self.state.policy == "no":
+        if body.signal != signal.SIGKILL:
             signal_process(target, body.signal)
+            return None
+        if self.state.policy == "no":
+            self.control.kill(target)
             return None
         self._want("stopped", lambda: self._kill_for_good(call))
         return LATER

@@ -93,6 +93,11 @@ def test_pause_top_stats_update_and_rename(daemon: Daemon, busybox: str, runtime
     daemon.actr("stop", "-t", "0.1", name)
     assert {"/tasks/paused", "/tasks/resumed", "/tasks/exit"} <= set(topics(daemon, name))
 
+    daemon.actr("start", name)
+    daemon.actr("pause", name)
+    daemon.actr("kill", name)
+    assert daemon.actr("wait", name).stdout == "137\n"
+
 
 def test_restart_and_several_execs(daemon: Daemon, busybox: str, runtime: str, name: str):
     script = "echo run; trap 'exit 0' TERM; while true; do sleep 0.05; done"

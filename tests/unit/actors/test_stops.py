@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -78,6 +79,14 @@ def test_what_has_not_been_started_cannot_be_stopped(policy: str):
     if policy != "no":
         container.is_recorded()
     assert [str(answer) for answer in call.answers] == ["container web has not been started"]
+
+
+def test_a_kill_lets_one_that_stands_still_go_on_to_its_end():
+    """Which `kill` does, of the control; frozen, it would not hear the signal."""
+    container, call = _Container(replace(RUNNING, policy="no", paused=True)), _Call()
+    container.tasks_kill(m.TasksKill(9), call)
+    assert container.killed == [Process(5, 6)]
+    assert container.asked == []
 
 
 def test_a_kill_is_for_whatever_runs_when_it_is_on_record():
