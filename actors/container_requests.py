@@ -129,7 +129,7 @@ class Requests(Actor):
         if refusal:
             raise RemoteError("failed_precondition", f"container {self.record['name']} {refusal}")
         self._wants_start.append(call)
-        self._want("running", lambda: self.happened(life.Start(body.run)))
+        self.want("running", lambda: self.happened(life.Start(body.run)))
         return LATER
 
     def tasks_create(self, body: m.TasksCreate, call: Call) -> Later:
@@ -157,7 +157,7 @@ class Requests(Actor):
         """Answer it when the start that is under way has come to an end."""
         self._wants_start.append(call)
 
-    def _want(self, wanted: m.Wanted, then: Callable[[], None]) -> None:
+    def want(self, wanted: m.Wanted, then: Callable[[], None]) -> None:
         """First on record, where a restart policy asks for it after a reboot. Without one, nobody asks."""
         if self.state.policy == "no":
             then()
@@ -198,7 +198,7 @@ class Requests(Actor):
         if self.state.policy == "no":
             self.control.kill(target)
             return None
-        self._want("stopped", lambda: self._kill_for_good(call))
+        self.want("stopped", lambda: self._kill_for_good(call))
         return LATER
 
     def _kill_for_good(self, call: Call) -> None:
@@ -224,7 +224,7 @@ class Requests(Actor):
             except RemoteError as error:
                 call.fail(error)
 
-        self._want("stopped", wanted)
+        self.want("stopped", wanted)
         return LATER
 
     def _halt(self, grace: float | None, *, again: bool) -> None:
@@ -239,7 +239,7 @@ class Requests(Actor):
         if 0 < body.run <= self.state.run or self.state.phase not in ("starting", "running"):
             return self.tasks_start(m.TasksStart(body.run), call)
         self._wants_start.append(call)
-        self._want("running", lambda: self._halt(body.grace, again=True))
+        self.want("running", lambda: self._halt(body.grace, again=True))
         return LATER
 
     def tasks_wait(self, _body: m.TasksWait, call: Call) -> Later:

@@ -102,7 +102,15 @@ class Control:
         changed = {name: options[name] for name in body.options if name != "restart"}
 
         def recorded() -> None:
+            asked = wish.restart.policy != "no" == actor.state.policy
             actor.happened(life.Policy(wish.restart.policy, wish.restart.tries))
+            if asked:  # nobody has put on record what is wanted, since nobody would have asked
+                stays = actor.state.phase == "created" or actor.state.halted
+                actor.want("stopped" if stays else "running", limit)
+            else:
+                limit()
+
+        def limit() -> None:
             if actor.state.phase != "running" or not changed:
                 call.reply({})
                 return
