@@ -111,6 +111,10 @@ class Control:
                 limit()
 
         def limit() -> None:
+            if changed and actor.state.phase in ("preparing", "starting"):  # with those of before, maybe
+                text = f"container {actor.record['name']} is only just being started; try again"
+                call.fail(RemoteError("unavailable", text))
+                return
             if actor.state.phase != "running" or not changed:
                 call.reply({})
                 return

@@ -1,4 +1,4 @@
-"""A policy that a container is given later holds over a reboot as one that it was created with."""
+"""What a container is given later holds: limits for the run that is being started, a policy over a reboot."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ class _Container(Requests):
         return body
 
 
-def _update(container: _Container, policy: str) -> list[Any]:
+def _update(container: _Container, policy: str = "", **limits: Any) -> list[Any]:
     answers: list[Any] = []
     call = SimpleNamespace(reply=answers.append, fail=answers.append)
-    container.tasks_update(m.TasksUpdate({"restart": {"policy": policy}}), call)  # type: ignore[arg-type]
+    options = {"restart": {"policy": policy}} if policy else limits
+    container.tasks_update(m.TasksUpdate(options), call)  # type: ignore[arg-type]
     assert isinstance(container.is_recorded(), m.ContainersUpdate)
     return answers
 
@@ -65,3 +66,15 @@ def test_else_it_is_there_already_or_nobody_asks(before: str, after: str):
     container = _Container(State("running", run=1, pid=5, start_time=6, policy=before))
     assert _update(container, after) == [{}]
     assert container.asked == []
+
+
+@pytest.mark.parametrize("phase", ["preparing", "starting"])
+def test_a_limit_is_asked_for_again_once_the_run_that_may_not_know_of_it_has_started(phase: life.Phase):
+    container = _Container(State(phase, run=1))
+    (error,) = _update(container, memory=96 << 20)
+    assert (error.code, container.record["options"]) == ("unavailable", {"memory": 96 << 20})
+    assert "container web is only just being started" in str(error)
+
+
+def test_a_policy_need_not_wait_for_a_start():
+    assert _update(_Container(State("starting", run=1, policy="always")), "no") == [{}]
