@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from actors.linux.pidfd import Process
 from actors.messages import TasksExec
 from actors.runtime import bundle as files
 from actors.runtime.output import STDERR, STDOUT, Reader
@@ -119,7 +120,7 @@ class Health:
         """One of our execs is over."""
         wish, state = self._wish, self._actor.state
         if wish is not None and name.startswith(f"{PREFIX}{state.run}-") and state.phase == "running":
-            since_start = (time.time_ns() - state.started_at) / 1e9
+            since_start = Process(state.pid, state.start_time).age()  # the clock of the wall may be set
             before = self.record.status
             self.record.results = [*self.record.results, self._result(name, code)][-KEPT:]
             self.record = judge(self.record, wish, well=code == 0, since_start=since_start)

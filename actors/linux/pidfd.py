@@ -11,6 +11,7 @@ import re
 import select
 import signal
 import struct
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -115,6 +116,10 @@ class Process:
             ProcessLookupError: there is none.
         """
         return cls(pid, start_time(pid))
+
+    def age(self) -> float:
+        """Seconds since it was started, by a clock that nobody sets."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - self.start_time / os.sysconf("SC_CLK_TCK")
 
     def exists(self) -> bool:
         """Whether it is still there, be it as a zombie."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +13,7 @@ import pytest
 from actors.execs import Exec
 from actors.health import Health, Record
 from actors.lifecycle import State
+from actors.linux.pidfd import Process
 from actors.runtime import bundle as files
 from actors.runtime.wishes import HealthWish
 
@@ -104,6 +108,21 @@ def test_a_check_whose_start_takes_longer_than_it_may_is_ended_once_it_runs(heal
     actor.passes()
     assert actor.execs.killed == ["health-1-1"]
     assert actor.timers == []
+
+
+@pytest.mark.parametrize("seconds", [-86400, 86400])
+def test_a_clock_that_is_set_ends_no_start_period(health: Any, monkeypatch: pytest.MonkeyPatch, seconds: int):
+    """As that of a machine without a battery is, a moment after its boot."""
+    checks, actor = health()
+    own = Process.of(os.getpid())
+    actor.state = State("running", run=1, pid=own.pid, start_time=own.start_time, started_at=time.time_ns())
+    files.write_health(actor.bundle, replace(WISH, start_period=3600.0, retries=1))
+    checks.begin()
+    later = time.time_ns() + seconds * 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: later)
+    actor.passes()
+    checks.ended("health-1-1", 1)
+    assert checks.status == "starting"
 
 
 def test_nothing_is_left_of_the_limit_of_a_check_that_has_ended(health: Any):
