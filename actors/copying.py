@@ -185,6 +185,8 @@ class Copying:
                 yield root
             return
         actor, record = self._actor, self._actor.record
+        # Nothing runs in it: networks that are gone and ports that others have by now stand in nobody's way.
+        record = {**record, "options": {**record["options"], "network": {}}}
         names = ("image", "image_digest", "options", "name", "snapshotter")
         with self._one_root:
             actor.call(m.BundlesMake(actor.namespace, actor.id, *(record[name] for name in names)))

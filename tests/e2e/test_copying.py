@@ -43,6 +43,19 @@ def test_both_ways_running_or_not(daemon: Daemon, busybox: str, tmp: Path):
     assert list((daemon.root / "spool").glob("*/*")) == []
 
 
+def test_files_are_had_though_the_network_is_not(daemon: Daemon, busybox: str, tmp: Path):
+    names = [f"c{uuid.uuid4().hex[:8]}" for _ in range(2)]
+    daemon.actr("create", "--name", names[0], busybox, "true")
+    shared = daemon.json("inspect", names[0])["id"]
+    daemon.actr("create", "--name", names[1], "--net", f"container:{shared}", busybox, "true")
+    (tmp / "file").write_text("here")
+    daemon.actr("cp", str(tmp / "file"), f"{names[1]}:/file")
+    daemon.actr("cp", f"{names[1]}:/file", str(tmp / "back"))
+    assert (tmp / "back").read_text() == "here"
+    daemon.actr("rm", *names)
+    assert list((daemon.state / "netns").iterdir()) == []
+
+
 def test_a_racing_swapper_gets_nothing_outside(daemon: Daemon, busybox: str, tmp: Path):
     outside, secret = tmp / "outside", uuid.uuid4().hex
     outside.mkdir()

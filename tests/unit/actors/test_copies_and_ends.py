@@ -133,6 +133,20 @@ def test_one_copy_at_a_time_has_the_root_mounted(tmp_path: Path, monkeypatch: py
     assert not copying._one_root.locked()
 
 
+def test_a_copy_asks_for_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    copying, actor = _copying(tmp_path, OVER)
+    monkeypatch.setattr("actors.copying.files.unmount_rootfs", lambda _: None)
+    (tmp_path / "rootfs").mkdir()
+    options = {"args": ["true"], "network": {"mode": "container:gone"}}
+    actor.record |= dict.fromkeys(("image", "image_digest", "snapshotter"), "") | {"options": options}
+    asked: list[Any] = []
+    actor.call = asked.append
+    with copying._root(None):
+        pass
+    assert asked[0].options == {"args": ["true"], "network": {}}
+    assert actor.record["options"] == options
+
+
 def test_that_a_container_has_ended_is_not_said_of_a_file():
     pid = os.fork()
     if pid == 0:
