@@ -46,18 +46,27 @@ def inspect(context: Context, wish: ImageWish) -> dict[str, Any]:
     contents = context.contents(root)
     images = any(part.manifest.is_image for part in contents.parts)
     part = context.chosen(root, wish.platform) if images or not contents.parts else contents.parts[0]
-    manifest = json.loads(context.store.read(part.descriptor.digest, MAX_DOCUMENT_SIZE))
     found = {
         "name": name,
         "target": root.to_dict(),
         "digest": str(part.descriptor.digest),
-        "manifest": manifest,
+        "manifest": _carried(context.store.read(part.descriptor.digest, MAX_DOCUMENT_SIZE)),
     }
     if not part.manifest.is_image:
         return found
-    config = json.loads(context.store.read(part.manifest.config.digest, MAX_DOCUMENT_SIZE))
+    config = _carried(context.store.read(part.manifest.config.digest, MAX_DOCUMENT_SIZE))
     chain = [str(one) for one in chain_ids(context.config(part).diff_ids)]
     return {**found, "config": config, "chain_ids": chain}
+
+
+def _carried(content: bytes) -> Any:
+    """A document as a message carries it: of numbers beyond 64 bits, which JSON may have, about as much."""
+
+    def number(text: str) -> int | float:
+        exact = int(text)
+        return exact if -(1 << 63) <= exact < 1 << 64 else float(text)
+
+    return json.loads(content, parse_int=number)
 
 
 def history(context: Context, wish: ImageWish) -> dict[str, Any]:

@@ -7,12 +7,13 @@ import json
 import pytest
 
 from actors.jobs.context import Context
-from actors.jobs.describe import ImageWish, history
+from actors.jobs.describe import ImageWish, history, inspect
 from storage.content import ContentStore, IngestWriter
 from storage.descriptor import Descriptor
 from storage.digest import Digest
 from storage.errors import InvalidArgumentError
 from storage.image.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
+from transport.codec import pack, unpack
 
 DIFF_ID = "sha256:" + "5" * 64
 
@@ -64,3 +65,13 @@ def test_what_is_no_history_is_refused(image, wrong):
 def test_a_step_that_says_nothing_is_a_step(image):
     [row] = history(image({"history": [None]}), WISH)["history"]
     assert (row["created_by"], row["size"]) == ("", len('"layer"'))
+
+
+@pytest.mark.parametrize(
+    "number", [10**30, -(10**30), pytest.param(10**400, id="no float"), 2**64 - 1, -(2**63)]
+)
+def test_numbers_of_any_size_are_told(image, number):
+    found = inspect(image({"odd": number}, odd=[number]), WISH)
+    about = number if abs(number) < 2**65 else pytest.approx(float(str(number)))
+    assert (found["config"]["odd"], found["manifest"]["odd"]) == (about, [about])
+    assert unpack(pack(found)) == found
