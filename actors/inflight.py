@@ -15,6 +15,7 @@ from actors import failpoints
 from actors import messages as m
 from actors.actor import Actor
 from actors.call import LATER, Call, Later
+from storage.content.disk import reported
 from storage.errors import StorageError
 from transport.errors import RemoteError
 from transport.registry.errors import RegistryError
@@ -105,7 +106,8 @@ class InFlight(Actor):
         """What it held is released however it ends."""
         finished = False
         try:
-            result = self.perform()
+            with reported(f"finish {self.about}"):
+                result = self.perform()
             finished = True
             return result
         finally:

@@ -154,6 +154,10 @@ def test_export_and_import_give_the_same_files(daemon: Daemon, changed: str, tmp
     assert daemon.actr("run", "--rm", "imported:1").stdout == "new\n"
 
 
+def test_a_disk_without_room_for_an_export_is_said(daemon: Daemon, changed: str):
+    assert "no space left on device" in daemon.actr("export", "-o", "/dev/full", changed, check=1).stderr
+
+
 def test_mount_and_umount(daemon: Daemon, busybox: str, tmp: Path):
     place = tmp / "place"
     place.mkdir()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 from types import SimpleNamespace
 
 import pytest
 
 from actors.inflight import ATTEMPTS, InFlight
-from storage.errors import NotFoundError
+from storage.errors import NotFoundError, StorageError, UnavailableError
 
 
 class Work(InFlight):
@@ -46,3 +48,17 @@ def test_what_is_expected_and_what_does_not_pass_is_told_and_that_is_the_end(inc
     [end] = work.planned
     end()
     assert work.ended
+
+
+@pytest.mark.parametrize(("number", "kind"), [(errno.ENOSPC, UnavailableError), (errno.EIO, StorageError)])
+def test_a_disk_that_fails_is_no_mistake_of_ours(number, kind):
+    """That of a client, say, who has lent us a file."""
+    work = Work(1)
+    work.about = "export"
+
+    def perform():
+        raise OSError(number, os.strerror(number))
+
+    work.perform = perform
+    with pytest.raises(kind, match="cannot finish export: "):
+        work._perform_held()
