@@ -163,10 +163,29 @@ def _xattrs(fd: int) -> dict[bytes, bytes]:
 
 
 def copy_content(source: int, target: int, size: int) -> None:
-    """Copy `size` bytes between two open regular files."""
-    offset = 0
-    while offset < size:
-        copied = os.sendfile(target, source, offset, min(size - offset, _COPY_BYTES))
-        if not copied:
-            raise OSError(errno.EIO, "file became shorter while it was copied")
-        offset += copied
+    """Copy `size` bytes between two open regular files, of which the target is new; holes stay holes.
+
+    A layer of a few bytes may name files of any size.
+    """
+    os.ftruncate(target, size)
+    for start, end in extents(source, size):
+        offset = os.lseek(target, start, os.SEEK_SET)
+        while offset < end:
+            copied = os.sendfile(target, source, offset, min(end - offset, _COPY_BYTES))
+            if not copied:
+                raise OSError(errno.EIO, "file became shorter while it was copied")
+            offset += copied
+
+
+def extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
+    """The parts of a file of `size` bytes that are not holes; moves its position."""
+    end = 0
+    while end < size:
+        try:
+            start = os.lseek(descriptor, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # only a hole is left
+                return
+            raise
+        end = os.lseek(descriptor, start, os.SEEK_HOLE)
+        yield start, end

@@ -14,6 +14,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from storage.layer.inode import extents
 from storage.snapshotters.contract import Usage
 from storage.snapshotters.ids import Shift
 
@@ -168,22 +169,8 @@ def _copy_file(source: Path, target: Path, size: int) -> None:
             fcntl.ioctl(writer, _FICLONE, reader.fileno())
         except OSError:  # no shared blocks on this file system
             os.truncate(writer.fileno(), size)
-            for start, end in _extents(reader.fileno(), size):
+            for start, end in extents(reader.fileno(), size):
                 _copy_range(reader.fileno(), writer.fileno(), start, end)
-
-
-def _extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    """The parts of a file that are not holes."""
-    end = 0
-    while end < size:
-        try:
-            start = os.lseek(descriptor, end, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # only a hole is left
-                return
-            raise
-        end = os.lseek(descriptor, start, os.SEEK_HOLE)
-        yield start, end
 
 
 def _copy_range(reader: int, writer: int, start: int, end: int) -> None:

@@ -262,6 +262,23 @@ def test_extended_attributes_of_links_and_devices(snapshots):
         assert os.getxattr(snapshots.top / name, "trusted.k", follow_symlinks=False) == b"v"
 
 
+def test_a_copy_for_a_hard_link_has_the_holes_of_the_lower_file(snapshots):
+    """Else two layers of a few bytes would fill a disk."""
+    records = {
+        b"GNU.sparse.size": b"%d" % (64 << 20),
+        b"GNU.sparse.name": b"s",
+        b"GNU.sparse.map": b"0,1,%d,3,%d,0" % (32 << 20, 64 << 20),
+    }
+    snapshots.apply(Tar().pax(records).file("s", b"1abc"))
+    snapshots.apply(Tar().hardlink("l", "s"))
+    made = (snapshots.top / "l").stat()
+    assert made.st_size == 64 << 20
+    assert made.st_blocks * 512 < 1 << 20
+    content = (snapshots.top / "l").read_bytes()
+    assert content == (snapshots.lowers[1] / "s").read_bytes()
+    assert content.replace(bytes(1 << 10), b"").replace(b"\0", b"") == b"1abc"
+
+
 def test_sparse_files_stay_sparse(snapshots):
     records = {
         b"GNU.sparse.size": b"10485760",
