@@ -29,6 +29,7 @@ from actors.inflight import InFlight, Progress
 from actors.layers import Layers, StoredLayers
 from actors.linux.syncfs import sync_filesystem
 from actors.relating import hold
+from actors.settings import Settings
 from actors.tracing import current
 from storage.content import ContentStore
 from storage.content.disk import reported
@@ -53,6 +54,16 @@ def check_counts(manifest: Manifest, diff_ids: tuple[Digest, ...]) -> None:
     if len(diff_ids) != len(manifest.layers):
         text = f"image has {len(manifest.layers)} layers but {len(diff_ids)} diff ids"
         raise InvalidArgumentError(text)
+
+
+def layer_limits(settings: Settings) -> Limits:
+    """What a layer may cost by the configuration."""
+    return Limits(
+        entries=settings.layers_entries,
+        header_bytes=settings.layers_header_bytes,
+        total_bytes=settings.layers_total_bytes,
+        ratio=settings.layers_ratio,
+    )
 
 
 class _OvertakenError(Exception):
@@ -122,14 +133,8 @@ class Unpacker:
         self._appliers = Appliers()
         self._check = check
         self._snapshotter = snapshotter
-        settings = actor.settings
-        self._ahead = (snapshotter or settings.snapshots_default) == "overlayfs"
-        self._limits = Limits(
-            entries=settings.layers_entries,
-            header_bytes=settings.layers_header_bytes,
-            total_bytes=settings.layers_total_bytes,
-            ratio=settings.layers_ratio,
-        )
+        self._ahead = (snapshotter or actor.settings.snapshots_default) == "overlayfs"
+        self._limits = layer_limits(actor.settings)
 
     def unpack(self, manifest: Manifest, diff_ids: tuple[Digest, ...], layers: Layers | None = None) -> str:
         """Unpack every layer. Gives the last name.

@@ -14,7 +14,7 @@ from actors.jobs.lent import begin_file, is_directory, is_file
 from actors.keeping import keep_in_turn
 from actors.linux.borrow import Lent, borrow
 from actors.relating import hold, relate
-from actors.unpacking import Unpacker
+from actors.unpacking import Unpacker, layer_limits
 from storage.content import ContentStore, IngestWriter
 from storage.descriptor import Descriptor
 from storage.digest import SHA256, Digest
@@ -39,6 +39,7 @@ class Context:
         self.interrupted = actor.birth.inc > 1
         self.job = actor.birth.name
         self.settings = actor.settings
+        self.limits = layer_limits(actor.settings)
 
     def call(self, body: Any, *, to: str = "") -> Any:
         """Ask another actor. Raises RemoteError."""

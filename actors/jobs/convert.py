@@ -100,7 +100,7 @@ def _layer(context: Context, layer: Descriptor, diff_id: Digest, compression: st
 
     def produce(put: Any) -> None:
         with context.store.open(layer.digest, verified=True) as blob:
-            copy_plain(blob, put)
+            copy_plain(blob, put, context.limits)
 
     made, actual = make_layer(context, str(layer.digest), compression, produce)
     if actual != diff_id:

@@ -10,7 +10,7 @@ from storage.descriptor import Descriptor
 from storage.digest import Digest
 from storage.layer.compress import compressed
 from storage.layer.compression import READ_BYTES, Readable, open_blob
-from storage.layer.limits import DEFAULT_LIMITS
+from storage.layer.limits import Limits
 
 TYPES: Final = {**LAYER_TYPES, "none": LAYER_TYPES[""]}
 
@@ -31,12 +31,12 @@ def make_layer(
             produce(put)
 
     media_type = TYPES.get(compression, "")
-    blob = context.keep_unknown(what, DEFAULT_LIMITS.total_bytes, media_type, store)
+    blob = context.keep_unknown(what, context.limits.total_bytes, media_type, store)
     return blob, Digest.parse(f"sha256:{hasher.hexdigest()}")
 
 
-def copy_plain(source: Readable, put: Callable[[bytes], object]) -> None:
+def copy_plain(source: Readable, put: Callable[[bytes], object], limits: Limits) -> None:
     """Uncompress a layer."""
-    plain = open_blob(source)
+    plain = open_blob(source, limits)
     while data := plain.read(READ_BYTES):
         put(data)

@@ -27,7 +27,6 @@ from storage.image.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
 from storage.layer.changes import changes
 from storage.layer.compression import READ_BYTES, open_blob
 from storage.layer.diff import write_layer
-from storage.layer.limits import DEFAULT_LIMITS
 from storage.reference import Reference
 
 
@@ -138,14 +137,14 @@ def import_root(context: Context, wish: ImportWish) -> dict[str, Any]:
             while data := source.read(READ_BYTES):
                 write(data)
 
-        blob = context.keep_unknown("root", DEFAULT_LIMITS.total_bytes, OCI_LAYER, produce)
+        blob = context.keep_unknown("root", context.limits.total_bytes, OCI_LAYER, produce)
     finally:
         os.close(fd)
     if not blob.size:
         raise InvalidArgumentError("the archive is empty")
     hasher = hashlib.sha256()
     with context.store.open(blob.digest) as stored:
-        copy_plain(stored, hasher.update)
+        copy_plain(stored, hasher.update, context.limits)
     with context.store.open(blob.digest) as stored:
         layer = replace(blob, media_type=TYPES[open_blob(stored).compression])
     config = {
