@@ -170,6 +170,14 @@ class Unpacker:
             for step in steps:
                 step.held.close()
 
+    def check_sizes(self, manifest: Manifest) -> None:
+        """Refuse a layer that is too large before its first byte comes. InvalidArgumentError."""
+        most = self._limits.total_bytes
+        for layer in manifest.layers:
+            if layer.size > most:
+                text = f"layer {layer.digest} has {layer.size} bytes, above the limit of {most}"
+                raise InvalidArgumentError(text)
+
     def hold(self, manifest: Manifest, diff_ids: tuple[Digest, ...]) -> None:
         """Have our lease hold blobs, snapshots to be and the way there, all before any is looked for."""
         check_counts(manifest, diff_ids)

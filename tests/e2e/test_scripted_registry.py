@@ -167,6 +167,16 @@ def test_bad_content_is_refused(daemon: Daemon, served: Served, answer: Callable
     assert not kept(daemon, served)
 
 
+def test_a_layer_beyond_the_limits_is_not_even_asked_for(daemon: Daemon, served: Served):
+    """It could fill the disk: what is unpacked is counted as it comes, what comes is as long as announced."""
+    manifest = json.loads(served.image.manifest)
+    manifest["layers"][0]["size"] = 1 << 50
+    served.registry.add_manifest("odd/app", json.dumps(manifest).encode(), "v1")
+    served.layer_is(Answer(200, bytes(1 << 16), endless=True))
+    assert "above the limit" in daemon.actr("pull", "-q", served.name, check=1).stderr
+    assert not served.starts
+
+
 # Other hosts
 
 
