@@ -87,21 +87,24 @@ class Upkeep:
     def _remove_containers(self, namespace: str) -> Iterator[dict[str, str]]:
         for one in self._call(m.ContainersList(namespace))["containers"]:
             status = (one["task"] or {}).get("status")
-            if status == "stopped" and one["wanted"] != "running":
-                self._call(m.ContainersRemove(), to=one["actor"], limit=60)
+            stopped = status == "stopped" and one["wanted"] != "running"
+            if stopped and self._removed(m.ContainersRemove(), to=one["actor"], limit=60):
                 yield {"kind": "container", "namespace": one["namespace"], "name": one["name"]}
 
     def _remove_images(self, namespace: str) -> Iterator[dict[str, str]]:
         for space, name, _ in self._call(m.MetadataCheck())["images"]:
-            if namespace not in ("", space):
-                continue
-            try:
-                self._call(m.ImagesDelete(space, name))
-            except RemoteError as error:
-                if error.code in ("failed_precondition", "not_found"):  # it is used, or was removed meanwhile
-                    continue
-                raise
-            yield {"kind": "image", "namespace": space, "name": name}
+            if namespace in ("", space) and self._removed(m.ImagesDelete(space, name)):
+                yield {"kind": "image", "namespace": space, "name": name}
+
+    def _removed(self, removal: Any, **how: Any) -> bool:
+        """Remove one; not if it is in use, or was removed meanwhile."""
+        try:
+            self._call(removal, **how)
+        except RemoteError as error:
+            if error.code in ("failed_precondition", "not_found"):
+                return False
+            raise
+        return True
 
     # Check and repair
 
