@@ -1,6 +1,7 @@
 """What an image is: its documents, its history, whether it is whole, what it takes, and how to mount it."""
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,7 +133,8 @@ def usage(context: Context, wish: ImageWish) -> dict[str, Any]:
     others: set[str] = set()
     for one in context.call(m.ImagesList(context.namespace))["images"]:
         if one["name"] != name:
-            others |= _sizes(context, context.contents(Descriptor.from_dict(one["target"]))).keys()
+            with suppress(StorageError):  # what is damaged of others is their affair
+                others |= _sizes(context, context.contents(Descriptor.from_dict(one["target"]))).keys()
     unique = sum(size for digest, size in own.items() if digest not in others)
     return {"name": name, "blobs": len(own), "size": sum(own.values()), "unique": unique}
 

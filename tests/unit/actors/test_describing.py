@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from actors import messages as m
 from actors.jobs.context import Context
-from actors.jobs.describe import ImageWish, history, inspect
+from actors.jobs.describe import ImageWish, history, inspect, usage
 from storage.content import ContentStore, IngestWriter
 from storage.descriptor import Descriptor
 from storage.digest import Digest
@@ -22,7 +23,7 @@ class Image(Context):
     """A job's context with one image of one layer, which has more in its config and manifest."""
 
     def __init__(self, root, config, manifest):
-        self.store = ContentStore(root)
+        self.store, self.namespace = ContentStore(root), "default"
         layers = {"type": "layers", "diff_ids": [DIFF_ID]}
         document = {
             "schemaVersion": 2,
@@ -46,6 +47,13 @@ class Image(Context):
 
     def image(self, name):
         return name, self._root
+
+    def call(self, body, *, to=""):
+        """This image and one whose manifest is none."""
+        del to
+        assert isinstance(body, m.ImagesList)
+        other = self._stored({"schemaVersion": 2, "config": {}}, OCI_MANIFEST)
+        return {"images": [{"name": "odd", "target": self._root.to_dict()}, {"name": "x", "target": other}]}
 
 
 @pytest.fixture
@@ -75,3 +83,8 @@ def test_numbers_of_any_size_are_told(image, number):
     about = number if abs(number) < 2**65 else pytest.approx(float(str(number)))
     assert (found["config"]["odd"], found["manifest"]["odd"]) == (about, [about])
     assert unpack(pack(found)) == found
+
+
+def test_images_that_are_damaged_do_not_matter_to_others(image):
+    found = usage(image({}), WISH)
+    assert (found["blobs"], found["unique"]) == (3, found["size"])
