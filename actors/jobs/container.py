@@ -6,12 +6,23 @@ from actors import messages as m
 from actors.jobs.context import Context
 from storage.errors import FailedPreconditionError
 from storage.snapshotters.ids import Shift, shift_of
+from transport.errors import RemoteError
 
 
 def files_of(context: Context, record: dict[str, Any]) -> dict[str, Any]:
-    """How its root is mounted, and where its directories are."""
+    """How its root is mounted, and where its directories are.
+
+    Raises:
+        FailedPreconditionError: it has none yet.
+    """
     snapshotter, key = record.get("snapshotter", ""), record["snapshot_key"]
-    found: dict[str, Any] = context.call(m.SnapshotsMounts(context.namespace, key, snapshotter))
+    try:
+        found: dict[str, Any] = context.call(m.SnapshotsMounts(context.namespace, key, snapshotter))
+    except RemoteError as error:
+        if error.code == "not_found" and not record["task"]:
+            text = f"container {record['name']} has no files yet: start it first"
+            raise FailedPreconditionError(text) from error
+        raise
     return found
 
 

@@ -154,6 +154,16 @@ def test_export_and_import_give_the_same_files(daemon: Daemon, changed: str, tmp
     assert daemon.actr("run", "--rm", "imported:1").stdout == "new\n"
 
 
+@pytest.mark.parametrize("words", [("export", "-o", "/dev/null"), ("diff",), ("commit",)])
+def test_a_container_that_was_never_started_has_no_files(
+    daemon: Daemon, busybox: str, words: tuple[str, ...]
+):
+    daemon.actr("create", "--name", "still", busybox, "true")
+    image = ("new:1",) if words == ("commit",) else ()
+    assert "container still has no files yet" in daemon.actr(*words, "still", *image, check=1).stderr
+    daemon.actr("rm", "still")
+
+
 def test_a_disk_without_room_for_an_export_is_said(daemon: Daemon, changed: str):
     assert "no space left on device" in daemon.actr("export", "-o", "/dev/full", changed, check=1).stderr
 
