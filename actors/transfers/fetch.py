@@ -6,6 +6,7 @@ watch it and take over where it ends if it gives up. What is in the store is not
 
 import contextlib
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 
 from actors.keeping import is_kept, keep, keep_in_turn, ref_of
@@ -24,7 +25,7 @@ from transport.errors import RemoteError
 from transport.registry.blob import BlobStream
 from transport.registry.endpoint import canonical_host
 from transport.registry.errors import NotFoundError as NotAtRegistryError
-from transport.registry.manifest import verified
+from transport.registry.manifest import Manifest, verified
 
 WAIT_FOR_OTHERS = 0.1  # seconds between looks at a blob that another transfer is fetching
 MOST_URLS = 8
@@ -50,13 +51,14 @@ class Fetcher:
         wanted = str(reference.digest) if reference.digest else reference.tag or "latest"
         found = self._transfer.persist(lambda: self._transfer.client.resolve(self._host, self._path, wanted))
         root = Descriptor(found.media_type, Digest.parse(found.digest), found.size)
-        if found.body is not None:
-            self._keep(root, lambda writer: writer.write(found.body))
-        elif self._is_here(root):  # then nobody has compared the registry's type with the document's
+        if found.body is None and self._is_here(root):
             body = store.read(root.digest, MAX_DOCUMENT_SIZE)
+            # Nobody has compared the registry's type with the document's.
             verified(body, found.media_type, found.digest, None, f"manifest {found.digest}")
-        else:
-            self._fetch_document(root, None)
+            return replace(root, size=len(body))
+        body = found.body if found.body is not None else self._manifest(root.digest, None)
+        root = replace(root, size=len(body))  # whatever length was stated without it
+        self._keep(root, lambda writer: writer.write(body))
         return root
 
     def _root_at_node(self) -> Descriptor:
@@ -79,7 +81,7 @@ class Fetcher:
     def document(self, descriptor: Descriptor) -> bytes:
         """A manifest or index: from the store, or fetched into it."""
         if not self._is_here(descriptor):
-            self._fetch_document(descriptor, descriptor.media_type)
+            self._fetch_document(descriptor)
         return self._transfer.store.read(descriptor.digest, MAX_DOCUMENT_SIZE)
 
     def small(self, descriptor: Descriptor, limit: int) -> bytes:
@@ -175,16 +177,21 @@ class Fetcher:
     def _open_url(self, url: str, blob: Descriptor, start: int, _end: int) -> BlobStream:
         return self._transfer.client.fetch_url(url, str(blob.digest), blob.size, start)
 
-    def _fetch_document(self, descriptor: Descriptor, media_type: str | None) -> None:
+    def _fetch_document(self, descriptor: Descriptor) -> None:
         if self._node:
             self.expect([descriptor])
             self.small(descriptor, MAX_DOCUMENT_SIZE)
             return
-        client, digest = self._transfer.client, str(descriptor.digest)
-        found = self._transfer.persist(
-            lambda: client.fetch_manifest(self._host, self._path, digest, media_type)
+        body = self._manifest(descriptor.digest, descriptor.media_type)
+        self._keep(descriptor, lambda writer: writer.write(body))
+
+    def _manifest(self, digest: Digest, media_type: str | None) -> bytes:
+        """A document of the registry, by its digest. Raises RegistryError."""
+        client, wanted = self._transfer.client, str(digest)
+        found: Manifest = self._transfer.persist(
+            lambda: client.fetch_manifest(self._host, self._path, wanted, media_type)
         )
-        self._keep(descriptor, lambda writer: writer.write(found.body))
+        return found.body
 
     def _keep(self, document: Descriptor, fill: Callable[[IngestWriter], object]) -> None:
         """Whoever else writes a document is done in a moment."""

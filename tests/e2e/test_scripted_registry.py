@@ -167,6 +167,16 @@ def test_bad_content_is_refused(daemon: Daemon, served: Served, answer: Callable
     assert not kept(daemon, served)
 
 
+@pytest.mark.parametrize("length", [0, 5, 1 << 20])
+def test_the_length_that_head_states_does_not_matter(daemon: Daemon, served: Served, tmp: Path, length: int):
+    """Proxies make of it what they like; the document's digest says what is right."""
+    headers = {"Content-Type": OCI_MANIFEST, "Docker-Content-Digest": digest_of(served.image.manifest)}
+    served.registry.on("HEAD", "/v2/odd/app/manifests/v1", Answer(200, b"", headers, length=length))
+    for attempt in ("new", "known"):
+        daemon.actr("pull", "-q", served.name)
+        daemon.actr("save", "-q", "-o", tmp / f"{attempt}.tar", served.name)
+
+
 def test_a_layer_beyond_the_limits_is_not_even_asked_for(daemon: Daemon, served: Served):
     """It could fill the disk: what is unpacked is counted as it comes, what comes is as long as announced."""
     manifest = json.loads(served.image.manifest)
