@@ -25,7 +25,7 @@ from storage.layer.limits import DEFAULT_LIMITS, Limits
 from storage.layer.lowers import Found, Lowers, OpenInRoot
 from storage.layer.names import Meaning
 from storage.layer.source import ChunkSource, Progress
-from storage.layer.tar import TarReader
+from storage.layer.tar import TarReader, write_body
 from storage.layer.tree import Directory, Tree, join
 
 _OPEN_ROOT = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -192,22 +192,12 @@ class _Applier:
     def _maker(self, parent: Directory, name: bytes, entry: Entry) -> Callable[[], None]:
         """What makes the inode, or finds the name taken before it has done anything."""
         if entry.kind is Kind.REGULAR:
-            return lambda: inode.make_file(parent.fd, name, entry, lambda fd: self._fill(fd, entry))
+            return lambda: inode.make_file(
+                parent.fd, name, entry, lambda fd: write_body(fd, entry, self._reader)
+            )
         if entry.kind is Kind.HARDLINK:
             return self._linker(parent, name, entry)
         return lambda: inode.make_node(parent.fd, name, entry)
-
-    def _fill(self, fd: int, entry: Entry) -> None:
-        """Write an entry's content, in one call where it lies in one chunk."""
-        if entry.sparse is None:
-            for piece in self._reader.body():
-                _write(fd, piece)
-            return
-        os.ftruncate(fd, entry.size)
-        for offset, length in entry.sparse:
-            os.lseek(fd, offset, os.SEEK_SET)
-            for piece in self._reader.read(length):
-                _write(fd, piece)
 
     def _linker(self, parent: Directory, name: bytes, entry: Entry) -> Callable[[], None]:
         """Find what a hard link is to lead to, copying it up from below if need be."""
@@ -250,9 +240,3 @@ class _Applier:
             return
         with inode.opened(lowers.open(found, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)) as source:
             inode.make_file(directory.fd, name, entry, lambda fd: inode.copy_content(source, fd, entry.size))
-
-
-def _write(fd: int, data: memoryview) -> None:
-    """Write all of it; the kernel may take less at a time."""
-    while data:
-        data = data[os.write(fd, data) :]

@@ -5,6 +5,7 @@ read: every loop consumes input, every header counts against a limit. Entries co
 headers applied; bodies are views of the chunk they arrived in, so a small file costs no copy.
 """
 
+import os
 from collections.abc import Callable, Iterator
 
 from storage.errors import InvalidArgumentError
@@ -181,3 +182,22 @@ class TarReader:
             self._chunk = memoryview(self._next_chunk())
             self._position = 0
         return len(self._chunk) - self._position
+
+
+def write_body(fd: int, entry: Entry, reader: TarReader) -> None:
+    """Write the content of the entry last returned to an empty file, with its holes."""
+    if entry.sparse is None:
+        for piece in reader.body():
+            _write(fd, piece)
+        return
+    os.ftruncate(fd, entry.size)
+    for offset, length in entry.sparse:
+        os.lseek(fd, offset, os.SEEK_SET)
+        for piece in reader.read(length):
+            _write(fd, piece)
+
+
+def _write(fd: int, data: memoryview) -> None:
+    """Write all of it; the kernel may take less at a time."""
+    while data:
+        data = data[os.write(fd, data) :]

@@ -15,7 +15,7 @@ from storage.layer import inode, names
 from storage.layer.header import Entry, Kind, shown
 from storage.layer.limits import DEFAULT_LIMITS, Limits
 from storage.layer.lowers import OpenInRoot
-from storage.layer.tar import TarReader
+from storage.layer.tar import TarReader, write_body
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _PLAIN = frozenset({Kind.REGULAR, Kind.DIRECTORY, Kind.SYMLINK, Kind.HARDLINK})
@@ -130,7 +130,7 @@ class _Unpacker:
 
     def _make_fresh(self, parent: int, name: bytes, entry: Entry) -> None:
         if entry.kind is Kind.REGULAR:
-            inode.make_file(parent, name, entry, self._fill)
+            inode.make_file(parent, name, entry, lambda fd: write_body(fd, entry, self._reader))
         elif entry.kind is Kind.HARDLINK:
             target = self._placed(entry.link)
             if not target:
@@ -139,9 +139,3 @@ class _Unpacker:
                 os.link(target[-1], name, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
         else:
             inode.make_node(parent, name, entry)
-
-    def _fill(self, fd: int) -> None:
-        for piece in self._reader.body():
-            view = piece
-            while view:
-                view = view[os.write(fd, view) :]
