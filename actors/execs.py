@@ -396,9 +396,12 @@ class Execs:
             self._forget(name)
 
     def _forget(self, name: str) -> None:
-        if self._known.pop(name, None) is not None:
+        one = self._known.pop(name, None)
+        if one is not None:
             for call in self._wants_exit.pop(name, ()):
                 call.fail(self._unknown(name))
+            if one.given:  # its client may not have waited for the rest of its output, behind which it ends
+                self._actor.stepwise.end_input(name)
             shutil.rmtree(self._directory(name), ignore_errors=True)
             self._actor.save()
 

@@ -36,6 +36,7 @@ def execs_of(process, bundle, **plain):
         save=lambda: None,
         later=lambda *_: None,
         reports=SimpleNamespace(announce=lambda *_, **__: None),
+        stepwise=SimpleNamespace(task={}, end_input=lambda _: None),
     )
     execs = Execs(actor)
     actor.health = SimpleNamespace(ended=lambda name, _: execs.delete(name))
@@ -83,7 +84,7 @@ def test_of_one_that_was_forgotten_its_client_still_gets_the_rest(first_process,
     actor, execs = execs_of(first_process, tmp_path, x={"phase": "running", "given": {"io": ["", "a", "b"]}})
     drained, one = [], execs._find("x")
     lines = SimpleNamespace(drain=lambda name, io, then, **_: (drained.append((name, io)), then()))
-    actor.stepwise = SimpleNamespace(lines=lines)
+    actor.stepwise.lines = lines
     execs.clear()
     execs._exited("x", one, 137, 1)
     assert drained == [("x", ["", "a", "b"])]

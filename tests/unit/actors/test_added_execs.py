@@ -1,0 +1,50 @@
+"""Execs of clients of containerd's API: added first, started later, forgotten when their client says so."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from actors.execs import Execs
+
+GIVEN = {"process": {}, "io": ["/in", "", "/err"], "token": "t"}
+
+
+@pytest.fixture
+def actor(tmp_path):
+    """What execs use of their actor, which says in `heard` what it was told."""
+    heard = []
+    return SimpleNamespace(
+        heard=heard,
+        bundle=tmp_path,
+        record={"name": "web"},
+        save=lambda: None,
+        streams=SimpleNamespace(serve=lambda _: None),
+        reports=SimpleNamespace(announce=lambda topic, *_, **__: heard.append(topic)),
+        stepwise=SimpleNamespace(
+            task={"stdin": ""},
+            end_input=lambda name: heard.append(f"end of input of {name}"),
+            lines=SimpleNamespace(drain=lambda _name, _io, then, **_: then()),
+        ),
+        health=SimpleNamespace(ended=lambda name, _: heard.append(f"{name} was a check")),
+    )
+
+
+def execs_of(actor, **plain):
+    execs = actor.execs = Execs(actor)
+    execs.from_journal(plain)
+    return execs
+
+
+def test_input_ends_with_one_whose_client_does_not_wait_for_its_output(actor):
+    """The zygote has a writing end of it for as long as nobody says so."""
+    execs = execs_of(actor, one={"phase": "exited", "given": GIVEN})
+    execs.delete("one")
+    assert actor.heard == ["end of input of one"]
+
+
+def test_input_of_those_left_ends_with_the_run(actor):
+    execs = execs_of(actor, one={"phase": "added", "given": GIVEN}, ours={"phase": "running"})
+    execs.clear()
+    assert actor.heard == ["end of input of one"]
