@@ -324,8 +324,12 @@ class Execs:
 
         `key` tells it from others that have had its name.
         """
-        if not name.startswith(PREFIX):
+        if not self._is_check(name):
             self._actor.reports.announce(topic, f"{name}:{key}", at, **body)
+
+    def _is_check(self, name: str) -> bool:
+        """Whether it is a health check, whose container no client of containerd's API has described."""
+        return name.startswith(PREFIX) and not self._actor.stepwise.task
 
     def kill_if_running(self, name: str) -> None:
         """SIGKILL; one that has ended is fine."""
@@ -370,7 +374,7 @@ class Execs:
             self._actor.stepwise.end_input(name)
         self._actor.streams.serve(name)
         self._expire(name)
-        if name.startswith(PREFIX):
+        if self._is_check(name):
             self._actor.health.ended(name, code)
 
     def _expire(self, name: str) -> None:

@@ -48,3 +48,11 @@ def test_input_of_those_left_ends_with_the_run(actor):
     execs = execs_of(actor, one={"phase": "added", "given": GIVEN}, ours={"phase": "running"})
     execs.clear()
     assert actor.heard == ["end of input of one"]
+
+
+def test_one_that_is_named_like_a_health_check_is_none(actor):
+    """Its end is told, and its exit code is there until its client has taken note of it."""
+    execs = execs_of(actor, **{"health-1-1": {"phase": "running", "given": GIVEN}})
+    execs._exited("health-1-1", execs._find("health-1-1"), 3, 5)
+    assert actor.heard == ["/tasks/exit", "end of input of health-1-1"]
+    assert execs.exit_answer("health-1-1")["exit_code"] == 3
