@@ -121,6 +121,8 @@ class Tasks(Asking, Service):
     def _kill(self, request: Any, call: Call) -> Any:
         actor, state = self._task(call, request.container_id)
         phase = _exec(state, request.exec_id)["phase"] if request.exec_id else state["phase"]
+        if phase in ("added", "starting"):  # it is about to run: a client would take it for finished
+            raise RemoteError("failed_precondition", f"process {request.exec_id} has not been started")
         finished = RemoteError("not_found", "process already finished: not found")
         if phase != "running":
             raise finished

@@ -71,6 +71,17 @@ def test_a_process_that_ends_while_it_is_to_be_killed_is_not_found(exec_id, monk
     assert raised.value.code == "not_found"
 
 
+@pytest.mark.parametrize("phase", ["added", "starting"])
+def test_a_process_that_is_still_to_start_is_not_said_to_have_finished(phase, monkeypatch):
+    """Whoever ends an exec takes not_found for its end, and it would run."""
+    tasks, wanted = Tasks(None, None), message("containerd.services.tasks.v1.KillRequest")
+    state = {"phase": "running", "execs": {"one": {"phase": phase}}}
+    monkeypatch.setattr(tasks, "_task", lambda *_: ("container/n/a", state))
+    with pytest.raises(RemoteError, match="process one has not been started") as raised:
+        tasks.kill(wanted(container_id="a", exec_id="one", signal=9), SimpleNamespace(limit=1.0))
+    assert raised.value.code == "failed_precondition"
+
+
 def test_names_of_methods():
     names = ("CloseIO", "ListStream", "DeleteProcess", "ResizePty", "Check")
     assert [snake(name) for name in names] == [
