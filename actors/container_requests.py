@@ -145,7 +145,8 @@ class Requests(Actor):
         return self.stepwise.delete(body, call)
 
     def tasks_exec_add(self, body: m.TasksExecAdd, _: Call) -> None:
-        """One more process, later."""
+        """One more process, later. What is added to no run would be found there by the next one."""
+        self.refuse_unless_running()
         self.execs.add(body)
 
     def tasks_exec_start(self, body: m.TasksExecStart, call: Call) -> Later:

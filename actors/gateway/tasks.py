@@ -136,7 +136,7 @@ class Tasks(Asking, Service):
 
     def exec(self, request: Any, call: Call) -> Any:
         """Note one more process."""
-        actor, state = self._task(call, request.container_id)
+        _, state = self._task(call, request.container_id)
         if state["phase"] != "running":
             raise RemoteError("failed_precondition", f"task {request.container_id} is not running")
         _refuse_log_of_terminal(request)
@@ -150,7 +150,7 @@ class Tasks(Asking, Service):
             request.terminal,
             _token(),
         )
-        self.ask(call, body, to=actor)
+        self._of_task(call, request.container_id, body)
         return message(_EMPTY)()
 
     def close_io(self, request: Any, call: Call) -> Any:

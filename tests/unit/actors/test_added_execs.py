@@ -6,7 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from actors.container_requests import Requests
 from actors.execs import Execs
+from actors.lifecycle import State
+from actors.messages import TasksExecAdd
+from transport.errors import RemoteError
 
 GIVEN = {"process": {}, "io": ["/in", "", "/err"], "token": "t"}
 
@@ -56,3 +60,21 @@ def test_one_that_is_named_like_a_health_check_is_none(actor):
     execs._exited("health-1-1", execs._find("health-1-1"), 3, 5)
     assert actor.heard == ["/tasks/exit", "end of input of health-1-1"]
     assert execs.exit_answer("health-1-1")["exit_code"] == 3
+
+
+@pytest.mark.parametrize("phase", ["exited", "created"])
+def test_none_is_added_to_a_run_that_is_over(phase, actor):
+    """It may have ended, or been forgotten, since its client looked: the next run would have the exec."""
+
+    class Container(Requests):
+        def __init__(self):
+            self.state, self.record, self.execs = State(phase=phase), actor.record, execs_of(actor)
+
+        def happened(self, fact):
+            raise NotImplementedError
+
+    container = Container()
+    with pytest.raises(RemoteError, match="container web is not running") as raised:
+        container.tasks_exec_add(TasksExecAdd("one", {}), None)
+    assert raised.value.code == "failed_precondition"
+    assert not container.execs.to_journal()
