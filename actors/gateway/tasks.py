@@ -173,6 +173,8 @@ class Tasks(Asking, Service):
         actor, state = self._task(call, request.container_id)
         if state["paused"]:
             raise RemoteError("internal", f"task {request.container_id} is paused already")
+        if state["held"] and state["phase"] == "running":  # to let it run would wait until it may go on
+            raise RemoteError("internal", f"task {request.container_id} has not been started")
         self.ask(call, m.TasksPause(), to=actor)
         return message(_EMPTY)()
 

@@ -94,6 +94,17 @@ def test_execs(api: Api, root: Path):
     api.ask(CONTAINERS, "Delete", id=name)
 
 
+def test_one_that_is_held_cannot_be_paused(api: Api, root: Path):
+    """What holds it would not let it go before it is resumed."""
+    name = api.container(root, "true")
+    api.task("Create", container_id=name)
+    code, text = api.refused("Pause", container_id=name)
+    assert (code, text) == ("UNKNOWN", f"task {name} has not been started")
+    api.task("Start", container_id=name)
+    assert api.task("Wait", container_id=name).exit_status == 0
+    api.end(name)
+
+
 def test_more_clients_may_wait_than_there_are_threads(api: Api, root: Path):
     """For one container and for its execs; everybody else is served meanwhile."""
     name = api.container(root, "sleep", "1000")
