@@ -187,9 +187,14 @@ class Tasks(Asking, Service):
         return message(_EMPTY)()
 
     def list_pids(self, request: Any, call: Call) -> Any:
-        """Those of its cgroup."""
+        """Those of its cgroup; of one that has ended, none."""
         actor, _ = self._task(call, request.container_id)
-        found = self.ask(call, m.TasksProcesses(), to=actor)["processes"]
+        try:
+            found = self.ask(call, m.TasksProcesses(), to=actor)["processes"]
+        except RemoteError as error:
+            if error.code != "failed_precondition":
+                raise
+            found = []
         make = message("containerd.v1.types.ProcessInfo")
         return message(f"{_PACKAGE}.ListPidsResponse")(processes=[make(pid=one["pid"]) for one in found])
 

@@ -34,6 +34,7 @@ def test_the_order_of_an_instant_exit(api: Api, root: Path):
     got = api.task("Get", container_id=name).process
     assert (got.id, got.status) == (name, 3)
     assert api.refused("Kill", container_id=name, signal=9)[0] == "NOT_FOUND"
+    assert not api.task("ListPids", container_id=name).processes
     assert api.refused("Exec", container_id=name, exec_id="late")[0] == "FAILED_PRECONDITION"
     gone = api.task("Delete", container_id=name)
     assert api.refused("Get", container_id=name)[0] == "NOT_FOUND"
