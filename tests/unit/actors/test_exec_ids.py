@@ -28,6 +28,7 @@ class _Actor(SimpleNamespace):
         self.processes = SimpleNamespace(when_exited=lambda _, then: self.ends.append(then))
         self.reports = SimpleNamespace(announce=self._announce)
         self.health = SimpleNamespace(ended=lambda *_: None)
+        self.stepwise = SimpleNamespace(end_input=lambda _: None)
 
     def later(self, seconds: float, function: Any) -> None:
         self.timers.append((seconds, function))
