@@ -2,8 +2,9 @@
 
 No key, no connection: the handshake is answered by the ZAP handler here (https://rfc.zeromq.org/spec/27/),
 in the router's own thread, and fails without it. Whoever is in is looked up again for each message, so that
-a key that is revoked is worth nothing at once. Peers cannot claim an actor's address: all that comes through
-this door has an address of its own kind.
+a key that is revoked is worth nothing at once: it asks for nothing more, and no stream of its goes on. Peers
+cannot claim an actor's address: all that comes through this door has an address of its own kind, made of key
+and identity.
 """
 
 import logging
@@ -19,9 +20,9 @@ from zmq.utils import z85
 
 from transport import tcp, traces
 from transport.doors import OUTER, FullError, UnreachableError
-from transport.envelope import Envelope, parse
+from transport.envelope import Envelope, failure, parse
 from transport.errors import RemoteError
-from transport.keys import Key, KeyRing
+from transport.keys import KEY_LENGTH, Key, KeyRing
 
 MAX_MESSAGE: Final = 20 << 20  # a body of 16 MiB, and what is around it
 QUEUE_IN, QUEUE_OUT = 16, 512  # messages of one peer
@@ -30,6 +31,8 @@ LINES, MOST_LINES = 20.0, 100.0  # of the audit log a second about one who is re
 MOST_PEERS: Final = 4096  # whose rate is remembered
 BIND_AGAIN: Final = 1.0  # seconds
 TYPES = frozenset({"HELLO", "REQ", "CANCEL", "CREDIT", "PING"})
+RESULTS = frozenset({"PART", "EVT", "FIN"})
+REVOKED: Final = "this key has been revoked: ask for a new one"
 log = logging.getLogger("router")
 audit = logging.getLogger("audit")
 
@@ -154,18 +157,28 @@ class OuterDoor:
             peer, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
         except zmq.Again:
             return None
-        address = OUTER + peer.bytes.hex()
         public = str(peer.get("User-Id"))
+        address = OUTER + public.encode().hex() + peer.bytes.hex()
         key = self._ring.keys().get(public)
         message = parse([frame.bytes for frame in frames], address, key.name if key else "")
         return address, message, self._refusal(address, key, message)
 
     def send(self, address: str, message: Envelope) -> None:
-        """Give a message to ZeroMQ. Raises FullError, UnreachableError."""
+        """Give a message to ZeroMQ. Raises FullError, UnreachableError.
+
+        Whose key has been revoked since he asked hears of that, and of nothing else.
+        """
+        known = bytes.fromhex(address.removeprefix(OUTER))
+        public, identity = known[:KEY_LENGTH].decode(), known[KEY_LENGTH:]
+        if message.type in RESULTS and self._ring.keys().get(public) is None:
+            error = RemoteError("permission_denied", REVOKED, outcome="unknown")
+            self._give(identity, failure(Envelope("REQ", id=message.re, fr=address), error))
+            raise UnreachableError
+        self._give(identity, message)
+
+    def _give(self, identity: bytes, message: Envelope) -> None:
         try:
-            self._socket.send_multipart(
-                [bytes.fromhex(address.removeprefix(OUTER)), *message.to_frames()], zmq.NOBLOCK
-            )
+            self._socket.send_multipart([identity, *message.to_frames()], zmq.NOBLOCK)
         except zmq.Again:
             raise FullError from None
         except zmq.ZMQError as error:
@@ -179,7 +192,7 @@ class OuterDoor:
 
     def _refusal(self, address: str, key: Key | None, message: Envelope) -> RemoteError | None:
         if key is None:
-            return RemoteError("permission_denied", "this key has been revoked: ask for a new one")
+            return RemoteError("permission_denied", REVOKED)
         if message.type not in TYPES:
             return RemoteError("permission_denied", f"a client sends no {message.type}")
         if not self._rates.take(address, time.monotonic()):

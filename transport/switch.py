@@ -124,7 +124,7 @@ class Switch:
 
     def _refusal(self, message: Envelope, target: str, now: float) -> RemoteError | None:
         if len(message.fr) > MAX_NAME:  # nobody could read the request, and so nobody would answer it
-            return RemoteError("invalid_argument", "a routing id of more than 127 bytes: leave it empty")
+            return RemoteError("invalid_argument", "a routing id that is too long: leave it empty")
         if not message.id or (message.fr, message.id) in self._waiting:
             return RemoteError("invalid_argument", "a request needs an id of its own")
         if self._per_peer.get(message.fr, 0) >= MAX_OUTSTANDING_PER_PEER:

@@ -127,3 +127,22 @@ def test_the_other_door_lets_new_ones_in_while_this_one_is_busy(tmp, far):
                 assert heard.by == "friend"
                 echo.pump.send(answer(heard, {"b": 2}))
                 assert parse(there.receive(LIMIT)).type == "FIN"
+
+
+@pytest.mark.parametrize("kind", ["EVT", "PART", "FIN"])
+def test_whose_key_is_revoked_gets_nothing_more_of_what_he_asked_for(tmp, far, kind):
+    """His credit may last for ever."""
+    with Running(tmp / "r", "echo/1") as echo, closing(FarDealer(far, LIMIT)) as there:
+        echo.welcomes.get(timeout=LIMIT)
+        asked = request("echo", "x", {}, credit=1 << 40)
+        there.send(asked.to_frames())
+        heard = echo.next()
+        echo.pump.send(Envelope("EVT", re=heard.id, to=heard.fr, number=1))
+        assert parse(there.receive(LIMIT)).type == "EVT"
+        KeyRing(tmp / "keys").revoke("friend")
+        echo.pump.send(Envelope(kind, re=heard.id, to=heard.fr, number=2))
+        last = parse(there.receive(LIMIT))
+        assert (last.type, last.re, last.value()["code"]) == ("ERR", asked.id, "permission_denied")
+        if kind != "FIN":
+            assert (cancel := echo.next()).type == "CANCEL"
+            assert cancel.re == asked.id
