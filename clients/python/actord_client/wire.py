@@ -50,12 +50,19 @@ def new_id() -> bytes:
 
 
 def encode(header: dict[str, Any], body: Any = None, buffers: Sequence[bytes] = ()) -> list[bytes]:
-    """The frames of a message. Raises ProtocolError for a value that msgpack does not have."""
+    """The frames of a message. Raises ProtocolError for a value that msgpack does not have.
+
+    And for what a router would refuse as malformed: it could not say whose message that was.
+    """
+    for key, value in header.items():
+        _check(key, value)
     try:
         packed = [msgpack.packb(value, use_bin_type=True) for value in (header, {} if body is None else body)]
     except (TypeError, ValueError, OverflowError) as error:
         raise ProtocolError(f"cannot be sent: {error}") from error
-    return [SIGNATURE, *packed, *buffers]
+    frames = [SIGNATURE, *packed, *buffers]
+    _check_size(frames)
+    return frames
 
 
 def decode(frames: Sequence[bytes]) -> Message:
@@ -64,8 +71,7 @@ def decode(frames: Sequence[bytes]) -> Message:
         frames = frames[1:]
     if len(frames) < 2 or frames[0] != SIGNATURE:
         raise ProtocolError("not a message of actord's protocol, version 1")
-    if len(frames) > 3 + MAX_BUFFERS or sum(map(len, frames)) > MAX_MESSAGE:
-        raise ProtocolError("a message with too many buffers or bytes")
+    _check_size(frames)
     header = unpack(frames[1])
     if not isinstance(header, dict):
         raise ProtocolError("the header is not a map")
@@ -75,6 +81,11 @@ def decode(frames: Sequence[bytes]) -> Message:
     if known.get("t") not in TYPES:
         raise ProtocolError("a message of no known type")
     return Message(known, frames[2] if len(frames) > 2 else b"\x80", tuple(frames[3:]))
+
+
+def _check_size(frames: Sequence[bytes]) -> None:
+    if len(frames) > 3 + MAX_BUFFERS or sum(map(len, frames)) > MAX_MESSAGE:
+        raise ProtocolError("a message with too many buffers or bytes")
 
 
 def _check(key: str, value: Any) -> None:
