@@ -165,13 +165,20 @@ class Control:
         actor.ask(m.ContainersUpdate(actor.namespace, actor.id, options=options), recorded)
 
     def rename(self, name: str, call: Call) -> None:
-        """Give it another name."""
+        """Give it another name, by which others on its networks find it, too."""
         actor = self._actor
 
         def recorded(result: Any) -> None:
-            if not isinstance(result, Exception):
-                actor.record["name"] = name
-            call.settle(result if isinstance(result, Exception) else {"name": name})
+            if isinstance(result, Exception):
+                call.fail(result)
+                return
+            actor.record["name"] = name
+            actor.ask(m.NetworkRename(actor.namespace, actor.id, name), known)
+
+        def known(result: Any) -> None:
+            if isinstance(result, Exception):
+                actor.log.warning("its network does not know the name %s: %s", name, result)
+            call.reply({"name": name})
 
         actor.ask(m.ContainersUpdate(actor.namespace, actor.id, name=name), recorded)
 

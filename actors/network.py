@@ -278,6 +278,11 @@ class NetworkActor(Primitives):
         self._remember(body, None, remembered)
         return LATER
 
+    def network_rename(self, body: m.NetworkRename, _: Call) -> None:
+        """From now on the resolver knows it by that name, and nobody by the old one."""
+        if self._store.rename(body.namespace, body.id, body.name):
+            self._changed()
+
     def _remove(self, endpoint: Endpoint, then: Done) -> None:
         """An endpoint: marked, its interface removed, forgotten."""
         self._store.removing(endpoint)

@@ -66,6 +66,16 @@ class NetworkDisconnect:
     network: str
 
 
+@operation("network.rename", "network", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class NetworkRename:
+    """Have others on its networks find the container under another name. One that is on none is no error."""
+
+    namespace: str
+    id: str
+    name: str
+
+
 @operation("network.create", "network")
 @dataclass(frozen=True, slots=True)
 class NetworkCreate:

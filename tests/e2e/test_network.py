@@ -427,5 +427,9 @@ def test_containers_find_each_other_by_name(town: Town):
     old = town.daemon.kill_actor("resolver")
     wait_until("healed", lambda: town.daemon.healed("resolver", old))
     wait_until("names are known again", lambda: town.fetch("two", "one") == "one")
+    town.actr("rename", "two", "second")
+    wait_until("the new name is known", lambda: town.fetch("one", "second") == "two")
+    assert town.fetch("one", "two") == ""
+    town.actr("rename", "second", "two")
     town.actr("rm", "-f", "one")
     wait_until("it is forgotten", lambda: town.fetch("two", "first") == "")

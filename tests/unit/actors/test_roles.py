@@ -21,7 +21,7 @@ INTERNAL = frozenset(
         "contents.merge", "contents.put", "contents.unheld", "contents.update", "events.backup",
         "events.check", "events.publish", "leases.release", "leases.take",
         "metadata.backup", "metadata.check", "metrics.transferred", "network.attach", "network.detach",
-        "network.names", "nodes.get", "resolver.refresh", "router.leave",
+        "network.names", "network.rename", "nodes.get", "resolver.refresh", "router.leave",
         "snapshots.backup", "snapshots.check", "snapshots.cleanup", "snapshots.commit", "snapshots.graph",
         "snapshots.mounts", "snapshots.prepare", "snapshots.remove", "snapshots.repair", "snapshots.sweep",
         "snapshots.usages", "snapshots.view", "system.backup", "tasks.freeze", "tasks.record", "tasks.thaw",

@@ -54,6 +54,18 @@ def test_connecting_again_gives_the_same_endpoint(store):
     assert store.connect(_end("c", name="n", aliases=("x",), rate=5)) == store.connect(_end("c"))
 
 
+def test_a_container_that_is_renamed_is_so_on_all_its_networks(store):
+    store.create(_network())
+    store.create(_network("db", "10.2.0.0/29"))
+    ends = [
+        store.connect(_end(one, network, name=one))
+        for one, network in (("a", "web"), ("a", "db"), ("b", "web"))
+    ]
+    assert store.rename("ns", "a", "new") == 2
+    assert [store.endpoint(*end.key).name for end in ends] == ["new", "new", "b"]
+    assert store.rename("ns", "c", "new") == 0
+
+
 def test_an_address_that_was_asked_for(store):
     store.create(_network())
     assert store.connect(_end("a", addresses=("10.1.0.4",))).addresses == ("10.1.0.4/29",)
