@@ -46,6 +46,7 @@ from transport.errors import RemoteError
 COMMIT_LIMIT = 300.0  # seconds that a slow disk may take
 PREPARE_LIMIT = 600.0  # seconds that the copy of a native snapshot may take
 AT_ONCE = max(3, min(4, os.cpu_count() or 1))  # layers unpacked at the same time; some of them wait
+MOST_LAYERS = 500  # that one mount of overlayfs may have below it (OVL_MAX_STACK)
 TURN = 0.05  # seconds between looks at a layer that somebody else is unpacking
 
 
@@ -170,9 +171,12 @@ class Unpacker:
             for step in steps:
                 step.held.close()
 
-    def check_sizes(self, manifest: Manifest) -> None:
-        """Refuse a layer that is too large before its first byte comes. InvalidArgumentError."""
-        most = self._limits.total_bytes
+    def check(self, manifest: Manifest) -> None:
+        """Refuse what could not be unpacked or run before its first byte comes. InvalidArgumentError."""
+        count, most = len(manifest.layers), self._limits.total_bytes
+        if self._ahead and count > MOST_LAYERS:
+            text = f"image has {count} layers, and overlayfs takes {MOST_LAYERS} at most: flatten the image"
+            raise InvalidArgumentError(text)
         for layer in manifest.layers:
             if layer.size > most:
                 text = f"layer {layer.digest} has {layer.size} bytes, above the limit of {most}"
@@ -181,6 +185,7 @@ class Unpacker:
     def hold(self, manifest: Manifest, diff_ids: tuple[Digest, ...]) -> None:
         """Have our lease hold blobs, snapshots to be and the way there, all before any is looked for."""
         check_counts(manifest, diff_ids)
+        self.check(manifest)
         kind = f"snapshots/{self._snapshotter or self._actor.settings.snapshots_default}"
         names = [str(name) for name in chain_ids(diff_ids)]
         blobs = [("content", str(one.digest)) for one in manifest.children()]

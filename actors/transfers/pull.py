@@ -116,7 +116,7 @@ class Pull:
 
     def _take_image(self, manifest: Manifest) -> None:
         """Fetch several layers at once, and what they are meanwhile; unpack each as it arrives."""
-        self._unpacker.check_sizes(manifest)
+        self._unpacker.check(manifest)
         for layer in manifest.layers:
             self._transfer.moved(str(layer.digest), "waiting", 0, layer.size)
         with self._transfer.several() as pool:
