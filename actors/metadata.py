@@ -81,14 +81,20 @@ class MetadataActor(LeasingActor):
     def images_put(self, body: m.ImagesPut, _: Call) -> Image:
         """Create or move a name."""
         Descriptor.from_dict(body.target)  # what is on record can be relied upon
-        name = image_name(body)
-        if body.new:
-            self._store.images.refuse_known(body.namespace, name)
-        image, created = self._store.images.put(body.namespace, name, body.target, body.labels)
+        image, created = self._store.images.put(body.namespace, image_name(body), body.target, body.labels)
+        return self._named(image, created=created)
+
+    def images_create(self, body: m.ImagesCreate, _: Call) -> Image:
+        """Create a name."""
+        Descriptor.from_dict(body.target)
+        image = self._store.images.create(body.namespace, body.name, body.target, body.labels)
+        return self._named(image, created=True)
+
+    def _named(self, image: Image, *, created: bool) -> Image:
         self.changed(deleted=not created)  # a name that moves lets go of what it named
         topic = "/images/create" if created else "/images/update"
-        event = {"name": name, "labels": dict(image.labels)}
-        self.announce(body.namespace, topic, f"{name}:{image.updated_at}", event)
+        event = {"name": image.name, "labels": dict(image.labels)}
+        self.announce(image.namespace, topic, f"{image.name}:{image.updated_at}", event)
         return image
 
     def images_delete(self, body: m.ImagesDelete, call: Call) -> Image | Later:

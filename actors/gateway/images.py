@@ -1,5 +1,7 @@
 """Images: names, exactly as clients write them, and what they point at."""
 
+import contextlib
+import time
 from functools import partial
 from typing import Any
 
@@ -32,11 +34,17 @@ class Images(Asking, Service):
 
     def create(self, request: Any, call: Call) -> Any:
         """A name that there is already is refused."""
-        given = request.image
-        put = m.ImagesPut(
-            call.namespace, given.name, descriptor_map(given.target), dict(given.labels), exact=True, new=True
-        )
-        return message(f"{_PACKAGE}.CreateImageResponse")(image=_image(self.ask(call, put)))
+        given, began = request.image, time.time_ns()
+        body = m.ImagesCreate(call.namespace, given.name, descriptor_map(given.target), dict(given.labels))
+        found = self.ask_once(call, body, lambda: self._since(began, call, given.name))
+        return message(f"{_PACKAGE}.CreateImageResponse")(image=_image(found))
+
+    def _since(self, began: int, call: Call, name: str) -> Any:
+        """The image of this name, if it was made since then (nanoseconds)."""
+        with contextlib.suppress(RemoteError):
+            found = self._get(call, name)
+            return found if found["created_at"] >= began else None
+        return None
 
     def update(self, request: Any, call: Call) -> Any:
         """Target and labels; with a mask, only what it names: `target`, `labels` or `labels.KEY`."""

@@ -30,18 +30,24 @@ class ImagesList:
 @operation("images.put", "metadata", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class ImagesPut:
-    """Create or update. Answer: the image.
-
-    Attributes:
-        new: refuse a name that there is already.
-    """
+    """Create or update. Answer: the image."""
 
     namespace: str
     name: str
     target: Json
     labels: Labels = field(default_factory=dict)
     exact: bool = False
-    new: bool = False
+
+
+@operation("images.create", "metadata")
+@dataclass(frozen=True, slots=True)
+class ImagesCreate:
+    """Make exactly this name; one that there is already is refused. Answer: the image."""
+
+    namespace: str
+    name: str
+    target: Json
+    labels: Labels = field(default_factory=dict)
 
 
 @operation("images.delete", "metadata")

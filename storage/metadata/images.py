@@ -29,11 +29,6 @@ class Images:
             raise NotFoundError(f'image "{name}" not found in namespace "{namespace}"{self._elsewhere(name)}')
         return image
 
-    def refuse_known(self, namespace: str, name: str) -> None:
-        """Raise AlreadyExistsError if there is an image of that name."""
-        if self._database.one("SELECT 1 FROM images WHERE namespace = ? AND name = ?", (namespace, name)):
-            raise AlreadyExistsError(f'image "{name}" already exists in namespace "{namespace}"')
-
     def list(self, namespace: str) -> tuple[Image, ...]:
         """The images of a namespace, by name."""
         rows = self._database.rows("SELECT * FROM images WHERE namespace = ? ORDER BY name", (namespace,))

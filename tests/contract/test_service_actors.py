@@ -110,6 +110,8 @@ def test_images(metadata):
     assert metadata.refused(m.ImagesGet("other", "x")) == "not_found"
     assert metadata.refused(m.ImagesGet("default", "UPPER/case")) == "invalid_argument"
     assert metadata.refused(m.ImagesPut("default", "x", {})) == "invalid_argument"
+    assert metadata.refused(m.ImagesCreate("default", name, TARGET)) == "already_exists"
+    assert metadata.refused(m.ImagesCreate("default", "y", {})) == "invalid_argument"
     metadata.survives(m.ImagesGet("default", "x"), m.ImagesList("default"), m.NamespacesList())
     assert metadata(m.ImagesDelete("default", "x"))["name"] == name
     assert metadata.refused(m.ImagesDelete("default", "x")) == "not_found"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from gateway_api import CONTAINERS, Api
+from gateway_api import CONTAINERS, Api, serving
 from test_grpc_content import CONTENT
 from test_grpc_leases import LEASES, SNAPSHOTS, put
 
@@ -199,3 +199,14 @@ def test_one_of_another_namespace_is_not_found_and_it_is_said_where_it_is(api: A
     code, text = api.fails(CONTAINERS, "Get", id=name)
     assert (code, "k8s.io" in text) == ("NOT_FOUND", True)
     api.within(namespace="k8s.io").ask(CONTAINERS, "Delete", id=name)
+
+
+def test_an_image_is_made_once_whoever_dies_over_it(tmp: Path):
+    """Metadata dies between the record and its answer; who is there already is refused as ever."""
+    with serving(tmp, "--failpoints") as (daemon, api):
+        daemon.actr("chaos", "set", "metadata.images.create.after", "kill(count=1)")
+        given = image("made/once:1", f"sha256:{'0' * 64}", {"a": "b"})
+        made = api.ask(IMAGES, "Create", image=given).image
+        assert "ended with status 9" in daemon.log.read_text()
+        assert (made.name, dict(made.labels)) == ("made/once:1", {"a": "b"})
+        assert api.fails(IMAGES, "Create", image=given)[0] == "ALREADY_EXISTS"
