@@ -17,7 +17,7 @@ from actors import failpoints, lookups
 from actors import messages as m
 from actors.actor import RETRY_AFTER
 from actors.call import LATER, Call, Later
-from actors.leasing import LeasingActor
+from actors.leasing import LeasingActor, masked
 from actors.lookups import image_name
 from actors.runtime import id_ranges, mount_plan, namespaces
 from actors.runtime.errors import InvalidSpecError
@@ -89,6 +89,17 @@ class MetadataActor(LeasingActor):
         Descriptor.from_dict(body.target)
         image = self._store.images.create(body.namespace, body.name, body.target, body.labels)
         return self._named(image, created=True)
+
+    def images_update(self, body: m.ImagesUpdate, _: Call) -> Image:
+        """Change a name that there is."""
+        if body.target is not None:
+            Descriptor.from_dict(body.target)
+        with self._store.transaction():
+            before = self._store.images.get(body.namespace, body.name)
+            labels = before.labels if body.labels is None else masked(before.labels, body.labels, body.fields)
+            target = before.target if body.target is None else body.target
+            image, _created = self._store.images.put(body.namespace, body.name, target, labels)
+        return self._named(image, created=False)
 
     def _named(self, image: Image, *, created: bool) -> Image:
         self.changed(deleted=not created)  # a name that moves lets go of what it named
@@ -215,9 +226,9 @@ class MetadataActor(LeasingActor):
 
     def containers_update(self, body: m.ContainersUpdate, _: Call) -> Container:
         """What is given."""
+        before = self._store.containers.get(body.namespace, body.id)
         if body.options is not None:
-            before = self._store.containers.get(body.namespace, body.id).options
-            if body.options.get("userns", "") != before.get("userns", ""):
+            if body.options.get("userns", "") != before.options.get("userns", ""):
                 raise InvalidArgumentError("userns cannot be changed: its files belong to these ids")
             _checked(body.options)
         found = self._store.containers.update(
@@ -225,7 +236,7 @@ class MetadataActor(LeasingActor):
             body.id,
             name=body.name or None,
             options=body.options,
-            labels=body.labels,
+            labels=body.labels if body.labels is None else masked(before.labels, body.labels, body.fields),
             image=body.image,
             snapshot_key=body.snapshot_key,
         )
@@ -269,7 +280,11 @@ class MetadataActor(LeasingActor):
 
     def namespaces_update(self, body: m.NamespacesUpdate, _: Call) -> Namespace:
         """Its labels."""
-        found = self._store.namespaces.update(body.name, body.labels)
+        labels = dict(body.labels)
+        if body.fields:
+            known = {one.name: one.labels for one in self._store.namespaces.list()}
+            labels = masked(known.get(body.name, {}), labels, body.fields)
+        found = self._store.namespaces.update(body.name, labels)
         self._announce_namespace("update", found)
         return found
 

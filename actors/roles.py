@@ -47,7 +47,7 @@ OPERATOR: Final = _named(
     tasks="create start let_run delete kill stop restart pause resume update checkpoint restore"
     " exec exec_add exec_start exec_delete input close_io resize",
     files="get put",
-    images="put create delete pull",
+    images="put create update delete pull",
     transfers="start",
     jobs="start",
     namespaces="create update delete",

@@ -14,7 +14,6 @@ from typing import Any, Final
 from actors import messages as m
 from actors.gateway import runc_options
 from actors.gateway.translation import Asking, put_time
-from actors.leasing import masked
 from storage.filters import parse_filters
 from transport.errors import RemoteError
 from transport.grpc.interface import message
@@ -172,6 +171,7 @@ def packed_from(plain: Mapping[str, str]) -> Any:
 
 
 def _change(namespace: str, known: Mapping[str, Any], given: Any, paths: list[str]) -> m.ContainersUpdate:
+    """Only what is named: somebody else may be changing the rest."""
     foreign = dict(known["options"].get("foreign") or {})
     if "spec" in paths:
         foreign["spec"] = _plain(given.spec)
@@ -186,13 +186,15 @@ def _change(namespace: str, known: Mapping[str, Any], given: Any, paths: list[st
                 key: extensions.get(key, {"type_url": "", "value": ""}),
             }
     fields = [path for path in paths if path.partition(".")[0] == "labels"]
+    described = any(path.partition(".")[0] in ("spec", "extensions") for path in paths)
     return m.ContainersUpdate(
         namespace,
         known["id"],
-        options={**known["options"], "foreign": foreign},
-        labels=masked(known["labels"], given.labels, fields) if fields else None,
+        options={**known["options"], "foreign": foreign} if described else None,
+        labels=dict(given.labels) if fields else None,
         image=given.image if "image" in paths else None,
         snapshot_key=given.snapshot_key if "snapshot_key" in paths else None,
+        fields=fields,
     )
 
 

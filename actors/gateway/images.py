@@ -13,7 +13,6 @@ from transport.grpc.interface import message
 from transport.grpc.server import Call, Service
 
 _PACKAGE = "containerd.services.images.v1"
-_LABEL = "labels."
 
 
 class Images(Asking, Service):
@@ -49,16 +48,15 @@ class Images(Asking, Service):
     def update(self, request: Any, call: Call) -> Any:
         """Target and labels; with a mask, only what it names: `target`, `labels` or `labels.KEY`."""
         given, paths = request.image, list(request.update_mask.paths)
-        known = self._get(call, given.name)
-        target, labels = descriptor_map(given.target), dict(given.labels)
-        if paths:
-            target = target if "target" in paths else known["target"]
-            if "labels" not in paths:
-                keys = [path.removeprefix(_LABEL) for path in paths if path.startswith(_LABEL)]
-                wanted = {**known["labels"], **{key: labels.get(key, "") for key in keys}}
-                labels = {key: value for key, value in wanted.items() if value}
-        put = m.ImagesPut(call.namespace, given.name, target, labels, exact=True)
-        return message(f"{_PACKAGE}.UpdateImageResponse")(image=_image(self.ask(call, put)))
+        fields = [path for path in paths if path != "target"]
+        body = m.ImagesUpdate(
+            call.namespace,
+            given.name,
+            descriptor_map(given.target) if not paths or "target" in paths else None,
+            dict(given.labels) if not paths or fields else None,
+            fields,
+        )
+        return message(f"{_PACKAGE}.UpdateImageResponse")(image=_image(self.ask(call, body)))
 
     def delete(self, request: Any, call: Call) -> Any:
         """Even one that a container uses: clients of this API keep that in order by themselves."""

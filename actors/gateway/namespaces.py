@@ -11,7 +11,6 @@ from transport.grpc.interface import message
 from transport.grpc.server import Call, Service
 
 _EMPTY = "google.protobuf.Empty"
-_LABEL = "labels."
 
 
 class Namespaces(Asking, Service):
@@ -42,14 +41,9 @@ class Namespaces(Asking, Service):
 
     def update(self, request: Any, call: Call) -> Any:
         """Its labels; with a mask, only those that it names (`labels.KEY`)."""
-        given, paths = request.namespace, list(request.update_mask.paths)
-        labels = dict(given.labels)
-        if paths and "labels" not in paths:
-            known = {one["name"]: one["labels"] for one in self._all(call)}.get(given.name, {})
-            keys = [path.removeprefix(_LABEL) for path in paths if path.startswith(_LABEL)]
-            wanted = {**known, **{key: labels.get(key, "") for key in keys}}
-            labels = {key: value for key, value in wanted.items() if value}
-        found = self.ask(call, m.NamespacesUpdate(given.name, labels))
+        given = request.namespace
+        body = m.NamespacesUpdate(given.name, dict(given.labels), list(request.update_mask.paths))
+        found = self.ask(call, body)
         return self._answer("Update", found["name"], found["labels"])
 
     def delete(self, request: Any, call: Call) -> Any:

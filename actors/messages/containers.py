@@ -79,6 +79,7 @@ class ContainersUpdate:
     Attributes:
         name: empty to leave it.
         options: null to leave them; and so for what follows.
+        fields: which labels (`labels.KEY`); none, or `labels`: all are replaced.
     """
 
     namespace: str
@@ -88,6 +89,7 @@ class ContainersUpdate:
     labels: Labels | None = None
     image: str | None = None
     snapshot_key: str | None = None
+    fields: list[str] = field(default_factory=list)
 
 
 @operation("containers.networks", "container", repeatable=True)

@@ -50,6 +50,24 @@ class ImagesCreate:
     labels: Labels = field(default_factory=dict)
 
 
+@operation("images.update", "metadata", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class ImagesUpdate:
+    """Change exactly this name, which is there. Answer: the image.
+
+    Attributes:
+        target: null to leave it.
+        labels: null to leave them.
+        fields: which (`labels.KEY`), one without a value is taken away; none, or `labels`: all are replaced.
+    """
+
+    namespace: str
+    name: str
+    target: Json | None = None
+    labels: Labels | None = None
+    fields: list[str] = field(default_factory=list)
+
+
 @operation("images.delete", "metadata")
 @dataclass(frozen=True, slots=True)
 class ImagesDelete:
@@ -83,10 +101,15 @@ class NamespacesCreate:
 @operation("namespaces.update", "metadata", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class NamespacesUpdate:
-    """Replace all labels. Answer: name and labels."""
+    """Change its labels; any write into a namespace makes it. Answer: name and labels.
+
+    Attributes:
+        fields: which (`labels.KEY`); none, or `labels`: all are replaced.
+    """
 
     name: str
     labels: Labels = field(default_factory=dict)
+    fields: list[str] = field(default_factory=list)
 
 
 @operation("namespaces.delete", "metadata")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from gateway_api import CONTAINERS, Api, serving
+from gateway_api import CONTAINERS, Api, refusal, serving
 from test_grpc_content import CONTENT
 from test_grpc_leases import LEASES, SNAPSHOTS, put
 
@@ -121,6 +122,25 @@ def test_a_mask_names_a_label_with_dots_and_touches_no_other(api: Api, root: Pat
     assert labels == {"first": "1"}  # no value, no label
     held = {"only": "this", "containerd.io/gc.root": "1"}
     assert dict(kind.update(api, name, held, ["labels"])) == held
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
+def test_labels_that_are_set_at_the_same_time_are_all_set(api: Api, root: Path, kind: Kind):
+    """Who sets one does not write the others as they were when it looked."""
+    name = kind.make(api, root, KEPT)
+    wanted = {f"own.{number}": "set" for number in range(24)}
+    with ThreadPoolExecutor(len(wanted)) as clients:
+        for key in wanted:
+            clients.submit(kind.update, api, name, {key: "set"}, [f"labels.{key}"])
+    labels = dict(kind.update(api, name, {"last": "1"}, ["labels.last"]))
+    assert labels.items() >= {**wanted, "last": "1", "first": "1"}.items()
+
+
+@pytest.mark.parametrize("kind", [KINDS["images"], KINDS["namespaces"]], ids=["images", "namespaces"])
+def test_a_mask_that_names_what_is_no_label_is_refused(api: Api, root: Path, kind: Kind):
+    name = kind.make(api, root, KEPT)
+    code, text = refusal(lambda: kind.update(api, name, {}, ["nonsense"]))
+    assert (code, "nonsense" in text) == ("INVALID_ARGUMENT", True)
 
 
 def test_what_cannot_change_is_refused(api: Api, root: Path):
