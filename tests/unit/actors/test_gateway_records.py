@@ -3,10 +3,12 @@
 import sqlite3
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from actors import messages as m
+from actors.gateway.namespaces import Leases
 from actors.gateway.records import ASK, Records
 from actors.settings import Settings
 from actors.snapshots import how_to_use, opened
@@ -14,6 +16,7 @@ from storage.content import ContentStore, IngestWriter
 from storage.digest import Digest
 from storage.metadata import Metadata
 from transport.errors import RemoteError
+from transport.grpc.interface import message
 
 TARGET = {"mediaType": "x/y", "digest": f"sha256:{'0' * 64}", "size": 1}
 
@@ -128,3 +131,14 @@ def test_snapshots_are_read_as_their_owner_answers(tmp: Path, records: Records):
         records.answer(m.SnapshotsStat("n", "key"))
     with pytest.raises(RemoteError, match="is none of"):
         records.answer(m.SnapshotsStat("n", "key", "zfs"))
+
+
+@pytest.mark.parametrize("name", ['a"b', "a\\b", "a,b==c"])
+def test_a_lease_is_deleted_whatever_its_id(owner: Metadata, records: Records, name: str):
+    owner.leases.create("n", name)
+    owner.leases.create("n", "other")
+    asked: list[object] = []
+    actor = SimpleNamespace(call=lambda body, **_: asked.append(body))
+    leases, call = Leases(actor, records), SimpleNamespace(namespace="n", limit=1.0)
+    leases.delete(message("containerd.services.leases.v1.DeleteRequest")(id=name), call)
+    assert asked == [m.LeasesDelete("n", name)]
