@@ -17,6 +17,7 @@ from actors.settings import Settings
 from actors.snapshots import described as as_answered
 from actors.snapshots import how_to_use, opened
 from storage.content import ContentStore
+from storage.digest import Digest
 from storage.errors import FailedPreconditionError, StorageError, UnavailableError
 from storage.metadata import Metadata
 from storage.snapshotters import Snapshotter
@@ -40,6 +41,7 @@ class Records:
         """What the owner would answer; ASK if that is to be asked. Raises RemoteError."""
         try:
             if type(body) is m.ContentInfo and body.namespace:
+                Digest.parse(body.digest)
                 row = self._looked_up(m.ContentsGet(body.namespace, body.digest))
                 return row if row is ASK else described(self._content, row)
             return self._looked_up(body)

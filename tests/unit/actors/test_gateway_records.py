@@ -113,6 +113,13 @@ def test_a_blob_is_there_when_it_is_on_record_and_on_the_disk(owner: Metadata, t
     assert raised.value.code == "not_found"
 
 
+@pytest.mark.parametrize("digest", ["", "nonsense", "sha256:0"])
+def test_what_is_no_digest_is_not_looked_for(owner: Metadata, records: Records, digest: str):
+    with pytest.raises(RemoteError) as raised:
+        records.answer(m.ContentInfo(digest, "n"))
+    assert raised.value.code == "invalid_argument"
+
+
 def test_what_changes_something_is_asked_of_the_owner(owner: Metadata, records: Records):
     assert records.answer(m.ImagesPut("n", "a.b/c:d", TARGET)) is ASK
     assert records.answer(m.ContentInfo(TARGET["digest"])) is ASK  # of no namespace: the content actor's
