@@ -104,11 +104,15 @@ class Content(Asking, Service):
 
 
 def _range(request: Any, size: int) -> tuple[int, int]:
-    """Where to begin, and where to end. Raises OutOfRangeError."""
-    end = request.offset + request.size if request.size else max(request.offset, size)
-    if request.offset < 0 or request.size < 0 or end > size:
-        raise OutOfRangeError(f"blob {request.digest} has {size} bytes, not {end}")
-    return request.offset, end
+    """Where to begin, and where to end. Who asks for more than there is gets what there is, as of any file.
+
+    Raises:
+        OutOfRangeError: it begins where there is nothing.
+    """
+    if request.offset < 0 or request.size < 0 or request.offset > size:
+        text = f"blob {request.digest} has {size} bytes: there are no {request.size} at {request.offset}"
+        raise OutOfRangeError(text)
+    return request.offset, min(size, request.offset + request.size) if request.size else size
 
 
 class _Writing:

@@ -142,6 +142,8 @@ def test_ranges_of_a_blob(api: Api, blob: str):
     part = list(api.stream(CONTENT, "Read", digest=blob, offset=3, size=5))
     assert (part[0].offset, part[0].data) == (3, whole[3:8])
     assert list(api.stream(CONTENT, "Read", digest=blob, offset=len(whole))) == []
+    rest = api.stream(CONTENT, "Read", digest=blob, offset=3, size=len(whole))  # as Go's ReaderAt asks
+    assert b"".join(one.data for one in rest) == whole[3:]
     beyond = refusal(lambda: list(api.stream(CONTENT, "Read", digest=blob, offset=len(whole) + 1)))
     assert beyond[0] == "OUT_OF_RANGE"
 
