@@ -23,7 +23,8 @@ _PACKAGE: Final = "containerd.services.containers.v1"
 RUNTIME: Final = "io.containerd.runc.v2"
 PREFIX: Final = "extensions."
 STARTING: Final = 0.005  # seconds until an actor that is not there yet is asked again
-MUTABLE: Final = ("labels", "spec", "extensions", "image", "snapshot_key")
+MUTABLE: Final = ("labels", "spec", "extensions", "image", "snapshotkey")
+BY_KEY: Final = ("labels", "extensions")
 
 
 class Containers(Asking, Service):
@@ -57,6 +58,7 @@ class Containers(Asking, Service):
         given = request.container
         if not given.id:
             raise RemoteError("invalid_argument", "container id is empty")
+        _refuse_incomplete(given)
         body = m.ContainersCreate(
             call.namespace,
             given.image,
@@ -83,10 +85,14 @@ class Containers(Asking, Service):
     def update(self, request: Any, call: Call) -> Any:
         """What the mask names; without one, all that can change. Runtime and snapshotter cannot."""
         given, paths = request.container, list(request.update_mask.paths) or list(MUTABLE)
-        unknown = [path for path in paths if path.partition(".")[0] not in MUTABLE]
+        unknown = [one for one in paths if one not in MUTABLE and one.partition(".")[0] not in BY_KEY]
         if unknown:
             raise RemoteError("invalid_argument", f"cannot update {unknown[0][:128]!r} of a container")
         known = record(self, call, given.id)
+        if not request.update_mask.paths:
+            _refuse_other(given, _container(known))
+        if "spec" in paths:
+            _refuse_without_spec(given)
         self.ask(call, _change(call.namespace, known, given, paths))
         return message(f"{_PACKAGE}.UpdateContainerResponse")(
             container=_container(record(self, call, given.id))
@@ -145,6 +151,30 @@ def record(service: Asking, call: Call, identity: str) -> dict[str, Any]:
     return found
 
 
+def _refuse_incomplete(given: Any) -> None:
+    """What could never run is not put on record."""
+    _refuse_without_spec(given)
+    if not given.runtime.name:
+        raise RemoteError("invalid_argument", f"container {given.id}: runtime.name must be set")
+    if given.snapshot_key and not given.snapshotter:
+        text = f"container {given.id}: snapshotter must be set where snapshot_key is"
+        raise RemoteError("invalid_argument", text)
+
+
+def _refuse_without_spec(given: Any) -> None:
+    if not given.HasField("spec"):
+        raise RemoteError("invalid_argument", f"container {given.id}: spec must be set")
+
+
+def _refuse_other(given: Any, known: Any) -> None:
+    """Who writes the whole record is told what of it would not change."""
+    same = {"runtime.name": given.runtime.name == known.runtime.name}
+    same["snapshotter"] = given.snapshotter == known.snapshotter
+    for name, kept in same.items():
+        if not kept:
+            raise RemoteError("invalid_argument", f"container {given.id}: {name} cannot be changed")
+
+
 def _no_container(call: Call, identity: str) -> RemoteError:
     return RemoteError("not_found", f'container "{identity}" in namespace "{call.namespace}": not found')
 
@@ -193,7 +223,7 @@ def _change(namespace: str, known: Mapping[str, Any], given: Any, paths: list[st
         options={**known["options"], "foreign": foreign} if described else None,
         labels=dict(given.labels) if fields else None,
         image=given.image if "image" in paths else None,
-        snapshot_key=given.snapshot_key if "snapshot_key" in paths else None,
+        snapshot_key=given.snapshot_key if "snapshotkey" in paths else None,
         fields=fields,
     )
 

@@ -146,10 +146,34 @@ def test_a_mask_that_names_what_is_no_label_is_refused(api: Api, root: Path, kin
 def test_what_cannot_change_is_refused(api: Api, root: Path):
     name = api.container(root, "true")
     given = message("containerd.services.containers.v1.Container")(id=name)
-    for path in ("runtime", "snapshotter", "nonsense"):
+    for path in ("runtime", "snapshotter", "nonsense", "spec.process", "image.name"):
         code, text = api.fails(CONTAINERS, "Update", container=given, update_mask={"paths": [path]})
         assert (code, path in text) == ("INVALID_ARGUMENT", True)
     assert api.fails(CONTAINERS, "Update", container={"id": "nobody"})[0] == "NOT_FOUND"
+    whole = api.ask(CONTAINERS, "Get", id=name).container
+    for field, other in (("runtime", {"name": "other"}), ("snapshotter", "native"), ("spec", None)):
+        fields = {one.name: value for one, value in whole.ListFields()} | {field: other}
+        code, text = api.fails(CONTAINERS, "Update", container=fields)
+        assert (code, field in text) == ("INVALID_ARGUMENT", True)
+    whole.image = "another"
+    assert api.ask(CONTAINERS, "Update", container=whole).container.image == "another"
+
+
+def test_the_key_of_a_snapshot_is_changed_by_the_name_that_containerd_gives_it(api: Api, root: Path):
+    given = api.ask(CONTAINERS, "Get", id=api.container(root, "true")).container
+    given.snapshot_key = "another"
+    found = api.ask(CONTAINERS, "Update", container=given, update_mask={"paths": ["snapshotkey"]})
+    assert found.container.snapshot_key == "another"
+
+
+@pytest.mark.parametrize("missing", ["spec", "runtime", "snapshotter"])
+def test_what_could_never_run_is_not_put_on_record(api: Api, root: Path, missing: str):
+    given = api.ask(CONTAINERS, "Get", id=api.container(root, "true")).container
+    given.id, given.snapshot_key, given.snapshotter = f"c{secrets.token_hex(8)}", "one", "overlayfs"
+    given.ClearField(missing)
+    code, text = api.fails(CONTAINERS, "Create", container=given)
+    assert (code, missing in text) == ("INVALID_ARGUMENT", True)
+    assert api.fails(CONTAINERS, "Get", id=given.id)[0] == "NOT_FOUND"
 
 
 def test_extensions_one_by_one(api: Api, root: Path):
