@@ -201,7 +201,11 @@ def packed_from(plain: Mapping[str, str]) -> Any:
 
 
 def _change(namespace: str, known: Mapping[str, Any], given: Any, paths: list[str]) -> m.ContainersUpdate:
-    """Only what is named: somebody else may be changing the rest."""
+    """Only what is named: somebody else may be changing the rest. Raises RemoteError."""
+    fields = [path for path in paths if path.partition(".")[0] == "labels"]
+    if len(fields) < len(paths) and not known["options"].get("foreign"):
+        text = f"container {known['id']} was not created by this API: only its labels can be updated"
+        raise RemoteError("failed_precondition", text)
     foreign = dict(known["options"].get("foreign") or {})
     if "spec" in paths:
         foreign["spec"] = _plain(given.spec)
@@ -215,7 +219,6 @@ def _change(namespace: str, known: Mapping[str, Any], given: Any, paths: list[st
                 **foreign.get("extensions", {}),
                 key: extensions.get(key, {"type_url": "", "value": ""}),
             }
-    fields = [path for path in paths if path.partition(".")[0] == "labels"]
     described = any(path.partition(".")[0] in ("spec", "extensions") for path in paths)
     return m.ContainersUpdate(
         namespace,

@@ -9,7 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from actors import messages as m
 from actors.gateway import runc_options
+from actors.gateway.containers import _change
 from actors.gateway.events import MOST, TYPES, Events, _exits, filled
 from actors.gateway.services import all_of
 from actors.gateway.tasks import Tasks
@@ -80,6 +82,19 @@ def test_a_process_that_is_still_to_start_is_not_said_to_have_finished(phase, mo
     with pytest.raises(RemoteError, match="process one has not been started") as raised:
         tasks.kill(wanted(container_id="a", exec_id="one", signal=9), SimpleNamespace(limit=1.0))
     assert raised.value.code == "failed_precondition"
+
+
+@pytest.mark.parametrize("path", ["spec", "extensions.one", "image", "snapshotkey"])
+def test_of_a_container_of_the_other_api_only_labels_change(path):
+    """It would be taken for one that its client describes: no list of its namespace could be made again."""
+    given = message("containerd.services.containers.v1.Container")(id="a", labels={"x": "y"})
+    known = {"id": "a", "options": {"args": ["true"]}}
+    with pytest.raises(RemoteError, match="was not created by this API") as raised:
+        _change("n", known, given, ["labels.x", path])
+    assert raised.value.code == "failed_precondition"
+    assert _change("n", known, given, ["labels.x"]) == m.ContainersUpdate(
+        "n", "a", labels={"x": "y"}, fields=["labels.x"]
+    )
 
 
 def test_names_of_methods():
