@@ -44,6 +44,7 @@ Is it up: actr version. What keeps it from working: actr doctor.
 
 def main() -> None:
     """Entry point. Exit codes: 0 stopped in order, 1 cannot start, 2 wrong usage."""
+    _open_closed()
     try:
         settings = _settings()
         locks = place.take(settings)
@@ -60,6 +61,14 @@ def main() -> None:
     _run(settings)
     for lock in locks:
         os.close(lock)
+
+
+def _open_closed() -> None:
+    """Standard streams that the caller has closed: a lock or a socket of ours must not get their numbers."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115  # to the end
 
 
 def _settings() -> Settings:

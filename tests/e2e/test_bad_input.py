@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import images
 import pytest
-from daemon import CHECKOUT, wait_until
+from daemon import CHECKOUT, running, wait_until
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from daemon import Daemon
 
 pytestmark = pytest.mark.root
@@ -126,6 +125,17 @@ def test_a_broken_configuration_file(tmp: Path, text, says):
     assert done.returncode == 1
     assert says in _one_line(done.stderr)
     assert not (tmp / "r").exists()
+
+
+def test_a_daemon_whose_standard_streams_are_closed_is_one_all_the_same(short_root: Path):
+    """As `nohup actord <&- >&- 2>&- &` has it."""
+    directory = short_root / "closed"
+    directory.mkdir()
+    with running(directory, enter=("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh")) as started:
+        for number in range(3):
+            own = Path(f"/proc/{started.pid('zygote')}/fd/{number}")
+            assert own.readlink() == Path("/dev/null")
+        started.actr("version")
 
 
 def test_a_second_daemon_is_refused(daemon: Daemon, tmp: Path):
