@@ -31,6 +31,7 @@ class Call:
         credit: bytes (or events) that the client is ready to take.
         cause: what is done for it is done for that.
         lost: how many connections to a router had been lost when it came.
+        size: bytes of what came with it.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Call:
         self.credit = envelope.credit
         self.cause = of_request(envelope, body)
         self.lost = lost
+        self.size = len(envelope.body) + sum(map(len, envelope.buffers))
         self._said = 0  # partial answers
 
     def unload(self) -> None:

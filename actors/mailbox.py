@@ -17,6 +17,7 @@ from typing import Any
 from transport.durations import Durations
 
 LIMIT = 1024
+MOST_BYTES = 64 << 20  # together; a first one has room whatever its size
 
 
 class Mailbox:
@@ -30,11 +31,12 @@ class Mailbox:
     """
 
     def __init__(self, ordinary: type, limit: int = LIMIT) -> None:
-        """At most `limit` messages of type `ordinary` wait; the others overtake them."""
+        """At most `limit` messages of type `ordinary`, which have a size, wait; the others overtake them."""
         self._type = ordinary
         self._limit = limit
         self._urgent: deque[Any] = deque()
         self._ordinary: deque[Any] = deque()
+        self._came = self._went = 0  # bytes of ordinary ones; each is counted by one thread
         self.wait: Callable[[Callable[[], bool]], None] = _expect_something
         self.wake: Callable[[], None] = _nothing
         self.waits = Durations()
@@ -44,9 +46,7 @@ class Mailbox:
         """Add a message. Raises queue.Full for an ordinary one too many."""
         if not isinstance(item.message, self._type):
             self._urgent.append(item)
-        elif len(self._ordinary) < self._limit:
-            self._ordinary.append((time.monotonic(), item))
-        else:
+        elif not self._takes(item):
             self.refused += 1
             raise queue.Full
         self.wake()
@@ -57,8 +57,17 @@ class Mailbox:
         if self._urgent:
             return self._urgent.popleft()
         since, item = self._ordinary.popleft()
+        self._went += item.message.size
         self.waits.add(time.monotonic() - since)
         return item
+
+    def _takes(self, item: Any) -> bool:
+        size, waiting = item.message.size, self._came - self._went
+        if self._ordinary and (len(self._ordinary) >= self._limit or waiting + size > MOST_BYTES):
+            return False
+        self._came += size
+        self._ordinary.append((time.monotonic(), item))
+        return True
 
     def empty(self) -> bool:
         """Whether nothing waits."""

@@ -18,7 +18,7 @@ from actors import messages as m
 from actors.actor import Actor
 from actors.call import LATER, Call
 from actors.mailbox import LIMIT as ROOM
-from actors.mailbox import Mailbox
+from actors.mailbox import MOST_BYTES, Mailbox
 from actors.router import run as run_router
 from transport.envelope import Envelope, parse, request
 from transport.errors import RemoteError
@@ -443,6 +443,20 @@ def test_what_the_actor_waits_for_overtakes_requests():
     assert taken[:2] == ["urgent 1", "urgent 2"]
     assert [one.body for one in taken[2:]] == [1, 2]
     assert box.empty()
+
+
+def test_requests_are_bounded_by_what_comes_with_them_too():
+    box, large = (
+        Mailbox(ordinary=Call),
+        msgspec.structs.replace(request("a", "b", {}), buffers=(bytes(MOST_BYTES),)),
+    )
+    for _ in range(2):
+        box.put(Item(Call(large, 1, lambda _: None)))  # however large, a first one has room
+        with pytest.raises(queue.Full):
+            box.put(Item(_call(2)))
+        assert box.get().message.body == 1
+    for number in range(100):
+        box.put(Item(_call(number)))
 
 
 def test_only_requests_are_bounded():
