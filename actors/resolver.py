@@ -10,7 +10,7 @@ from typing import Any
 from actors import messages as m
 from actors.actor import Actor
 from actors.call import LATER, Call, Later
-from actors.networking.dns_server import DnsServer, zones_of
+from actors.networking.dns_server import DnsServer, others_of, zones_of
 from transport.errors import RemoteError
 
 
@@ -49,4 +49,4 @@ class ResolverActor(Actor):
             self._server = DnsServer(self.log)
             self._server.start()
         if self._server is not None:
-            self._server.serve(zones)
+            self._server.serve(zones, others_of(result["zones"]))

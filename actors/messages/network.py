@@ -151,8 +151,9 @@ class NetworkPorts:
 class NetworkNames:
     """What a resolver has to know.
 
-    Answer: `zones`, one for each network on which the host has addresses: network, listen (those addresses)
-    and names (each name to its addresses).
+    Answer: `zones`, one for each network on which the host has addresses: network, listen (those addresses),
+    names (each name to its addresses) and others (of a container that is on further networks, its address
+    here to those that are listened at there).
     """
 
 

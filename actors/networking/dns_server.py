@@ -29,6 +29,7 @@ MOST_SERVERS: Final = 3  # resolv.conf(5)
 
 Reply = Callable[[bytes], None]
 Server = tuple[str, int]
+Others = dict[str, list[str]]
 
 
 @dataclass(slots=True)
@@ -46,6 +47,7 @@ class _Connection:
 
     socket: socket.socket
     listen: str
+    client: str
     received: bytearray = field(default_factory=bytearray)
 
 
@@ -58,8 +60,9 @@ class DnsServer:
         self._log = log
         self._port = port
         self._upstream = upstream or host_servers
-        self._wanted: dict[str, Names] = {}
+        self._wanted: tuple[dict[str, Names], Others] = {}, {}
         self._zones: dict[str, Names] = {}
+        self._others: Others = {}
         self._sockets: dict[str, list[socket.socket]] = {}
         self._timed: dict[int, _Timed] = {}
         self._missing = False
@@ -74,9 +77,12 @@ class DnsServer:
         """Begin."""
         self._thread.start()
 
-    def serve(self, zones: dict[str, Names]) -> None:
-        """From now on these, and no others. From any thread."""
-        self._wanted = zones
+    def serve(self, zones: dict[str, Names], others: Others | None = None) -> None:
+        """From now on these, and no others. From any thread.
+
+        `others`: who may be told the names of which further zones, by their address.
+        """
+        self._wanted = zones, others or {}
         self._wake.send(b"z")
 
     def stop(self) -> None:
@@ -105,7 +111,7 @@ class DnsServer:
 
     def _awake(self) -> None:
         self._woken.recv(4096)
-        self._zones = self._wanted
+        self._zones, self._others = self._wanted
         for gone in self._sockets.keys() - self._zones.keys():
             for one in self._sockets.pop(gone):
                 self._forget(one)
@@ -144,10 +150,14 @@ class DnsServer:
                 with contextlib.suppress(OSError):
                     at.sendto(said, client)
 
-            self._asked(address, wire, reply, tcp=False)
+            self._asked(address, client[0], wire, reply, tcp=False)
 
-    def _asked(self, address: str, wire: bytes, reply: Reply, *, tcp: bool) -> None:
-        said = answer(wire, self._zones.get(address, {}), tcp=tcp)
+    def _asked(self, address: str, client: str, wire: bytes, reply: Reply, *, tcp: bool) -> None:
+        """At the address of one network; the client may be on others, which it may know nothing of."""
+        for zone in (address, *self._others.get(client, ())):
+            said = answer(wire, self._zones.get(zone, {}), tcp=tcp)
+            if said is not None:
+                break
         if said is None:
             self._forward(wire, reply, self._upstream(), tcp=tcp)
         elif said:
@@ -233,12 +243,12 @@ class DnsServer:
 
     def _accept(self, address: str, at: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            client, _ = at.accept()
+            client, peer = at.accept()
             if len(self._timed) >= MOST_FORWARDED + MOST_CONNECTIONS:
                 client.close()
                 return
             client.setblocking(False)
-            connection = _Connection(client, address)
+            connection = _Connection(client, address, peer[0])
             self._selector.register(client, selectors.EVENT_READ, lambda: self._received(connection))
             until = time.monotonic() + CONNECTION_LIMIT
             self._timed[client.fileno()] = _Timed(client, until, lambda: self._forget(client))
@@ -262,7 +272,7 @@ class DnsServer:
             with contextlib.suppress(OSError):
                 connection.socket.send(len(said).to_bytes(2, "big") + said)
 
-        self._asked(connection.listen, wire, reply, tcp=True)
+        self._asked(connection.listen, connection.client, wire, reply, tcp=True)
 
     # What ends
 
@@ -300,3 +310,13 @@ def zones_of(found: Iterable[dict[str, object]]) -> dict[str, Names]:
         if isinstance(names, dict) and isinstance(listen, list):
             zones |= dict.fromkeys(listen, names)
     return zones
+
+
+def others_of(found: Iterable[dict[str, object]]) -> Others:
+    """As `zones_of`: by a client's address, where else names are known for it."""
+    others: Others = {}
+    for zone in found:
+        also = zone.get("others")  # an older network actor does not say
+        if isinstance(also, dict):
+            others |= also
+    return others

@@ -41,16 +41,29 @@ def own_answer(
 
 
 def zones(networks: Iterable[Network], endpoints: Iterable[Endpoint]) -> list[dict[str, Any]]:
-    """For each network on which the host has addresses: the names that are known there."""
-    ends = [one for one in endpoints if not one.removing]
+    """For each network on which the host has addresses: the names that are known there.
+
+    And of those who are on others of them, too, where these are listened for.
+    """
+    served = {one.name: one for one in networks if one.kind in ("bridge", "vxlan")}
+    ends = [one for one in endpoints if not one.removing and one.network in served]
+    on: dict[tuple[str, str], list[str]] = {}
+    for one in ends:
+        on.setdefault((one.namespace, one.container), []).append(one.network)
     return [
         {
-            "network": network.name,
+            "network": name,
             "listen": list(network.gateways),
-            "names": _known([one for one in ends if one.network == network.name]),
+            "names": _known([one for one in ends if one.network == name]),
+            "others": {
+                text.partition("/")[0]: [at for other in also for at in served[other].gateways]
+                for one in ends
+                if one.network == name
+                and (also := [other for other in on[one.namespace, one.container] if other != name])
+                for text in one.addresses
+            },
         }
-        for network in networks
-        if network.kind in ("bridge", "vxlan")
+        for name, network in served.items()
     ]
 
 

@@ -423,6 +423,7 @@ def test_containers_find_each_other_by_name(town: Town):
     wait_until("names are known", lambda: town.fetch("two", "one") == "one")
     assert town.fetch("two", "first") == town.fetch("one", "one") == "one"
     assert town.fetch("one", "two") == "two"
+    assert town.fetch("two", "three") == "three"
     assert town.fetch("one", "three") == ""
     old = town.daemon.kill_actor("resolver")
     wait_until("healed", lambda: town.daemon.healed("resolver", old))

@@ -191,6 +191,29 @@ def test_names_change_while_it_runs(served, port):
         pass
 
 
+@pytest.mark.parametrize("tcp", [False, True])
+def test_one_that_is_on_another_network_too_is_told_its_names(served, port, tcp):
+    zones = {
+        "127.0.0.1": NAMES | {"new": ["10.1.0.9"]},
+        "127.0.0.2": {"web": ["10.2.0.9"], "cache": ["10.2.0.2"]},
+    }
+    served.serve(zones, {"127.0.0.1": ["127.0.0.2", "127.0.0.3"]})
+    while _resolve(port, "new.") != ["10.1.0.9"]:
+        pass
+    assert _resolve(port, "cache.", tcp=tcp) == ["10.2.0.2"]
+    assert _resolve(port, "web.", tcp=tcp) == ["10.1.0.2"], (
+        "of two with one name, that of the network it asks"
+    )
+
+
+def test_one_that_is_on_one_network_is_told_of_no_other(served, port):
+    zones = {"127.0.0.1": {"new": ["10.1.0.9"]}, "127.0.0.2": {"cache": ["10.2.0.2"]}}
+    served.serve(zones, {"127.0.0.9": ["127.0.0.2"]})
+    while _resolve(port, "new.") != ["10.1.0.9"]:
+        pass
+    assert _resolve(port, "cache.") == ["192.0.2.80"]
+
+
 def test_nobody_to_ask_is_said_at_once(port):
     server = DnsServer(logging.getLogger("dns"), list, port)
     server.start()

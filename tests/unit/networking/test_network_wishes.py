@@ -108,8 +108,21 @@ def test_names_that_the_resolver_knows():
     assert names.zones([web, Network("lan", "macvlan", "e")], ends) == [
         {"network": "web", "listen": ["10.1.0.1"], "names": {
             "one": ["10.1.0.2"], "a" * 12: ["10.1.0.2"], "two": ["10.1.0.3"], "b" * 12: ["10.1.0.3"],
-            "db": ["10.1.0.2", "10.1.0.3"]}}
+            "db": ["10.1.0.2", "10.1.0.3"]}, "others": {}}
     ]  # fmt: skip
+
+
+def test_where_else_names_are_known_for_one_on_several_networks():
+    networks = [Network(one, "bridge", one, (), (f"10.{n}.0.1",)) for n, one in enumerate(("web", "db", "x"))]
+    ends = [
+        Endpoint("web", "ns", "a", 0, ("10.0.0.2/24",)),
+        Endpoint("db", "ns", "a", 1, ("10.1.0.2/24",)),
+        Endpoint("lan", "ns", "a", 2, ("10.9.0.2/24",)),
+        Endpoint("x", "ns", "a", 3, ("10.2.0.2/24",), removing=True),
+        Endpoint("db", "other", "a", 0, ("10.1.0.3/24",)),
+    ]
+    zones = names.zones([*networks, Network("lan", "macvlan", "e")], ends)
+    assert [zone["others"] for zone in zones] == [{"10.0.0.2": ["10.1.0.1"]}, {"10.1.0.2": ["10.0.0.1"]}, {}]
 
 
 def test_a_connection_is_remembered_once_and_forgotten():
