@@ -271,7 +271,8 @@ class Control:
             actor.launcher.restore_from = directory
             actor.tasks_start(m.TasksStart(), call)
 
-        actor.work(self._refuse_without_criu, checked)
+        # As a call of the runtime: during one, criu's exit code is not reaped by others.
+        actor.processes.run_runtime(self._refuse_without_criu, checked)
 
     def _refuse_without_criu(self) -> None:
         """In a worker thread."""

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from actors.control import Control
 from actors.linux import pinning
 from actors.linux.pidfd import Process
 from actors.linux.process import descriptor_count
+from actors.messages import TasksRestore
 from actors.processes import Processes, shelf
 from actors.runtime import bundle as files
+from transport.errors import RemoteError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,3 +131,30 @@ def test_of_one_that_has_ended_who_waits_briefly_hears_at_once(actor: Any):
     assert (heard, actor.timers, actor.readable) == (["now"], [], {})
     processes.let_go()
     child.wait()
+
+
+def test_what_criu_says_before_a_restore_is_not_reaped_by_others(
+    actor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The end of each child has strays looked for, while a thread may be about to wait for it."""
+    criu, heard, jobs = tmp_path / "criu", [], []
+    criu.write_text("#!/bin/sh\necho no >&2; exit 1\n")
+    criu.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    actor.processes, actor.launcher = Processes(actor), SimpleNamespace(program="runc")
+    actor.work = lambda function, then: jobs.append((function, then))
+    run = subprocess.Popen.communicate
+
+    def ended_and_looked_for(child: Any, *given: Any, **more: Any) -> Any:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        actor.processes.reap_strays()
+        return run(child, *given, **more)
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", ended_and_looked_for)
+    call: Any = SimpleNamespace(fail=heard.append)
+    Control(actor).restore(TasksRestore("/checkpoint"), call)
+    ((function, then),) = jobs
+    with pytest.raises(RemoteError, match="criu does not work on this kernel: no") as refused:
+        function()
+    then(refused.value)
+    assert heard == [refused.value]
