@@ -89,18 +89,22 @@ class Stepwise:
         if not actor.record["options"].get("foreign"):
             text = f"container {actor.record['name']} was not created by this API; use tasks.start"
             raise RemoteError("failed_precondition", text)
-        if self._is_again("create", body.token) and self._created(call):
+        if self._is_made(body.token, call):
             return LATER
-        if actor.state.phase != "created" or (actor.state.error and not actor.state.settled):
-            raise RemoteError("already_exists", f"task {actor.id}: already exists")
 
         def loaded(result: Any) -> None:
             if isinstance(result, Exception):
                 call.fail(result)
                 return
+            try:
+                if self._is_made(body.token, call):  # meanwhile
+                    return
+            except RemoteError as error:
+                call.fail(error)
+                return
             actor.record = result
             self.task = _noted(body, actor.record["options"]["foreign"].get("root", ""))
-            self._begun("create", body.token)
+            self._begun("create", body.token, begins=actor.state.run + 1)
             actor.wait_for_start(call)
             actor.happened(life.Create())
 
@@ -110,9 +114,20 @@ class Stepwise:
             actor.ask(m.ContainersGet(actor.namespace, actor.id), loaded)
         return LATER
 
+    def _is_made(self, token: str, call: Call) -> bool:
+        """Answer one that is asked again. Raises RemoteError: somebody else has made it."""
+        if self._is_again("create", token) and self._created(call):
+            return True
+        state = self._actor.state
+        if state.phase != "created" or (state.error and not state.settled):
+            raise RemoteError("already_exists", f"task {self._actor.id}: already exists")
+        return False
+
     def _created(self, call: Call) -> bool:
         """Answer one that is asked again; False when it has not been begun after all."""
         state = self._actor.state
+        if state.run < self.task.get("begins", 0):  # what is known is of the run before
+            return False
         if state.phase in ("running", "exited") or (state.error and state.settled):
             started = {"status": state.phase, "pid": state.pid}
             call.settle(self._actor.exit_answer() if state.error else started)
