@@ -18,6 +18,8 @@ from typing import Any, ClassVar, Final, TypeVar
 
 import grpc
 
+from storage.errors import InvalidArgumentError
+from storage.names import check_identifier
 from transport.errors import RemoteError
 from transport.grpc import interface
 
@@ -68,12 +70,16 @@ class Call:
 
     @property
     def namespace(self) -> str:
-        """That of the header. Raises RemoteError without one."""
+        """That of the header. Raises RemoteError without one, or for what can be none."""
         found = self.header(_NAMESPACE)
         if not found:
             raise RemoteError(
                 "failed_precondition", "namespace is required: send header containerd-namespace"
             )
+        try:
+            check_identifier("namespace", found)
+        except InvalidArgumentError as error:
+            raise RemoteError(error.code, str(error)) from error
         return found
 
     @property
