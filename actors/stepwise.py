@@ -217,10 +217,13 @@ class Stepwise:
         self.lines.drain("", self._io(), then, terminal=self.task["terminal"])
 
     def resize(self, name: str, size: tuple[int, int], call: Call) -> None:
-        """Tell a terminal its size. Raises RemoteError: its process is only just starting."""
+        """Tell a terminal, if there is one, its size. Raises RemoteError: its process just starts."""
         phase = self._actor.execs.phase(name) if name else self._actor.state.phase
         if phase in ("preparing", "starting"):
             raise RemoteError("unavailable", "the process is only just starting")
+        if not (self._actor.execs.wants(name).terminal if name else self.task["terminal"]):
+            call.reply({})
+            return
         self.lines.resize(name, size, call)
 
     def end_input(self, name: str) -> None:

@@ -85,6 +85,8 @@ def test_execs(api: Api, root: Path):
     assert api.refused("Exec", container_id=name, exec_id="one", spec=process)[0] == "ALREADY_EXISTS"
     api.task("Exec", container_id=name, exec_id="never", spec=process)
     assert api.task("DeleteProcess", container_id=name, exec_id="never").exit_status == 0
+    api.task("ResizePty", container_id=name, width=80, height=24)  # there is no terminal, which is no error
+    api.task("ResizePty", container_id=name, exec_id="one", width=80, height=24)
     assert api.task("Start", container_id=name, exec_id="one").pid > 0
     assert api.task("Wait", container_id=name, exec_id="one").exit_status == 5
     assert api.task("DeleteProcess", container_id=name, exec_id="one").exit_status == 5
