@@ -249,7 +249,7 @@ class Tasks(Asking, Service):
         """Actor and state of a container that has a process. Raises RemoteError not_found."""
         found = record(self, call, identity)
         state = ask_container(self, call, identity, m.TasksState(), found=found)
-        if state["phase"] in ("created", "preparing", "starting"):
+        if state["phase"] in ("created", "preparing", "starting", "removing", "gone"):
             raise RemoteError("not_found", f'task "{identity}" in namespace "{call.namespace}": not found')
         return found["actor"], state
 

@@ -58,6 +58,17 @@ def test_those_who_follow_events_leave_threads_to_others():
         assert MOST < WORKERS
 
 
+@pytest.mark.parametrize("phase", ["created", "preparing", "starting", "removing", "gone"])
+def test_there_is_no_task_before_it_is_made_nor_while_its_container_is_removed(phase, monkeypatch):
+    """One that is on its way out would be shown as a stopped process without a pid."""
+    monkeypatch.setattr("actors.gateway.tasks.record", lambda *_: {"actor": "container/n/a"})
+    monkeypatch.setattr("actors.gateway.tasks.ask_container", lambda *_, **__: {"phase": phase})
+    wanted = message("containerd.services.tasks.v1.GetRequest")(container_id="a")
+    with pytest.raises(RemoteError, match='task "a" in namespace "n": not found') as raised:
+        Tasks(None, None).get(wanted, SimpleNamespace(namespace="n", limit=1.0))
+    assert raised.value.code == "not_found"
+
+
 @pytest.mark.parametrize("exec_id", ["", "one"])
 def test_a_process_that_ends_while_it_is_to_be_killed_is_not_found(exec_id, monkeypatch):
     def ended_since(*_args, **_more):
