@@ -63,8 +63,15 @@ class Sleep:
         self._wait(self._quiet)
 
     def bar(self) -> None:
-        """Not any more: the daemon stops, and what happens meanwhile is to be seen."""
+        """Not any more: the daemon stops, and what happens meanwhile is to be seen.
+
+        An attempt that is under way would wait for a router that goes as well, and for a zygote.
+        """
         self._barred = True
+        self._timer += 1
+        if self._slept_at:
+            self._lying = 0
+            self._stay()
 
     def unbar(self) -> None:
         """There is a daemon again."""

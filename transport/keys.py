@@ -48,6 +48,8 @@ def new_pair() -> Pair:
     import zmq  # noqa: PLC0415  # a library of megabytes, for few daemons and seldom
 
     public, secret = zmq.curve_keypair()
+    while public.startswith(b"-"):  # people name it on command lines
+        public, secret = zmq.curve_keypair()
     return Pair(public.decode(), secret.decode())
 
 

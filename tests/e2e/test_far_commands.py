@@ -215,9 +215,9 @@ def tried_at(five: Lab, image: str, node: str) -> list[str]:
     from transport.keys import new_pair  # noqa: PLC0415  # ZeroMQ
 
     here, there = five.hosts.directory / f"for-{node}", five.hosts[node].directory
-    here.mkdir()
+    here.mkdir(exist_ok=True)  # by a first try
     (here / "file").write_text("precious")
-    (there / "mounted").mkdir()
+    (there / "mounted").mkdir(exist_ok=True)
     given = {"image": image, "at": AT, "file": here / "file", "there": there, "public": new_pair().public}
     given["digest"] = max(five.blobs("h2").items(), key=itemgetter(1))[0]
     wrong, environment = [], {**os.environ, "DOCKER_CONFIG": str(here)}
