@@ -129,7 +129,8 @@ class SupervisorActor(Actor):
             self._ended(event, reason)
         if name not in self._roster.asleep:
             self._watches.ended(name, inc, reason)
-        if name not in self._tree.nodes and not self._stopping and not self._returns(name, reason):
+        known = name in self._tree.nodes or name in self._roster.asleep
+        if not known and not self._stopping and not self._returns(name, reason):
             self._gone(name)
             self._release(name, self.birth.instance, inc)
 
@@ -152,10 +153,15 @@ class SupervisorActor(Actor):
         failpoints.hit("supervisor", "asleep", "before")
         self._roster.doze(name)
         self._decide(s.Slept(name, event["pid"], event["inc"]))
-        if self._phase(name) == "asleep":
+        if self._sleeps(name):
             self._roster.asleep[name] = Sleeper(event["inc"], first, event["watched"])
             self.tell("router", "router.expect", {"names": [name], "asleep": [name]})
         failpoints.hit("supervisor", "asleep", "after")
+
+    def _sleeps(self, name: str) -> bool:
+        """Also one that this supervisor, which has only just followed another, is still to claim."""
+        unclaimed = self._tree.adopted.get(name)
+        return self._phase(name) == "asleep" or (unclaimed is not None and not unclaimed.pid)
 
     def _wake(self, name: str) -> None:
         failpoints.hit("supervisor", "wake", "before")

@@ -221,6 +221,19 @@ def states(house: House) -> dict[str, str]:
     return {name: node.phase.value for name, node in house.actor._tree.nodes.items()}
 
 
+def test_one_that_falls_asleep_before_it_is_claimed_is_expected_too(house):
+    house.adopts(CONTAINER)
+    word = {"status": 0, "reason": "", "asleep": True, "watched": True}
+    house.actor.told({"ev": "exited", "name": CONTAINER, "inc": 1, "pid": 7, **word})
+    house.work_off()
+    assert ("router.expect", {"names": [CONTAINER], "asleep": [CONTAINER]}) in house.told
+    assert house.forgotten() == []
+    house.come_up()
+    house.answers("containers.list", RECORD)
+    assert states(house)[CONTAINER] == "asleep"
+    assert house.spawned == []
+
+
 def test_one_that_sleeps_is_expected_and_neither_forgotten_nor_counted(house):
     falls_asleep(house)
     assert states(house)[CONTAINER] == "asleep"
