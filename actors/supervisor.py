@@ -129,8 +129,8 @@ class SupervisorActor(Actor):
             self._ended(event, reason)
         if name not in self._roster.asleep:
             self._watches.ended(name, inc, reason)
-        known = name in self._tree.nodes or name in self._roster.asleep
-        if not known and not self._stopping and not self._returns(name, reason):
+        has_gone = name not in self._tree.nodes and name not in self._roster.asleep
+        if has_gone and not self._stopping and not self._returns(name, reason):
             self._gone(name)
             self._release(name, self.birth.instance, inc)
 
