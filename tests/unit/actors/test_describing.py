@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
+from stored_documents import stored_document
 
 from actors import messages as m
 from actors.jobs.context import Context
 from actors.jobs.describe import ImageWish, history, inspect, usage
-from storage.content import ContentStore, IngestWriter
+from storage.content import ContentStore
 from storage.descriptor import Descriptor
-from storage.digest import Digest
 from storage.errors import InvalidArgumentError
 from storage.image.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
 from transport.codec import pack, unpack
@@ -36,14 +34,7 @@ class Image(Context):
         self._root = Descriptor.from_dict(self._stored(document, OCI_MANIFEST))
 
     def _stored(self, document, media_type):
-        content = json.dumps(document).encode()
-        digest = Digest.of(content)
-        ingest = self.store.open_ingest("x", expected=digest, total=len(content))
-        with IngestWriter(ingest.path, limit=None) as writer:
-            writer.write(content)
-            writer.finish()
-        self.store.commit("x", digest, len(content), verified=True)
-        return Descriptor(media_type, digest, len(content)).to_dict()
+        return stored_document(self.store, document, media_type)
 
     def image(self, name):
         return name, self._root
