@@ -12,7 +12,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -29,7 +29,7 @@ from actors.making import Making
 from actors.networking import names
 from actors.networking import wishes as connecting
 from actors.runtime import bundle as files
-from actors.runtime import composing, id_ranges, raw_bundle, rootfs_check, shifted, users
+from actors.runtime import composing, filters, id_ranges, raw_bundle, rootfs_check, shifted, users
 from actors.runtime.default_spec import mount_destinations
 from actors.runtime.errors import ContainerError, InvalidSpecError
 from actors.runtime.wishes import MountWish, Wishes, wishes
@@ -82,6 +82,7 @@ class BundlesActor(Actor):
         self._own = threading.local()  # to each worker thread: its making
         self._spare = netns.Spare()
         self._spare_due = False
+        filters.clear_unfinished(self.settings.filters)
         for left in self._dry().glob("*/*"):
             self.work(partial(self._remove_dry, left.parent.name, left), self._cleared)
 
@@ -169,7 +170,7 @@ class BundlesActor(Actor):
         whose = self._identity(directory, wish, image, place)
         spec = composing.compose(directory, body, wish, image, network(), sources, whose)
         files.write_health(directory, composing.health_of(wish, image.config))
-        self._write_spec(directory, spec)
+        self._write_spec(body, directory, spec)
         failpoints.hit("bundles", "spec", "after")
         return {"stop_signal": wish.stop_signal or image.stop_signal, "volumes": bool(sources)}
 
@@ -275,12 +276,12 @@ class BundlesActor(Actor):
         shifted.open_way(directory, ids)
         return shifted.show(directory, volumes | composing.idmapped(wish), ids)
 
-    def _make_raw(self, body: Record, wish: Wishes, directory: Path) -> dict[str, Any]:
+    def _make_raw(self, body: m.BundlesMake, wish: Wishes, directory: Path) -> dict[str, Any]:
         spec, root = raw_bundle.load(wish.bundle, files.cgroups_path(body.namespace, body.id))
         files.mount_rootfs(directory, [{"type": "bind", "source": str(root), "options": ["rbind"]}])
         rootfs_check.check(directory / files.ROOTFS, mount_destinations(spec))
         files.write_health(directory, composing.health_of(wish, {}))
-        self._write_spec(directory, spec)
+        self._write_spec(body, directory, spec)
         return {"stop_signal": wish.stop_signal, "volumes": True}
 
     def _make_foreign(self, body: m.BundlesMake, wish: Wishes, directory: Path) -> dict[str, Any]:
@@ -290,10 +291,13 @@ class BundlesActor(Actor):
         if rootfs:
             files.mount_rootfs(directory, rootfs, shorten=True)
         files.write_health(directory, None)
-        self._write_spec(directory, spec)
+        self._write_spec(body, directory, spec)
         return {"stop_signal": "", "volumes": False}
 
-    def _write_spec(self, directory: Path, spec: dict[str, Any]) -> None:
+    def _write_spec(self, body: m.BundlesMake, directory: Path, spec: Mapping[str, Any]) -> None:
+        runtime = self.settings.runtime_binary or body.runtime
+        if filters.are_taken_by(runtime):
+            spec = filters.with_known(spec, self.settings.filters, runtime)
         trace = current.get().trace
         if trace:  # so that the runtime, its state and its hooks know it too
             spec = {**spec, "annotations": {**(spec.get("annotations") or {}), TRACE: trace}}

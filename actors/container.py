@@ -151,7 +151,9 @@ class ContainerActor(Requests):
             return
         self.record = result
         program = self.settings.runtime_binary or result["runtime"]
-        self.launcher = Launcher(program, self._runtime_state(), self.id, self.bundle, self.lock)
+        self.launcher = Launcher(
+            program, self._runtime_state(), self.id, self.bundle, self.lock, self.settings.filters
+        )
         task = result["task"] or {}
         self.state = life.remembered(self._with_record(result), task)
         if self.state.phase in ENDED:  # who takes its output may not have taken all
@@ -263,6 +265,7 @@ class ContainerActor(Requests):
             record["options"],
             record["name"],
             record["snapshotter"],
+            record["runtime"],
         )
         self.ask(make, self._prepared)
         if not self.state.held:

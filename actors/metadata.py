@@ -198,6 +198,7 @@ class MetadataActor(LeasingActor):
             dict(container.options),
             container.name,
             cast("m.SnapshotterName", container.snapshotter),
+            container.runtime,
         )
         self.ask(expect, lambda _: None, limit=RETRY_AFTER)
 

@@ -149,6 +149,11 @@ class Settings:
         """Directory of a container's output."""
         return self.root / "logs" / namespace / container
 
+    @property
+    def filters(self) -> Path:
+        """Where seccomp filters are kept that crun has made."""
+        return self.state / "filters"
+
     def bundle(self, namespace: str, container: str) -> Path:
         """Directory of a container's bundle, FIFOs, lock and journal."""
         return self.state / "containers" / namespace / container

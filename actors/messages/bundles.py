@@ -11,6 +11,7 @@ class BundlesMake:
     """Make everything that the runtime needs to start a container: snapshot, network, mount, config.json.
 
     Answer: `stop_signal`, and in `volumes` whether it has any. What is there already is used or replaced.
+    `runtime` is who will run it, if that is known: crun is given a filter that it has made before.
     """
 
     namespace: str
@@ -20,6 +21,7 @@ class BundlesMake:
     options: Json
     name: str = ""
     snapshotter: SnapshotterName = ""
+    runtime: str = ""
 
 
 @operation("bundles.expect", "bundles")

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from actors.linux import mounts, plain_file
-from actors.runtime import shifted, users
+from actors.runtime import filters, shifted, users
 from actors.runtime.annotations import image_annotations
 from actors.runtime.wishes import HealthWish, Wishes
 from storage.content import ContentStore
@@ -164,11 +164,17 @@ def has_user_namespace(bundle: Path) -> bool:
     return _facts(bundle).user_namespace
 
 
+def has_filter_to_make(bundle: Path) -> bool:
+    """Whether it has a seccomp profile, and no filter that has been made of it. Raises FileNotFoundError."""
+    return _facts(bundle).filter_to_make
+
+
 @dataclass(frozen=True, slots=True)
 class _Facts:
     cgroups_path: str
     hooks: bool
     user_namespace: bool
+    filter_to_make: bool
 
 
 def _facts(bundle: Path) -> _Facts:
@@ -185,7 +191,7 @@ def _read_facts(path: str, *_version: int) -> _Facts:
     linux = spec.get("linux", {})
     spaces = linux.get("namespaces") or ()
     own_users = any(one.get("type") == "user" for one in spaces)
-    return _Facts(str(linux["cgroupsPath"]), bool(spec.get("hooks")), own_users)
+    return _Facts(str(linux["cgroupsPath"]), bool(spec.get("hooks")), own_users, filters.is_to_make(spec))
 
 
 def write_spec(bundle: Path, spec: Mapping[str, Any]) -> None:

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from actors import failpoints
-from actors.linux import cgroups, migration, mounts
+from actors.linux import cgroups, migration, mounts, sealed
 from actors.linux.pidfd import Process
 from actors.linux.spawn import spawn
 from actors.runtime import bundle as files
-from actors.runtime import stand_ins
+from actors.runtime import filters, stand_ins
 from actors.runtime.errors import RuntimeCommandError
 from actors.runtime.oci_runtime import OciRuntime, failure, parse_state, read_log, recorded_init
 
@@ -48,14 +48,17 @@ class Running:
 class Launcher:
     """The runtime, as one container's actor uses it."""
 
-    def __init__(self, program: str, state: Path, container: str, bundle: Path, lock: int) -> None:
-        """`state` is the runtime's own directory; `lock` a descriptor to pass on."""
+    def __init__(
+        self, program: str, state: Path, container: str, bundle: Path, lock: int, kept: Path
+    ) -> None:
+        """`state` is the runtime's own directory; `lock` a descriptor to pass on; `kept` has the filters."""
         self._runtime = OciRuntime(program, state)
         self._state = state
         self._id = container
         self._bundle = bundle
         self._lock = lock
-        self._private = "crun" in program
+        self._is_crun = "crun" in program
+        self._kept = kept
         self._binary = ""  # where it was found last
         self.program = program
         self.restore_from: Path | None = None  # a checkpoint that the next start is made from
@@ -76,6 +79,7 @@ class Launcher:
             return _running(pid_file)
         command = self._runtime.run(self._id, self._bundle, pid_file, log, console_socket=console)
         yield from self._steps("run", command, log, ends)
+        self._keep_filter()
         return self.begun(_running(pid_file).process)
 
     def begun(self, process: Process) -> Running:
@@ -91,7 +95,13 @@ class Launcher:
         log = self._fresh_log()
         command = self._runtime.create(self._id, self._bundle, pid_file, log, console_socket=console, **flags)
         self._do("create", command, log, ends)
+        self._keep_filter()
         return _running(pid_file)
+
+    def _keep_filter(self) -> None:
+        if filters.are_taken_by(self.program) and files.has_filter_to_make(self._bundle):
+            made = self._state / self._id / filters.MADE
+            filters.keep(files.read_spec(self._bundle), self._kept, self.program, made)
 
     def start(self) -> None:
         """Let the program of a created container run. Raises RuntimeCommandError."""
@@ -243,17 +253,17 @@ class Launcher:
             raise RuntimeCommandError(text, "failed_precondition")
         self._binary = found
 
-        if verb in _MAKES_PROCESSES:
-            migration.expect()
-
         def start() -> int:
-            with self._given(verb, ends) as given:
+            if verb in _MAKES_PROCESSES:
+                migration.expect()  # not before: it would be in the way of what is mounted for a view
+            with self._given(verb, ends) as given, self._copied(found) as copy:
                 return spawn(
                     [found, *command[1:]],
                     stdin=given.get(0),
                     stdout=given.get(1),
                     stderr=given.get(2),
                     inherit={LOCK_NUMBER: self._lock},
+                    program=copy,
                 )
 
         status = yield self._in_view(start)
@@ -265,9 +275,12 @@ class Launcher:
             return stand_ins.complete(ends)
         return contextlib.nullcontext(ends)
 
+    def _copied(self, found: str) -> AbstractContextManager[int | None]:
+        return sealed.copied(found) if self._is_crun else contextlib.nullcontext(None)
+
     def _in_view(self, work: Callable[[], _Result]) -> _Result:
         layout = cgroups.mounted()
-        if self._private and cgroups.needs_private_view(layout):
+        if self._is_crun and cgroups.needs_private_view(layout):
             return cgroups.in_private_view(layout, work)
         return work()
 

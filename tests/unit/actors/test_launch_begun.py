@@ -36,7 +36,12 @@ def begins(runtime):
 def launcher(tmp_path, runtime):
     (tmp_path / "bundle").mkdir()
     return Launcher(
-        str(runtime), tmp_path / "state", "one", tmp_path / "bundle", os.open("/dev/null", os.O_RDONLY)
+        str(runtime),
+        tmp_path / "state",
+        "one",
+        tmp_path / "bundle",
+        os.open("/dev/null", os.O_RDONLY),
+        tmp_path,
     )
 
 

@@ -36,5 +36,5 @@ def test_a_start_that_was_killed_before_it_wrote_anything_down_leaves_nothing(tm
     left.mkdir(parents=True)
     bundle.mkdir(parents=True)
     with (bundle / "lock").open("w") as lock:
-        assert Launcher("true", tmp_path / "state", "c1", bundle, lock.fileno()).inspect() is None
+        assert Launcher("true", tmp_path / "state", "c1", bundle, lock.fileno(), tmp_path).inspect() is None
     assert not left.exists()
