@@ -65,6 +65,7 @@ def options() -> argparse.Namespace:
         metavar="S",
         help="begin no step after so many seconds (3600)",
     )
+    add("--runtime", choices=("runc", "crun"), default="runc", help="who runs the containers (runc)")
     add("--report", type=Path, metavar="DIR", help="where schedule, log and findings go (a new directory)")
     add("--break", dest="sabotaged", choices=WAYS, default="", help="spoil something, to see a check fail")
     instead = parser.add_argument_group("instead of a schedule that is drawn")
@@ -105,12 +106,14 @@ def main() -> int:
     again = f"--enumerate {given.verb} --inject {given.inject}{points}" if given.verb else f"--replay {path}"
     if given.siege:
         again = f"--siege {given.siege} --containers {given.containers}"
+    again += f" --runtime {given.runtime}" if given.runtime != "runc" else ""
     how: dict[str, object] = {"seed": seed, "replay": f"bin/chaos {again}"}
     try:
         full = not given.siege and any(fault.kind == "full" for step in steps for fault in step.faults)
         asleep = given.verb == "sleep" or not (given.verb or given.siege)
         nap = SLEEP_AFTER if asleep else None  # else each process is looked up
-        with Scene(place, findings, seed, own_disk=full and not given.verb, sleep_after=nap) as scene:
+        disk = full and not given.verb
+        with Scene(place, findings, seed, own_disk=disk, sleep_after=nap, runtime=given.runtime) as scene:
             findings.restart()
             if given.verb:
                 how["points"] = enumerated(scene, given)

@@ -56,12 +56,13 @@ class Scene:
         *,
         own_disk: bool = False,
         sleep_after: float | None = None,
+        runtime: str = "runc",
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.findings = findings
         self.runs = Runs()
-        self.daemon = Daemon(directory, ("--failpoints",), ready_seconds=START_PATIENCE)
+        self.daemon = Daemon(directory, ("--failpoints",), ready_seconds=START_PATIENCE, runtime=runtime)
         self.daemon.sleep_after = sleep_after or self.daemon.sleep_after
         self.busybox = ""
         self.images: list[Image] = []

@@ -55,6 +55,7 @@ class Daemon:
     containers: list[str] = field(default_factory=list)
     ready_seconds: float = READY_SECONDS
     metrics: str = "127.0.0.1:0"
+    runtime: str = "runc"
     enter: tuple[str, ...] = ()  # words before the command, to start it in namespaces of a host
 
     @property
@@ -77,7 +78,7 @@ class Daemon:
     def start(self) -> None:
         config = self.directory / "actord.toml"
         self.specs.mkdir(exist_ok=True)
-        runtime = f'[runtime]\nkeep_specs = "{self.specs}"\n'
+        runtime = f'[runtime]\nname = "{self.runtime}"\nkeep_specs = "{self.specs}"\n'
         sleep = f"[supervision]\nsleep_after = {self.sleep_after}\n"
         metrics = f'[metrics]\nlisten = "{self.metrics}"\n{self.settings}'
         config.write_text(f"{runtime}{sleep}{metrics}")
