@@ -164,7 +164,7 @@ class BundlesActor(Actor):
         snapshot = self._snapshot(body, body.id, image)
         network = self._network(body, wish)
         place = snapshot()
-        self._mount_root(body, place, directory)
+        self._mount_root(body, place, directory, brief=body.brief)
         sources = self._volumes(body, composing.all_mounts(wish, image.config), directory)
         sources = self._shifted(wish, sources, directory)
         whose = self._identity(directory, wish, image, place)
@@ -234,11 +234,11 @@ class BundlesActor(Actor):
         return self.settings.state / "netns" / f"{body.namespace}+{body.id}"
 
     @staticmethod
-    def _mount_root(body: Record, snapshot: dict[str, Any], directory: Path) -> None:
+    def _mount_root(body: Record, snapshot: dict[str, Any], directory: Path, *, brief: bool) -> None:
         ids = id_ranges.parse(body.options.get("userns", ""))
         failpoints.hit("bundles", "mount", "before")
         try:
-            files.mount_rootfs(directory, snapshot["mounts"])
+            files.mount_rootfs(directory, snapshot["mounts"], brief=brief)
         except OSError as error:
             if ids is None or error.errno != errno.EINVAL:
                 raise
@@ -336,7 +336,7 @@ class BundlesActor(Actor):
         network: dict[str, Any] = {"path": path, "hosts": [], "nameservers": [], "userns": owner}
         image = self._image(body, wish)
         try:
-            self._mount_root(body, self._snapshot(body, _dry_key(directory), image)(), directory)
+            self._mount_root(body, self._snapshot(body, _dry_key(directory), image)(), directory, brief=True)
             sources = {
                 one.target: str(self._place_of(body, one))
                 for one in composing.all_mounts(wish, image.config)

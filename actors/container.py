@@ -266,6 +266,7 @@ class ContainerActor(Requests):
             record["name"],
             record["snapshotter"],
             record["runtime"],
+            record["auto_remove"],
         )
         self.ask(make, self._prepared)
         if not self.state.held:

@@ -199,6 +199,7 @@ class MetadataActor(LeasingActor):
             container.name,
             cast("m.SnapshotterName", container.snapshotter),
             container.runtime,
+            container.auto_remove,
         )
         self.ask(expect, lambda _: None, limit=RETRY_AFTER)
 

@@ -11,6 +11,7 @@ import ctypes
 import errno
 import os
 import re
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -349,6 +350,41 @@ def mount_all(values: Sequence[Mount], target: str) -> None:
                 with contextlib.suppress(OSError):
                     umount(target, detach=True)
             raise
+
+
+def mount_own(values: Sequence[Mount], target: str, *, brief: bool) -> None:
+    """As `mount_all`. What is `brief` goes soon: nothing that is written to it is waited for to be on disk.
+
+    Else all of an overlay's file system is written to disk when it is unmounted, and programs wait for their
+    fsyncs (the kernel's overlayfs.rst, "Volatile mount"). Linux before 5.10 knows no other way.
+    """
+    for value in values:
+        _forget_volatile(value)
+    if brief:
+        try:
+            mount_all([_volatile(value) for value in values], target)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+        else:
+            return
+    mount_all(values, target)
+
+
+def _volatile(value: Mount) -> Mount:
+    writable = value.type == "overlay" and any(word.startswith("upperdir=") for word in value.options)
+    return replace(value, options=(*value.options, "volatile")) if writable else value
+
+
+def _forget_volatile(value: Mount) -> None:
+    """What was once mounted so is refused, since it has lost something if the machine went down meanwhile.
+
+    What is brief does not outlive that, and the deaths of processes lose nothing.
+    """
+    for word in value.options:
+        name, _, path = word.partition("=")
+        if name == "workdir":
+            shutil.rmtree(Path(value.base or "/", path, "work/incompat"), ignore_errors=True)
 
 
 _OCTAL = re.compile(r"\\([0-7]{3})")

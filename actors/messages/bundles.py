@@ -12,6 +12,7 @@ class BundlesMake:
 
     Answer: `stop_signal`, and in `volumes` whether it has any. What is there already is used or replaced.
     `runtime` is who will run it, if that is known: crun is given a filter that it has made before.
+    `brief`: its root goes with its run, and need not be on disk before.
     """
 
     namespace: str
@@ -22,6 +23,7 @@ class BundlesMake:
     name: str = ""
     snapshotter: SnapshotterName = ""
     runtime: str = ""
+    brief: bool = False
 
 
 @operation("bundles.expect", "bundles")

@@ -84,10 +84,13 @@ def find_image(content: Path, digest: str, wanted: str) -> Image:
     )
 
 
-def mount_rootfs(bundle: Path, how: list[dict[str, Any]], *, shorten: bool = False) -> None:
+def mount_rootfs(
+    bundle: Path, how: list[dict[str, Any]], *, shorten: bool = False, brief: bool = False
+) -> None:
     """Mount the snapshot at `rootfs`, in place of whatever a crash left there.
 
-    With `shorten`, the mounts are a client's, who names every directory in full.
+    With `shorten`, the mounts are a client's, who names every directory in full. With `brief`, the snapshot
+    goes with the container's run.
     """
     rootfs = bundle / ROOTFS
     rootfs.mkdir(parents=True, exist_ok=True)
@@ -101,7 +104,10 @@ def mount_rootfs(bundle: Path, how: list[dict[str, Any]], *, shorten: bool = Fal
         )
         for one in how
     ]
-    mounts.mount_all([mounts.shortened(one) for one in values] if shorten else values, str(rootfs))
+    if shorten:
+        mounts.mount_all([mounts.shortened(one) for one in values], str(rootfs))
+    else:
+        mounts.mount_own(values, str(rootfs), brief=brief)
 
 
 def unmount_rootfs(bundle: Path) -> None:

@@ -298,3 +298,17 @@ def _holds(daemon: Daemon, old: int, pid: int) -> bool:
             if actor != old and any(f"Pid:\t{pid}\n" in text for text in entries):
                 return True
     return False
+
+
+def test_a_root_that_goes_with_its_run_is_made_again_after_a_crash(tmp: Path, busybox: str):
+    """A mount like that is refused the second time, unless what says so is cleared away before."""
+    with running(tmp, "--failpoints") as daemon:
+        daemon.actr("pull", busybox)
+        daemon.actr("chaos", "set", "bundles.mount.after", "kill(count=1)")
+        done = daemon.actr("run", "--rm", busybox, "sh", "-c", "grep -w / /proc/mounts; echo x >/f; cat /f")
+        options, written = done.stdout.splitlines()
+        assert "volatile" in options
+        assert written == "x"
+        done = daemon.actr("run", "--name", "stays", busybox, "grep", "-w", "/", "/proc/mounts")
+        assert "volatile" not in done.stdout
+        daemon.actr("rm", "stays")

@@ -264,3 +264,54 @@ LONG = "x" * 5000
 def test_what_is_short_or_cannot_be_shortened_stays(options):
     for kind in ("overlay", "bind"):
         assert mounts.shortened(Mount(kind, "x", options)) == Mount(kind, "x", options)
+
+
+def overlay(scratch, *more):
+    options = ("lowerdir=lower/12/fs", "upperdir=upper", "workdir=work", *more)
+    return Mount("overlay", "overlay", options, str(scratch))
+
+
+def options_of(target):
+    (line,) = (line for line in Path("/proc/mounts").read_text().splitlines() if line.split()[1] == target)
+    return line.split()[3]  # later kernels say fsync=volatile
+
+
+@needs_root
+def test_what_is_brief_is_not_asked_for_on_disk_however_often_it_is_mounted(scratch):
+    target = str(scratch / "target")
+    for number in range(3):  # the second time overlayfs would refuse what it was once told
+        mounts.mount_own([overlay(scratch)], target, brief=True)
+        assert "volatile" in options_of(target)
+        Path(target, str(number)).write_text("kept")
+        mounts.umount(target)
+    mounts.mount_own([overlay(scratch)], target, brief=False)
+    assert "volatile" not in options_of(target)
+    assert names(Path(target)) == ["0", "1", "2", "a"]
+    mounts.umount(target)
+
+
+@needs_root
+def test_a_kernel_that_does_not_know_it_mounts_what_is_brief_as_ever(scratch, monkeypatch):
+    real, asked = mounts.mount, []
+
+    def older(source, target, fstype="", flags=0, options=""):
+        asked.append("volatile" in options)
+        if asked[-1]:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        real(source, target, fstype, flags, options)
+
+    monkeypatch.setattr(mounts, "mount", older)
+    mounts.mount_own([overlay(scratch)], str(scratch / "target"), brief=True)
+    assert asked == [True, False]
+    assert "volatile" not in options_of(str(scratch / "target"))
+
+
+@needs_root
+def test_what_has_no_layer_to_write_to_is_mounted_as_it_is(scratch):
+    bind = Mount("bind", str(scratch / "lower"), ("bind", "ro"))
+    mounts.mount_own([bind], str(scratch / "target"), brief=True)
+    assert names(scratch / "target") == ["11", "12"]
+    mounts.umount(str(scratch / "target"))
+    two = "lowerdir=lower/12/fs:lower/11/fs"
+    mounts.mount_own([Mount("overlay", "overlay", (two,), str(scratch))], str(scratch / "target"), brief=True)
+    assert "volatile" not in options_of(str(scratch / "target"))
