@@ -105,7 +105,7 @@ class Tasks(Asking, Service):
         return message(f"{_PACKAGE}.ListTasksResponse")(tasks=tasks)
 
     def kill(self, request: Any, call: Call) -> Any:
-        """Signal a process; one that has ended is not found.
+        """Signal a process; one that has ended is not found. Signal 0 only asks whether it has.
 
         Asked once more when the actor dies: between sending it and saying so, a signal may come twice.
         """
@@ -126,6 +126,8 @@ class Tasks(Asking, Service):
         finished = RemoteError("not_found", "process already finished: not found")
         if phase != "running":
             raise finished
+        if not request.signal:
+            return message(_EMPTY)()
         try:
             self.ask(call, m.TasksKill(request.signal, request.exec_id, request.all), to=actor)
         except RemoteError as error:

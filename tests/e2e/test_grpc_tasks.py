@@ -91,8 +91,10 @@ def test_execs(api: Api, root: Path):
     assert api.task("Wait", container_id=name, exec_id="one").exit_status == 5
     assert api.task("DeleteProcess", container_id=name, exec_id="one").exit_status == 5
     assert api.refused("Delete", container_id=name)[0] == "FAILED_PRECONDITION"
+    api.task("Kill", container_id=name, signal=0)
     api.task("Kill", container_id=name, signal=9)
     assert api.task("Wait", container_id=name).exit_status == 137
+    assert api.refused("Kill", container_id=name, signal=0)[0] == "NOT_FOUND"
     api.task("Delete", container_id=name)
     api.ask(CONTAINERS, "Delete", id=name)
 

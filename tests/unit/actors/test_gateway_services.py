@@ -95,6 +95,20 @@ def test_a_process_that_is_still_to_start_is_not_said_to_have_finished(phase, mo
     assert raised.value.code == "failed_precondition"
 
 
+@pytest.mark.parametrize("exec_id", ["", "one"])
+@pytest.mark.parametrize(("phase", "code"), [("running", ""), ("exited", "not_found")])
+def test_signal_0_asks_whether_there_is_a_process(phase, code, exec_id, monkeypatch):
+    """As kill(2) has it: nothing is sent to anybody."""
+    tasks, sent = Tasks(None, None), []
+    state = {"phase": phase, "execs": {"one": {"phase": phase}}}
+    monkeypatch.setattr(tasks, "_task", lambda *_: ("container/n/a", state))
+    monkeypatch.setattr(tasks, "ask", lambda *args, **_: sent.append(args))
+    wanted = message("containerd.services.tasks.v1.KillRequest")(container_id="a", exec_id=exec_id)
+    with pytest.raises(RemoteError) if code else contextlib.nullcontext() as raised:
+        tasks.kill(wanted, SimpleNamespace(limit=1.0))
+    assert (raised.value.code if raised else "", sent) == (code, [])
+
+
 @pytest.mark.parametrize("path", ["spec", "extensions.one", "image", "snapshotkey"])
 def test_of_a_container_of_the_other_api_only_labels_change(path):
     """It would be taken for one that its client describes: no list of its namespace could be made again."""
