@@ -14,6 +14,7 @@ from actors.gateway.containers import packed_from
 from actors.gateway.records import Records
 from actors.gateway.translation import SECOND, Asking, put_time
 from storage.filters import parse_filters
+from storage.names import check_identifier
 from transport.client import Client, Message, NotRunningError
 from transport.errors import RemoteError
 from transport.grpc.interface import message
@@ -47,6 +48,7 @@ TYPES: Final = {
 }
 """By topic. What is neither here nor a client's own is ours alone, and not shown to these clients."""
 NEVER: Final = 2**62  # no event has such a number
+LATEST: Final = 2**63 - 1  # nanoseconds: what the journal can hold
 EXIT: Final = "/tasks/exit"
 MOST: Final = WORKERS // 2  # who follow at once
 UNKNOWN_STATUS: Final = 255  # of a process of which nobody can know how it ended
@@ -137,16 +139,32 @@ class Events(Asking, Service):
     def forward(self, request: Any, call: Call) -> Any:
         """One that happened elsewhere, as it is."""
         given = request.envelope
-        at = given.timestamp.seconds * SECOND + given.timestamp.nanos
-        self._publish(call, given.namespace, given, at)
+        check_identifier("namespace", given.namespace)
+        self._publish(call, given.namespace, given, _told_time(given))
         return message("google.protobuf.Empty")()
 
     def _publish(self, call: Call, namespace: str, given: Any, at: int) -> None:
-        if not given.topic.startswith("/"):
-            raise RemoteError("invalid_argument", f"topic {given.topic[:128]!r} must start with '/'")
+        check_topic(given.topic)
         body = {"type_url": given.event.type_url, "value": given.event.value.hex()}
         key = f"{given.topic}:{namespace}:{at}:{secrets.token_hex(4)}"
         self.ask(call, m.EventsPublish(namespace, given.topic, key, body, at))
+
+
+def check_topic(topic: str) -> None:
+    """Identifiers, each after a slash. Raises RemoteError, InvalidArgumentError."""
+    first, *parts = topic.split("/")
+    if first or not parts:
+        raise RemoteError("invalid_argument", f"topic {topic[:128]!r} must start with '/'")
+    for part in parts:
+        check_identifier("part of the topic", part)
+
+
+def _told_time(given: Any) -> int:
+    """When it happened, in nanoseconds. Raises RemoteError: that is not said, or can be no time of ours."""
+    at = given.timestamp.seconds * SECOND + given.timestamp.nanos
+    if not given.HasField("timestamp") or not 0 <= at <= LATEST:
+        raise RemoteError("invalid_argument", "timestamp of a forwarded event must be from 1970 to 2262")
+    return int(at)
 
 
 def _last(client: Client) -> int:

@@ -16,6 +16,7 @@ from actors.gateway.events import MOST, TYPES, Events, _exits, filled
 from actors.gateway.services import all_of
 from actors.gateway.tasks import Tasks
 from actors.gateway.translation import Asking
+from storage.errors import StorageError
 from transport.errors import RemoteError
 from transport.grpc import interface
 from transport.grpc.interface import message
@@ -120,6 +121,42 @@ def test_of_a_container_of_the_other_api_only_labels_change(path):
     assert _change("n", known, given, ["labels.x"]) == m.ContainersUpdate(
         "n", "a", labels={"x": "y"}, fields=["labels.x"]
     )
+
+
+def _told(events, **envelope):
+    """Publish, or forward what has a namespace; what the journal is given."""
+    journalled = []
+    events.ask = lambda _, body: journalled.append(body)
+    call = SimpleNamespace(namespace="n")
+    if "namespace" in envelope:
+        given = message("containerd.services.events.v1.ForwardRequest")(envelope=envelope)
+        events.forward(given, call)
+    else:
+        events.publish(message("containerd.services.events.v1.PublishRequest")(**envelope), call)
+    return journalled
+
+
+@pytest.mark.parametrize(
+    "topic", ["", "x", "/", "//", "/x/", "/x//y", "/a b", "/x/é", "/-x", "/x/_y", "/x\n", f"/{'a' * 77}"]
+)
+def test_a_topic_is_made_of_identifiers(topic):
+    """Who subscribes splits it at its slashes, and filters by its parts."""
+    for more in ({}, {"namespace": "n", "timestamp": {"seconds": 5}}):
+        with pytest.raises((RemoteError, StorageError), match="topic") as raised:
+            _told(Events(None, None), topic=topic, **more)
+        assert raised.value.code == "invalid_argument"
+
+
+def test_an_event_of_elsewhere_says_where_and_when_it_happened():
+    told = {"topic": "/x/y-z.1", "namespace": "n", "timestamp": {"seconds": 5, "nanos": 6}}
+    [body] = _told(Events(None, None), **told)
+    assert (body.topic, body.namespace, body.at) == ("/x/y-z.1", "n", 5 * 10**9 + 6)
+    wrong = [{"namespace": ""}, {"namespace": "a b"}, {"timestamp": None}]
+    wrong += [{"timestamp": {"seconds": seconds}} for seconds in (-5, 2**62)]
+    for one in wrong:
+        with pytest.raises((RemoteError, StorageError)) as raised:
+            _told(Events(None, None), **{**told, **one})
+        assert raised.value.code == "invalid_argument"
 
 
 def test_names_of_methods():
