@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from actors import messages as m
 from actors.gateway import runc_options
-from actors.gateway.translation import Asking, put_time
+from actors.gateway.translation import Asking, labels_of, put_time
 from storage.filters import parse_filters
 from transport.errors import RemoteError
 from transport.grpc.interface import message
@@ -64,7 +64,7 @@ class Containers(Asking, Service):
             given.image,
             id=given.id,
             options={"foreign": kept(given)},
-            labels=dict(given.labels),
+            labels=labels_of(given),
             runtime=runc_options.program(given.runtime.options),
             snapshotter=given.snapshotter or "",
             snapshot_key=given.snapshot_key,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from actors import messages as m
-from actors.gateway.translation import Asking, pages, put_time
+from actors.gateway.translation import Asking, labels_of, pages, put_time
 from storage.content import ContentStore, IngestWriter
 from storage.digest import Digest
 from transport.errors import RemoteError
@@ -180,7 +180,7 @@ class _Writing:
             text = f"ingest {self.ref!r} has digest {digest}, not {self.expected}"
             raise RemoteError("failed_precondition", text)
         known, call = self._is_known(digest), self._call
-        labels = {} if known else dict(request.labels)
+        labels = {} if known else labels_of(request)
         self._service.ask(call, m.ContentCommit(self.ref, digest, size, call.namespace, labels, call.lease))
         if known:  # the ingest is gone, the lease holds the blob; all the same it is said
             raise RemoteError("already_exists", f"content {digest}: already exists")

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 
 from actors import messages as m
 from actors.applying import Appliers, Layer
-from actors.gateway.translation import Asking, descriptor
+from actors.gateway.translation import Asking, descriptor, labels_of
 from actors.layers import stored
 from actors.linux.openat2 import open_in_root
 from storage.content import ContentStore, IngestWriter
@@ -94,7 +94,7 @@ class Diff(Asking, Service):
             writer.start_at(0)
             diff_id = _written(top, compression, writer.write)
             digest, size = str(writer.finish()), writer.offset
-        labels = {**request.labels, _UNCOMPRESSED: diff_id}
+        labels = {**labels_of(request), _UNCOMPRESSED: diff_id}
         self.ask(call, m.ContentCommit(ref, digest, size, call.namespace, labels, call.lease))
         return {"digest": digest, "size": size}
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from actors import messages as m
-from actors.gateway.translation import Asking, descriptor, descriptor_map, put_time
+from actors.gateway.translation import Asking, descriptor, descriptor_map, labels_of, put_time
 from storage.filters import parse_filters
 from transport.errors import RemoteError
 from transport.grpc.interface import message
@@ -34,7 +34,7 @@ class Images(Asking, Service):
     def create(self, request: Any, call: Call) -> Any:
         """A name that there is already is refused."""
         given, began = request.image, time.time_ns()
-        body = m.ImagesCreate(call.namespace, given.name, descriptor_map(given.target), dict(given.labels))
+        body = m.ImagesCreate(call.namespace, given.name, descriptor_map(given.target), labels_of(given))
         found = self.ask_once(call, body, lambda: self._since(began, call, given.name))
         return message(f"{_PACKAGE}.CreateImageResponse")(image=_image(found))
 

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from actors import messages as m
-from actors.gateway.translation import Asking, put_time
+from actors.gateway.translation import Asking, labels_of, put_time
 from transport.errors import RemoteError
 from transport.grpc.interface import message
 from transport.grpc.server import Call, Service
@@ -34,15 +34,15 @@ class Namespaces(Asking, Service):
         given = request.namespace
         if given.name in self._names(call):
             raise RemoteError("already_exists", f'namespace "{given.name}": already exists')
-        body, made = m.NamespacesCreate(given.name, dict(given.labels)), {"name": given.name}
-        made["labels"] = dict(given.labels)
+        labels = labels_of(given)
+        body, made = m.NamespacesCreate(given.name, labels), {"name": given.name, "labels": labels}
         found = self.ask_once(call, body, lambda: made if given.name in self._names(call) else None)
         return self._answer("Create", found["name"], found["labels"])
 
     def update(self, request: Any, call: Call) -> Any:
         """Its labels; with a mask, only those that it names (`labels.KEY`)."""
         given = request.namespace
-        body = m.NamespacesUpdate(given.name, dict(given.labels), list(request.update_mask.paths))
+        body = m.NamespacesUpdate(given.name, labels_of(given), list(request.update_mask.paths))
         found = self.ask(call, body)
         return self._answer("Update", found["name"], found["labels"])
 
@@ -76,7 +76,7 @@ class Leases(Asking, Service):
     def create(self, request: Any, call: Call) -> Any:
         """Empty ids are chosen."""
         began, name = time.time_ns(), request.id or f"{time.time_ns()}-{secrets.token_hex(2)}"
-        body = m.LeasesCreate(call.namespace, name, dict(request.labels))
+        body = m.LeasesCreate(call.namespace, name, labels_of(request))
         found = self.ask_once(call, body, lambda: self._since(began, call, name))
         return message("containerd.services.leases.v1.CreateResponse")(lease=_lease(found))
 

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from actors import messages as m
-from actors.gateway.translation import Asking, mounts, pages, put_time
+from actors.gateway.translation import Asking, labels_of, mounts, pages, put_time
 from storage.filters import parse_filters
 from transport.errors import RemoteError
 from transport.grpc.interface import message
@@ -25,7 +25,7 @@ class Snapshots(Asking, Service):
         """A writable one. A key that there is already is refused, as a client expects."""
         self._refuse_known(request, request.key, call)
         body = m.SnapshotsPrepare(
-            call.namespace, request.key, request.parent, dict(request.labels), request.snapshotter, call.lease
+            call.namespace, request.key, request.parent, labels_of(request), request.snapshotter, call.lease
         )
         found = self.ask(call, body)["mounts"]
         self.announce(call, "/snapshot/prepare", key=request.key, parent=request.parent)
@@ -35,7 +35,7 @@ class Snapshots(Asking, Service):
         """A read-only one."""
         self._refuse_known(request, request.key, call)
         body = m.SnapshotsView(
-            call.namespace, request.key, request.parent, dict(request.labels), request.snapshotter, call.lease
+            call.namespace, request.key, request.parent, labels_of(request), request.snapshotter, call.lease
         )
         found = self.ask(call, body)["mounts"]
         return message(f"{_PACKAGE}.ViewSnapshotResponse")(mounts=mounts(found))
@@ -51,7 +51,7 @@ class Snapshots(Asking, Service):
         self.ask(
             call,
             m.SnapshotsCommit(
-                call.namespace, request.key, request.name, dict(request.labels),
+                call.namespace, request.key, request.name, labels_of(request),
                 snapshotter=request.snapshotter, lease=call.lease,
             ),
         )  # fmt: skip

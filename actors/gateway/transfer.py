@@ -20,7 +20,7 @@ from actors.gateway.records import Records
 from actors.gateway.stream_bytes import Piped, arriving, leaving
 from actors.gateway.streaming import Stream, Streams, unpacked
 from actors.gateway.transfer_progress import Told
-from actors.gateway.translation import Asking
+from actors.gateway.translation import Asking, labels_of
 from storage.reference import Reference
 from transport.errors import RemoteError
 from transport.grpc.interface import message
@@ -85,7 +85,7 @@ class Transfer(Asking, Service):
             image = self._transferred(wish, registry, call, told)
         target = image["target"]
         for name in _names(store):
-            self.ask(call, m.ImagesPut(call.namespace, name, target, dict(store.labels), exact=True))
+            self.ask(call, m.ImagesPut(call.namespace, name, target, labels_of(store), exact=True))
             told.named("saved", name, target["digest"], target["size"])
         told.status(f"Completed pull from OCI Registry ({registry.reference})")
 
@@ -176,7 +176,7 @@ class Transfer(Asking, Service):
     def _tag(self, source: Any, target: Any, call: Call, _: Told) -> None:
         image = self.ask(call, m.ImagesGet(call.namespace, source.name, exact=True))
         for name in _names(target):
-            body = m.ImagesPut(call.namespace, name, image["target"], dict(target.labels), exact=True)
+            body = m.ImagesPut(call.namespace, name, image["target"], labels_of(target), exact=True)
             self.ask(call, body)
 
 

@@ -70,6 +70,11 @@ def parsed(value: bytes, what: str) -> dict[str, Any]:
     return found
 
 
+def labels_of(given: Any) -> dict[str, str]:
+    """The labels of what a client makes: one without a value is none, as after an update that empties it."""
+    return {key: value for key, value in given.labels.items() if value}
+
+
 def put_time(target: Any, nanoseconds: int) -> None:
     """A google.protobuf.Timestamp; nothing for a time that is not known."""
     if nanoseconds:

@@ -136,6 +136,32 @@ def test_labels_that_are_set_at_the_same_time_are_all_set(api: Api, root: Path, 
     assert labels.items() >= {**wanted, "last": "1", "first": "1"}.items()
 
 
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
+def test_a_label_without_a_value_is_none(api: Api, root: Path, kind: Kind):
+    name = kind.make(api, root, {**KEPT, "empty": ""})
+    labels = dict(kind.update(api, name, {"last": "1"}, ["labels.last"]))
+    labels.pop("containerd.io/gc.root", None)
+    assert labels == {**KEPT, "last": "1"}
+
+
+def test_a_label_without_a_value_is_none_wherever_labels_are_given(api: Api, root: Path):
+    given, kept = {"empty": "", "first": "1"}, {"first": "1"}
+    made = api.ask(CONTAINERS, "Get", id=api.container(root, "true")).container
+    made.id = f"c{secrets.token_hex(8)}"
+    made.labels.update(given)
+    assert dict(api.ask(CONTAINERS, "Create", container=made).container.labels) == kept
+    held = api.ask(LEASES, "Create", labels=given).lease
+    assert dict(held.labels) == kept
+    own, key, name = api.within(lease=held.id), *(f"s{secrets.token_hex(4)}" for _ in range(2))
+    own.ask(SNAPSHOTS, "Prepare", snapshotter="overlayfs", key=key)
+    own.ask(SNAPSHOTS, "Commit", snapshotter="overlayfs", key=key, name=name, labels=given)
+    found = own.ask(SNAPSHOTS, "Stat", snapshotter="overlayfs", key=name).info
+    assert dict(found.labels) == kept
+    space = _namespace(api, root, {"second": "2"})
+    assert dict(_update_namespace(api, space, given, [])) == kept
+    api.ask(LEASES, "Delete", id=held.id)
+
+
 @pytest.mark.parametrize("kind", [KINDS["images"], KINDS["namespaces"]], ids=["images", "namespaces"])
 def test_a_mask_that_names_what_is_no_label_is_refused(api: Api, root: Path, kind: Kind):
     name = kind.make(api, root, KEPT)
