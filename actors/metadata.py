@@ -229,15 +229,16 @@ class MetadataActor(LeasingActor):
     def containers_update(self, body: m.ContainersUpdate, _: Call) -> Container:
         """What is given."""
         before = self._store.containers.get(body.namespace, body.id)
-        if body.options is not None:
-            if body.options.get("userns", "") != before.options.get("userns", ""):
+        options = _options(before, body)
+        if options is not None:
+            if options.get("userns", "") != before.options.get("userns", ""):
                 raise InvalidArgumentError("userns cannot be changed: its files belong to these ids")
-            _checked(body.options)
+            _checked(options)
         found = self._store.containers.update(
             body.namespace,
             body.id,
             name=body.name or None,
-            options=body.options,
+            options=options,
             labels=body.labels if body.labels is None else masked(before.labels, body.labels, body.fields),
             image=body.image,
             snapshot_key=body.snapshot_key,
@@ -307,6 +308,27 @@ class MetadataActor(LeasingActor):
     def _announced(self, result: Any) -> None:
         if isinstance(result, Exception):
             self.log.warning("an event was not announced: %s", result)
+
+
+def _options(before: Container, body: m.ContainersUpdate) -> dict[str, Any] | None:
+    """What takes the place of a container's options; None leaves them.
+
+    What its client has described changes by a client's word alone, and part by part: whoever writes anything
+    else has read it before, and it may have changed since. Raises InvalidArgumentError.
+    """
+    foreign, described = before.options.get("foreign"), dict(body.described or {})
+    if not foreign:
+        if described or body.extensions:
+            raise InvalidArgumentError(
+                f"container {before.name} was not described by a client of containerd's API"
+            )
+        return body.options
+    if body.extensions:
+        described["extensions"] = {**{**foreign, **described}.get("extensions", {}), **body.extensions}
+    if body.options is None and not described:
+        return None
+    others = before.options if body.options is None else body.options
+    return {**others, "foreign": {**foreign, **described}}
 
 
 def _checked(options: dict[str, Any]) -> Wishes:

@@ -206,28 +206,20 @@ def _change(namespace: str, known: Mapping[str, Any], given: Any, paths: list[st
     if len(fields) < len(paths) and not known["options"].get("foreign"):
         text = f"container {known['id']} was not created by this API: only its labels can be updated"
         raise RemoteError("failed_precondition", text)
-    foreign = dict(known["options"].get("foreign") or {})
-    if "spec" in paths:
-        foreign["spec"] = _plain(given.spec)
+    described: dict[str, Any] = {"spec": _plain(given.spec)} if "spec" in paths else {}
     extensions = {name: _plain(value) for name, value in given.extensions.items()}
     if "extensions" in paths:
-        foreign["extensions"] = extensions
-    for path in paths:
-        if path.startswith(PREFIX):
-            key = path.removeprefix(PREFIX)
-            foreign["extensions"] = {
-                **foreign.get("extensions", {}),
-                key: extensions.get(key, {"type_url": "", "value": ""}),
-            }
-    described = any(path.partition(".")[0] in ("spec", "extensions") for path in paths)
+        described["extensions"] = extensions
+    named = [path.removeprefix(PREFIX) for path in paths if path.startswith(PREFIX)]
     return m.ContainersUpdate(
         namespace,
         known["id"],
-        options={**known["options"], "foreign": foreign} if described else None,
         labels=dict(given.labels) if fields else None,
         image=given.image if "image" in paths else None,
         snapshot_key=given.snapshot_key if "snapshotkey" in paths else None,
         fields=fields,
+        described=described or None,
+        extensions={key: extensions.get(key, {"type_url": "", "value": ""}) for key in named} or None,
     )
 
 

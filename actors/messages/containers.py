@@ -73,13 +73,15 @@ class ContainersWant:
 class ContainersUpdate:
     """Replace what is given. Durable when answered. Answer: the record.
 
-    Name and options of a container are its actor's to change, but for those that a client of containerd's API
-    has described: they change as that wants.
+    Name and options of a container are its actor's to change, but for the option `foreign`, which is that of
+    the client of containerd's API who has described it: `options` leave it as it is.
 
     Attributes:
         name: empty to leave it.
         options: null to leave them; and so for what follows.
         fields: which labels (`labels.KEY`); none, or `labels`: all are replaced.
+        described: parts of the option `foreign`, in place of those that there are.
+        extensions: some of its extensions, beside the others.
     """
 
     namespace: str
@@ -90,6 +92,8 @@ class ContainersUpdate:
     image: str | None = None
     snapshot_key: str | None = None
     fields: list[str] = field(default_factory=list)
+    described: Json | None = None
+    extensions: Json | None = None
 
 
 @operation("containers.networks", "container", repeatable=True)

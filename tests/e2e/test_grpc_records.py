@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from daemon import Daemon
+
 pytestmark = [pytest.mark.root, pytest.mark.timeout(120)]
 IMAGES: Final = "containerd.services.images.v1.Images"
 NAMESPACES: Final = "containerd.services.namespaces.v1.Namespaces"
@@ -211,6 +213,22 @@ def test_extensions_one_by_one(api: Api, root: Path):
     found = api.ask(CONTAINERS, "Update", container=given, update_mask={"paths": ["extensions.a.b"]})
     assert dict(found.container.extensions) == {"a.b": packed}
     assert found.container.spec.value  # all else is as it was
+
+
+def test_extensions_that_are_set_at_the_same_time_are_all_set(api: Api, root: Path, gateway: Daemon):
+    """Each by a client of its own, while `actr` changes what is not theirs."""
+    name, packed = api.container(root, "true"), message("google.protobuf.Any")(type_url="own", value=b"1")
+    wanted = {f"own.{number}" for number in range(24)}
+
+    def extend(key: str) -> None:
+        given = message("containerd.services.containers.v1.Container")(id=name, extensions={key: packed})
+        api.ask(CONTAINERS, "Update", container=given, update_mask={"paths": [f"extensions.{key}"]})
+
+    with ThreadPoolExecutor(len(wanted)) as clients:
+        asked = [clients.submit(extend, key) for key in wanted]
+    gateway.actr("update", "--pids-limit", "50", name)
+    assert [one.result() for one in asked] == [None] * len(wanted)
+    assert set(api.ask(CONTAINERS, "Get", id=name).container.extensions) == wanted
 
 
 @pytest.mark.parametrize(

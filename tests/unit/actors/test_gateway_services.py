@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import dataclasses
 import inspect
 from types import SimpleNamespace
 
@@ -16,7 +17,9 @@ from actors.gateway.events import MOST, TYPES, Events, _exits, filled
 from actors.gateway.services import all_of
 from actors.gateway.tasks import Tasks
 from actors.gateway.translation import Asking
+from actors.metadata import _options
 from storage.errors import StorageError
+from storage.metadata import Container
 from transport.errors import RemoteError
 from transport.grpc import interface
 from transport.grpc.interface import message
@@ -121,6 +124,45 @@ def test_of_a_container_of_the_other_api_only_labels_change(path):
     assert _change("n", known, given, ["labels.x"]) == m.ContainersUpdate(
         "n", "a", labels={"x": "y"}, fields=["labels.x"]
     )
+
+
+def _on_record(options):
+    return Container("n", "a", "web", "", "", "", "", "", options, {}, 1, 1, "stopped", auto_remove=False)
+
+
+def _extended(**values):
+    """A container with these extensions, as a client gives it."""
+    packed = {
+        key: message("google.protobuf.Any")(type_url="own", value=value) for key, value in values.items()
+    }
+    return message("containerd.services.containers.v1.Container")(id="a", extensions=packed)
+
+
+def test_what_is_described_at_the_same_time_is_all_on_record():
+    """Each has read the record before the other wrote; so has the container's actor, for its own options."""
+    empty = {"type_url": "", "value": ""}
+    known = _on_record({"foreign": {"spec": empty, "extensions": {}}})
+    given = _extended(one=b"1", two=b"2")
+    given.spec.type_url = "own"
+    stale = {"id": "a", "options": known.options}
+    changes = [_change("n", stale, given, [path]) for path in ("extensions.one", "spec", "extensions.two")]
+    changes.append(m.ContainersUpdate("n", "a", options={**known.options, "memory": 5}))
+    for one in changes:
+        known = dataclasses.replace(known, options=_options(known, one))
+    foreign = known.options["foreign"]
+    assert (sorted(foreign["extensions"]), foreign["spec"]["type_url"]) == (["one", "two"], "own")
+    assert known.options["memory"] == 5
+    assert _options(known, m.ContainersUpdate("n", "a", labels={"x": "y"})) is None
+    replaced = _options(known, _change("n", stale, _extended(last=b"3"), ["extensions"]))
+    assert list(replaced["foreign"]["extensions"]) == ["last"]
+
+
+def test_what_no_client_has_described_cannot_be_described_anew():
+    plain = _on_record({"args": ["true"]})
+    for change in ({"described": {"spec": {}}}, {"extensions": {"a": {}}}):
+        with pytest.raises(StorageError, match="container web was not described"):
+            _options(plain, m.ContainersUpdate("n", "a", **change))
+    assert _options(plain, m.ContainersUpdate("n", "a", options={"args": ["id"]})) == {"args": ["id"]}
 
 
 def _told(events, **envelope):
