@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from functools import partial
 from typing import Any, Final
 
 from actors import messages as m
@@ -33,10 +32,12 @@ class Waiting:
         self._call, self._answer = call, answer
         self._response, self._refusal = response, refusal
         self._container, self._exec = "", ""
+        self._question: Future[Any] | None = None  # the one that is under way
 
     def begin(self, container: str, exec_id: str) -> None:
         """Wait for this. Raises RemoteError: there is no such container."""
         self._container, self._exec = container, exec_id
+        self._call.when_over(self._give_up)  # once: it may be asked for days, and every PAUSE of them
         self._ask()
 
     def _ask(self) -> None:
@@ -44,8 +45,15 @@ class Waiting:
         found = record(self._service, self._call, self._container)
         body = m.TasksExecWait(self._exec) if self._exec else m.TasksWait()
         asked = self._actor.following(body, _unheard, to=found["actor"])
-        self._call.when_over(partial(_cancel, asked))
+        self._question = asked
+        if not self._call.active:  # since before we had it
+            self._give_up()
         asked.add_done_callback(self._heard)
+
+    def _give_up(self) -> None:
+        """Nobody waits any more."""
+        if self._question is not None:
+            self._question.cancel()
 
     def _heard(self, asked: "Future[Any]") -> None:
         if asked.cancelled():
@@ -74,10 +82,6 @@ class Waiting:
         if not isinstance(error, RemoteError):
             raise error
         self._answer.refuse(error)
-
-
-def _cancel(asked: "Future[Any]") -> None:
-    asked.cancel()
 
 
 def _unheard(_: Any) -> None:
