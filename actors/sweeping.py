@@ -18,7 +18,9 @@ from typing import Any
 from actors.actor import Actor
 from actors.call import Call
 from actors.host import Host
+from actors.mailbox import LIMIT, MOST_BYTES
 from storage.errors import UnavailableError
+from transport.errors import RemoteError
 
 FINAL_ANSWER = 10.0  # seconds for metadata; requests about the candidates wait as long
 
@@ -43,9 +45,17 @@ class SweepingActor(Actor):
             and self._shut
             and not self._shut.isdisjoint(self.concerns(message.body))
         ):
-            self._deferred.append(message)
+            self._defer(message)
         else:
             super().on_receive(message)
+
+    def _defer(self, call: Call) -> None:
+        """No more than the mailbox takes, which they have left: else it would be bounded for nothing."""
+        waiting = sum(one.size for one in self._deferred)
+        if self._deferred and (len(self._deferred) >= LIMIT or waiting + call.size > MOST_BYTES):
+            call.fail(RemoteError("overloaded", f"{self.birth.name} has too much to do"))
+        else:
+            self._deferred.append(call)
 
     def ask_about(
         self, names: Iterable[Hashable], question: Any, call: Call, then: Callable[[Any], Any]
