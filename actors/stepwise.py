@@ -20,6 +20,7 @@ from actors import lifecycle as life
 from actors import messages as m
 from actors.call import LATER, Call, Later
 from actors.client_lines import Lines, is_fifo
+from actors.linux.pidfd import Process
 from actors.runtime import bundle as files
 from actors.runtime import log_program
 from actors.runtime.binary_logger import SCHEME
@@ -241,6 +242,8 @@ class Stepwise:
             return LATER
         if state.phase != "running":
             raise RemoteError("failed_precondition", f"cannot start a {state.phase} process")
+        if self._deleting:
+            raise RemoteError("failed_precondition", "cannot start a process that is being deleted")
         if not state.held or (self._letting and not again):
             raise RemoteError("internal", "cannot start a running process")
         self._letting.append(call)
@@ -278,17 +281,26 @@ class Stepwise:
     # The end
 
     def delete(self, body: m.TasksDelete, call: Call) -> Later:
-        """Forget a run that has ended. Raises RemoteError: it has not, or there is none."""
+        """Forget a run that has ended; one of which nothing has run yet is ended first.
+
+        Raises:
+            RemoteError: it runs, or there is none.
+        """
         state = self._actor.state
         if state.phase != "exited" and self._is_again("delete", body.token):
             self._tell_deleted(life.State(**self.task["ended"]), [call])
             return LATER
-        if state.phase in ("preparing", "starting", "running"):
+        held = state.phase == "running" and state.held and not self._letting
+        if state.phase in ("preparing", "starting", "running") and not held:
             raise RemoteError("failed_precondition", f"task {self._actor.id} must be stopped before deletion")
-        if state.phase != "exited":
+        if state.phase != "exited" and not held:
             raise RemoteError("not_found", f"task {self._actor.id}: not found")
         self._deleting.append((call, body.token))
-        if state.settled:
+        if (
+            held
+        ):  # whoever dies after the signal, or before, is asked again: it has ended then, or gets another
+            self._actor.control.kill(Process(state.pid, state.start_time))
+        elif state.settled:
             self.settled()
         return LATER
 

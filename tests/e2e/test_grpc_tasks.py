@@ -68,6 +68,25 @@ def test_a_create_that_fails(api: Api, root: Path):
     api.ask(CONTAINERS, "Delete", id=name)
 
 
+def test_one_that_is_held_is_ended_by_its_deletion(api: Api, root: Path):
+    """Its client has given it up before the start; nothing of the program has run."""
+    seen = api.heard("topic~=|^/tasks/|")
+    name = api.container(root, "sh", "-c", "echo ran >>/count")
+    made = api.task("Create", container_id=name)
+    gone = api.task("Delete", container_id=name)
+    assert (gone.pid, gone.exit_status) == (made.pid, 137)
+    assert api.refused("Get", container_id=name)[0] == "NOT_FOUND"
+    wait_until("all has been told", lambda: any(topic == "/tasks/delete" for topic, _ in seen))
+    assert [topic for topic, _ in seen if topic.startswith("/tasks/")] == [
+        "/tasks/create", "/tasks/exit", "/tasks/delete",
+    ]  # fmt: skip
+    assert not (root / "count").exists()
+    api.task("Create", container_id=name)
+    asked = [api.begin(TASKS, "Delete", container_id=name) for _ in range(4)]
+    assert sorted(one.code().name for one in asked) == ["NOT_FOUND"] * 3 + ["OK"]
+    api.ask(CONTAINERS, "Delete", id=name)
+
+
 def process_of(script: str) -> Any:
     """Of an exec, as clients pack it."""
     process = {"args": ["sh", "-c", script], "cwd": "/", "env": ["PATH=/bin"]}
