@@ -178,7 +178,7 @@ class Execs:
 
     def wait(self, name: str, call: Call) -> None:
         """Answer once it has exited. Raises RemoteError not_found."""
-        if self.has_exited(name):
+        if self.has_exited(name) or self._find(name).error:
             call.settle(self.exit_answer(name))
         else:
             waiting = self._wants_exit.get(name, ())
@@ -245,20 +245,22 @@ class Execs:
         return one.given if one is not None else {}
 
     def start_added(self, body: TasksExecStart, call: Call) -> None:
-        """Start one that was added."""
+        """Start one that was added. Where that has failed, another request has it tried anew."""
         name, one = body.exec_id, self._find(body.exec_id)
         again = bool(body.token) and one.given.get("started_by") == body.token
         if one.phase not in ("added", "starting") and not again:
             raise RemoteError("internal", f"exec {name} has been started before")
-        if one.phase == "added":
+        fresh = one.phase == "added" and not again
+        if fresh:
             self._actor.refuse_unless_running()
         self._wants_start.setdefault(name, []).append(call)
-        if one.phase != "added":
+        if not fresh:
             self._answer_start(name, one)
-        else:
-            one.phase, one.given["started_by"] = "starting", body.token
-            self._actor.save()
-            self._begin_added(name, one)
+            return
+        one.phase, one.given["started_by"] = "starting", body.token
+        one.error, one.error_code = "", 0
+        self._actor.save()
+        self._begin_added(name, one)
 
     def _begin_added(self, name: str, one: Exec) -> None:
         self._actor.processes.run_runtime(
@@ -306,11 +308,24 @@ class Execs:
         elif isinstance(result, ContainerError | OSError):
             code = result.exit_code if isinstance(result, RuntimeCommandError) else None
             one.error, one.error_code = self._why_not(result), code or CANNOT_EXEC
-            self._actor.streams.discard(name)
-            self._finished(name, one, None)
+            if one.given:
+                self._not_started(name, one)
+            else:
+                self._actor.streams.discard(name)
+                self._finished(name, one, None)
         else:
             raise result
         self._answer_start(name, one)
+
+    def _not_started(self, name: str, one: Exec) -> None:
+        """It is as it was before: its client deletes it, or has it started once more."""
+        one.phase = "added"
+        if self._known.get(name) is not one:
+            return
+        shutil.rmtree(self._directory(name), ignore_errors=True)
+        self._actor.save()
+        self._tell_exit(name)
+        self._actor.stepwise.end_input(name)
 
     def _why_not(self, error: Exception) -> str:
         """What a runtime says of a container that ends under its hands has many forms and little sense."""

@@ -108,7 +108,7 @@ class TasksExecAdd:
 @operation("tasks.exec_start", "container", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class TasksExecStart:
-    """Start what `tasks.exec_add` has noted. Answer: `pid`.
+    """Start what `tasks.exec_add` has noted. Answer: `pid`. Where that fails, it can be started once more.
 
     Attributes:
         token: a name that the sender made up for this request: sent again, it is not done again.

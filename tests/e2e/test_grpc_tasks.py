@@ -118,6 +118,35 @@ def test_execs(api: Api, root: Path):
     api.ask(CONTAINERS, "Delete", id=name)
 
 
+def test_an_exec_whose_start_has_failed_is_as_before(api: Api, root: Path):
+    """It can be started once more, when the reason is gone; or deleted, and its id used again."""
+    name = api.container(root, "sleep", "1000")
+    api.task("Create", container_id=name)
+    api.task("Start", container_id=name)
+    late = process_of("exit 6")
+    late.value = late.value.replace(b'"sh"', b'"late"')
+    api.task("Exec", container_id=name, exec_id="one", spec=late)
+    code, text = api.refused("Start", container_id=name, exec_id="one")
+    assert (code, "executable file not found" in text) == ("UNKNOWN", True)
+    assert api.task("Get", container_id=name, exec_id="one").process.status == 1
+    assert api.refused("Kill", container_id=name, exec_id="one", signal=9)[0] == "FAILED_PRECONDITION"
+    assert "executable file not found" in api.refused("Wait", container_id=name, exec_id="one")[1]
+    (root / "bin/late").write_text("#!/bin/sh\nexit 6\n")
+    (root / "bin/late").chmod(0o755)
+    assert api.task("Start", container_id=name, exec_id="one").pid > 0
+    assert api.task("Wait", container_id=name, exec_id="one").exit_status == 6
+    assert api.refused("Start", container_id=name, exec_id="one")[0] == "UNKNOWN"
+    assert api.task("DeleteProcess", container_id=name, exec_id="one").exit_status == 6
+    (root / "bin/late").unlink()
+    api.task("Exec", container_id=name, exec_id="one", spec=late)
+    assert api.refused("Start", container_id=name, exec_id="one")[0] == "UNKNOWN"
+    assert api.task("DeleteProcess", container_id=name, exec_id="one").exit_status == 0
+    api.task("Exec", container_id=name, exec_id="one", spec=process_of("exit 7"))
+    api.task("Start", container_id=name, exec_id="one")
+    assert api.task("Wait", container_id=name, exec_id="one").exit_status == 7
+    api.end(name)
+
+
 def test_one_that_is_held_cannot_be_paused(api: Api, root: Path):
     """What holds it would not let it go before it is resumed."""
     name = api.container(root, "true")

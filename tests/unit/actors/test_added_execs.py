@@ -9,7 +9,7 @@ import pytest
 from actors.container_requests import Requests
 from actors.execs import Execs
 from actors.lifecycle import State
-from actors.messages import TasksExecAdd
+from actors.messages import TasksExecAdd, TasksExecStart
 from transport.errors import RemoteError
 
 GIVEN = {"process": {}, "io": ["/in", "", "/err"], "token": "t"}
@@ -24,7 +24,7 @@ def actor(tmp_path):
         bundle=tmp_path,
         record={"name": "web"},
         save=lambda: None,
-        streams=SimpleNamespace(serve=lambda _: None),
+        streams=SimpleNamespace(serve=lambda _: None, discard=lambda _: None),
         reports=SimpleNamespace(announce=lambda topic, *_, **__: heard.append(topic)),
         stepwise=SimpleNamespace(
             task={"stdin": ""},
@@ -60,6 +60,41 @@ def test_one_that_is_named_like_a_health_check_is_none(actor):
     execs._exited("health-1-1", execs._find("health-1-1"), 3, 5)
     assert actor.heard == ["/tasks/exit", "end of input of health-1-1"]
     assert execs.exit_answer("health-1-1")["exit_code"] == 3
+
+
+class Starts:
+    """Those of an actor's execs that its runtime was asked for, and what it says of them."""
+
+    def __init__(self, actor):
+        actor.refuse_unless_running = lambda: None
+        actor.state = SimpleNamespace(pid=0, start_time=0)
+        actor.processes = SimpleNamespace(run_runtime=lambda _, then: self.asked.append(then))
+        self.asked, self.actor = [], actor
+
+    def start(self, token):
+        """What the client of this request hears."""
+        heard = []
+        self.actor.execs.start_added(TasksExecStart("one", token), SimpleNamespace(settle=heard.append))
+        return heard
+
+    def fail(self):
+        self.asked.pop()(OSError("no room"))
+
+
+def test_one_whose_start_has_failed_is_started_by_another_request_and_by_no_other(actor):
+    execs = execs_of(actor, one={"phase": "added", "given": {**GIVEN}})
+    starts = Starts(actor)
+    heard = starts.start("first")
+    starts.fail()
+    assert [error.code for error in heard] == ["failed_precondition"]
+    execs = execs_of(actor, **execs.to_journal())  # its actor dies just after
+    assert [str(error) for error in starts.start("first")] == [str(heard[0])], "its answer was lost"
+    assert starts.asked == []
+    waiting = []
+    execs.wait("one", SimpleNamespace(settle=waiting.append))
+    assert [str(error) for error in waiting] == [str(heard[0])]
+    assert starts.start("second") == []
+    assert (len(starts.asked), execs.phase("one"), execs._find("one").error) == (1, "starting", "")
 
 
 @pytest.mark.parametrize("phase", ["exited", "created"])
