@@ -65,6 +65,18 @@ class SnapshotsActor(SnapshotSweepingActor):
         make = self.named(body.snapshotter).view
         return self.held(call, body.key, lambda: self._made(body, "view", make))
 
+    def snapshots_create(self, body: m.SnapshotsCreate, call: Call) -> dict[str, Any] | Later:
+        """One of a key that there is not yet: of two who ask at the same time, it is one's."""
+        store = self.named(body.snapshotter)
+        make = store.view if body.view else store.prepare
+
+        def made() -> dict[str, Any]:
+            with self.busy(COPY_LIMIT):
+                make(body.namespace, body.key, body.parent, body.labels)
+            return how_to_use(store, body.namespace, body.key)
+
+        return self.held(call, body.key, made)
+
     def _made(
         self, body: m.SnapshotsPrepare | m.SnapshotsView, kind: str, make: Callable[..., Any]
     ) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Snapshots, by the name of their snapshotter."""
 
+import contextlib
+import time
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -23,22 +25,36 @@ class Snapshots(Asking, Service):
 
     def prepare(self, request: Any, call: Call) -> Any:
         """A writable one. A key that there is already is refused, as a client expects."""
-        self._refuse_known(request, request.key, call)
-        body = m.SnapshotsPrepare(
-            call.namespace, request.key, request.parent, labels_of(request), request.snapshotter, call.lease
-        )
-        found = self.ask(call, body)["mounts"]
+        found = self._created(request, call, view=False)
         self.announce(call, "/snapshot/prepare", key=request.key, parent=request.parent)
         return message(f"{_PACKAGE}.PrepareSnapshotResponse")(mounts=mounts(found))
 
     def view(self, request: Any, call: Call) -> Any:
         """A read-only one."""
-        self._refuse_known(request, request.key, call)
-        body = m.SnapshotsView(
-            call.namespace, request.key, request.parent, labels_of(request), request.snapshotter, call.lease
-        )
-        found = self.ask(call, body)["mounts"]
+        found = self._created(request, call, view=True)
         return message(f"{_PACKAGE}.ViewSnapshotResponse")(mounts=mounts(found))
+
+    def _created(self, request: Any, call: Call, *, view: bool) -> Any:
+        """Mounts of one whose key was not there before. Raises RemoteError."""
+        self._refuse_known(request, request.key, call)  # before a lease holds what is somebody else's
+        began = time.time_ns()
+        body = m.SnapshotsCreate(
+            call.namespace,
+            request.key,
+            request.parent,
+            labels_of(request),
+            request.snapshotter,
+            call.lease,
+            view=view,
+        )
+        return self.ask_once(call, body, lambda: self._since(began, request, call))["mounts"]
+
+    def _since(self, began: int, request: Any, call: Call) -> Any:
+        """How to mount the snapshot of this key, if it was made since then (nanoseconds)."""
+        with contextlib.suppress(RemoteError):
+            if self._stat(request, request.key, call)["created_at"] >= began:
+                return self.ask(call, m.SnapshotsMounts(call.namespace, request.key, request.snapshotter))
+        return None
 
     def mounts(self, request: Any, call: Call) -> Any:
         """How to mount one."""

@@ -42,6 +42,20 @@ class SnapshotsView:
     lease: str = ""
 
 
+@operation("snapshots.create", "snapshots")
+@dataclass(frozen=True, slots=True)
+class SnapshotsCreate:
+    """As prepare, or with `view` as that; a key that there is already is refused, whatever it is of."""
+
+    namespace: str
+    key: str
+    parent: str = ""
+    labels: Labels = field(default_factory=dict)
+    snapshotter: SnapshotterName = ""
+    lease: str = ""
+    view: bool = False
+
+
 @operation("snapshots.mounts", "snapshots", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class SnapshotsMounts:

@@ -291,6 +291,18 @@ def test_snapshots(town):
     assert snapshots(m.SnapshotsList("default")) == {"snapshots": []}
 
 
+@pytest.mark.parametrize("view", [False, True])
+def test_one_that_is_to_be_new_is_refused_where_there_is_one(town, view):
+    """Of two clients who ask for the same key, one would have its writable root in the other's."""
+    snapshots = Asker(town, SnapshotsActor)
+    made = snapshots.once(m.SnapshotsCreate("default", "key", view=view))
+    assert snapshots(m.SnapshotsMounts("default", "key")) == made
+    assert snapshots(m.SnapshotsStat("default", "key"))["kind"] == ("view" if view else "active")
+    for other in (view, not view):
+        assert snapshots.refused(m.SnapshotsCreate("default", "key", view=other)) == "already_exists"
+    assert snapshots.refused(m.SnapshotsCreate("default", "a", "no such parent")) == "not_found"
+
+
 def test_two_who_unpack_the_same_layer(town):
     snapshots = Asker(town, SnapshotsActor)
     for key in ("one", "two"):

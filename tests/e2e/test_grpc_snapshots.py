@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from gateway_api import Api
+from gateway_api import Api, serving
 from test_grpc_leases import SNAPSHOTS, lease
 
 if TYPE_CHECKING:
@@ -48,6 +48,24 @@ def test_keys_are_a_namespace_s_own(held: Api):
     assert fails(held, "Prepare", key=key) == "ALREADY_EXISTS"
     ask(other, "Remove", key=key)
     assert ask(held, "Stat", key=key).info.name == key
+
+
+@pytest.mark.parametrize("method", ["Prepare", "View"])
+def test_a_key_is_one_client_s(held: Api, method: str):
+    """Of those who ask for it at the same time."""
+    (key,) = names(1)
+    asked = [held.begin(SNAPSHOTS, method, snapshotter="overlayfs", key=key) for _ in range(16)]
+    assert sorted(one.code().name for one in asked) == ["ALREADY_EXISTS"] * 15 + ["OK"]
+
+
+def test_a_key_is_its_client_s_whoever_dies_over_it(tmp: Path):
+    """The snapshot is made, and its owner dies before it says so."""
+    with serving(tmp, "--failpoints") as (daemon, api):
+        daemon.actr("chaos", "set", "snapshots.snapshots.create.after", "kill(count=1)")
+        made = ask(api, "Prepare", key="once", labels={"containerd.io/gc.root": "1"}).mounts
+        assert "ended with status 9" in daemon.log.read_text()
+        assert made == ask(api, "Mounts", key="once").mounts
+        assert fails(api, "Prepare", key="once") == "ALREADY_EXISTS"
 
 
 def test_labels_that_are_inherited(held: Api):

@@ -22,10 +22,10 @@ INTERNAL = frozenset(
         "events.check", "events.publish", "leases.release", "leases.take",
         "metadata.backup", "metadata.check", "metrics.transferred", "network.attach", "network.detach",
         "network.names", "network.rename", "nodes.get", "resolver.refresh", "router.leave",
-        "snapshots.backup", "snapshots.check", "snapshots.cleanup", "snapshots.commit", "snapshots.graph",
-        "snapshots.mounts", "snapshots.prepare", "snapshots.remove", "snapshots.repair", "snapshots.sweep",
-        "snapshots.usages", "snapshots.view", "system.backup", "tasks.freeze", "tasks.record", "tasks.thaw",
-        "volumes.forget", "volumes.settle",
+        "snapshots.backup", "snapshots.check", "snapshots.cleanup", "snapshots.commit", "snapshots.create",
+        "snapshots.graph", "snapshots.mounts", "snapshots.prepare", "snapshots.remove", "snapshots.repair",
+        "snapshots.sweep", "snapshots.usages", "snapshots.view", "system.backup", "tasks.freeze",
+        "tasks.record", "tasks.thaw", "volumes.forget", "volumes.settle",
     }
 )  # fmt: skip
 
