@@ -281,6 +281,10 @@ class MetadataActor(LeasingActor):
         self._announce_namespace("create", found)
         return found
 
+    def namespaces_ensure(self, body: m.NamespacesEnsure, _: Call) -> None:
+        """Not for the first time."""
+        self._store.namespaces.ensure(body.name)
+
     def namespaces_update(self, body: m.NamespacesUpdate, _: Call) -> Namespace:
         """Its labels."""
         labels = dict(body.labels)

@@ -130,6 +130,7 @@ class _Writing:
     def _opened(self, first: Any) -> Any:
         """Not for as long as the client waits: it comes back by itself when another one writes."""
         call = self._call
+        self._service.appear(call)
         body = m.ContentOpen(first.ref, first.expected, max(0, first.total), call.namespace, call.lease)
         try:
             return self._service.actor.call(body, limit=min(call.limit, OPEN_SECONDS))

@@ -37,6 +37,8 @@ class Snapshots(Asking, Service):
     def _created(self, request: Any, call: Call, *, view: bool) -> Any:
         """Mounts of one whose key was not there before. Raises RemoteError."""
         self._refuse_known(request, request.key, call)  # before a lease holds what is somebody else's
+        if not request.parent:  # which is of the same namespace
+            self.appear(call)
         began = time.time_ns()
         body = m.SnapshotsCreate(
             call.namespace,

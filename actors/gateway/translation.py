@@ -52,6 +52,14 @@ class Asking:
             again = True
             time.sleep(PAUSE)
 
+    def appear(self, call: Call) -> None:
+        """Have its namespace on record, before something is put there of which metadata does not hear."""
+        if call.lease:  # which is there
+            return
+        known = [one["name"] for one in self.ask(call, m.NamespacesList())["namespaces"]]
+        if call.namespace not in known:
+            self.ask(call, m.NamespacesEnsure(call.namespace))
+
     def announce(self, call: Call, topic: str, **body: str) -> None:
         """Publish an event of what has been done for a client; nobody waits until that is journalled."""
         now = time.time_ns()

@@ -98,6 +98,14 @@ class NamespacesCreate:
     labels: Labels = field(default_factory=dict)
 
 
+@operation("namespaces.ensure", "metadata", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class NamespacesEnsure:
+    """Have it on record, as any write into it that metadata hears of does; nobody is told."""
+
+    name: str
+
+
 @operation("namespaces.update", "metadata", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class NamespacesUpdate:

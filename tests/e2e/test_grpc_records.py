@@ -274,6 +274,29 @@ def test_namespaces(api: Api):
     assert api.fails(NAMESPACES, "Delete", name=name)[0] == "NOT_FOUND"
 
 
+def test_a_namespace_with_nothing_but_snapshots_is_there_and_is_not_empty(api: Api):
+    """Without a lease: metadata hears nothing of them."""
+    own, kept = api.within(namespace=f"n{secrets.token_hex(4)}"), {"containerd.io/gc.root": "1"}
+    name = own.namespace
+    assert own.fails(SNAPSHOTS, "Prepare", snapshotter="overlayfs", key="one", parent="no")[0] == "NOT_FOUND"
+    assert name not in {one.name for one in api.ask(NAMESPACES, "List").namespaces}
+    own.ask(SNAPSHOTS, "Prepare", snapshotter="overlayfs", key="one", labels=kept)
+    assert name in {one.name for one in api.ask(NAMESPACES, "List").namespaces}
+    code, text = api.fails(NAMESPACES, "Delete", name=name)
+    assert (code, "snapshots (one)" in text) == ("FAILED_PRECONDITION", True)
+    own.ask(SNAPSHOTS, "Remove", snapshotter="overlayfs", key="one")
+    api.ask(NAMESPACES, "Delete", name=name)
+    assert name not in {one.name for one in api.ask(NAMESPACES, "List").namespaces}
+
+
+def test_a_namespace_with_nothing_but_an_ingest_is_there(api: Api):
+    own = api.within(namespace=f"n{secrets.token_hex(4)}")
+    list(own.converse(CONTENT, "Write", [{"action": 1, "ref": "r", "data": b"x", "total": 5}]))
+    assert own.namespace in {one.name for one in api.ask(NAMESPACES, "List").namespaces}
+    own.ask(CONTENT, "Abort", ref="r")
+    api.ask(NAMESPACES, "Delete", name=own.namespace)
+
+
 @pytest.mark.parametrize("name", ["", "a" * 77, "-a", "a b", "a/b", "ä"])
 def test_an_identifier_has_a_form(api: Api, root: Path, name: str):
     assert api.fails(NAMESPACES, "Create", namespace={"name": name})[0] == "INVALID_ARGUMENT"
