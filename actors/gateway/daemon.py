@@ -1,7 +1,7 @@
 """Version, health, introspection: which daemon this is and what it is made of."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,11 @@ from actors import __version__
 from actors.gateway.translation import Asking
 from storage.filters import parse_filters
 from storage.image.platform import host_platform
+from transport.errors import RemoteError
 from transport.grpc.interface import message
-from transport.grpc.server import Call, Service
+from transport.grpc.server import Answer, Call, Service, answers_later
 
-SERVING = 1
+SERVING, SERVICE_UNKNOWN = 1, 3
 PLUGINS = (
     ("io.containerd.content.v1", "content"),
     ("io.containerd.snapshotter.v1", "overlayfs"),
@@ -54,13 +55,20 @@ class Health(Service):
 
     name = "grpc.health.v1.Health"
 
-    def check(self, _request: Any, _: Call) -> Any:
-        """Whoever gets an answer at all is served."""
-        return message("grpc.health.v1.HealthCheckResponse")(status=SERVING)
+    def check(self, request: Any, _: Call) -> Any:
+        """Whoever gets an answer at all is served; nothing is known of services one by one."""
+        if request.service:
+            raise RemoteError("not_found", f"service {request.service[:128]!r} is not known to health")
+        return _health(SERVING)
 
-    def watch(self, _request: Any, call: Call) -> Iterator[Any]:
-        """Serving, for as long as this process lives."""
-        yield self.check(None, call)
+    @answers_later
+    def watch(self, request: Any, _: Call, answer: Answer) -> None:
+        """The same, for as long as this process lives: nothing changes before that."""
+        answer.begin(_health(SERVICE_UNKNOWN if request.service else SERVING))
+
+
+def _health(status: int) -> Any:
+    return message("grpc.health.v1.HealthCheckResponse")(status=status)
 
 
 class Introspection(Asking, Service):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from gateway_api import CONTAINERS, Api, refusal, serving
+from gateway_api import CONTAINERS, LIMIT, Api, _packed, refusal, serving
 from test_grpc_content import CONTENT
 from test_grpc_leases import LEASES, SNAPSHOTS, put
 
@@ -310,6 +310,24 @@ def test_one_of_another_namespace_is_not_found_and_it_is_said_where_it_is(api: A
     code, text = api.fails(CONTAINERS, "Get", id=name)
     assert (code, "k8s.io" in text) == ("NOT_FOUND", True)
     api.within(namespace="k8s.io").ask(CONTAINERS, "Delete", id=name)
+
+
+@pytest.mark.parametrize(("service", "status"), [("", 1), ("containerd.services.tasks.v1.Tasks", 3)])
+def test_health_is_watched_until_nobody_is_there(api: Api, gateway: Daemon, service: str, status: int):
+    """A stream that ended would say that the server is ill."""
+    asked, answer = (message(f"grpc.health.v1.HealthCheck{kind}") for kind in ("Request", "Response"))
+    watch = api.channel.unary_stream("/grpc.health.v1.Health/Watch", _packed, answer.FromString)
+    watched = watch(asked(service=service), timeout=LIMIT, wait_for_ready=True)
+    assert next(watched).status == status
+    gateway.kill_actor("grpc")
+    assert refusal(lambda: next(watched))[0] == "UNAVAILABLE"
+
+
+def test_health_knows_no_single_services(api: Api):
+    asked, answer = (message(f"grpc.health.v1.HealthCheck{kind}") for kind in ("Request", "Response"))
+    check = api.channel.unary_unary("/grpc.health.v1.Health/Check", _packed, answer.FromString)
+    assert check(asked(), timeout=LIMIT, wait_for_ready=True).status == 1
+    assert refusal(lambda: check(asked(service="tasks"), timeout=LIMIT))[0] == "NOT_FOUND"
 
 
 def test_an_image_is_made_once_whoever_dies_over_it(tmp: Path):

@@ -124,6 +124,10 @@ class Answer:
         """`send` takes the response, and then None."""
         self._context, self._send = context, send
 
+    def begin(self, response: Any) -> None:
+        """Of a stream of answers, this is one; it goes on for as long as client and server are there."""
+        self._send(response)
+
     def give(self, response: Any) -> None:
         """It is this."""
         self._send(response)
@@ -137,7 +141,7 @@ class Answer:
 
 
 def answers_later(method: Method) -> Method:
-    """Mark a unary method that returns before it answers; its third argument is an `Answer`."""
+    """Mark a method that returns before it has answered; its third argument is an `Answer`."""
     setattr(method, _LATER, True)
     return method
 
