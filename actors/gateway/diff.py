@@ -88,15 +88,37 @@ class Diff(Asking, Service):
 
     def _store(self, call: Call, request: Any, top: Path, compression: str) -> dict[str, Any]:
         """Write the layer to an ingest, and have it committed with its diff ID as a label."""
-        ref = request.ref or f"diff-{secrets.token_hex(8)}"
-        found = self.ask(call, m.ContentOpen(ref, namespace=call.namespace, lease=call.lease))
-        with IngestWriter(Path(found["path"]), limit=self.actor.settings.layers_total_bytes) as writer:
-            writer.start_at(0)
-            diff_id = _written(top, compression, writer.write)
-            digest, size = str(writer.finish()), writer.offset
-        labels = {**labels_of(request), _UNCOMPRESSED: diff_id}
-        self.ask(call, m.ContentCommit(ref, digest, size, call.namespace, labels, call.lease))
+        with self._ingest(call, request.ref) as (ref, path):
+            with IngestWriter(path, limit=self.actor.settings.layers_total_bytes) as writer:
+                writer.start_at(0)
+                diff_id = _written(top, compression, _while_wanted(call, writer.write))
+                digest, size = str(writer.finish()), writer.offset
+            labels = {**labels_of(request), _UNCOMPRESSED: diff_id}
+            self.ask(call, m.ContentCommit(ref, digest, size, call.namespace, labels, call.lease))
         return {"digest": digest, "size": size}
+
+    @contextlib.contextmanager
+    def _ingest(self, call: Call, ref: str) -> Iterator[tuple[str, Path]]:
+        """Where to write, by the client's name for it or one of ours, with which nobody could go on later."""
+        name = ref or f"diff-{secrets.token_hex(8)}"
+        found = self.ask(call, m.ContentOpen(name, namespace=call.namespace, lease=call.lease))
+        try:
+            yield name, Path(found["path"])
+        except BaseException:
+            if not ref:
+                self.actor.asking(m.ContentAbort(name, call.namespace))
+            raise
+
+
+def _while_wanted(call: Call, write: Callable[[bytes], object]) -> Callable[[bytes], None]:
+    """As `write`, for as long as the client is there: no deadline ends what is done here."""
+
+    def wanted(data: bytes) -> None:
+        if not call.active:
+            raise StorageError("the client has gone")
+        write(data)
+
+    return wanted
 
 
 def _written(top: Path, compression: str, write: Callable[[bytes], object]) -> str:
