@@ -348,6 +348,7 @@ class ContainerActor(Requests):
         self.stepwise.before_exit(at)
         oom = self.oom.happened()
         self.oom.end()
+        self.freezing.end()
         self._brief = False
         self.happened(life.Exited(code, at, oom))
 

@@ -1,6 +1,6 @@
 """What people do to a running container beside starting and signalling it: pause, update, look, checkpoint.
 
-Whether it is paused is not noted anywhere: its cgroup says so, whoever has died meanwhile.
+That it is to be paused is journalled first: the next incarnation brings it about, whoever has died meanwhile.
 """
 
 import shutil
@@ -52,15 +52,26 @@ class Control:
     # Pausing
 
     def pause(self, call: Call, *, paused: bool) -> None:
-        """Have it stand still, or go on; what is so already is done once more."""
+        """Have it stand still, or go on; what is so already is done once more. Told when it is so."""
         actor = self._actor
         changed = actor.state.paused != paused
         actor.happened(life.Pause(paused))
-        if changed:
-            at = time.time_ns()
-            actor.reports.announce("/tasks/paused" if paused else "/tasks/resumed", str(at), at)
-            actor.reports.report()
-        actor.freezing.follow(call)
+
+        def followed(result: Any) -> None:
+            try:
+                actor.refuse_unless_running()
+            except RemoteError as error:
+                result = error
+            stays = actor.state.paused == paused
+            if isinstance(result, Exception) and stays and paused:  # it did not come to that
+                self.let_go()
+            elif changed and stays and not isinstance(result, Exception):
+                at = time.time_ns()
+                actor.reports.announce("/tasks/paused" if paused else "/tasks/resumed", str(at), at)
+                actor.reports.report()
+            call.settle(result)
+
+        actor.freezing.follow(followed)
 
     # Limits
 

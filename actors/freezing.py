@@ -5,10 +5,12 @@ thaws first of all. A container is never left frozen.
 """
 
 import contextlib
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 from actors import failpoints
+from actors.actor import Answered
 from actors.call import LATER, Call, Later
 from actors.linux import cgroups
 from actors.runtime.bundle import actual_cgroups_path
@@ -20,14 +22,19 @@ if TYPE_CHECKING:
 
 LONGEST = 300.0  # seconds
 WAIT = 5.0  # seconds that the kernel may take to stop all processes
+LOOK_AGAIN = 0.002  # seconds
 
 
 class Freezing:
-    """For one container's actor."""
+    """For one container's actor. What is written to the cgroup is what is wanted at that moment.
+
+    So threads may come in any order: whoever writes last writes what was wanted last.
+    """
 
     def __init__(self, actor: "ContainerActor") -> None:
         self._actor = actor
         self._until = 0.0
+        self._writing = threading.Lock()
 
     def is_idle(self) -> bool:
         """Whether it has not to be thawed in time."""
@@ -38,7 +45,7 @@ class Freezing:
         seconds = min(max(0.0, seconds), LONGEST)
         self._until = time.monotonic() + seconds
         self._actor.later(seconds + 0.01, self._expire)
-        self._actor.work(lambda: self._set(frozen=True), lambda result: self._frozen(call, result))
+        self._actor.work(lambda: self._bring_about(frozen=True), lambda result: self._frozen(call, result))
         return LATER
 
     def _frozen(self, call: Call, result: Any) -> None:
@@ -52,28 +59,48 @@ class Freezing:
         """Let it go on, unless a person has paused it; one that is not frozen does."""
         self._until = 0.0
         with contextlib.suppress(FileNotFoundError):  # without a freezer, nothing was frozen
-            self._set(frozen=self._actor.state.paused)
+            self._write()
 
-    def follow(self, call: Call) -> None:
+    def end(self) -> None:
+        """The run is over: nobody wants that of the next one."""
+        self._until = 0.0
+
+    def follow(self, then: Answered) -> None:
         """Bring about what a person wants, which has been journalled: paused or not."""
-        if not self._until or self._actor.state.paused:
-            frozen = self._actor.state.paused
-            self._actor.work(lambda: self._set(frozen=frozen), lambda result: self._followed(call, result))
-        else:
-            call.reply({})  # who wants it to stand still for a while lets it go on
+        paused = self._actor.state.paused
+        if self._until and not paused:  # who wants it to stand still for a while lets it go on
+            then({})
+            return
 
-    def _followed(self, call: Call, result: Any) -> None:
-        if isinstance(result, FileNotFoundError):
-            result = RemoteError("failed_precondition", "pause needs the freezer controller: mount it")
-        call.settle(result)
+        def followed(result: Any) -> None:
+            if isinstance(result, FileNotFoundError):
+                result = RemoteError("failed_precondition", "pause needs the freezer controller: mount it")
+            then(result)
+
+        self._actor.work(lambda: self._bring_about(frozen=paused), followed)
 
     def _expire(self) -> None:
         if self._until and time.monotonic() >= self._until:
             self._actor.log.warning("thawed: nobody has renewed the freezing")
             self.thaw()
 
-    def _set(self, *, frozen: bool) -> None:
-        path = actual_cgroups_path(self._actor.bundle)
+    def _bring_about(self, *, frozen: bool) -> None:
+        """In a worker thread: until all do so. Raises UnavailableError; RemoteError: not wanted any more."""
         failpoints.hit("container", "freeze" if frozen else "thaw", "before")
-        if not cgroups.freeze(cgroups.mounted(), path, frozen=frozen, wait=WAIT):
-            raise UnavailableError("the container's processes do not stand still")
+        until = time.monotonic() + WAIT
+        while True:
+            wanted, done = self._write()
+            if wanted != frozen:
+                raise RemoteError("failed_precondition", "the opposite has been wanted meanwhile")
+            if done:
+                return
+            if time.monotonic() > until:
+                raise UnavailableError("the container's processes do not stand still")
+            time.sleep(LOOK_AGAIN)
+
+    def _write(self) -> tuple[bool, bool]:
+        """In any thread. Gives whether they are to stand still, and whether all do what they are to do."""
+        path = actual_cgroups_path(self._actor.bundle)
+        with self._writing:
+            wanted = self._actor.state.paused or bool(self._until)
+            return wanted, cgroups.freeze(cgroups.mounted(), path, frozen=wanted, wait=0.0)

@@ -1,4 +1,4 @@
-"""A host that cannot freeze is told of to whoever wants that, and to nobody else."""
+"""Containers that are to stand still: those that do, and those that cannot or need not any more."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from actors import lifecycle as life
+from actors.control import Control
 from actors.freezing import Freezing
 from actors.lifecycle import State
 from actors.linux import cgroups
+from storage.errors import UnavailableError
 from transport.errors import RemoteError
 
 if TYPE_CHECKING:
@@ -55,3 +58,115 @@ def test_a_cgroup_that_goes_while_it_is_frozen_is_fine(tmp_path: Path, monkeypat
     monkeypatch.setattr("actors.linux.cgroups.time.sleep", lambda _: (tmp_path / "a/freezer.state").unlink())
     monkeypatch.setattr("actors.linux.cgroups.Path.write_text", lambda *_: None)
     assert cgroups.freeze(layout, "/a", frozen=True, wait=60.0)
+
+
+class _Paused:
+    """A container whose processes stand still when the test says so; what is worked on waits for it, too."""
+
+    def __init__(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.cgroup = place / "n/c"
+        self.cgroup.mkdir(parents=True)
+        self.stands(still=False)
+        layout = cgroups.Layout(cgroups.Kind.V2, place, (place,), {})
+        monkeypatch.setattr(cgroups, "mounted", lambda: layout)
+        monkeypatch.setattr("actors.freezing.actual_cgroups_path", lambda _: "/n/c")
+        monkeypatch.setattr("actors.freezing.WAIT", -1.0)
+        self.state, self.bundle, self.record = State("running", run=1), place, {"name": "web"}
+        self.jobs: list[tuple[Any, Any]] = []
+        self.told: list[str] = []
+        self.reports = SimpleNamespace(
+            announce=lambda topic, *_: self.told.append(topic), report=lambda: self.told.append("report")
+        )
+        self.freezing = Freezing(self)  # type: ignore[arg-type]
+        self.control = Control(self)  # type: ignore[arg-type]
+
+    def stands(self, *, still: bool) -> None:
+        (self.cgroup / "cgroup.events").write_text(f"populated 1\nfrozen {int(still)}\n")
+
+    def wanted(self) -> str:
+        return (self.cgroup / "cgroup.freeze").read_text()
+
+    def happened(self, fact: life.Fact) -> None:
+        self.state, _ = life.decide(self.state, fact)
+
+    def refuse_unless_running(self) -> None:
+        if self.state.phase != "running":
+            raise RemoteError("failed_precondition", "container web is not running")
+
+    def work(self, function: Any, then: Any) -> None:
+        self.jobs.append((function, then))
+
+    def comes_back(self, number: int = 0) -> None:
+        function, then = self.jobs.pop(number)
+        try:
+            result = function()
+        except (OSError, UnavailableError, RemoteError) as error:
+            result = error
+        then(result)
+
+    def pause(self, *, paused: bool = True) -> list[Any]:
+        heard: list[Any] = []
+        self.control.pause(SimpleNamespace(settle=heard.append), paused=paused)  # type: ignore[arg-type]
+        return heard
+
+
+@pytest.fixture
+def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _Paused:
+    return _Paused(tmp_path, monkeypatch)
+
+
+def test_a_pause_is_told_once_all_stand_still(container: _Paused):
+    heard = container.pause()
+    assert (container.state.paused, container.told) == (True, []), "it is journalled first"
+    container.stands(still=True)
+    container.comes_back()
+    assert (heard, container.told) == ([None], ["/tasks/paused", "report"])
+
+
+def test_a_pause_that_does_not_come_about_is_not_on_record_and_freezes_nothing(container: _Paused):
+    heard = container.pause()
+    container.comes_back()
+    assert [error.code for error in heard] == ["unavailable"]
+    assert (container.state.paused, container.told, container.wanted()) == (False, [], "0")
+
+
+def test_what_was_wanted_last_is_so_whichever_thread_comes_last(container: _Paused):
+    """A pause and a resume at the same time: the thread of the pause came second, and froze it for good."""
+    paused, resumed = container.pause(), container.pause(paused=False)
+    container.comes_back(1)
+    container.comes_back()
+    assert (container.wanted(), container.state.paused) == ("0", False)
+    assert (resumed, container.told) == ([None], ["/tasks/resumed", "report"])
+    assert [error.code for error in paused] == ["failed_precondition"]
+
+
+def test_one_that_is_killed_while_it_is_being_paused_goes_on_to_its_end(container: _Paused):
+    container.pause()
+    container.control.let_go()
+    container.comes_back()
+    assert container.wanted() == "0"
+
+
+def test_a_pause_of_one_that_ends_meanwhile_is_told_so(container: _Paused):
+    heard = container.pause()
+    container.happened(life.Exited(0, 5))
+    container.comes_back()
+    assert ([str(error) for error in heard], container.told) == (["container web is not running"], [])
+
+
+def test_a_new_incarnation_brings_a_pause_about_without_waiting_for_it(container: _Paused):
+    """In the actor's thread; an error there would end it, time and again."""
+    container.happened(life.Pause(paused=True))
+    container.freezing.thaw()
+    assert container.wanted() == "1"
+
+
+def test_the_next_run_does_not_stand_still_for_whoever_wanted_that_of_the_last(container: _Paused):
+    container.later = lambda *_: None
+    container.freezing.freeze(30.0, SimpleNamespace(settle=lambda _: None))  # type: ignore[arg-type]
+    assert not container.freezing.is_idle()
+    container.freezing.end()
+    container.pause()
+    container.pause(paused=False)
+    container.comes_back(1)
+    assert container.wanted() == "0"
