@@ -168,6 +168,7 @@ class ContainerActor(Requests):
         )
         self.execs.recover()
         self.stepwise.recover()
+        self.copying.recover()
         if self.state.phase == "running":
             self.freezing.thaw()  # who had it frozen may have died with our predecessor
         for call in self._early:
@@ -475,7 +476,7 @@ class ContainerActor(Requests):
         over = state.phase in ("created", "exited") and told
         pipe = options.get("stdin") and not options.get("terminal")
         lasts = running or (over and not life.starts_again(state) and not state.auto_remove)
-        return lasts and not pipe and self.delivery.is_idle() and not self.copying.mounted
+        return lasts and not pipe and self.delivery.is_idle() and self.copying.is_idle()
 
     def wakers(self) -> list[str]:
         """The keys of what the zygote keeps of it, and is to watch while it sleeps."""

@@ -11,7 +11,9 @@ import re
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -33,8 +35,19 @@ if TYPE_CHECKING:
     from actors.container import ContainerActor
 
 PART = 1 << 18  # bytes in one partial answer
+BROKEN_OFF = 3600.0  # seconds without a piece after which none is to be expected: a pipe may be slow
+KEPT = 60.0  # seconds that the answer to the last piece is kept, for whoever asks once more
 _UPLOAD = re.compile(r"[0-9a-f]{16,64}\Z", re.ASCII)
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+@dataclass(slots=True)
+class _Upload:
+    """What is known of an archive that comes in pieces, beside the file that they are kept in."""
+
+    touched: float = field(default_factory=time.monotonic)
+    waiting: list[Call] = field(default_factory=list)  # for it to be unpacked, which is under way then
+    result: Any = None  # what came of that
 
 
 class Copying:
@@ -44,12 +57,27 @@ class Copying:
         self._actor = actor
         self._spool = actor.settings.root / "spool" / actor.namespace / actor.id
         self._reading: dict[Call, IO[bytes]] = {}
+        self._uploads: dict[str, _Upload] = {}
         self.mounted = 0  # copies that have the root of a container mounted that does not run
         self._one_root = threading.Lock()  # of these: what one mounts another would unmount
         self._waiting: list[Callable[[], None]] = []  # for there to be none of these
 
+    def is_idle(self) -> bool:
+        """Whether nothing is on its way in, and no root is mounted."""
+        return not self.mounted and not self._uploads
+
+    def recover(self) -> None:
+        """Of what is on its way in, the next pieces may come; what else is there was to be unlinked."""
+        with contextlib.suppress(FileNotFoundError):
+            for place in list(self._spool.iterdir()):
+                if _UPLOAD.match(place.name):
+                    self._uploads[place.name] = self._expected(place.name)
+                else:
+                    place.unlink()
+
     def clear(self) -> None:
         """Nothing of what was on its way stays."""
+        self._uploads.clear()
         shutil.rmtree(self._spool, ignore_errors=True)
 
     def when_unmounted(self, then: Callable[[], None]) -> None:
@@ -114,26 +142,74 @@ class Copying:
         """Keep a piece; unpack after the last. Raises RemoteError."""
         if not _UPLOAD.match(body.upload):
             raise RemoteError("invalid_argument", "upload is not 16 to 64 hexadecimal digits")
-        self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
-        place = self._spool / body.upload
-        with place.open("ab") as file:
-            if body.offset > file.tell():
-                raise RemoteError("failed_precondition", f"upload has come to {file.tell()} bytes only")
-            os.truncate(place, body.offset)  # a piece that came twice
-            file.write(body.data)
-        if not body.last:
-            call.reply({"offset": body.offset + len(body.data)})
+        upload = self._uploads.get(body.upload)
+        if upload is not None and (upload.waiting or upload.result is not None):
+            self._ask_again(upload, body, call)
             return
+        if upload is None:
+            upload = self._uploads[body.upload] = self._expected(body.upload)
+        place = self._keep(body)
+        upload.touched = time.monotonic()
+        if body.last:
+            self._land(upload, place, body, call)
+        else:
+            call.reply({"offset": body.offset + len(body.data)})
+
+    @staticmethod
+    def _ask_again(upload: _Upload, body: m.FilesPut, call: Call) -> None:
+        """The answer was lost with a router: nothing is unpacked twice, nor written to while it is."""
+        if not body.last:
+            raise RemoteError("failed_precondition", "the last piece of this upload has come")
+        if upload.result is None:
+            upload.waiting.append(call)
+        else:
+            call.settle(upload.result)
+
+    def _keep(self, body: m.FilesPut) -> Path:
+        place = self._spool / body.upload
+        try:
+            self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with place.open("ab") as file:
+                if body.offset > file.tell():
+                    raise RemoteError("failed_precondition", f"upload has come to {file.tell()} bytes only")
+                os.truncate(place, body.offset)  # a piece that came twice
+                file.write(body.data)
+        except OSError as error:  # the disk may be full
+            raise RemoteError("failed_precondition", f"upload: {error.strerror or error}") from error
+        return place
+
+    def _land(self, upload: _Upload, place: Path, body: m.FilesPut, call: Call) -> None:
         process = self._begin()
+        upload.waiting.append(call)
 
         def unpacked(result: Any) -> None:
             self._end(process)
-            place.unlink(missing_ok=True)
-            call.settle(
-                _explained(result, body.path) if isinstance(result, Exception) else {"entries": result}
-            )
+            answer = _explained(result, body.path) if isinstance(result, Exception) else {"entries": result}
+            waiting, upload.waiting, upload.touched = upload.waiting, [], time.monotonic()
+            for one in waiting:
+                one.settle(answer)
+            if not (isinstance(answer, RemoteError) and answer.retryable):  # else the last piece comes again
+                upload.result = answer
+                place.unlink(missing_ok=True)
 
         self._actor.work(lambda: self._unpack(place, body, process), unpacked)
+
+    def _expected(self, name: str) -> _Upload:
+        """One that is looked after until nothing more comes of it."""
+        upload = _Upload()
+        self._actor.later(KEPT, lambda: self._look(name, upload))
+        return upload
+
+    def _look(self, name: str, upload: _Upload) -> None:
+        """Nobody says so when a client has gone between two pieces."""
+        if self._uploads.get(name) is not upload:
+            return
+        silent = time.monotonic() - upload.touched
+        if upload.waiting or silent < (BROKEN_OFF if upload.result is None else KEPT):
+            self._actor.later(KEPT, lambda: self._look(name, upload))
+            return
+        del self._uploads[name]
+        (self._spool / name).unlink(missing_ok=True)
 
     def _unpack(self, place: Path, body: m.FilesPut, process: Process | None) -> int:
         """In a worker thread."""

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from actors import messages as m
 from actors.container import ContainerActor
 from actors.container_requests import Requests
-from actors.copying import PART, Copying, _root_of
+from actors.copying import BROKEN_OFF, KEPT, PART, Copying, _root_of
 from actors.lifecycle import State
 from actors.linux.pidfd import Process
 from actors.linux.process import descriptor_count
@@ -27,11 +28,21 @@ class _Actor(SimpleNamespace):
 
     def __init__(self, place: Path, state: State) -> None:
         super().__init__(namespace="n", id="c", bundle=place, state=state, jobs=[], record={"name": "web"})
+        self.timers: list[Any] = []
         self.settings = SimpleNamespace(root=place)
         self.streams = SimpleNamespace(prune=lambda: None)
 
     def work(self, function: Any, then: Any) -> None:
         self.jobs.append((function, then))
+
+    def later(self, _: float, function: Any) -> None:
+        self.timers.append(function)
+
+    def time_passes(self) -> None:
+        """All timers run out, those that they set excepted."""
+        timers, self.timers = self.timers, []
+        for one in timers:
+            one()
 
     def comes_back(self, result: Any) -> None:
         """The oldest work has come to this end."""
@@ -40,7 +51,7 @@ class _Actor(SimpleNamespace):
 
 class _Call(SimpleNamespace):
     def __init__(self, credit: int = 0) -> None:
-        super().__init__(open=True, credit=credit, failed=None)
+        super().__init__(open=True, credit=credit, failed=None, answers=[])
 
     __hash__ = object.__hash__
 
@@ -49,6 +60,12 @@ class _Call(SimpleNamespace):
 
     def fail(self, error: Exception) -> None:
         self.open, self.failed = False, error
+
+    def settle(self, result: Any) -> None:
+        self.open = False
+        self.answers.append(result)
+
+    reply = settle
 
 
 RUNNING = State("running", run=1, pid=5, start_time=6)
@@ -163,3 +180,92 @@ def test_that_a_container_has_ended_is_not_said_of_a_file():
         if process.exists():
             os.waitpid(pid, 0)
     assert descriptor_count(os.getpid()) == before
+
+
+UPLOAD = "0123456789abcdef"
+
+
+def _put(copying: Copying, offset: int, data: bytes, *, last: bool = False) -> _Call:
+    call = _Call()
+    copying.put(m.FilesPut(UPLOAD, "/x", offset, data, last), call)  # type: ignore[arg-type]
+    return call
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [1000.0]
+    monkeypatch.setattr("actors.copying.time.monotonic", lambda: now[0])
+    return now
+
+
+def test_the_pieces_of_what_was_broken_off_go(tmp_path: Path, clock: list[float]):
+    copying, actor = _copying(tmp_path, RUNNING)
+    _put(copying, 0, b"one")
+    clock[0] += BROKEN_OFF / 2
+    _put(copying, 3, b"two")
+    clock[0] += BROKEN_OFF - 1
+    actor.time_passes()
+    place = tmp_path / "spool/n/c" / UPLOAD
+    assert (place.read_bytes(), copying.is_idle()) == (b"onetwo", False), "asleep, it would not look"
+    clock[0] += 1
+    actor.time_passes()
+    assert not place.exists()
+    assert copying.is_idle()
+    assert actor.timers == []
+
+
+def test_a_new_incarnation_looks_after_what_the_last_one_was_sent(tmp_path: Path, clock: list[float]):
+    spool = tmp_path / "spool/n/c"
+    spool.mkdir(parents=True)
+    for name in (UPLOAD, "tmp8dz_q2"):
+        (spool / name).write_bytes(b"one")
+    copying, actor = _copying(tmp_path, RUNNING)
+    copying.recover()
+    assert [path.name for path in spool.iterdir()] == [UPLOAD]
+    assert _put(copying, 3, b"two").answers == [{"offset": 6}]
+    clock[0] += BROKEN_OFF
+    actor.time_passes()
+    assert list(spool.iterdir()) == []
+
+
+def test_a_last_piece_that_comes_twice_is_unpacked_once(tmp_path: Path, clock: list[float]):
+    """Its answer went with a router, or it is on its way still. The file was cut off while it was read."""
+    copying, actor = _copying(tmp_path, RUNNING)
+    _put(copying, 0, b"one")
+    first, second = _put(copying, 3, b"two", last=True), _put(copying, 3, b"two", last=True)
+    assert len(actor.jobs) == 1
+    actor.comes_back(7)
+    third = _put(copying, 3, b"two", last=True)
+    assert [call.answers for call in (first, second, third)] == [[{"entries": 7}]] * 3
+    assert (actor.jobs, list((tmp_path / "spool/n/c").iterdir())) == ([], [])
+    clock[0] += KEPT
+    actor.time_passes()
+    assert copying.is_idle()
+
+
+def test_a_piece_behind_the_last_one_is_refused(tmp_path: Path):
+    copying, _ = _copying(tmp_path, RUNNING)
+    _put(copying, 0, b"one", last=True)
+    with pytest.raises(RemoteError, match="the last piece of this upload has come"):
+        _put(copying, 0, b"two")
+    assert (tmp_path / "spool/n/c" / UPLOAD).read_bytes() == b"one"
+
+
+def test_what_may_be_tried_again_is_still_there_then(tmp_path: Path):
+    copying, actor = _copying(tmp_path, RUNNING)
+    _put(copying, 0, b"one")
+    call = _put(copying, 3, b"two", last=True)
+    actor.comes_back(RemoteError("unavailable", "the container has just ended; try again"))
+    assert [error.code for error in call.answers] == ["unavailable"]
+    again = _put(copying, 3, b"two", last=True)
+    assert (tmp_path / "spool/n/c" / UPLOAD).read_bytes() == b"onetwo"
+    actor.comes_back(1)
+    assert again.answers == [{"entries": 1}]
+
+
+def test_what_the_disk_refuses_is_an_answer(tmp_path: Path):
+    copying, _ = _copying(tmp_path, RUNNING)
+    (tmp_path / "spool").write_text("in the way")
+    with pytest.raises(RemoteError, match="upload: Not a directory") as refused:
+        _put(copying, 0, b"one")
+    assert refused.value.code == "failed_precondition"
