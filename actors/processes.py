@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors import failpoints
 from actors.lifeline import ExitFound
-from actors.linux import descriptors, pidfd, pinning, process
+from actors.linux import cgroups, descriptors, pidfd, pinning, process
 from actors.linux.pidfd import Process
 from actors.runtime import bundle as files
 from actors.runtime.launch import Steps
@@ -122,10 +122,18 @@ class Processes:
         return self._actor.bundle / files.PINS / f"{target.pid}-{target.start_time}"
 
     def of_pid(self, pid: int) -> Process:
-        """What has, or had, a pid that the runtime wrote down; with start time 0 if nobody knows any more."""
+        """What has, or had, a pid that the runtime wrote down; with start time 0 if nobody knows any more.
+
+        Whose it was may have ended since, and the pid be another's, who runs elsewhere and is left alone.
+        """
         with contextlib.suppress(ProcessLookupError):
-            return Process.of(pid)
+            found = Process.of(pid)
+            if pid in self._members() or not found.is_running():  # how a zombie ended may be what we want
+                return found
         return last_of(pid, self._actor.settings.exits) or Process(pid, 0)
+
+    def _members(self) -> set[int]:
+        return cgroups.processes(cgroups.mounted(), files.actual_cgroups_path(self._actor.bundle))
 
     def let_go(self) -> None:
         """Of those that nobody came to watch."""

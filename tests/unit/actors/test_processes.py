@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from actors.control import Control
-from actors.linux import pinning
+from actors.execs import Execs
+from actors.linux import cgroups, pinning
 from actors.linux.pidfd import Process
 from actors.linux.process import descriptor_count
 from actors.messages import TasksRestore
@@ -158,3 +159,36 @@ def test_what_criu_says_before_a_restore_is_not_reaped_by_others(
         function()
     then(refused.value)
     assert heard == [refused.value]
+
+
+@pytest.fixture
+def sleeping() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "300"]) as found:
+        yield found
+        found.kill()
+
+
+@pytest.mark.parametrize("member", [True, False])
+def test_a_pid_that_a_cut_off_exec_has_left_may_be_a_strangers_by_now(
+    member: bool, sleeping: subprocess.Popen[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """It would be watched, and killed, as the exec."""
+    layout = cgroups.Layout(cgroups.Kind.V2, tmp_path, (tmp_path,), {})
+    monkeypatch.setattr(cgroups, "mounted", lambda: layout)
+    monkeypatch.setattr("actors.processes.files.actual_cgroups_path", lambda _: "/n/c")
+    (tmp_path / "n/c/below").mkdir(parents=True)
+    (tmp_path / "n/c/cgroup.procs").write_text("")
+    (tmp_path / "n/c/below/cgroup.procs").write_text(f"{sleeping.pid}\n" if member else "1\n")
+    actor = _Actor(tmp_path)
+    actor.settings = SimpleNamespace(exits=tmp_path / "exits")
+    actor.processes = Processes(actor)  # type: ignore[arg-type]
+    (tmp_path / files.EXECS / "x").mkdir(parents=True)
+    (tmp_path / files.EXECS / "x" / files.PID_FILE).write_text(str(sleeping.pid))
+    execs = Execs(actor)  # type: ignore[arg-type]
+    left = execs._left_behind("x")
+    assert left == (Process.of(sleeping.pid) if member else Process(sleeping.pid, 0))
+    sleeping.kill()
+    os.waitid(os.P_PID, sleeping.pid, os.WEXITED | os.WNOWAIT)
+    assert execs._left_behind("x") == Process.of(sleeping.pid), (
+        "it is not known of which one, and does no harm"
+    )
