@@ -130,7 +130,7 @@ class BundlesActor(Actor):
             return making.perform(lambda: self._make(body))
 
         def made(result: Any) -> None:
-            if self._makings[key] is making:
+            if self._makings.get(key) is making:  # a later one may have come to its end before us
                 del self._makings[key]
             settle(_as_answer(result))
 

@@ -110,6 +110,17 @@ def test_an_actor_that_asks_again_meanwhile_is_answered_by_the_newer_one(bundles
     assert second == [{"stop_signal": "name"}]
 
 
+def test_one_that_was_given_up_may_be_heard_of_last(bundles: Bundles):
+    """Each has a thread of its own, and the later one goes on as soon as the earlier one has ended."""
+    first, second = bundles.ask(), bundles.ask()
+    (work, then), (later_work, later_then) = bundles.under_way
+    results = [work(), later_work()]
+    later_then(results[1])
+    then(results[0])
+    assert [len(first), len(second)] == [1, 1]
+    assert bundles._makings == {}
+
+
 def test_what_was_not_expected_so_is_made_as_it_is_asked_for(bundles: Bundles):
     other = replace(ASKED, options={"args": ["false"]}, name="other")
     bundles.expect()
