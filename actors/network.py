@@ -82,7 +82,7 @@ class NetworkActor(Primitives):
             return names.host_answer(wish)
         if wish.mode:
             return names.shared_answer(self._shared(body.namespace, wish.mode), wish)
-        with self._store.transaction():
+        with self._held.all_or_none(), self._store.transaction():
             for one in wish.networks:
                 self._network(one.network)
             wanted = wishes.endpoints(body.namespace, body.id, body.name, wish.networks)
@@ -152,22 +152,10 @@ class NetworkActor(Primitives):
                     there.remove(known)
                 number = known.host_port if known else self._held.any(port, self._store.ports())
                 port = Port(port.protocol, port.host, number, namespace, container, port.container_port)
+            self._store.publish(port)  # first: another container may have it
+            self._held.take(port)
             found.append(port)
-        self._hold(found)
         return found
-
-    def _hold(self, ports: list[Port]) -> None:
-        """All of them or none. What was published before, by whichever container, stays bound."""
-        before = {one.address for one in self._store.ports()}
-        try:
-            for port in ports:
-                self._store.publish(port)
-                self._held.take(port)
-        except StorageError:
-            for port in ports:
-                if port.address not in before:
-                    self._held.free(port)
-            raise
 
     def network_detach(self, body: m.NetworkDetach, call: Call) -> Later:
         """Forget the ports, remove interfaces and namespace, then forget the endpoints."""

@@ -9,7 +9,7 @@ import errno
 import ipaddress
 import random
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from actors.networking.rules import Published
@@ -63,6 +63,17 @@ class Held:
     def __init__(self) -> None:
         self._sockets: dict[tuple[str, str, int], list[socket.socket]] = {}
 
+    @contextlib.contextmanager
+    def all_or_none(self) -> Iterator[None]:
+        """What is taken in this block is let go of if it fails, be it at its end. What was ours stays."""
+        before = set(self._sockets)
+        try:
+            yield
+        except BaseException:
+            for address in self._sockets.keys() - before:
+                self._close(address)
+            raise
+
     def take(self, port: Port) -> None:
         """Bind it. Again is no error.
 
@@ -74,7 +85,10 @@ class Held:
 
     def free(self, port: Port) -> None:
         """Let go of it; again is no error."""
-        for one in self._sockets.pop(port.address, ()):
+        self._close(port.address)
+
+    def _close(self, address: tuple[str, str, int]) -> None:
+        for one in self._sockets.pop(address, ()):
             one.close()
 
     def any(self, port: Port, taken: Iterable[Port]) -> int:
