@@ -351,7 +351,8 @@ class ContainerActor(Requests):
         self.oom.end()
         self.freezing.end()
         self._brief = False
-        self.happened(life.Exited(code, at, oom))
+        lasted = Process(self.state.pid, self.state.start_time).age()
+        self.happened(life.Exited(code, at, oom, lasted))
 
     def _restart(self) -> None:
         """By the policy, after a while."""

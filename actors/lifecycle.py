@@ -14,7 +14,7 @@ from enum import Enum, auto
 from typing import Any, Literal
 
 PAUSE_FIRST, PAUSE_MOST = 0.1, 30.0  # seconds between an exit and the next start by the policy
-HEALTHY_RUN = 10 * 10**9  # nanoseconds after which the pauses begin anew
+HEALTHY_RUN = 10.0  # seconds after which the pauses begin anew
 OOM_EXIT = 137  # 128 and SIGKILL
 
 Phase = Literal["created", "preparing", "starting", "running", "exited", "removing", "gone"]
@@ -166,11 +166,15 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """Its first process has ended; `code` is None when nobody can know any more."""
+    """Its first process has ended; `code` is None when nobody can know any more.
+
+    `lasted`: seconds since its start, by a clock that nobody sets.
+    """
 
     code: int | None
     at: int
     oom: bool = False
+    lasted: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -501,7 +505,7 @@ def _exited(state: State, fact: Exited) -> Decision:
         settled=False,
         paused=False,
         oom=fact.oom,
-        restarts=0 if fact.at - state.started_at >= HEALTHY_RUN else state.restarts,
+        restarts=0 if fact.lasted >= HEALTHY_RUN else state.restarts,
     )
     return exited, (E.SAVE, E.RELEASE)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
+from actors.container import ContainerActor
 from actors.health import Record, judge
 from actors.lifecycle import (
     Effect,
@@ -30,10 +34,12 @@ from actors.runtime.wishes import HealthWish
 RUNNING = State("running", run=1, pid=5, start_time=6, started_at=7)
 
 
-def over(state: State, code: int | None = 1, *, at: int = 8, oom: bool = False) -> tuple[State, list[Effect]]:
+def over(
+    state: State, code: int | None = 1, *, at: int = 8, oom: bool = False, lasted: float = 0.0
+) -> tuple[State, list[Effect]]:
     """The state after the end of a run, and what is to be done last."""
     effects: tuple[Effect, ...] = ()
-    for fact in (Exited(code, at, oom), Released(), Settled()):
+    for fact in (Exited(code, at, oom, lasted), Released(), Settled()):
         state, effects = decide(state, fact)
     return state, list(effects)
 
@@ -122,8 +128,27 @@ def test_pauses_grow_and_begin_anew_after_a_healthy_run():
     assert pauses[:3] == [0.1, 0.2, 0.4]
     assert pauses == sorted(pauses)
     assert pauses[-1] == 30.0
-    long_run, _ = over(replace(RUNNING, policy="always", restarts=9), at=RUNNING.started_at + 11 * 10**9)
+    long_run, _ = over(replace(RUNNING, policy="always", restarts=9), lasted=11.0)
     assert long_run.restarts == 0
+
+
+@pytest.mark.parametrize("step", [-3600, 3600])
+def test_a_clock_that_is_set_makes_no_run_shorter_or_longer(step: int):
+    """One that is set forward would have had a container that fails at once started without a pause."""
+    before, at = replace(RUNNING, policy="always", restarts=9), RUNNING.started_at + step * 10**9
+    assert over(before, at=at, lasted=0.1)[0].restarts == 9
+    assert over(before, at=at, lasted=11.0)[0].restarts == 0
+
+
+def test_how_long_a_run_has_lasted_is_told_by_the_clock_since_the_boot():
+    """That of its process's start."""
+    ago = time.clock_gettime(time.CLOCK_BOOTTIME) - 100.0
+    state = replace(RUNNING, start_time=int(ago * os.sysconf("SC_CLK_TCK")))
+    heard: list[Exited] = []
+    part = SimpleNamespace(before_exit=lambda _: None, happened=lambda: False, end=lambda: None)
+    actor = SimpleNamespace(state=state, stepwise=part, oom=part, freezing=part, happened=heard.append)
+    ContainerActor._ended(actor, 1, 8)  # type: ignore[arg-type]
+    assert [fact.lasted >= 100.0 for fact in heard] == [True]
 
 
 def test_pausing_ends_with_the_run_and_policies_can_change():
