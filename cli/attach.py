@@ -12,6 +12,7 @@ from cli.streams import KEYS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from cli.session import Session
@@ -25,11 +26,17 @@ def run(session: Session, given: Given) -> int:
 
 
 def attach(
-    session: Session, given: Given, record: dict[str, Any], output: Output, *, fit: bool = True
+    session: Session,
+    given: Given,
+    record: dict[str, Any],
+    output: Output,
+    *,
+    fit: bool = True,
+    begun: Callable[[], None] = lambda: None,
 ) -> int:
     """Until it has exited or we detach; `output` says from where on. Returns the exit code.
 
-    `fit` gives its terminal the size of ours first.
+    `fit` gives its terminal the size of ours first. `begun` is called once our signals are its own.
 
     Raises:
         RefusedError: it could not be started, or the way to it is blocked.
@@ -42,9 +49,14 @@ def attach(
         from cli.terminal import refuse_without_terminal
 
         refuse_without_terminal()
+
+    def body() -> dict[str, Any]:
+        begun()
+        return follow_container(session, record["id"], write_through, output)
+
     try:
         answer = attached(
-            lambda: follow_container(session, record["id"], write_through, output),
+            body,
             session,
             record["actor"],
             name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli.creating import OPTIONS, create, request_body
+from cli.creating import OPTIONS, Unknown, create, request_body
 from cli.options import Command, Given
 
 TYPE_CHECKING = False
@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 def run(session: Session, given: Given) -> int:
     """Create it and print its id."""
-    made = create(session, given, request_body(session, given, "stopped"))
+    body = request_body(session, given, "stopped")
+    with Unknown(session, body):
+        made = create(session, given, body)
     print(made["id"])
     return 0
 

@@ -14,7 +14,7 @@ from transport.bare import is_set, random_id, variable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Self
 
     from cli.session import Session
 
@@ -195,6 +195,49 @@ def _with_actor(session: Session, record: dict[str, Any]) -> dict[str, Any]:
     args = {key: record[key] for key in ("namespace", "id", "created_at")}
     session.ask("supervisor", "children.start", {"kind": "container", "name": record["actor"], "args": args})
     return record
+
+
+class Unknown:
+    """While it is entered, nobody has been told of the container that `body` asks for.
+
+    Ctrl-C then leaves nothing behind: it would run on under an id that its user has never seen.
+    """
+
+    def __init__(self, session: Session, body: dict[str, Any]) -> None:
+        self._session = session
+        self._body = body
+        self._told = False
+
+    def told(self) -> None:
+        """From now on it is known, by its id or since our signals are its own."""
+        self._told = True
+
+    def __enter__(self) -> Self:
+        """Ask for it."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Take it back, if we are interrupted."""
+        if kind is KeyboardInterrupt and not self._told:
+            _take_back(self._session.another(), self._body["id"])  # in the middle of anything: see Forwarding
+
+
+def _take_back(session: Session, identity: str) -> None:
+    """Remove it, if it has come to that. The request may only just have been begun."""
+    from cli.complaint import complain
+    from cli.rm import remove_container
+    from transport.client import NotRunningError
+
+    try:
+        found = session.find_container(identity, retired=True)
+        if found is not None:
+            _with_actor(session, found)
+            remove_container(session, identity, force=True)
+    except (RefusedError, NotRunningError) as error:
+        if not isinstance(error, RefusedError) or error.code != "not_found":  # it was gone first
+            complain(f"{identity[:12]} may be left behind: {error}")
+    finally:
+        session.close()
 
 
 def _pull(session: Session, given: Given, image: str) -> None:

@@ -6,7 +6,7 @@ What is needed after the request is loaded after it, while the daemon is at work
 from __future__ import annotations
 
 from cli.complaint import complain
-from cli.creating import OPTIONS, create, request_body
+from cli.creating import OPTIONS, Unknown, create, request_body
 from cli.options import Command, Given, Option
 from cli.session import RefusedError
 
@@ -29,31 +29,35 @@ def run(session: Session, given: Given) -> int:
 def _detached(session: Session, given: Given) -> int:
     """Created and started in two steps, since only a start that we asked for tells us how it went."""
     body = request_body(session, given, "stopped")
-    made = create(session, given, body)
-    from cli.start import start_once
+    with Unknown(session, body):
+        made = create(session, given, body)
+        from cli.start import start_once
 
-    try:
-        start_once(session, made["actor"], run=1)
-    except RefusedError as error:
-        _tidy_up(session, error, made, body)
-        raise
+        try:
+            start_once(session, made["actor"], run=1)
+        except RefusedError as error:
+            _tidy_up(session, error, made, body)
+            raise
     print(made["id"])
     return 0
 
 
 def _foreground(session: Session, given: Given) -> int:
     body = request_body(session, given, "running")
-    made = create(session, given, body)
-    from cli.attach import attach
-    from cli.following import Output
+    with Unknown(session, body) as unknown:
+        made = create(session, given, body)
+        from cli.attach import attach
+        from cli.following import Output
 
-    record = {**made, "name": made.get("name") or made["id"][:12], "options": body["options"]}
-    try:
-        # Its terminal was made with the size of ours.
-        return attach(session, given, record, Output(session, made["actor"]), fit=False)
-    except RefusedError as error:
-        _tidy_up(session, error, made, body)
-        raise
+        record = {**made, "name": made.get("name") or made["id"][:12], "options": body["options"]}
+        try:
+            # Its terminal was made with the size of ours.
+            return attach(
+                session, given, record, Output(session, made["actor"]), fit=False, begun=unknown.told
+            )
+        except RefusedError as error:
+            _tidy_up(session, error, made, body)
+            raise
 
 
 def _tidy_up(session: Session, error: RefusedError, made: dict[str, Any], body: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import tarfile
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -182,6 +183,17 @@ def test_an_answer_that_is_dropped_is_an_unknown_outcome(fragile: Daemon):
             client.request("namespaces.list", {}, to="metadata", limit=0.5, repeatable=False)
         assert (lost.value.code, lost.value.outcome) == ("deadline_exceeded", "unknown")
         assert client.request("namespaces.list", {}, to="metadata", limit=10.0, repeatable=False)
+
+
+def test_who_is_interrupted_before_hearing_of_a_container_leaves_none(fragile: Daemon, busybox: str):
+    """The answer never comes; without the id that it has, nobody would think of removing it."""
+    daemon = fragile
+    _set(daemon, "metadata.containers.create.reply", "drop-reply(count=1)")
+    client = daemon.popen("run", "--rm", "--name", "one", busybox, "sleep", "600")
+    wait_until("it runs", lambda: [one["name"] for one in daemon.json("ps")] == ["one"])
+    client.send_signal(signal.SIGINT)
+    assert (client.communicate(timeout=60), client.returncode) == ((b"", b""), 130)
+    assert daemon.json("ps", "-a") == []
 
 
 def test_an_exec_that_is_asked_for_again_while_it_starts_is_answered_once_it_has(

@@ -230,6 +230,52 @@ def test_signals_are_passed_on_and_the_third_detaches(made, actr):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def interrupt(*_, **__):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("words", [("run", "--rm"), ("run", "-d"), ("create",)], ids=" ".join)
+def test_ctrl_c_while_it_is_being_created_leaves_nothing_behind(made, actr, words):
+    """Its answer is on its way, or never comes."""
+    made.on["containers.create"] = lambda _: os.kill(os.getpid(), signal.SIGINT)
+    made.answers("children.start", {"actor": WEB["actor"]})
+    made.answers("containers.remove", {})
+    done = actr(*words, "busybox")
+    assert (done.code, done.out, done.err) == (130, "", "")
+    assert made.bodies("containers.remove") == [{"force": True}]
+    assert made.bodies("containers.get")[0]["id"] == made.bodies("containers.create")[0]["id"]
+
+
+@pytest.mark.parametrize(("words", "place"), [((), "cli.attach.attach"), (("-d",), "cli.start.start_once")])
+def test_ctrl_c_before_anybody_knows_of_it_leaves_nothing_behind(made, actr, monkeypatch, words, place):
+    monkeypatch.setattr(place, interrupt)
+    made.answers("children.start", {"actor": WEB["actor"]})
+    made.answers("containers.remove", {})
+    assert actr("run", *words, "busybox").code == 130
+    assert made.bodies("containers.remove") == [{"force": True}]
+
+
+def test_ctrl_c_before_it_is_on_record_asks_for_nothing_more(made, actr):
+    made.on["containers.create"] = lambda _: os.kill(os.getpid(), signal.SIGINT)
+    made.refuses("containers.get", "not_found")
+    assert actr("run", "busybox").code == 130
+    assert made.ops() == ["containers.create", "containers.get"]
+
+
+def test_what_cannot_be_taken_back_is_said(made, actr):
+    made.on["containers.create"] = lambda _: os.kill(os.getpid(), signal.SIGINT)
+    made.refuses("children.start", "failed_precondition", "no memory")
+    done = actr("run", "busybox")
+    left = made.bodies("containers.create")[0]["id"][:12]
+    assert (done.code, done.err) == (130, f"actr: {left} may be left behind: no memory\n")
+
+
+def test_ctrl_c_after_its_end_takes_nothing_back(made, actr, monkeypatch):
+    monkeypatch.setattr("cli.attach.own_exit_code", interrupt)
+    assert actr("run", "busybox").code == 130
+    assert made.ops() == ["containers.create", "tasks.output"]
+
+
 def test_ctrl_c_elsewhere_is_quiet(daemon, actr):
     daemon.on["containers.list"] = lambda _: os.kill(os.getpid(), signal.SIGINT)
     done = actr("ps")
