@@ -21,6 +21,7 @@ class Later:
 LATER: Final = Later()
 
 BUSY: Final = "busy"  # among an error's details: somebody else is writing it, and will be done
+BEGUN: Final = "begun"  # the same: it has been begun before, by another request
 
 
 class Call:

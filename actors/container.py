@@ -38,7 +38,7 @@ from actors.processes import Processes, shelf
 from actors.removal import Removal
 from actors.reports import Reports
 from actors.runtime import bundle as files
-from actors.runtime.errors import ContainerError, RuntimeCommandError
+from actors.runtime.errors import CANNOT_START, ContainerError, RuntimeCommandError
 from actors.runtime.launch import Launcher, Running, Steps, waited
 from actors.runtime.oci_runtime import recorded_init
 from actors.runtime.wishes import wishes
@@ -48,7 +48,6 @@ from actors.streams import Streams
 from storage.errors import StorageError
 from transport.errors import RemoteError
 
-CANNOT_START = 125  # the exit code for a failure that is not the program's
 LINGER = 5.0  # seconds
 BRIEF = 0.003  # seconds in which a program may end unwatched: from runc's end to that of `true` it takes one
 LOCK_LIMIT = 120.0  # seconds that a runtime's call may take

@@ -16,7 +16,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 from actors import failpoints
-from actors.call import Call
+from actors.call import BEGUN, Call
 from actors.channels import Wants
 from actors.health import PREFIX
 from actors.linux.pidfd import Process
@@ -249,7 +249,8 @@ class Execs:
         name, one = body.exec_id, self._find(body.exec_id)
         again = bool(body.token) and one.given.get("started_by") == body.token
         if one.phase not in ("added", "starting") and not again:
-            raise RemoteError("internal", f"exec {name} has been started before")
+            text = f"exec {name} has been started before"
+            raise RemoteError("failed_precondition", text, details={BEGUN: True})
         fresh = one.phase == "added" and not again
         if fresh:
             self._actor.refuse_unless_running()

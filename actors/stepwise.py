@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors import lifecycle as life
 from actors import messages as m
-from actors.call import LATER, Call, Later
+from actors.call import BEGUN, LATER, Call, Later
 from actors.client_lines import Lines, is_fifo
 from actors.linux.pidfd import Process
 from actors.runtime import bundle as files
 from actors.runtime import log_program
 from actors.runtime.binary_logger import SCHEME
-from actors.runtime.errors import ContainerError
+from actors.runtime.errors import CANNOT_START, ContainerError, RuntimeCommandError
 from actors.runtime.launch import Running
 from transport.errors import RemoteError
 
@@ -240,12 +240,14 @@ class Stepwise:
         if again and state.phase in ("running", "exited") and not state.held:
             call.reply({"pid": state.pid})
             return LATER
-        if state.phase != "running":
+        over = state.phase == "exited"
+        if state.phase != "running" and not over:
             raise RemoteError("failed_precondition", f"cannot start a {state.phase} process")
         if self._deleting:
             raise RemoteError("failed_precondition", "cannot start a process that is being deleted")
-        if not state.held or (self._letting and not again):
-            raise RemoteError("internal", "cannot start a running process")
+        if over or not state.held or (self._letting and not again):
+            text = f"cannot start a {'stopped' if over else 'running'} process"
+            raise RemoteError("failed_precondition", text, details={BEGUN: True})
         self._letting.append(call)
         if len(self._letting) == 1:
             self._begun("let_run", body.token)
@@ -262,7 +264,9 @@ class Stepwise:
             pass
         elif isinstance(result, ContainerError | OSError):
             self._take_back("let_run")
-            answer = RemoteError("internal", str(result), outcome="done")
+            code = result.exit_code if isinstance(result, RuntimeCommandError) else None
+            details = {"exit_code": code or CANNOT_START}
+            answer = RemoteError("failed_precondition", str(result), outcome="done", details=details)
         elif isinstance(result, Exception):
             raise result
         else:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 from actors import messages as m
+from actors.call import BEGUN
 from actors.gateway import runc_options
 from actors.gateway.containers import ask_container, record
 from actors.gateway.task_metrics import metric
@@ -272,12 +273,17 @@ def _refuse_log_of_terminal(request: Any) -> None:
 
 @contextlib.contextmanager
 def _as_runtime(before: str) -> Iterator[None]:
-    """Clients tell by the text why a program could not be run, and expect containerd's, and UNKNOWN."""
+    """Clients tell by the text why a program could not be run, and expect containerd's, and UNKNOWN.
+
+    So they do of a second start, which with us is a mistake of theirs.
+    """
     try:
         yield
     except RemoteError as error:
-        if error.details and "exit_code" in error.details:
+        if "exit_code" in error.details:
             raise RemoteError("internal", f"{before}: {error}") from error
+        if BEGUN in error.details:
+            raise RemoteError("internal", str(error)) from error
         raise
 
 

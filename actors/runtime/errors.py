@@ -1,5 +1,7 @@
 """What can be wrong with a container before and while an OCI runtime makes it."""
 
+CANNOT_START = 125  # the exit code for a failure that is not the program's
+
 
 class ContainerError(Exception):
     """Base of both; `code` is the wire's name for the kind."""

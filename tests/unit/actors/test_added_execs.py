@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from actors.call import BEGUN
 from actors.container_requests import Requests
 from actors.execs import Execs
 from actors.lifecycle import State
@@ -95,6 +96,18 @@ def test_one_whose_start_has_failed_is_started_by_another_request_and_by_no_othe
     assert [str(error) for error in waiting] == [str(heard[0])]
     assert starts.start("second") == []
     assert (len(starts.asked), execs.phase("one"), execs._find("one").error) == (1, "starting", "")
+
+
+@pytest.mark.parametrize("phase", ["running", "exited"])
+def test_one_is_started_once(phase, actor):
+    """It is a mistake of who asks, and none of ours."""
+    execs = execs_of(actor, one={"phase": phase, "pid": 7, "given": {**GIVEN, "started_by": "first"}})
+    with pytest.raises(RemoteError, match="exec one has been started before") as raised:
+        execs.start_added(TasksExecStart("one", "second"), None)
+    assert (raised.value.code, BEGUN in raised.value.details) == ("failed_precondition", True)
+    heard = []
+    execs.start_added(TasksExecStart("one", "first"), SimpleNamespace(settle=heard.append))
+    assert heard == [{"pid": 7}], "the same request once more"
 
 
 @pytest.mark.parametrize("phase", ["exited", "created"])

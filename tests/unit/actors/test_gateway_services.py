@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from actors import messages as m
+from actors.call import BEGUN
 from actors.gateway import runc_options
 from actors.gateway.containers import _change
 from actors.gateway.events import MOST, TYPES, Events, _exits, filled
@@ -294,3 +295,24 @@ def test_what_was_done_only_after_it_was_looked_for_is_no_error():
 def test_what_somebody_else_had_before_is_refused():
     with pytest.raises(RemoteError, match="it is there"):
         Answers(TAKEN).ask_once(NoDeadline, None, lambda: "there")
+
+
+@pytest.mark.parametrize(
+    ("details", "code", "text"),
+    [
+        ({BEGUN: True}, "internal", "cannot start a running process"),
+        ({"exit_code": 127}, "internal", "OCI runtime start failed: cannot start a running process"),
+        ({}, "failed_precondition", "cannot start a running process"),
+    ],
+)
+def test_a_second_start_is_to_these_clients_what_containerd_says(details, code, text):
+    """Which has no code for it: UNKNOWN."""
+    tasks = Tasks(None, None)
+
+    def refused(*_):
+        raise RemoteError("failed_precondition", "cannot start a running process", details=details)
+
+    tasks._of_task = refused
+    with pytest.raises(RemoteError) as raised:
+        tasks.start(SimpleNamespace(container_id="a", exec_id=""), None)
+    assert (raised.value.code, str(raised.value)) == (code, text)

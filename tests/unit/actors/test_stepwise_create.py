@@ -8,8 +8,11 @@ import pytest
 
 from actors import lifecycle as life
 from actors import messages as m
+from actors.call import BEGUN
 from actors.lifecycle import State
+from actors.runtime.errors import RuntimeCommandError
 from actors.stepwise import Stepwise
+from transport.errors import RemoteError
 
 RECORD = {"name": "a", "options": {"foreign": {"root": ""}}, "updated_at": 5}
 
@@ -83,3 +86,26 @@ def test_one_that_comes_twice_before_it_has_begun_is_one(actor):
     for then in actor.asked:
         then(RECORD)
     assert (heard, actor.facts) == ([], [life.Create()])
+
+
+@pytest.mark.parametrize(("phase", "what"), [("running", "running"), ("exited", "stopped")])
+def test_one_that_runs_or_has_run_is_not_let_run_again(actor, phase, what):
+    """It is a mistake of who asks, and none of ours."""
+    actor.state = State(phase, run=1, pid=5)
+    with pytest.raises(RemoteError, match=f"cannot start a {what} process") as raised:
+        Stepwise(actor).let_run(m.TasksLetRun("other"), asking()[1])
+    assert (raised.value.code, BEGUN in raised.value.details) == ("failed_precondition", True)
+
+
+def test_why_it_cannot_be_let_run_is_no_mistake_of_ours(actor):
+    actor.state = State("running", run=1, pid=5, held=True)
+    actor.launcher = SimpleNamespace(start=lambda: None)
+    ends = []
+    actor.processes = SimpleNamespace(run_runtime=lambda _, then: ends.append(then))
+    stepwise = Stepwise(actor)
+    heard, call = asking()
+    stepwise.let_run(m.TasksLetRun("one"), call)
+    ends[0](RuntimeCommandError("exec: nope: not found", exit_code=127))
+    assert [(error.code, error.details) for error in heard] == [("failed_precondition", {"exit_code": 127})]
+    stepwise.let_run(m.TasksLetRun("one"), call)
+    assert len(ends) == 2, "it may be tried again"
