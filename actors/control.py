@@ -304,8 +304,9 @@ class Control:
 
 
 def _checkpoint_directory(path: str) -> Path:
-    if not path.startswith("/") or ".." in path.split("/"):
-        raise RemoteError("invalid_argument", f"checkpoint {path[:256]!r} is not an absolute path free of ..")
+    if not path.startswith("/") or ".." in path.split("/") or "\0" in path:
+        text = f"checkpoint {path[:256]!r} is not an absolute path free of .. and NUL"
+        raise RemoteError("invalid_argument", text)
     return Path(path)
 
 

@@ -93,7 +93,8 @@ class Copying:
             file.close()
 
     def get(self, path: str, call: Call) -> None:
-        """Pack, then send as the client takes it."""
+        """Pack, then send as the client takes it. Raises RemoteError."""
+        _refuse_nul(path)
         process = self._begin()
 
         def packed(result: Any) -> None:
@@ -142,6 +143,7 @@ class Copying:
         """Keep a piece; unpack after the last. Raises RemoteError."""
         if not _UPLOAD.match(body.upload):
             raise RemoteError("invalid_argument", "upload is not 16 to 64 hexadecimal digits")
+        _refuse_nul(body.path)
         upload = self._uploads.get(body.upload)
         if upload is not None and (upload.waiting or upload.result is not None):
             self._ask_again(upload, body, call)
@@ -272,6 +274,11 @@ class Copying:
             finally:
                 files.unmount_rootfs(actor.bundle)
                 actor.call(m.NetworkDetach(actor.namespace, actor.id))
+
+
+def _refuse_nul(path: str) -> None:
+    if "\0" in path:
+        raise RemoteError("invalid_argument", "no path has a NUL byte in it")
 
 
 def _root_of(process: Process) -> int:

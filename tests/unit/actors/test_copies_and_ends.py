@@ -269,3 +269,15 @@ def test_what_the_disk_refuses_is_an_answer(tmp_path: Path):
     with pytest.raises(RemoteError, match="upload: Not a directory") as refused:
         _put(copying, 0, b"one")
     assert refused.value.code == "failed_precondition"
+
+
+def test_a_path_that_can_be_none_is_refused_before_anything_is_done(tmp_path: Path):
+    copying, actor = _copying(tmp_path, RUNNING)
+    for ask in (
+        lambda: copying.get("/a\0b", _Call()),  # type: ignore[arg-type]
+        lambda: copying.put(m.FilesPut(UPLOAD, "/a\0b", 0, b"one"), _Call()),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(RemoteError, match="no path has a NUL byte in it") as refused:
+            ask()
+        assert refused.value.code == "invalid_argument"
+    assert (actor.jobs, list(tmp_path.iterdir())) == ([], [])

@@ -161,6 +161,14 @@ def test_what_criu_says_before_a_restore_is_not_reaped_by_others(
     assert heard == [refused.value]
 
 
+@pytest.mark.parametrize("path", ["checkpoint", "/a/../b", "/a\0b"])
+def test_a_checkpoint_whose_path_can_be_none_is_refused_before_anything_is_done(actor: Any, path: str):
+    """A start from it would have ended the actor."""
+    with pytest.raises(RemoteError, match="is not an absolute path free of") as refused:
+        Control(actor).restore(TasksRestore(path), SimpleNamespace())  # type: ignore[arg-type]
+    assert refused.value.code == "invalid_argument"
+
+
 @pytest.fixture
 def sleeping() -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen(["sleep", "300"]) as found:
