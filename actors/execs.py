@@ -26,6 +26,7 @@ from actors.runtime import bundle as files
 from actors.runtime.errors import ContainerError, RuntimeCommandError
 from actors.runtime.launch import Running
 from actors.runtime.wishes import Wishes
+from actors.stepwise import refuse_nul
 from transport.errors import RemoteError
 
 if TYPE_CHECKING:
@@ -226,6 +227,7 @@ class Execs:
                 return
             raise RemoteError("already_exists", f"exec {body.exec_id} already exists")
         io = [body.stdin, body.stdout, body.stderr]
+        refuse_nul(io)
         given = {"process": body.process, "io": io, "token": body.token}
         self._known[body.exec_id] = Exec(phase="added", given=given, terminal=body.terminal)
         self._actor.save()

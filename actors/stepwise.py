@@ -90,6 +90,7 @@ class Stepwise:
         if not actor.record["options"].get("foreign"):
             text = f"container {actor.record['name']} was not created by this API; use tasks.start"
             raise RemoteError("failed_precondition", text)
+        refuse_nul((body.stdin, body.stdout, body.stderr))
         if self._is_made(body.token, call):
             return LATER
 
@@ -331,6 +332,16 @@ class Stepwise:
         code = ended.exit_code if ended.known else None
         for call in calls:
             call.reply({"pid": ended.pid, "exit_code": code, "exited_at": ended.exited_at})
+
+
+def refuse_nul(io: Sequence[str]) -> None:
+    """Refuse names of standard streams that can be none. Raises RemoteError.
+
+    They are on record before anything is opened: whoever failed over them would fail time and again.
+    """
+    for said in io:
+        if "\0" in said:
+            raise RemoteError("invalid_argument", f"standard stream {said[:256]!r} has a NUL byte in it")
 
 
 def _noted(body: m.TasksCreate, root: str) -> dict[str, Any]:

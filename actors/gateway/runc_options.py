@@ -25,7 +25,7 @@ def root(packed: Any) -> str:
     """Where the runtime keeps its state, by namespace; empty for our own place. Raises RemoteError."""
     options = _options(packed.type_url, packed.value)
     found = "" if options is None else str(options.root)
-    if found and (not found.startswith("/") or ".." in PurePosixPath(found).parts):
+    if found and (not found.startswith("/") or ".." in PurePosixPath(found).parts or "\0" in found):
         raise RemoteError("invalid_argument", f"runc option root {found[:256]!r} is not an absolute path")
     return found
 

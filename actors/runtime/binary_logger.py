@@ -49,13 +49,18 @@ def parse(address: str) -> Program:
     Raises:
         InvalidSpecError: it is not of that form.
     """
-    parts = urlsplit(address)
-    if parts.scheme != "binary" or parts.netloc or not parts.path.startswith("/") or "\0" in address:
+    try:
+        parts = urlsplit(address)
+        pairs = parse_qsl(parts.query, keep_blank_values=True, max_num_fields=_MOST_ARGUMENTS)
+    except ValueError as error:
+        raise InvalidSpecError(f"logger {address[:256]!r} cannot be read: {error}") from error
+    found = Program(unquote(parts.path), tuple(word for key, value in pairs for word in (key, value) if word))
+    has_nul = any("\0" in word for word in (address, found.path, *found.arguments))
+    if parts.scheme != "binary" or parts.netloc or not parts.path.startswith("/") or has_nul:
         raise InvalidSpecError(
             f"logger {address[:256]!r} is not of the form {SCHEME}/path/of/program?key=value"
         )
-    pairs = parse_qsl(parts.query, keep_blank_values=True, max_num_fields=_MOST_ARGUMENTS)
-    return Program(unquote(parts.path), tuple(word for key, value in pairs for word in (key, value) if word))
+    return found
 
 
 class BinaryLogger:

@@ -94,7 +94,8 @@ def compose(
 def cgroup_parent(wish: Wishes) -> str:
     """The caller's parent of cgroups. Raises InvalidSpecError."""
     parent = wish.cgroup_parent
-    if parent and (not parent.startswith("/") or ".." in parent.split("/") or not parent.strip("/")):
+    is_path = parent.startswith("/") and ".." not in parent.split("/") and "\0" not in parent
+    if parent and not (is_path and parent.strip("/")):
         raise InvalidSpecError(f"cgroup parent {parent[:256]!r} is not of the form /name, free of ..")
     return parent
 

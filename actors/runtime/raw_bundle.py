@@ -106,7 +106,7 @@ def foreign(foreign: Mapping[str, Any], cgroups_path: str, *, mounted: bool) -> 
 def _cgroup(said: Any) -> str:
     """A client's cgroup. What is relative would be below that of whoever calls the runtime: it is not."""
     path = PurePosixPath("/", str(said))
-    if ".." in path.parts or len(path.parts) < 2:
+    if ".." in path.parts or len(path.parts) < 2 or "\0" in str(path):
         raise InvalidSpecError(f"container: linux.cgroupsPath {said!r} names no group of its own")
     return str(path)
 

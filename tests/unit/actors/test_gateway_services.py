@@ -246,7 +246,7 @@ def test_what_cannot_be_had_is_refused_by_name(name):
 def test_where_the_runtime_keeps_its_state():
     assert runc_options.root(_packed(root="/run/own")) == "/run/own"
     assert runc_options.root(NONE) == ""
-    for wrong in ("own", "/run/../own"):
+    for wrong in ("own", "/run/../own", "/run/o\0wn"):
         with pytest.raises(RemoteError, match="is not an absolute path"):
             runc_options.root(_packed(root=wrong))
     with pytest.raises(RemoteError, match="is the container's"):
