@@ -14,6 +14,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -268,15 +269,17 @@ class ContainerActor(Requests):
             record["runtime"],
             record["auto_remove"],
         )
-        self.ask(make, self._prepared)
+        self.ask(make, partial(self._prepared, record["name"]))
         if not self.state.held:
             with contextlib.suppress(OSError):  # it is tried again at the start, and told then
                 self.streams.open("")
 
-    def _prepared(self, result: Any) -> None:
+    def _prepared(self, name: str, result: Any) -> None:
         if isinstance(result, Exception):
             self.happened(self._failure(result))
             return
+        if self.record["name"] != name:  # it has been renamed meanwhile, maybe before it was on any network
+            self.control.tell_name()
         self.removal.volumes = bool(result["volumes"])
         self.happened(life.Prepared(result["stop_signal"]))
 

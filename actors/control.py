@@ -184,14 +184,20 @@ class Control:
                 call.fail(result)
                 return
             actor.record["name"] = name
-            actor.ask(m.NetworkRename(actor.namespace, actor.id, name), known)
+            self.tell_name(lambda: call.reply({"name": name}))
+
+        actor.ask(m.ContainersUpdate(actor.namespace, actor.id, name=name), recorded)
+
+    def tell_name(self, then: Callable[[], None] = lambda: None) -> None:
+        """To the networks that it is on, if it is on any yet."""
+        actor, name = self._actor, self._actor.record["name"]
 
         def known(result: Any) -> None:
             if isinstance(result, Exception):
                 actor.log.warning("its network does not know the name %s: %s", name, result)
-            call.reply({"name": name})
+            then()
 
-        actor.ask(m.ContainersUpdate(actor.namespace, actor.id, name=name), recorded)
+        actor.ask(m.NetworkRename(actor.namespace, actor.id, name), known)
 
     # Ending
 

@@ -4,6 +4,7 @@ import contextlib
 import ipaddress
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -107,7 +108,7 @@ class NetworkStore:
     def connect(self, wanted: Endpoint) -> Endpoint:
         """Record an endpoint and give it addresses: those that `wanted` has, else the next free ones.
 
-        Again, it is the endpoint that there is.
+        Again, it is the endpoint that there is, by the name that its container has by now.
 
         Raises:
             NotFoundError: no such network.
@@ -124,7 +125,9 @@ class NetworkStore:
                         f"container {found.name or found.container[:12]} is being disconnected from network "
                         f"{found.network}; try again"
                     )
-                return found
+                if wanted.name not in ("", found.name):
+                    self.rename(wanted.namespace, wanted.container, wanted.name)
+                return replace(found, name=wanted.name or found.name)
             number = self._free_number(wanted.namespace, wanted.container)
             row = (*wanted.key, number, wanted.mac, wanted.name, encode(wanted.aliases), wanted.rate)
             self._database.execute("INSERT INTO endpoints VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)", row)

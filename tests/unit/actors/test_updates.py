@@ -9,6 +9,7 @@ import pytest
 
 from actors import lifecycle as life
 from actors import messages as m
+from actors.container import ContainerActor
 from actors.container_requests import Requests
 from actors.control import Control
 from actors.lifecycle import State
@@ -78,3 +79,41 @@ def test_a_limit_is_asked_for_again_once_the_run_that_may_not_know_of_it_has_sta
 
 def test_a_policy_need_not_wait_for_a_start():
     assert _update(_Container(State("starting", run=1, policy="always")), "no") == [{}]
+
+
+class _Preparing(_Container, ContainerActor):
+    """What it asks for a bundle, and hears of it."""
+
+    def __init__(self) -> None:
+        _Container.__init__(self, State("preparing", run=1))
+        fields = ("image", "image_digest", "snapshotter")
+        self.record |= dict.fromkeys(fields, "")
+        self.removal = SimpleNamespace(volumes=True)  # type: ignore[assignment]
+        self.streams = SimpleNamespace(open=lambda _: None)  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("first", ["name", "bundle"])
+def test_one_that_is_renamed_while_it_is_prepared_is_known_by_that_name(first: str):
+    """Its network may have heard of the new name before it knew the container, and then of the old one."""
+    container, answers = _Preparing(), []
+    container._make_bundle()
+    call: Any = SimpleNamespace(reply=answers.append)
+    container.containers_rename(m.ContainersRename("shop"), call)
+    (make, made), (_, recorded) = container.asked
+    container.asked.clear()
+    assert make.name == "web"
+    answer = {"volumes": False, "stop_signal": ""}
+    for then, result in [(recorded, {}), (made, answer)][:: 1 if first == "name" else -1]:
+        then(result)
+    told = [body for body, _ in container.asked if isinstance(body, m.NetworkRename)]
+    assert told == [m.NetworkRename("n", "c", "shop")] * (2 if first == "name" else 1)
+    container.is_recorded()
+    assert (answers, container.state.phase) == ([{"name": "shop"}], "starting")
+
+
+def test_one_that_keeps_its_name_says_nothing_of_it():
+    container = _Preparing()
+    container._make_bundle()
+    (_, made) = container.asked.pop()
+    made({"volumes": False, "stop_signal": ""})
+    assert container.asked == []

@@ -66,6 +66,14 @@ def test_a_container_that_is_renamed_is_so_on_all_its_networks(store):
     assert store.rename("ns", "c", "new") == 0
 
 
+def test_an_end_that_is_asked_for_again_has_the_name_of_now(store):
+    """Its container has been renamed while it was being prepared, or its actor died over that."""
+    store.create(_network())
+    store.connect(_end("a", name="web1"))
+    assert store.connect(_end("a", name="web2")).name == "web2"
+    assert store.endpoint(*_end("a").key).name == "web2"
+
+
 def test_an_address_that_was_asked_for(store):
     store.create(_network())
     assert store.connect(_end("a", addresses=("10.1.0.4",))).addresses == ("10.1.0.4/29",)
