@@ -4,6 +4,8 @@ from typing import Any
 
 from actors import messages as m
 from actors.jobs.context import Context
+from actors.runtime import id_ranges
+from actors.runtime.bundle import find_image
 from storage.errors import FailedPreconditionError
 from storage.snapshotters.ids import Shift, shift_of
 from transport.errors import RemoteError
@@ -12,18 +14,34 @@ from transport.errors import RemoteError
 def files_of(context: Context, record: dict[str, Any]) -> dict[str, Any]:
     """How its root is mounted, and where its directories are.
 
+    One that has never been started has not got them yet: then they are made, as its start would, which uses
+    them. Whoever removes it meanwhile leaves them to the collector.
+
     Raises:
-        FailedPreconditionError: it has none yet.
+        FailedPreconditionError: it has none at all.
     """
     snapshotter, key = record.get("snapshotter", ""), record["snapshot_key"]
     try:
         found: dict[str, Any] = context.call(m.SnapshotsMounts(context.namespace, key, snapshotter))
     except RemoteError as error:
-        if error.code == "not_found" and not record["task"]:
-            text = f"container {record['name']} has no files yet: start it first"
+        if error.code != "not_found":
+            raise
+        if not record["image"] or record["options"].get("foreign"):
+            text = f"container {record['name']} has no files of ours: whoever made its root knows of them"
             raise FailedPreconditionError(text) from error
-        raise
+        found = context.call(_wanted(context, record))
     return found
+
+
+def _wanted(context: Context, record: dict[str, Any]) -> m.SnapshotsPrepare:
+    """The snapshot that its bundle would be made from."""
+    options = record["options"]
+    image = find_image(context.settings.content, record["image_digest"], options.get("platform", ""))
+    ids = id_ranges.parse(options.get("userns", ""))
+    labels = ids.shift.labels if ids else {}
+    return m.SnapshotsPrepare(
+        context.namespace, record["snapshot_key"], image.chain_id, labels, snapshotter=record["snapshotter"]
+    )
 
 
 def changes_of(context: Context, record: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -154,13 +155,30 @@ def test_export_and_import_give_the_same_files(daemon: Daemon, changed: str, tmp
     assert daemon.actr("run", "--rm", "imported:1").stdout == "new\n"
 
 
-@pytest.mark.parametrize("words", [("export", "-o", "/dev/null"), ("diff",), ("commit",)])
-def test_a_container_that_was_never_started_has_no_files(
-    daemon: Daemon, busybox: str, words: tuple[str, ...]
+def test_a_container_that_was_never_started_has_the_files_of_its_image(
+    daemon: Daemon, busybox: str, tmp: Path
 ):
-    daemon.actr("create", "--name", "still", busybox, "true")
-    image = ("new:1",) if words == ("commit",) else ()
-    assert "container still has no files yet" in daemon.actr(*words, "still", *image, check=1).stderr
+    daemon.actr("create", "--name", "still", busybox, "cat", "/new")
+    assert daemon.actr("diff", "still").stdout == ""
+    daemon.actr("export", "-q", "-o", tmp / "root.tar", "still")
+    with tarfile.open(tmp / "root.tar") as tar:
+        assert "bin/busybox" in tar.getnames()
+    daemon.actr("commit", "-q", "-c", "CMD echo committed", "still", "still:1")
+    assert daemon.actr("run", "--rm", "still:1").stdout == "committed\n"
+    (tmp / "new").write_text("copied\n")
+    daemon.actr("cp", tmp / "new", "still:/new")
+    assert daemon.actr("start", "-a", "still").stdout == "copied\n"
+    daemon.actr("rm", "still")
+    daemon.actr("rmi", "still:1")
+
+
+@pytest.mark.parametrize("words", [("export", "-o", "/dev/null"), ("diff",)])
+def test_a_container_of_a_bundle_has_no_files_of_ours(daemon: Daemon, tmp: Path, words: tuple[str, ...]):
+    (tmp / "rootfs").mkdir()
+    config = {"ociVersion": "1.0.2", "process": {"args": ["true"], "cwd": "/"}, "root": {"path": "rootfs"}}
+    (tmp / "config.json").write_text(json.dumps(config))
+    daemon.actr("create", "--name", "still", "--bundle", tmp)
+    assert "container still has no files of ours" in daemon.actr(*words, "still", check=1).stderr
     daemon.actr("rm", "still")
 
 
