@@ -63,9 +63,12 @@ class Removal:
         return self._actor.state.auto_remove and plain and alone and not self.volumes
 
     def begin(self) -> None:
-        """Remove everything -> Removed. A copy that has the root mounted comes to its end first."""
+        """Remove everything -> Removed. A copy that has the root mounted comes to its end first.
+
+        What has never run, the runtime is asked to clear away: nobody else may reap that call.
+        """
         actor = self._actor
-        actor.copying.when_unmounted(lambda: actor.work(self._remove, self._removed))
+        actor.copying.when_unmounted(lambda: actor.processes.run_runtime(self._remove, self._removed))
 
     def _remove(self) -> None:
         """In a worker thread. First the wish is durable, last the record goes: a crash between repeats it."""

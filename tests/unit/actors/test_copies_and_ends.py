@@ -31,6 +31,7 @@ class _Actor(SimpleNamespace):
         self.timers: list[Any] = []
         self.settings = SimpleNamespace(root=place)
         self.streams = SimpleNamespace(prune=lambda: None)
+        self.processes = SimpleNamespace(run_runtime=self.work)
 
     def work(self, function: Any, then: Any) -> None:
         self.jobs.append((function, then))

@@ -11,11 +11,13 @@ import pytest
 
 from actors.control import Control
 from actors.execs import Execs
+from actors.lifecycle import State
 from actors.linux import cgroups, pinning
 from actors.linux.pidfd import Process
 from actors.linux.process import descriptor_count
 from actors.messages import TasksRestore
 from actors.processes import Processes, shelf
+from actors.removal import Removal
 from actors.runtime import bundle as files
 from transport.errors import RemoteError
 
@@ -159,6 +161,33 @@ def test_what_criu_says_before_a_restore_is_not_reaped_by_others(
         function()
     then(refused.value)
     assert heard == [refused.value]
+
+
+def test_a_runtime_that_a_removal_calls_is_not_reaped_by_others(actor: Any):
+    """The end of each child has strays looked for. The removal failed over it, and was tried again later."""
+    jobs: list[Any] = []
+    actor.processes = Processes(actor)
+    actor.work = lambda function, _: jobs.append(function)
+    actor.copying = SimpleNamespace(when_unmounted=lambda then: then())
+    actor.delivery = SimpleNamespace(finish=lambda: None)
+    actor.state, actor.namespace, actor.id = State("removing", remove=True), "n", "c"
+    actor.record = {"options": {"foreign": {"root": ""}}, "created_at": 1}
+    actor.stepwise = SimpleNamespace(has_forgotten=lambda: False)
+    actor.call, actor.begin = (lambda _: None), (lambda _: lambda: None)
+    statuses: list[int] = []
+
+    def clean_up_run() -> None:
+        child, _ = _child("true")
+        _exited(child)
+        actor.processes.reap_strays()
+        statuses.append(os.waitpid(child.pid, 0)[1])
+        child.returncode = 0
+
+    actor.clean_up_run = clean_up_run
+    Removal(actor).begin()
+    (remove,) = jobs
+    remove()
+    assert statuses == [0]
 
 
 @pytest.mark.parametrize("path", ["checkpoint", "/a/../b", "/a\0b"])
