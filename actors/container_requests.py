@@ -237,11 +237,27 @@ class Requests(Actor):
 
     def tasks_restart(self, body: m.TasksRestart, call: Call) -> Later:
         """Stop it and start it anew; one that does not run is only started."""
-        if 0 < body.run <= self.state.run or self.state.phase not in ("starting", "running"):
+        if self._is_only_started(body):
             return self.tasks_start(m.TasksStart(body.run), call)
-        self._wants_start.append(call)
-        self.want("running", lambda: self._halt(body.grace, again=True))
+        self.want("running", lambda: self._stop_and_start(body, call))
         return LATER
+
+    def _is_only_started(self, body: m.TasksRestart) -> bool:
+        """Whether there is nothing to stop: the run that is meant has begun, or none is under way."""
+        begun = 0 < body.run <= self.state.run
+        return begun or self.state.phase not in ("starting", "running")
+
+    def _stop_and_start(self, body: m.TasksRestart, call: Call) -> None:
+        """It may have come to its end, or the policy have started it again, while the wish was recorded."""
+        ending = self.state.phase == "exited" and not self.state.settled
+        if self._is_only_started(body) and not ending:
+            try:
+                self.tasks_start(m.TasksStart(body.run), call)
+            except RemoteError as error:
+                call.fail(error)
+            return
+        self._wants_start.append(call)
+        self._halt(body.grace, again=True)
 
     def tasks_wait(self, _body: m.TasksWait, call: Call) -> Later:
         """Answered when it has exited."""

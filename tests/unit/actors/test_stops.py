@@ -39,7 +39,8 @@ class _Container(Requests):
         self.killed: list[Process] = []
         self.graces: list[float] = []
         self.control = SimpleNamespace(kill=self.killed.append, signal_to_stop=self.graces.append)
-        self._wants_exit, self._told_run = [], 0
+        self._wants_start, self._wants_exit, self._told_run = [], [], 0
+        self.copying = SimpleNamespace(mounted=0)
 
     def happened(self, fact: Any) -> None:
         self.state, effects = life.decide(self.state, fact)
@@ -48,9 +49,9 @@ class _Container(Requests):
     def ask(self, body: Any, then: Any, **_: Any) -> None:
         self.asked.append((body, then))
 
-    def is_recorded(self) -> None:
+    def is_recorded(self, wanted: m.Wanted = "stopped") -> None:
         (body, then) = self.asked.pop(0)
-        assert body == m.ContainersWant("n", "c", "stopped")
+        assert body == m.ContainersWant("n", "c", wanted)
         then({})
 
 
@@ -105,3 +106,45 @@ def test_a_kill_that_comes_late_keeps_the_policy_off():
     container.is_recorded()
     assert container.killed == []
     assert (len(call.answers), container.state.halted) == (1, True)
+
+
+ENDED = State("exited", run=1, pid=5, start_time=6, policy="on-failure")
+
+
+def test_a_restart_of_what_ends_for_good_meanwhile_starts_it():
+    """The policy has no part in it: nobody else would, and who asked would wait for ever."""
+    container, call = _Container(replace(RUNNING, policy="on-failure")), _Call()
+    container.tasks_restart(m.TasksRestart(), call)
+    container.state = replace(ENDED, settled=True)
+    container.is_recorded("running")
+    container.is_recorded("running")
+    assert (container.state.phase, container.state.run) == ("preparing", 2)
+    assert container._wants_start == [call]
+
+
+def test_a_restart_of_what_is_just_ending_follows_that():
+    container, call = _Container(replace(RUNNING, policy="on-failure")), _Call()
+    container.tasks_restart(m.TasksRestart(), call)
+    container.state = ENDED
+    container.is_recorded("running")
+    container.happened(life.Settled())
+    assert (container.state.phase, container.state.run, container.asked) == ("preparing", 2, [])
+    assert container._wants_start == [call]
+
+
+def test_a_restart_that_the_policy_has_made_meanwhile_is_not_made_twice():
+    container, call = _Container(RUNNING), _Call()
+    container.tasks_restart(m.TasksRestart(run=2), call)
+    container.state = State("running", run=2, pid=7, start_time=8, policy="always")
+    container.is_recorded("running")
+    container.is_recorded("running")
+    assert (container.graces, container.state.again) == ([], False)
+    assert life.Effect.ANSWER_START in container.effects
+
+
+def test_a_restart_of_what_is_removed_meanwhile_says_so():
+    container, call = _Container(RUNNING), _Call()
+    container.tasks_restart(m.TasksRestart(), call)
+    container.state = State("removing", run=1, remove=True)
+    container.is_recorded("running")
+    assert [str(answer) for answer in call.answers] == ["container web is being removed"]
