@@ -158,6 +158,7 @@ class ContainerActor(Requests):
         self.state = life.remembered(self._with_record(result), task)
         if self.state.phase in ENDED:  # who takes its output may not have taken all
             self.delivery.begin(ended=self.state.settled)
+        self.copying.recover()
         self.happened(
             life.Loaded(
                 start=result["wanted"] == "running",
@@ -168,7 +169,6 @@ class ContainerActor(Requests):
         )
         self.execs.recover()
         self.stepwise.recover()
-        self.copying.recover()
         if self.state.phase == "running":
             self.freezing.thaw()  # who had it frozen may have died with our predecessor
         for call in self._early:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 PART = 1 << 18  # bytes in one partial answer
 BROKEN_OFF = 3600.0  # seconds without a piece after which none is to be expected: a pipe may be slow
+AGAIN = 1.0  # seconds until what could not be cleared up is tried again
 KEPT = 60.0  # seconds that the answer to the last piece is kept, for whoever asks once more
 _UPLOAD = re.compile(r"[0-9a-f]{16,64}\Z", re.ASCII)
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
@@ -59,6 +60,7 @@ class Copying:
         self._reading: dict[Call, IO[bytes]] = {}
         self._uploads: dict[str, _Upload] = {}
         self.mounted = 0  # copies that have the root of a container mounted that does not run
+        self._noted = actor.bundle / files.COPYING  # there while one has
         self._one_root = threading.Lock()  # of these: what one mounts another would unmount
         self._waiting: list[Callable[[], None]] = []  # for there to be none of these
 
@@ -67,7 +69,16 @@ class Copying:
         return not self.mounted and not self._uploads
 
     def recover(self) -> None:
-        """Of what is on its way in, the next pieces may come; what else is there was to be unlinked."""
+        """Of what is on its way in, the next pieces may come; what else is there was to be unlinked.
+
+        A root that our predecessor had mounted is let go of, before anybody else wants it.
+        """
+        if self._noted.exists():
+            if self._actor.state.phase in ("preparing", "starting", "running"):
+                self._noted.unlink()  # a start has taken it over
+            else:
+                self.mounted += 1
+                self._let_go()
         with contextlib.suppress(FileNotFoundError):
             for place in list(self._spool.iterdir()):
                 if _UPLOAD.match(place.name):
@@ -267,13 +278,36 @@ class Copying:
         record = {**record, "options": {**record["options"], "network": {}}}
         names = ("image", "image_digest", "options", "name", "snapshotter")
         with self._one_root:
-            actor.call(m.BundlesMake(actor.namespace, actor.id, *(record[name] for name in names)))
+            self._noted.touch(mode=0o600)
             try:
+                actor.call(m.BundlesMake(actor.namespace, actor.id, *(record[name] for name in names)))
                 with _opened(os.open(actor.bundle / files.ROOTFS, _DIRECTORY)) as root:
                     yield root
             finally:
-                files.unmount_rootfs(actor.bundle)
-                actor.call(m.NetworkDetach(actor.namespace, actor.id))
+                self._unmount()
+
+    def _unmount(self) -> None:
+        """What has been made for a copy goes; until then it is noted, for whoever comes after a crash."""
+        files.unmount_rootfs(self._actor.bundle)
+        self._actor.call(m.NetworkDetach(self._actor.namespace, self._actor.id))
+        self._noted.unlink(missing_ok=True)
+
+    def _let_go(self) -> None:
+        """Of a root that nobody reads any more: had once more, since it may only just be being mounted."""
+
+        def again() -> None:
+            with self._root(None):
+                pass
+
+        self._actor.work(again, self._let_gone)
+
+    def _let_gone(self, result: Any) -> None:
+        """Whether it could be mounted is nobody's concern, if it is not any more."""
+        if self._noted.exists():
+            self._actor.log.warning("clearing up after a copy: %s; tried again", result)
+            self._actor.later(AGAIN, self._let_go)
+        else:
+            self._end(None)
 
 
 def _refuse_nul(path: str) -> None:

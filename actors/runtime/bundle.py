@@ -38,6 +38,7 @@ RUNTIME_LOG = "runtime.log"
 EXECS = "execs"
 HEALTH = "health.json"
 TASK = "task.json"
+COPYING = "copying"
 MAX_CONFIG = 8 << 20  # bytes
 
 

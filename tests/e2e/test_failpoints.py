@@ -185,6 +185,23 @@ def test_an_answer_that_is_dropped_is_an_unknown_outcome(fragile: Daemon):
         assert client.request("namespaces.list", {}, to="metadata", limit=10.0, repeatable=False)
 
 
+def test_a_copy_killed_while_it_has_the_root_mounted(fragile: Daemon, busybox: str):
+    daemon = fragile
+    daemon.actr("run", "--name", "one", busybox, "true")
+    (one,) = daemon.json("ps", "-a")
+    root = daemon.state / "containers/default" / one["id"] / "rootfs"
+    _set(daemon, "bundles.spec.after", "delay(2000,count=1)")
+    client = daemon.popen("cp", "one:/etc", "-")
+    wait_until("it is mounted", (root / "etc").exists)
+    client.kill()
+    client.communicate()
+    old = daemon.kill_actor(one["actor"])
+    wait_until("it is back", lambda: daemon.healed(one["actor"], old))
+    wait_until("nothing is mounted", lambda: not (root / "etc").exists())
+    daemon.actr("rm", "one")
+    _is_clean(daemon)
+
+
 def test_who_is_interrupted_before_hearing_of_a_container_leaves_none(fragile: Daemon, busybox: str):
     """The answer never comes; without the id that it has, nobody would think of removing it."""
     daemon = fragile

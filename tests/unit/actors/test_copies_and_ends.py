@@ -282,3 +282,55 @@ def test_a_path_that_can_be_none_is_refused_before_anything_is_done(tmp_path: Pa
             ask()
         assert refused.value.code == "invalid_argument"
     assert (actor.jobs, list(tmp_path.iterdir())) == ([], [])
+
+
+def _left_behind(
+    place: Path, state: State, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Copying, _Actor, list[Any]]:
+    """What an actor left that was killed while a copy had the root mounted; whatever is done about it."""
+    done: list[Any] = []
+    monkeypatch.setattr("actors.copying.files.unmount_rootfs", lambda _: done.append("unmounted"))
+    copying, actor = _copying(place, state)
+    actor.record |= dict.fromkeys(("image", "image_digest", "snapshotter"), "") | {"options": {}}
+    actor.log = SimpleNamespace(warning=lambda *_: None)
+
+    def killed(_: Any) -> None:
+        raise KeyboardInterrupt
+
+    actor.call = killed
+    with pytest.raises(KeyboardInterrupt), copying._root(None):
+        pass
+    done.clear()
+    copying, actor.call = Copying(actor), done.append  # type: ignore[arg-type]
+    return copying, actor, done
+
+
+def test_a_root_that_was_mounted_for_a_copy_is_let_go_of_before_anybody_wants_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    copying, actor, done = _left_behind(tmp_path, OVER, monkeypatch)
+    copying.recover()
+    copying.when_unmounted(lambda: done.append("started"))
+    assert (done, copying.is_idle()) == ([], False)
+    unmount, then = actor.jobs.pop()
+    then(RemoteError("unavailable", "the network actor is on its way"))
+    assert done == [], "it is tried again"
+    actor.time_passes()
+    (tmp_path / "rootfs").mkdir()
+    unmount, then = actor.jobs.pop()
+    unmount()
+    then(None)
+    made, *rest = done
+    assert isinstance(made, m.BundlesMake), "one that is still under way is given up for it"
+    assert rest == ["unmounted", m.NetworkDetach("n", "c"), "started"]
+    copying = Copying(actor)  # type: ignore[arg-type]
+    copying.recover()
+    assert actor.jobs == []
+
+
+def test_a_root_that_a_start_has_taken_over_is_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    copying, actor, _ = _left_behind(tmp_path, RUNNING, monkeypatch)
+    copying.recover()
+    actor.state = OVER
+    copying.recover()
+    assert actor.jobs == []
