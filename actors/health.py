@@ -96,7 +96,7 @@ class Health:
         wish = self._wish
         if wish is None or run != self._actor.state.run or self._actor.state.phase != "running":
             return
-        if self._actor.state.paused:
+        if self._stands_still():
             self._schedule(run)
             return
         self.record.checks += 1
@@ -106,13 +106,22 @@ class Health:
 
     def _limit(self, name: str, wish: HealthWish) -> None:
         """The next check begins when this one has ended."""
-        self._actor.later(wish.timeout, lambda: self._overdue(name))
+        self._actor.later(wish.timeout, lambda: self._overdue(name, wish))
 
-    def _overdue(self, name: str) -> None:
-        """Killed as soon as it has a process: its start may have taken longer than that."""
+    def _stands_still(self) -> bool:
+        """Whether nothing in the container can get on: paused by a person, or frozen for a commit."""
+        return self._actor.state.paused or not self._actor.freezing.is_idle()
+
+    def _overdue(self, name: str, wish: HealthWish) -> None:
+        """Killed as soon as it has a process: its start may have taken longer than that.
+
+        What stands still is not late: it has its time once more.
+        """
         execs = self._actor.execs
-        if execs.is_under_way(name) and execs.phase(name) == "starting":
-            self._actor.later(LEAST_INTERVAL, lambda: self._overdue(name))
+        if self._stands_still() and execs.is_under_way(name):
+            self._limit(name, wish)
+        elif execs.is_under_way(name) and execs.phase(name) == "starting":
+            self._actor.later(LEAST_INTERVAL, lambda: self._overdue(name, wish))
         else:
             execs.kill_if_running(name)
 

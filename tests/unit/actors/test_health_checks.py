@@ -56,6 +56,8 @@ class _Actor(SimpleNamespace):
         log = SimpleNamespace(info=lambda *_: None)
         super().__init__(bundle=bundle, execs=execs, state=running, timers=[], log=log, id="c")
         self.streams = SimpleNamespace(files=lambda _: bundle)
+        self.frozen = False
+        self.freezing = SimpleNamespace(is_idle=lambda: not self.frozen)
         self.reports = SimpleNamespace(report=lambda: None, announce=lambda *_, **__: None)
 
     def later(self, seconds: float, function: Any) -> None:
@@ -133,3 +135,39 @@ def test_nothing_is_left_of_the_limit_of_a_check_that_has_ended(health: Any):
     actor.passes()
     assert [seconds for seconds, _ in actor.timers] == [WISH.interval]
     assert actor.execs.killed == []
+
+
+def _paused(actor: _Actor, still: bool) -> None:
+    actor.state = replace(actor.state, paused=still)
+
+
+def _frozen(actor: _Actor, still: bool) -> None:
+    actor.frozen = still
+
+
+@pytest.mark.parametrize("set_still", [_paused, _frozen])
+def test_what_stands_still_is_not_checked_and_no_check_is_late(health: Any, set_still: Any):
+    """Frozen for a commit it was: the check had failed then, and with a policy its container was ended."""
+    checks, actor = health()
+    checks.begin()
+    set_still(actor, True)
+    assert (actor.passes(), actor.execs.known) == (WISH.interval, {})
+    set_still(actor, False)
+    actor.passes()
+    actor.execs.known["health-1-1"].phase = "running"
+    set_still(actor, True)
+    assert actor.passes() == WISH.timeout
+    assert actor.execs.killed == []
+    set_still(actor, False)
+    assert actor.passes() == WISH.timeout
+    assert (actor.execs.killed, actor.timers) == (["health-1-1"], [])
+
+
+def test_nothing_is_left_of_the_limit_of_a_check_that_ends_while_all_stands_still(health: Any):
+    checks, actor = health()
+    checks.begin()
+    actor.passes()
+    checks.ended("health-1-1", 0)
+    _paused(actor, True)
+    actor.passes()
+    assert [seconds for seconds, _ in actor.timers] == [WISH.interval]
