@@ -103,10 +103,14 @@ class Volumes:
                 yield Volume(**json.loads(record.read_bytes()))
 
     def settle(self, volume: Volume, container: str) -> None:
-        """Let what a container has put at its `seed` be the content, unless another one was first."""
+        """Let what a container has put at its `seed` be the content, unless there is some already.
+
+        So there is when another one was first, when a crash has come before the record of that, or when
+        somebody has put it there by hand.
+        """
         seed, data = self.seed(volume, container), self.data(volume)
         if not self.get(volume.namespace, volume.name).settled:
-            if seed.is_dir():
+            if seed.is_dir() and not any(data.iterdir()):
                 os.rename(seed, data)  # noqa: PTH104  # in place of the empty directory, at once
             self._write(data.parent, replace(volume, settled=True))
         if seed.is_dir():

@@ -1,0 +1,68 @@
+"""The first content of a volume is put in place once, whoever dies over it and whatever is there already."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from storage.volumes import Volume, Volumes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def volumes(tmp_path: Path) -> Volumes:
+    return Volumes(tmp_path)
+
+
+def _seeded(volumes: Volumes, container: str) -> Volume:
+    """What a container that is being prepared does."""
+    volume = volumes.create("n", "v", {})
+    seed = volumes.seed(volume, container)
+    seed.mkdir()
+    (seed / "file").write_text(container)
+    return volume
+
+
+def _content(volumes: Volumes, volume: Volume) -> dict[str, str]:
+    return {path.name: path.read_text() for path in volumes.data(volume).iterdir()}
+
+
+def test_the_first_of_two_is_the_one(volumes: Volumes):
+    for container in ("a", "b"):
+        volume = _seeded(volumes, container)
+    for container in ("a", "b"):
+        volumes.settle(volume, container)
+    assert _content(volumes, volume) == {"file": "a"}
+    assert sorted(path.name for path in volumes.data(volume).parent.iterdir()) == ["data", "volume.json"]
+
+
+def test_one_that_was_killed_before_it_was_on_record_is_settled_then(
+    volumes: Volumes, monkeypatch: pytest.MonkeyPatch
+):
+    """The seed was in place. Made anew, it could not take that place, and the actor ended over it."""
+    volume = _seeded(volumes, "a")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(volumes, "_write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            volumes.settle(volume, "a")
+    assert not volumes.get("n", "v").settled
+    volume = _seeded(volumes, "a")
+    volumes.settle(volume, "a")
+    assert volumes.get("n", "v").settled
+    assert _content(volumes, volume) == {"file": "a"}
+    assert sorted(path.name for path in volumes.data(volume).parent.iterdir()) == ["data", "volume.json"]
+
+
+def test_what_somebody_has_put_there_by_hand_stays(volumes: Volumes):
+    volume = _seeded(volumes, "a")
+    (volumes.data(volume) / "mine").write_text("kept")
+    volumes.settle(volume, "a")
+    assert volumes.get("n", "v").settled
+    assert _content(volumes, volume) == {"mine": "kept"}
