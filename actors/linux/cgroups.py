@@ -112,8 +112,28 @@ def _is_hierarchy(entry: Path) -> bool:
 
 
 def _read(path: Path) -> str:
-    with path.open(encoding="ascii", errors="replace") as file:
-        return file.read(_MOST_BYTES)
+    """Raises FileNotFoundError, also of a cgroup that was removed after the file had been opened."""
+    try:
+        with path.open(encoding="ascii", errors="replace") as file:
+            return file.read(_MOST_BYTES)
+    except OSError as error:
+        _refuse_removed(error)
+        raise
+
+
+def _write(path: Path, text: str) -> None:
+    """As `_read`."""
+    try:
+        path.write_text(text)
+    except OSError as error:
+        _refuse_removed(error)
+        raise
+
+
+def _refuse_removed(error: OSError) -> None:
+    """What the kernel says of an open file whose cgroup has gone since has a number of its own."""
+    if error.errno == errno.ENODEV:
+        raise FileNotFoundError(errno.ENOENT, "the control group has been removed") from error
 
 
 def has_file(layout: Layout, controller: str, name: str) -> bool:
@@ -171,7 +191,7 @@ def kill(layout: Layout, cgroups_path: str) -> None:
     """
     if layout.kind is Kind.V2:
         with contextlib.suppress(FileNotFoundError):
-            (directories(layout, cgroups_path)[0] / "cgroup.kill").write_text("1")
+            _write(directories(layout, cgroups_path)[0] / "cgroup.kill", "1")
             return
     if not processes(layout, cgroups_path):
         return
@@ -396,9 +416,9 @@ def freeze(layout: Layout, cgroups_path: str, *, frozen: bool, wait: float) -> b
     directory = directories(replace(layout, hierarchies=(hierarchy,)), cgroups_path)[0]
     try:
         if layout.kind is Kind.V2:
-            (directory / "cgroup.freeze").write_text("1" if frozen else "0")
+            _write(directory / "cgroup.freeze", "1" if frozen else "0")
         else:
-            (directory / "freezer.state").write_text("FROZEN" if frozen else "THAWED")
+            _write(directory / "freezer.state", "FROZEN" if frozen else "THAWED")
         return _settles(directory, layout.kind, wait, frozen=frozen)
     except FileNotFoundError:
         return True

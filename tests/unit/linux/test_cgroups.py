@@ -268,3 +268,30 @@ def test_freezing_on_version_2(tmp_path):
     assert cgroups.freeze(layout, PATH, frozen=True, wait=0)
     assert (root / PATH[1:] / "cgroup.freeze").read_text() == "1"
     assert not cgroups.freeze(layout, PATH, frozen=False, wait=0)  # the kernel has not got there yet
+
+
+class _Removed:
+    """A file of a cgroup that is removed once it is open."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def read(self, _):
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+
+    write = read
+
+
+@pytest.mark.parametrize("kind", [Kind.V1, Kind.V2])
+def test_a_cgroup_that_goes_while_it_is_looked_at_is_gone(tmp_path, monkeypatch, kind):
+    """Whoever looks, a container's actor say, would end by any other error."""
+    (tmp_path / "actord/default/c1").mkdir(parents=True)
+    layout = Layout(kind, tmp_path, (tmp_path,), {"freezer": tmp_path})
+    monkeypatch.setattr(cgroups.Path, "open", lambda *_, **__: _Removed())
+    assert cgroups.processes(layout, PATH) == set()
+    assert cgroups.freeze(layout, PATH, frozen=True, wait=0.0)
+    cgroups.kill(layout, PATH)
+    assert cgroups.oom_kills(layout, PATH) is None
