@@ -127,9 +127,17 @@ class SnapshotSweepingActor(SweepingActor):
             self.delete_discarded(store)
         return {"removed": removed}
 
-    def snapshots_backup(self, body: m.SnapshotsBackup, _: Call) -> None:
-        """A copy of the records of the snapshotter that is used by default."""
-        self.named("").backup(backup_path(body.path))
+    def snapshots_backup(self, body: m.SnapshotsBackup, _: Call) -> dict[str, Any]:
+        """A copy of the records of each snapshotter that is in use."""
+        copies = {_copy_of(name): store for name, store in sorted(self.stores.items(), reverse=True)}
+        for copy, store in copies.items():
+            store.backup(backup_path(f"{body.directory}/{copy}"))
+        return {"names": list(copies)}
+
+
+def _copy_of(snapshotter: str) -> str:
+    """The name of a copy of its records: as that of its directory below the daemon's root."""
+    return "snapshots.db" if snapshotter == "overlayfs" else f"snapshots-{snapshotter}.db"
 
 
 def _usage(store: Snapshotter, one: Any) -> dict[str, Any]:

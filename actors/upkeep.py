@@ -17,7 +17,6 @@ from storage.errors import AlreadyExistsError, InvalidArgumentError
 from transport.errors import RemoteError
 
 CHECK_LIMIT = 3600.0  # seconds; reading all blobs takes as long as the disk needs
-BACKUPS = ("metadata.db", "snapshots.db", "events.db")
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +185,12 @@ class Upkeep:
             directory.mkdir(mode=0o700)
         except FileExistsError:
             raise AlreadyExistsError(f"backup {directory} exists already: choose another name") from None
-        bodies = (m.MetadataBackup, m.SnapshotsBackup, m.EventsBackup)
-        for name, body in zip(BACKUPS, bodies, strict=True):
-            self._call(body(str(directory / name)), limit=CHECK_LIMIT)
+        self._call(m.MetadataBackup(str(directory / "metadata.db")), limit=CHECK_LIMIT)
+        snapshots = self._call(m.SnapshotsBackup(str(directory)), limit=CHECK_LIMIT)["names"]
+        self._call(m.EventsBackup(str(directory / "events.db")), limit=CHECK_LIMIT)
         sync_directory(directory.parent)
-        sizes = [(name, (directory / name).stat().st_size) for name in BACKUPS]
+        names = ("metadata.db", *snapshots, "events.db")
+        sizes = [(name, (directory / name).stat().st_size) for name in names]
         return {"directory": str(directory), "files": [{"name": name, "size": size} for name, size in sizes]}
 
 

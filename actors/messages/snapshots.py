@@ -209,6 +209,9 @@ class SnapshotsRepair:
 @operation("snapshots.backup", "snapshots", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class SnapshotsBackup:
-    """Write a consistent copy of the records to an absolute path."""
+    """Write a consistent copy of the records of each snapshotter that is in use into an absolute directory.
 
-    path: str
+    Answer: `names`, of the copies: `snapshots.db` (overlayfs) and `snapshots-native.db`.
+    """
+
+    directory: str

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from daemon import Daemon
 
 pytestmark = pytest.mark.root
@@ -61,6 +65,23 @@ def test_leases_and_backups(own_daemon: Daemon, busybox: str):
     assert sorted(one["name"] for one in files) == ["events.db", "metadata.db", "snapshots.db"]
     assert all((target / one["name"]).stat().st_size == one["size"] for one in files)
     daemon.actr("system", "backup", target, check=1)
+
+
+def test_a_backup_has_the_records_of_each_snapshotter(own_daemon: Daemon, busybox: str):
+    own_daemon.actr("pull", "-q", "--snapshotter", "native", busybox)
+    target = own_daemon.state.parent / "backup"
+    files = own_daemon.json("system", "backup", target)["files"]
+    assert {"snapshots.db", "snapshots-native.db"} <= {one["name"] for one in files}
+    for name, directory in (("snapshots.db", "snapshots"), ("snapshots-native.db", "snapshots-native")):
+        copied, own = (
+            _committed(path) for path in (target / name, own_daemon.root / directory / "metadata.db")
+        )
+        assert copied == own != []
+
+
+def _committed(database: Path) -> list[str]:
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        return [key for (key,) in connection.execute("SELECT key FROM snapshots ORDER BY key")]
 
 
 def test_the_doctor_finds_the_daemon_well_and_one_that_is_down(own_daemon: Daemon):
