@@ -46,14 +46,14 @@ def check_text(kind: str, value: str, *, limit: int = 1024, empty: bool = False)
         raise InvalidArgumentError(f"{kind} {value[:80]!a} has unprintable characters")
 
 
-def encode_labels(labels: Mapping[str, str]) -> str:
-    """Labels as JSON with sorted keys.
+def encode_labels(labels: Mapping[str, str], *, most: int = _LABEL_COUNT) -> str:
+    """At most `most` labels as JSON with sorted keys.
 
     Raises:
         InvalidArgumentError: too many of them, an empty key, or one over 4096 bytes with its value.
     """
-    if len(labels) > _LABEL_COUNT:
-        raise InvalidArgumentError(f"{len(labels)} labels are too many: use at most {_LABEL_COUNT}")
+    if len(labels) > most:
+        raise InvalidArgumentError(f"{len(labels)} labels are too many: use at most {most}")
     for key, value in labels.items():
         _check_label(key, value)
     return encode(dict(labels))

@@ -1,14 +1,20 @@
 """Everything below an image's root that is here, and what is not: to save, load, check or convert it."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from storage.descriptor import Descriptor
 from storage.errors import InvalidArgumentError
-from storage.image.manifest import Index, Manifest, parse_manifest
+from storage.image.manifest import Manifest, parse_manifest
 from storage.image.media_types import INDEXES, MANIFESTS
 from storage.image.platform import Platform, preference
 from storage.image.selection import MAX_DOCUMENTS, MAX_INDEX_DEPTH
+
+# Of all documents of one image together: of each alone, the size is bounded (document.py).
+MAX_CHILDREN: Final = 1 << 16
+MAX_BYTES: Final = 64 << 20
 
 Read = Callable[[Descriptor], bytes | None]
 """The verified bytes of a document, None when it is not here."""
@@ -58,28 +64,52 @@ def walk(root: Descriptor, read: Read) -> Contents:
         InvalidArgumentError: One is malformed, or there are more or deeper ones than any image has.
     """
     contents = Contents(root)
-    seen = set()
-    pending = [(root, 0)]
+    budget = _Budget(root)
+    seen = {root.digest}
+    pending = deque([(root, 0)] if _is_document(root) else [])
     while pending:
-        descriptor, depth = pending.pop(0)
-        if descriptor.digest in seen or descriptor.media_type not in MANIFESTS | INDEXES:
+        descriptor, depth = pending.popleft()
+        content = read(descriptor)
+        if content is None:
+            contents.absent.append(descriptor)
             continue
-        seen.add(descriptor.digest)
-        if depth > MAX_INDEX_DEPTH or len(seen) > MAX_DOCUMENTS:
-            text = f"nests more than {MAX_INDEX_DEPTH} levels or {MAX_DOCUMENTS} documents"
-            raise InvalidArgumentError(f"image {root.digest} {text}")
-        document = _parsed(descriptor, read, contents)
+        document = parse_manifest(content, descriptor.media_type)
+        budget.spend(len(content), len(document.children()))
+        contents.documents.append(descriptor)
         if isinstance(document, Manifest):
             contents.parts.append(Part(descriptor, document, descriptor.platform))
-        elif document is not None:
-            pending += [(entry, depth + 1) for entry in document.manifests]
+            continue
+        for entry in document.manifests:
+            if _is_document(entry) and entry.digest not in seen:
+                budget.check_depth(depth + 1)
+                seen.add(entry.digest)
+                pending.append((entry, depth + 1))
     return contents
 
 
-def _parsed(descriptor: Descriptor, read: Read, contents: Contents) -> Manifest | Index | None:
-    content = read(descriptor)
-    if content is None:
-        contents.absent.append(descriptor)
-        return None
-    contents.documents.append(descriptor)
-    return parse_manifest(content, descriptor.media_type)
+def _is_document(descriptor: Descriptor) -> bool:
+    return descriptor.media_type in MANIFESTS | INDEXES
+
+
+class _Budget:
+    """What the documents of one image may take, those that are here: the others cost nothing."""
+
+    def __init__(self, root: Descriptor) -> None:
+        self._root = root
+        self._documents = self._bytes = self._children = 0
+
+    def check_depth(self, depth: int) -> None:
+        if depth > MAX_INDEX_DEPTH:
+            raise self._refused(f"nests more than {MAX_INDEX_DEPTH} levels")
+
+    def spend(self, size: int, children: int) -> None:
+        self._documents += 1
+        self._bytes += size
+        self._children += children
+        if self._documents > MAX_DOCUMENTS:
+            raise self._refused(f"has more than {MAX_DOCUMENTS} documents")
+        if self._children > MAX_CHILDREN or self._bytes > MAX_BYTES:
+            raise self._refused(f"names more than {MAX_CHILDREN} blobs, or takes {MAX_BYTES} bytes to do so")
+
+    def _refused(self, why: str) -> InvalidArgumentError:
+        return InvalidArgumentError(f"image {self._root.digest} {why}")

@@ -14,6 +14,8 @@ from storage.metadata.namespaces import Namespaces
 from storage.metadata.records import Content, Labels
 from storage.names import check_text, decode, encode_labels
 
+# A document has a label for each of its children, and may have as many of these as 4 MiB of JSON can name.
+_MOST_LABELS = 40_000
 SHAREABLE = "containerd.io/namespace.shareable"
 _PUT = """INSERT INTO content_labels VALUES (?1, ?2, ?3, ?4, ?4) ON CONFLICT (namespace, digest)
     DO UPDATE SET labels = excluded.labels, updated_at = excluded.updated_at"""
@@ -48,7 +50,7 @@ class Contents:
     def put(self, namespace: str, digest: str, labels: Labels) -> Content:
         """Make a blob known, with these labels in the place of those it had."""
         check_text("digest", digest, limit=256)
-        encoded = encode_labels(labels)
+        encoded = encode_labels(labels, most=_MOST_LABELS)
         with self._database.transaction():
             self._namespaces.ensure(namespace)
             self._database.execute(_PUT, (namespace, digest, encoded, self._clock()))

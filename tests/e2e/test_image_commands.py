@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import images
 import pytest
 import zstandard
 from archives import of_layout, skopeo, umoci
@@ -228,6 +229,24 @@ def test_what_is_saved_beside_a_manifest_of_another_platform_can_be_loaded(
     daemon.actr("rmi", busybox)
     daemon.actr("load", "-q", "-i", tmp / "app.tar")
     assert daemon.actr("run", "--rm", busybox, "echo", "back").stdout == "back\n"
+
+
+def test_an_artifact_of_many_layers_is_kept_with_all_of_them(own_daemon: Daemon, tmp: Path):
+    """Each child is a label of its parent, and the collector goes by these."""
+    layout = images.Layout(tmp / "many")
+    layers = [layout.add_blob(b"%d" % number, "application/x-piece") for number in range(30)] * 50
+    config = layout.add_blob(b"{}", "application/vnd.oci.empty.v1+json")
+    document = {"schemaVersion": 2, "artifactType": "application/x-many", "config": config, "layers": layers}
+    artifact = layout.add_json(document, images.MANIFEST)
+    others = [{**artifact, "digest": f"sha256:{number:064x}"} for number in range(1500)]
+    layout.tag("1", layout.add_index([artifact, *others]))
+    own_daemon.actr("load", "-q", "--base-name", "many", "-i", tmp / "many")
+    own_daemon.actr("system", "gc")
+    kept = {one["digest"] for one in own_daemon.json("content", "ls")}
+    assert {one["digest"] for one in [artifact, config, *layers]} <= kept
+    own_daemon.actr("rmi", "many:1")
+    own_daemon.actr("system", "gc")
+    assert not {one["digest"] for one in layers} & {one["digest"] for one in own_daemon.json("content", "ls")}
 
 
 def test_a_damaged_blob_is_found_and_not_saved(own_daemon: Daemon, busybox: str, tmp: Path):

@@ -153,3 +153,12 @@ def test_leases_expire(metadata):
     assert [one.id for one in metadata.leases.list()] == ["b", "c"]
     assert metadata.leases.expire(20) == 1
     assert metadata.leases.next_expiry() is None
+
+
+def test_a_blob_has_a_label_for_each_of_its_children(metadata):
+    labels = {f"containerd.io/gc.ref.content.l.{at}": f"sha256:{at:064}" for at in range(5000)}
+    metadata.contents.put("ns", "sha256:0", {})
+    metadata.contents.merge("ns", {"sha256:0": labels})
+    assert metadata.contents.get("ns", "sha256:0").labels == labels
+    with pytest.raises(InvalidArgumentError, match="too many"):
+        metadata.contents.put("ns", "sha256:0", {str(at): "" for at in range(40_001)})
