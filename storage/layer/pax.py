@@ -1,9 +1,11 @@
 """PAX extended headers: records of the form `length key=value`, read in one forward pass.
 
 Each byte is looked at a bounded number of times, whatever the records say. Source: POSIX.1-2017 pax, "pax
-Extended Header"; SCHILY.xattr from star, GNU.sparse from the GNU tar manual.
+Extended Header"; SCHILY.xattr from star, GNU.sparse from the GNU tar manual. A record's key ends at its first
+equals sign, so GNU tar writes that of an attribute's name as %3D, and a per cent sign as %25.
 """
 
+import re
 from collections.abc import Iterator
 
 from storage.errors import InvalidArgumentError
@@ -13,6 +15,7 @@ XATTR = b"SCHILY.xattr."
 _NANOSECOND_DIGITS = 9
 _MAX_DIGITS = 20  # of any decimal number here: 2^64 has no more
 _SPARSE = b"GNU.sparse."
+_ESCAPED = re.compile(rb"%(?:25|3D)")
 
 
 def records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -31,6 +34,15 @@ def records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             raise InvalidArgumentError("layer tar: malformed pax record")
         yield data[space + 1 : equals], data[equals + 1 : end - 1]
         position = end
+
+
+def xattr_key(name: bytes) -> bytes:
+    """The key of the record for an extended attribute."""
+    return XATTR + name.replace(b"%", b"%25").replace(b"=", b"%3D")
+
+
+def _xattr_name(key: bytes) -> bytes:
+    return _ESCAPED.sub(lambda found: b"%" if found[0] == b"%25" else b"=", key.removeprefix(XATTR))
 
 
 def decimal(text: bytes, what: str) -> int:
@@ -62,7 +74,7 @@ class Extension:
 
     def _take(self, key: bytes, value: bytes) -> None:
         if key.startswith(XATTR):
-            self.xattrs[key.removeprefix(XATTR)] = value
+            self.xattrs[_xattr_name(key)] = value
         elif key in {b"GNU.sparse.offset", b"GNU.sparse.numbytes"}:
             self._take_segment(key, value)
         elif key.startswith(_SPARSE):

@@ -5,7 +5,7 @@ Source: POSIX.1-2017 pax.
 """
 
 from storage.layer.header import BLOCK, FIELDS, Entry, Kind
-from storage.layer.pax import XATTR
+from storage.layer.pax import xattr_key
 
 END = bytes(2 * BLOCK)
 
@@ -41,7 +41,7 @@ def headers(entry: Entry) -> bytes:
 
 def _records(entry: Entry) -> dict[bytes, bytes]:
     """What a ustar header cannot hold."""
-    records = {XATTR + name: value for name, value in entry.xattrs.items()}
+    records = {xattr_key(name): value for name, value in entry.xattrs.items()}
     if len(entry.name) > _SHORT_NAME or not entry.name.isascii():
         records[b"path"] = entry.name
     if len(entry.link) > _SHORT_NAME or not entry.link.isascii():

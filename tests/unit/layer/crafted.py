@@ -72,6 +72,11 @@ def sealed(head, checksum=None):
     return bytes(head)
 
 
+def _attribute(name):
+    """The key of its record, as GNU tar writes it."""
+    return b"SCHILY.xattr." + name.replace("%", "%25").replace("=", "%3D").encode()
+
+
 def pax_record(key, value):
     body = b" " + key + b"=" + value + b"\n"
     length = len(body)
@@ -107,7 +112,7 @@ class Tar:
         link = fields.pop("link", b"")
         link = link.encode() if isinstance(link, str) else link
         records = dict(pax or {})
-        records.update({b"SCHILY.xattr." + key.encode(): value for key, value in (xattrs or {}).items()})
+        records.update({_attribute(key): value for key, value in (xattrs or {}).items()})
         if len(name) > 100:
             records[b"path"] = name
         if len(link) > 100:

@@ -29,7 +29,9 @@ attributes = st.fixed_dictionaries(
         "gid": ids,
         "mtime": st.integers(0, 4_000_000_000),
         "xattrs": st.dictionaries(
-            st.sampled_from(["user.a", "user.b", "trusted.c"]), st.binary(max_size=40), max_size=2
+            st.sampled_from(["user.a", "user.b", "trusted.c", "trusted.d=%3D"]),
+            st.binary(max_size=40),
+            max_size=2,
         ),
     }
 )

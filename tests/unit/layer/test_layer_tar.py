@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import InvalidArgumentError
-from storage.layer.header import Kind
+from storage.layer.header import Entry, Kind
 from storage.layer.limits import Limits
 from storage.layer.tar import TarReader
+from storage.layer.tar_writer import headers
 from tests.unit.layer.crafted import BLOCK, Tar, base256, block, octal, padded, sealed
 
 
@@ -287,6 +288,20 @@ def test_limits():
         list(reader(Tar().file("n" * 200), limits=Limits(header_bytes=100)))
     with pytest.raises(InvalidArgumentError, match="above the limit"):
         list(reader(sparse_01(), limits=Limits(total_bytes=8000)))
+
+
+ODD_ATTRIBUTES = {b"user.a=b": b"c=d", b"user.p%q": b"1", b"user.x%3Dy": b"2", b"user.z%253Dy": b"3"}
+
+
+def test_attributes_whose_names_end_no_record():
+    """A key ends at its first equals sign, so these would come back by another name and value."""
+    entry = Entry(b"f", Kind.REGULAR, 0o644, 0, 0, 0, 0, b"", xattrs=dict(ODD_ATTRIBUTES))
+    assert only(headers(entry)).xattrs == ODD_ATTRIBUTES
+
+
+def test_attributes_as_gnu_tar_names_them():
+    records = {b"SCHILY.xattr.user.a%3Db": b"c=d", b"SCHILY.xattr.user.p%25q": b"1"}
+    assert only(Tar().pax(records).file("f")).xattrs == {b"user.a=b": b"c=d", b"user.p%q": b"1"}
 
 
 @pytest.mark.parametrize("name", [b"a\0b"])
