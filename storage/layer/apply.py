@@ -100,7 +100,7 @@ def apply_layer(
         diff_id = source.finish()
         with _reported(f"layer upper {shown(os.fsencode(upper))}"):
             tree.settle()
-            applier.whiteouts.finish()
+            applier.finish()
             tree.set_times()
             sync(root)
     return Applied(diff_id, source.size, applier.entries)
@@ -136,7 +136,8 @@ class _Applier:
         self._tree = tree
         self._reader = reader
         self._limits = limits
-        self.whiteouts = whiteouts.for_tree(tree)
+        self._whiteouts = whiteouts.for_tree(tree)
+        self._links: Directory | None = None
         self.entries = 0
 
     def begin(self) -> None:
@@ -164,9 +165,24 @@ class _Applier:
                 )
             self._tree.set_root(entry)
         elif target.meaning is Meaning.WHITEOUT:
-            self.whiteouts.hide(target.directory, target.name)
+            self._whiteouts.hide(target.directory, target.name)
         elif target.meaning is Meaning.OPAQUE:
-            self.whiteouts.hide_all(target.directory)
+            self._whiteouts.hide_all(target.directory)
+        elif target.meaning is Meaning.LINKED and entry.kind is Kind.REGULAR:
+            self._place(self._for_links(), target.name, entry)
+
+    def finish(self) -> None:
+        """Mark what is gone, and let go of what only links needed."""
+        if self._links is not None:
+            self._tree.remove(self._tree.root, names.LINKS)
+        self._whiteouts.finish()
+
+    def _for_links(self) -> Directory:
+        """The directory that AUFS kept linked files in, for as long as the layer is read."""
+        if self._links is None:
+            entry = Entry(names.LINKS, Kind.DIRECTORY, 0o700, 0, 0, 0, 0, b"")
+            self._links = self._tree.make_directory(self._tree.root, names.LINKS, entry)
+        return self._links
 
     def _parent(self, path: bytes) -> Directory:
         directory = self._tree.resolve(path, create=True)

@@ -2,7 +2,8 @@
 
 Source: image-spec layer.md, "Whiteouts". Names that begin with `.wh.` belong to the format, so a layer
 cannot make a file of such a name; `.wh..wh.` other than the opaque marker is AUFS book-keeping that old
-Docker images carry, and is ignored with what stands below it.
+Docker images carry, and is ignored with what stands below it, but for the files in `.wh..wh.plnk`: AUFS kept
+there what has several names, and those are hard links into it.
 """
 
 import enum
@@ -15,6 +16,7 @@ from storage.layer.limits import Limits
 WHITEOUT = b".wh."
 _AUFS = b".wh..wh."
 OPAQUE = b".wh..wh..opq"
+LINKS = b".wh..wh.plnk"
 _LONGEST_NAME = 255
 
 
@@ -25,6 +27,7 @@ class Meaning(enum.Enum):
     PLACE = enum.auto()
     WHITEOUT = enum.auto()
     OPAQUE = enum.auto()
+    LINKED = enum.auto()
     IGNORE = enum.auto()
 
 
@@ -77,6 +80,8 @@ def target(path: bytes, limits: Limits) -> Target:
 def _reserved(path: bytes, parents: list[bytes], name: bytes) -> Target:
     """The meaning of a name that has `.wh.` somewhere."""
     directory = b"/".join(parents)
+    if directory == LINKS and not name.startswith(WHITEOUT):
+        return Target(Meaning.LINKED, directory, name)
     if any(part.startswith(_AUFS) for part in parents):
         return _IGNORE
     if any(part.startswith(WHITEOUT) for part in parents):

@@ -200,6 +200,31 @@ def test_names_of_the_format_are_not_made(on_lower):
         on_lower(Tar().file(".wh.d/f"))
 
 
+def test_hard_links_into_the_book_keeping_of_aufs(on_lower):
+    """Of what has several names, AUFS has the file there, and a link for each of them."""
+    tar = Tar().dir(".wh..wh.plnk").file(".wh..wh.plnk/8.1", b"linked", uid=3, mtime=5)
+    tar.file(".wh..wh.plnk/8.2", b"not linked").dir("bin", mtime=9)
+    upper = on_lower(tar.hardlink("bin/a", ".wh..wh.plnk/8.1").hardlink("bin/b", "/.wh..wh.plnk/8.1"))
+    assert names(upper) == ["bin"]
+    assert (upper / "bin/a").read_bytes() == b"linked"
+    status = (upper / "bin/a").stat()
+    assert (status.st_ino, status.st_uid, status.st_nlink) == ((upper / "bin/b").stat().st_ino, 3, 2)
+    assert upper.stat().st_mtime_ns == 5 * 10**9
+
+
+@pytest.mark.parametrize("link", [".wh..wh.plnk/8.1", ".wh..wh.plnk", ".wh..wh.plnk/8.2/x"])
+def test_hard_links_into_a_book_keeping_that_has_no_such_file(on_lower, link):
+    tar = Tar().dir(".wh..wh.plnk").symlink(".wh..wh.plnk/8.1", "/etc/passwd").file(".wh..wh.plnk/8.2")
+    with pytest.raises(InvalidArgumentError):
+        on_lower(tar.hardlink("a", link))
+
+
+def test_what_comes_into_the_book_keeping_through_a_link_does_not_stay(on_lower):
+    tar = Tar().file(".wh..wh.plnk/8.1", b"x").symlink("l", ".wh..wh.plnk").dir("l/d").file("l/d/f")
+    upper = on_lower(tar.hardlink("a", "l/d/f"))
+    assert names(upper) == ["a", "l"]
+
+
 def test_unlisted_parents_take_the_lower_attributes(on_lower, snapshots):
     lower = snapshots.top
     upper = on_lower(Tar().file("d/new", b"n"))

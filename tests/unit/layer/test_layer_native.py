@@ -57,6 +57,15 @@ def test_opaque_spares_what_its_layer_makes(on_lower):
     assert names(root / "d" / "sub") == ["new"]
 
 
+def test_hard_links_into_the_book_keeping_of_aufs(on_lower):
+    tar = Tar().file(".wh..wh.plnk/8.1", b"linked").file(".wh..wh..opq").hardlink("d/a", ".wh..wh.plnk/8.1")
+    root = on_lower(tar.hardlink("d/b", ".wh..wh.plnk/8.1"))
+    assert names(root) == ["d"]
+    assert names(root / "d") == ["a", "b"]
+    assert (root / "d/a").read_bytes() == b"linked"
+    assert (root / "d/b").samefile(root / "d/a")
+
+
 def test_opaque_root(on_lower):
     root = on_lower(Tar().file("n").file(".wh..wh..opq"))
     assert names(root) == ["n"]
