@@ -1,10 +1,13 @@
 """What the documents of an OCI layout say: its version, and which images it has under which names.
 
-Source: OCI image-spec, "Image Layout". `io.containerd.image.name` is containerd's, and Docker's, full name.
+Sources: OCI image-spec, "Image Layout"; annotations.md has the grammar of ref.name, wider than a
+reference's. `io.containerd.image.name` is containerd's, and Docker's, full name.
 """
 
 import json
+import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -19,6 +22,7 @@ HEADER_FILE: Final = "oci-layout"
 INDEX_FILE: Final = "index.json"
 REF_NAME: Final = "org.opencontainers.image.ref.name"
 FULL_NAME: Final = "io.containerd.image.name"
+_WHOLE: Final = re.compile("[:/@]")
 HEADER: Final = b'{"imageLayoutVersion":"1.0.0"}'
 
 
@@ -58,9 +62,19 @@ def parse_index(content: bytes, base: str) -> list[Named]:
 
 def _name(entry: Descriptor, base: str) -> str:
     full, ref = entry.annotations.get(FULL_NAME, ""), entry.annotations.get(REF_NAME, "")
-    if not full and ref and not set(ref) & set(":/@"):
-        full = f"{base}:{ref}"  # umoci and skopeo write the tag alone
-    return str(Reference.parse(full or ref or f"{base}@{entry.digest}"))
+    return str(Reference.parse(full or _by_ref(base, ref) or f"{base}@{entry.digest}"))
+
+
+def _by_ref(base: str, ref: str) -> str:
+    """The reference for a ref.name: umoci and skopeo write the tag alone, others a whole name.
+
+    What the layout allows and a tag does not becomes `_`, as Helm has it for the `+` of a version.
+    """
+    name = ref.replace("+", "_")
+    if _WHOLE.search(name):
+        with suppress(InvalidArgumentError):
+            return str(Reference.parse(name))
+    return f"{base}:{_WHOLE.sub('_', name)}" if name else ""
 
 
 def _plain(entry: Descriptor) -> Descriptor:

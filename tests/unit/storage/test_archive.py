@@ -46,6 +46,10 @@ def index_of(*annotations: dict[str, str]) -> bytes:
         ({REF: "1"}, f"{BASE}:1"),
         ({REF: "a:1"}, "docker.io/library/a:1"),
         ({REF: "example.org/a"}, "example.org/a:latest"),
+        ({REF: "_1.0-"}, f"{BASE}:_1.0-"),
+        ({REF: "v1.2--rc1+build.5"}, f"{BASE}:v1.2--rc1_build.5"),
+        ({REF: "example.org/a:1.0+5"}, "example.org/a:1.0_5"),
+        ({REF: "Some/Where:1@2"}, f"{BASE}:Some_Where_1_2"),
         ({}, f"{BASE}@{Digest.of(b'0')}"),
     ],
 )
@@ -56,9 +60,16 @@ def test_names_of_an_index(annotations, name):
     assert parse_index(build_index([found]), BASE) == [found]
 
 
-def test_one_name_for_two_images_is_refused():
+@pytest.mark.parametrize("other", ["1.0+1", "1.0_1"])
+def test_one_name_for_two_images_is_refused(other):
     with pytest.raises(InvalidArgumentError, match="two images named"):
-        parse_index(index_of({REF: "1"}, {REF: "1"}), BASE)
+        parse_index(index_of({REF: "1.0+1"}, {REF: other}), BASE)
+
+
+@pytest.mark.parametrize("ref", ["a b", "-a", "/a b", "é", "a" * 129])
+def test_what_no_layout_may_call_an_image_is_refused(ref):
+    with pytest.raises(InvalidArgumentError, match="malformed"):
+        parse_index(index_of({REF: ref}), BASE)
 
 
 def test_entries_of_other_types_are_passed_over():
