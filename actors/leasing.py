@@ -6,19 +6,20 @@ collect; notes are gathered while one is under way.
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 
-from actors import lookups
+from actors import failpoints, lookups
 from actors import messages as m
 from actors.actor import Actor
 from actors.call import LATER, Call, Later
 from storage.backup import backup_path
 from storage.collection.labels import expiry
 from storage.errors import InvalidArgumentError, NotFoundError
-from storage.metadata import Content, Lease, Metadata, Resource
+from storage.metadata import Announcement, Content, Lease, Metadata, Resource
 from storage.metadata.collecting import Snapshot
 
 TELL_EVERY = 10  # changes without a deletion that are told in one note
@@ -35,9 +36,39 @@ class LeasingActor(Actor):
     _telling = False
     _later: int | None = None
 
-    def announce(self, namespace: str, topic: str, key: str, body: dict[str, Any]) -> None:
-        """Have an event journalled."""
-        raise NotImplementedError
+    # Events
+
+    @contextmanager
+    def announcing(self) -> Iterator[Callable[[str, str, str, dict[str, Any]], None]]:
+        """A transaction with the events of what it writes: each by namespace, topic, key and body.
+
+        They are noted in it and announced after it; by the next incarnation, if this one dies in between.
+        """
+        noted: list[Announcement] = []
+        with self._store.transaction():
+            yield lambda *event: noted.append(self._store.announcements.note(*event))
+        failpoints.hit("metadata", "announce", "recorded")
+        for one in noted:
+            self.announce(one)
+
+    def announce(self, event: Announcement) -> None:
+        """Have `events` journal it, once for each key."""
+        self.ask(_published(event), self._announced)
+
+    def announce_again(self, events: Iterator[Announcement]) -> None:
+        """What an earlier incarnation may not have come to, one after the other: they may be many."""
+
+        def announced(result: Any) -> None:
+            self._announced(result)
+            self.announce_again(events)
+
+        event = next(events, None)
+        if event is not None:
+            self.ask(_published(event), announced)
+
+    def _announced(self, result: Any) -> None:
+        if isinstance(result, Exception):
+            self.log.warning("an event was not announced: %s", result)
 
     # Notes to the collector
 
@@ -223,9 +254,10 @@ class LeasingActor(Actor):
 
     def collection_sweep(self, body: m.CollectionSweep, _: Call) -> dict[str, Any]:
         """Mark, and forget."""
-        swept = self._store.collecting.sweep(_snapshots(body.snapshots))
-        for namespace, name in swept.images:
-            self.announce(namespace, "/images/delete", f"{name}:{time.time_ns()}", {"name": name})
+        with self.announcing() as tell:
+            swept = self._store.collecting.sweep(_snapshots(body.snapshots))
+            for namespace, name in swept.images:
+                tell(namespace, "/images/delete", name, {"name": name})
         answer: dict[str, Any] = msgspec.to_builtins(swept)
         return answer
 
@@ -251,6 +283,10 @@ class LeasingActor(Actor):
     def metadata_backup(self, body: m.MetadataBackup, _: Call) -> None:
         """A copy of the database."""
         self._store.backup(backup_path(body.path))
+
+
+def _published(event: Announcement) -> m.EventsPublish:
+    return m.EventsPublish(event.namespace, event.topic, event.key, dict(event.body), event.at)
 
 
 def masked(before: Mapping[str, str], given: Mapping[str, str], fields: list[str]) -> dict[str, str]:

@@ -24,12 +24,12 @@ from actors.runtime.errors import InvalidSpecError
 from actors.runtime.wishes import Wishes, wishes
 from storage.descriptor import Descriptor
 from storage.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
-from storage.metadata import Container, Image, Metadata, Namespace, NewContainer, Task
+from storage.metadata import Announcement, Container, Image, Metadata, Namespace, NewContainer, Task
+from storage.metadata.announcements import LIFETIME
 from storage.reference import Reference
 from transport.keys import Key, KeyRing
 
 MOST_TOLD = 1 << 14  # bytes of a record that goes with the start of its actor, through two control channels
-RECENT = 120 * 10**9  # nanoseconds: no crash takes longer to be over, and no event is forgotten sooner
 
 
 class MetadataActor(LeasingActor):
@@ -42,6 +42,7 @@ class MetadataActor(LeasingActor):
         self._store = Metadata(self.settings.root / "metadata.db")
         self._keys = KeyRing(self.settings.keys)
         self._follow_all()
+        self.announce_again(iter(self._store.announcements.recent()))
 
     def stopping(self) -> None:
         """Close the database in order."""
@@ -81,31 +82,33 @@ class MetadataActor(LeasingActor):
     def images_put(self, body: m.ImagesPut, _: Call) -> Image:
         """Create or move a name."""
         Descriptor.from_dict(body.target)  # what is on record can be relied upon
-        image, created = self._store.images.put(body.namespace, image_name(body), body.target, body.labels)
-        return self._named(image, created=created)
+        with self.announcing() as tell:
+            name, store = image_name(body), self._store.images
+            image, created = store.put(body.namespace, name, body.target, body.labels)
+            tell(*_event_of(image, created=created))
+        self.changed(deleted=not created)  # a name that moves lets go of what it named
+        return image
 
     def images_create(self, body: m.ImagesCreate, _: Call) -> Image:
         """Create a name."""
         Descriptor.from_dict(body.target)
-        image = self._store.images.create(body.namespace, body.name, body.target, body.labels)
-        return self._named(image, created=True)
+        with self.announcing() as tell:
+            image = self._store.images.create(body.namespace, body.name, body.target, body.labels)
+            tell(*_event_of(image, created=True))
+        self.changed()
+        return image
 
     def images_update(self, body: m.ImagesUpdate, _: Call) -> Image:
         """Change a name that there is."""
         if body.target is not None:
             Descriptor.from_dict(body.target)
-        with self._store.transaction():
+        with self.announcing() as tell:
             before = self._store.images.get(body.namespace, body.name)
             labels = before.labels if body.labels is None else masked(before.labels, body.labels, body.fields)
             target = before.target if body.target is None else body.target
             image, _created = self._store.images.put(body.namespace, body.name, target, labels)
-        return self._named(image, created=False)
-
-    def _named(self, image: Image, *, created: bool) -> Image:
-        self.changed(deleted=not created)  # a name that moves lets go of what it named
-        topic = "/images/create" if created else "/images/update"
-        event = {"name": image.name, "labels": dict(image.labels)}
-        self.announce(image.namespace, topic, f"{image.name}:{image.updated_at}", event)
+            tell(*_event_of(image, created=False))
+        self.changed(deleted=True)
         return image
 
     def images_delete(self, body: m.ImagesDelete, call: Call) -> Image | Later:
@@ -115,8 +118,9 @@ class MetadataActor(LeasingActor):
         if users and not body.force:
             text = f"image {name} is used by container {', '.join(users[:3])}; remove that or use --force"
             raise FailedPreconditionError(text)
-        image = self._store.images.delete(body.namespace, name)
-        self.announce(body.namespace, "/images/delete", f"{name}:{time.time_ns()}", {"name": name})
+        with self.announcing() as tell:
+            image = self._store.images.delete(body.namespace, name)
+            tell(body.namespace, "/images/delete", name, {"name": name})
         self.changed(deleted=True)
         if body.sync:
             self.collect_before(call, image)
@@ -174,7 +178,7 @@ class MetadataActor(LeasingActor):
 
     def _follow_all(self) -> None:
         """A crash may have come between a record and what follows it."""
-        since = time.time_ns() - RECENT
+        since = time.time_ns() - LIFETIME
         for container in self._store.containers.list_all():
             if container.created_at > since:
                 self._follow(container)
@@ -185,8 +189,9 @@ class MetadataActor(LeasingActor):
         event["runtime"] = foreign.get("runtime", container.runtime)
         if foreign.get("options", {}).get("type_url"):
             event["runtime_options"] = foreign["options"]
-        key = f"{container.id}:{container.created_at}"
-        self.announce(container.namespace, "/containers/create", key, event)
+        topic, at = "/containers/create", container.created_at
+        key = f"{topic}:{container.namespace}:{container.id}:{at}"
+        self.announce(Announcement(key, container.namespace, topic, event, at))
 
     def _expect_bundle(self, container: Container) -> None:
         """While its actor is forked. A hint, sent once; it comes before anything that the actor asks."""
@@ -234,18 +239,20 @@ class MetadataActor(LeasingActor):
             if options.get("userns", "") != before.options.get("userns", ""):
                 raise InvalidArgumentError("userns cannot be changed: its files belong to these ids")
             _checked(options)
-        found = self._store.containers.update(
-            body.namespace,
-            body.id,
-            name=body.name or None,
-            options=options,
-            labels=body.labels if body.labels is None else masked(before.labels, body.labels, body.fields),
-            image=body.image,
-            snapshot_key=body.snapshot_key,
-        )
-        event = {"id": found.id, "image": found.image, "labels": dict(found.labels)}
-        event["snapshot_key"] = found.snapshot_key
-        self.announce(body.namespace, "/containers/update", f"{found.id}:{found.updated_at}", event)
+        labels = None if body.labels is None else masked(before.labels, body.labels, body.fields)
+        with self.announcing() as tell:
+            found = self._store.containers.update(
+                body.namespace,
+                body.id,
+                name=body.name or None,
+                options=options,
+                labels=labels,
+                image=body.image,
+                snapshot_key=body.snapshot_key,
+            )
+            event = {"id": found.id, "image": found.image, "labels": dict(found.labels)}
+            event["snapshot_key"] = found.snapshot_key
+            tell(body.namespace, "/containers/update", found.id, event)
         self.changed(deleted=body.snapshot_key is not None or body.image is not None)
         return found
 
@@ -277,8 +284,9 @@ class MetadataActor(LeasingActor):
 
     def namespaces_create(self, body: m.NamespacesCreate, _: Call) -> Namespace:
         """One more."""
-        found = self._store.namespaces.create(body.name, body.labels)
-        self._announce_namespace("create", found)
+        with self.announcing() as tell:
+            found = self._store.namespaces.create(body.name, body.labels)
+            tell(*_event_in("create", found))
         return found
 
     def namespaces_ensure(self, body: m.NamespacesEnsure, _: Call) -> None:
@@ -288,30 +296,29 @@ class MetadataActor(LeasingActor):
     def namespaces_update(self, body: m.NamespacesUpdate, _: Call) -> Namespace:
         """Its labels."""
         labels = dict(body.labels)
-        if body.fields:
-            known = {one.name: one.labels for one in self._store.namespaces.list()}
-            labels = masked(known.get(body.name, {}), labels, body.fields)
-        found = self._store.namespaces.update(body.name, labels)
-        self._announce_namespace("update", found)
+        with self.announcing() as tell:
+            if body.fields:
+                known = {one.name: one.labels for one in self._store.namespaces.list()}
+                labels = masked(known.get(body.name, {}), labels, body.fields)
+            found = self._store.namespaces.update(body.name, labels)
+            tell(*_event_in("update", found))
         return found
 
     def namespaces_delete(self, body: m.NamespacesDelete, _: Call) -> None:
         """Only an empty one."""
-        self._store.namespaces.delete(body.name)
-        self._announce_namespace("delete", Namespace(body.name, {}))
+        with self.announcing() as tell:
+            self._store.namespaces.delete(body.name)
+            tell(*_event_in("delete", Namespace(body.name, {})))
 
-    def _announce_namespace(self, verb: str, found: Namespace) -> None:
-        event = {"name": found.name, "labels": dict(found.labels)}
-        self.announce(found.name, f"/namespaces/{verb}", f"{found.name}:{time.time_ns()}", event)
 
-    def announce(self, namespace: str, topic: str, key: str, body: dict[str, Any]) -> None:
-        """Have `events` journal it, once for each key."""
-        event = m.EventsPublish(namespace, topic, f"{topic}:{namespace}:{key}", body, time.time_ns())
-        self.ask(event, self._announced)
+def _event_of(image: Image, *, created: bool) -> tuple[str, str, str, dict[str, Any]]:
+    topic = "/images/create" if created else "/images/update"
+    return image.namespace, topic, image.name, {"name": image.name, "labels": dict(image.labels)}
 
-    def _announced(self, result: Any) -> None:
-        if isinstance(result, Exception):
-            self.log.warning("an event was not announced: %s", result)
+
+def _event_in(verb: str, found: Namespace) -> tuple[str, str, str, dict[str, Any]]:
+    event = {"name": found.name, "labels": dict(found.labels)}
+    return found.name, f"/namespaces/{verb}", found.name, event
 
 
 def _options(before: Container, body: m.ContainersUpdate) -> dict[str, Any] | None:

@@ -152,7 +152,7 @@ def _row(event: NewEvent) -> tuple[str, str, str | None, str, int]:
     check_text("event topic", event.topic, limit=256)
     check_text("event namespace", event.namespace, limit=256, empty=True)
     if event.key is not None:
-        check_text("event key", event.key)
+        check_text("event key", event.key, limit=2048)  # an image's name may have 1024
     return event.namespace, event.topic, event.key, encode(dict(event.body)), event.at
 
 

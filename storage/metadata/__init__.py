@@ -1,4 +1,4 @@
-"""The metadata store: namespaces, images, containers, tasks, idempotency keys, leases, known content.
+"""The metadata store: namespaces, images, containers, tasks, leases, known content, events to be told.
 
 One SQLite file with one writer, the metadata actor. Every method is synchronous and durable when it
 returns, unless it runs inside `transaction()`: then everything in the block becomes durable together.
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from storage.database import Database
+from storage.metadata.announcements import Announcements
 from storage.metadata.collecting import Collecting
 from storage.metadata.containers import Containers
 from storage.metadata.contents import Contents
@@ -18,6 +19,7 @@ from storage.metadata.images import Images
 from storage.metadata.leases import Leases
 from storage.metadata.namespaces import Namespaces
 from storage.metadata.records import (
+    Announcement,
     Container,
     Content,
     Image,
@@ -32,6 +34,7 @@ from storage.metadata.schema import MIGRATIONS
 from storage.metadata.tasks import Tasks
 
 __all__ = [
+    "Announcement",
     "Container",
     "Content",
     "Image",
@@ -65,6 +68,7 @@ class Metadata:
         self.idempotency = Idempotency(self._database, clock)
         self.leases = Leases(self._database, self.namespaces, clock)
         self.contents = Contents(self._database, self.namespaces, clock)
+        self.announcements = Announcements(self._database, clock)
         self.collecting = Collecting(self._database, self.leases, clock)
 
     def transaction(self) -> contextlib.AbstractContextManager[None]:

@@ -139,3 +139,14 @@ class Content:
     labels: Labels
     created_at: int
     updated_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """An event to be journalled once by its key; `at` is when what it tells was recorded."""
+
+    key: str
+    namespace: str
+    topic: str
+    body: Json
+    at: int

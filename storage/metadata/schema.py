@@ -108,4 +108,16 @@ ALTER TABLE content_labels ADD COLUMN updated_at INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX content_labels_by_digest ON content_labels(digest);
 """
 
-MIGRATIONS = (_FIRST, _HEALTH, _COLLECTION)
+# Events of images and namespaces, until it is sure that they have been told.
+_ANNOUNCEMENTS = """
+CREATE TABLE announcements (
+    key TEXT PRIMARY KEY,
+    namespace TEXT NOT NULL,
+    topic TEXT NOT NULL,
+    body TEXT NOT NULL,
+    at INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX announcements_by_time ON announcements(at);
+"""
+
+MIGRATIONS = (_FIRST, _HEALTH, _COLLECTION, _ANNOUNCEMENTS)

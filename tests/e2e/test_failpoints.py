@@ -175,6 +175,41 @@ def test_an_exec_killed_at(fragile: Daemon, busybox: str, place: str):
     _is_clean(daemon)
 
 
+TARGET = {
+    "mediaType": "application/vnd.oci.image.manifest.v1+json",
+    "digest": "sha256:" + 64 * "a",
+    "size": 7,
+}
+LONG = "x" * 1024  # as an image may be called
+CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
+    "/namespaces/create": ("namespaces.create", {"name": "told"}),
+    "/namespaces/update": ("namespaces.update", {"name": "told", "labels": {"k": "v"}}),
+    "/images/create": ("images.create", {"namespace": "told", "name": LONG, "target": TARGET}),
+    "/images/update": ("images.update", {"namespace": "told", "name": LONG, "labels": {"k": "v"}}),
+    "/images/delete": ("images.delete", {"namespace": "told", "name": LONG, "exact": True}),
+    "/namespaces/delete": ("namespaces.delete", {"name": "told"}),
+}
+
+
+def _topics(daemon: Daemon, namespace: str) -> list[str]:
+    with contextlib.closing(daemon.client()) as client:
+        wish = {"namespace": namespace}
+        events = client.stream("events.subscribe", wish, to="events", credit=1000, patience=5)
+        return [one.body["topic"] for one in events if one.kind == "event"]
+
+
+def test_what_was_recorded_is_told_by_the_next_incarnation(fragile: Daemon):
+    """Of what was deleted there is no record any more that could be told of."""
+    for topic, (operation, body) in CHANGES.items():
+        _set(fragile, "metadata.announce.recorded", "kill(count=1)")
+        with contextlib.closing(fragile.client()) as client, pytest.raises(RemoteError):
+            client.request(operation, body, to="metadata", limit=10.0, repeatable=False)
+        _fired(fragile, "metadata.announce.recorded")
+        wait_until(f"{topic} is told", lambda wanted=topic: wanted in _topics(fragile, "told"))
+        wait_until("all is well again", lambda: _is_whole(fragile))
+    assert _topics(fragile, "told") == list(CHANGES)
+
+
 def test_an_answer_that_is_dropped_is_an_unknown_outcome(fragile: Daemon):
     daemon = fragile
     _set(daemon, "metadata.namespaces.list.reply", "drop-reply(count=1)")

@@ -4,6 +4,7 @@ import pytest
 
 from storage.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError
 from storage.metadata import Content, Lease, Metadata, Remembered, Resource
+from storage.metadata.announcements import LIFETIME as LIFETIME_OF_ANNOUNCEMENTS
 from storage.metadata.idempotency import LIFETIME
 
 
@@ -162,3 +163,30 @@ def test_a_blob_has_a_label_for_each_of_its_children(metadata):
     assert metadata.contents.get("ns", "sha256:0").labels == labels
     with pytest.raises(InvalidArgumentError, match="too many"):
         metadata.contents.put("ns", "sha256:0", {str(at): "" for at in range(40_001)})
+
+
+def test_announcements_are_kept_for_as_long_as_they_may_have_to_be_told(tmp_path):
+    now = [1000]
+    metadata = Metadata(tmp_path / "metadata.db", clock=lambda: now[0])
+    first = metadata.announcements.note("ns", "/images/delete", "a", {"name": "a"})
+    now[0] += LIFETIME_OF_ANNOUNCEMENTS - 1
+    second = metadata.announcements.note("ns", "/images/delete", "a", {"name": "a"})
+    assert metadata.announcements.recent() == (first, second)
+    assert first.key != second.key, "the same name again is another event"
+    now[0] += 1
+    assert metadata.announcements.recent() == (second,)
+    third = metadata.announcements.note("ns", "/namespaces/delete", "ns", {})
+    now[0] = 1000
+    assert metadata.announcements.recent() == (second, third), "the first is not kept for ever"
+    metadata.close()
+
+
+def test_what_is_undone_is_not_announced(metadata):
+    def delete():
+        with metadata.transaction():
+            metadata.announcements.note("ns", "/images/delete", "a", {"name": "a"})
+            metadata.images.delete("ns", "a")
+
+    with pytest.raises(NotFoundError):
+        delete()
+    assert metadata.announcements.recent() == ()
