@@ -15,6 +15,7 @@ from transport.errors import RemoteError
 
 COMMIT_LIMIT = 300.0  # seconds that a slow disk may take for a blob
 OTHERS_LIMIT = 60.0  # seconds that another writer may keep us from committing
+OTHERS_TURN = 5.0  # and from writing what is written in a moment
 TURN = 0.02  # seconds between attempts
 
 
@@ -44,6 +45,11 @@ def ref_of(descriptor: Descriptor) -> str:
     return f"blob-{descriptor.digest}"
 
 
+def _ref_beside(actor: Keeping, descriptor: Descriptor) -> str:
+    """That of an ingest of the actor's own for the same blob, which goes with its lease."""
+    return f"{ref_of(descriptor)} {actor.lease}"
+
+
 def is_kept(actor: Keeping, descriptor: Descriptor) -> bool:
     """Whether a blob is in the store and stays there for us: first held, then looked for. RemoteError."""
     digest = str(descriptor.digest)
@@ -56,8 +62,17 @@ def is_kept(actor: Keeping, descriptor: Descriptor) -> bool:
     return not actor.call(m.ContentMissing([digest]))["missing"]
 
 
-def keep(actor: Keeping, descriptor: Descriptor, fill: Callable[[IngestWriter], object]) -> None:
+def keep(
+    actor: Keeping,
+    descriptor: Descriptor,
+    fill: Callable[[IngestWriter], object],
+    *,
+    source: str = "",
+    beside: bool = False,
+) -> None:
     """Have `fill` write what is missing of a blob, and commit it; a blob that is there already is fine.
+
+    `source` tells others where the bytes come from. With `beside` it does not matter who else writes it.
 
     Raises:
         BusyError: somebody else is writing it.
@@ -65,7 +80,7 @@ def keep(actor: Keeping, descriptor: Descriptor, fill: Callable[[IngestWriter], 
             come stays in the ingest.
     """
     digest = str(descriptor.digest)
-    ref = ref_of(descriptor)
+    ref = _ref_beside(actor, descriptor) if beside else ref_of(descriptor)
     try:
         found = actor.call(m.ContentOpen(ref, digest, descriptor.size, actor.namespace, actor.lease))
     except RemoteError as error:
@@ -74,20 +89,21 @@ def keep(actor: Keeping, descriptor: Descriptor, fill: Callable[[IngestWriter], 
         if error.code == "deadline_exceeded" or error.details.get(BUSY):
             raise BusyError(f"blob {digest} is being written by somebody else") from error
         raise
-    with _writer(Path(found["path"]), descriptor) as writer:
+    with _writer(Path(found["path"]), descriptor, source) as writer:
         if not _is_whole(writer, descriptor):
             fill(writer)
         writer.finish()
     failpoints.hit(actor.kind, "commit", "before")
     commit = m.ContentCommit(ref, digest, descriptor.size, actor.namespace, {}, actor.lease)
     # Another one may have opened the ingest once our writer let go: what they write is this very blob.
-    _patiently(lambda: _commit(actor, commit), time.sleep)
+    _patiently(lambda: _commit(actor, commit), time.sleep, OTHERS_LIMIT)
     failpoints.hit(actor.kind, "commit", "after")
 
 
-def _writer(path: Path, descriptor: Descriptor) -> IngestWriter:
+def _writer(path: Path, descriptor: Descriptor, source: str) -> IngestWriter:
+    algorithm = descriptor.digest.algorithm
     try:
-        return IngestWriter(path, limit=descriptor.size, algorithm=descriptor.digest.algorithm)
+        return IngestWriter(path, limit=descriptor.size, algorithm=algorithm, source=source)
     except NotFoundError as error:  # somebody else has committed or aborted it this very moment
         raise BusyError(str(error)) from error
 
@@ -112,11 +128,14 @@ def keep_in_turn(
     fill: Callable[[IngestWriter], object],
     pause: Callable[[float], object] = time.sleep,
 ) -> None:
-    """As `keep`, after whoever else is writing it; for what is written in a moment.
+    """As `keep`, after whoever else is writing it; for what is written in a moment. Who takes longer is left.
 
     `pause` waits so many seconds, and may raise to end that. Raises as `keep`.
     """
-    _patiently(lambda: keep(actor, descriptor, fill), pause)
+    try:
+        _patiently(lambda: keep(actor, descriptor, fill), pause, OTHERS_TURN)
+    except BusyError:
+        keep(actor, descriptor, fill, beside=True)
 
 
 def _commit(actor: Asking, commit: m.ContentCommit) -> None:
@@ -128,8 +147,8 @@ def _commit(actor: Asking, commit: m.ContentCommit) -> None:
         raise
 
 
-def _patiently(attempt: Callable[[], object], pause: Callable[[float], object]) -> None:
-    end = time.monotonic() + OTHERS_LIMIT
+def _patiently(attempt: Callable[[], object], pause: Callable[[float], object], limit: float) -> None:
+    end = time.monotonic() + limit
     while True:
         try:
             attempt()

@@ -17,7 +17,7 @@ from actors.transfers.transfer import Transfer
 from storage.content import IngestWriter
 from storage.content.parts import Parts
 from storage.descriptor import Descriptor
-from storage.errors import StorageError
+from storage.errors import BusyError, StorageError
 from transport.errors import RemoteError
 from transport.registry.blob import BlobStream
 from transport.registry.errors import FailedPreconditionError, RegistryError
@@ -44,16 +44,25 @@ class Download:
         self._more = settings.registry_ranges_at_once - 1
         self._threads: list[threading.Thread] = []
         self._began = time.monotonic()
+        # Where namespaces are isolated, each has to bring what others have.
+        self._gives_way = settings.content_sharing == "shared"
+        self._over = False
         self._source = ""
 
     def run(self, connect: Open) -> None:
-        """Until all of it is there. Raises RegistryError, StorageError, RemoteError."""
+        """Until all of it is there.
+
+        Raises:
+            RegistryError, StorageError, RemoteError: it does not come.
+            BusyError: it has come to the store another way meanwhile, as from a source that is faster.
+        """
         self._connect = connect
         self._arrival.advance(self._writer.offset)
         try:
             while self._writer.offset < self._blob.size:
                 self._step()
         finally:
+            self._over = True
             if self._parts is not None:
                 self._parts.close()
             for thread in self._threads:
@@ -71,6 +80,7 @@ class Download:
             self._write(ready)
         elif filling:
             self._transfer.check()
+            self._give_way()
         else:
             self._fetch(parts.span(number)[1])
         if self._writer.offset >= parts.span(number)[1]:
@@ -80,6 +90,7 @@ class Download:
         """Append up to `end`; a cut connection is no reason to begin again."""
 
         def go_on() -> None:
+            self._give_way()
             with self._connect(self._writer.offset, end) as stream:
                 if not stream.ranged and end < self._blob.size:
                     self._parts = None
@@ -88,9 +99,14 @@ class Download:
                 for chunk in stream:
                     self._write(chunk)
                     self._transfer.throttle(len(chunk))
+                    self._give_way()
                     self._ask_for_help()
 
         self._transfer.persist(go_on, lambda: self._writer.offset)
+
+    def _give_way(self) -> None:
+        if self._gives_way and self._transfer.store.has(self._blob.digest):
+            raise BusyError(f"blob {self._blob.digest} has come another way")
 
     def _write(self, chunk: bytes) -> None:
         self._writer.write(chunk)
@@ -133,5 +149,7 @@ class Download:
                     failpoints.hit("puller", "fetch", "part")
                     self._transfer.throttle(len(chunk))
                     self._transfer.check()
+                    if self._over:
+                        return
 
         self._transfer.persist(go_on, lambda: parts.length(number))

@@ -1,10 +1,12 @@
 """Bringing blobs and documents of one repository into the store, each at most once, whoever else asks.
 
 The lock of an ingest makes one transfer the fetcher of a blob; the others, of whatever name or namespace,
-watch it and take over where it ends if it gives up. What is in the store is not asked for.
+watch it and take over where it ends if it gives up. What is in the store is not asked for. One who fetches it
+from elsewhere is watched only as long as it comes: a registry may name any blob, and let it trickle.
 """
 
 import contextlib
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -28,7 +30,23 @@ from transport.registry.errors import NotFoundError as NotAtRegistryError
 from transport.registry.manifest import Manifest, verified
 
 WAIT_FOR_OTHERS = 0.1  # seconds between looks at a blob that another transfer is fetching
+PATIENCE = 10.0  # seconds in which one from elsewhere has to bring
+LEAST_BYTES = 1 << 20  # so much of it
 MOST_URLS = 8
+
+
+class Watch:
+    """How a blob gets on that somebody else is fetching."""
+
+    def __init__(self) -> None:
+        self._since = 0.0
+        self._offset = -LEAST_BYTES
+
+    def is_in_vain(self, offset: int, now: float) -> bool:
+        """Whether too little has come since it was last found to get on; by what is there `now`."""
+        if offset - self._offset >= LEAST_BYTES:
+            self._since, self._offset = now, offset
+        return now - self._since >= PATIENCE
 
 
 class Fetcher:
@@ -39,6 +57,8 @@ class Fetcher:
         self._reference = reference
         self._host, self._path = reference.domain, reference.path
         self._node = node
+        self._source = f"node {node}" if node else self._host
+        self._shared = "" if transfer.settings.content_sharing == "shared" else f"{transfer.namespace}/"
         self._peers = Peers(transfer, node)
         self._sources: dict[Digest, set[str]] = {}
         self._avoided: set[str] = set()  # endpoints that have sent wrong bytes
@@ -107,16 +127,17 @@ class Fetcher:
         arrival.end()
 
     def _fetch(self, blob: Descriptor, arrival: Arrival) -> None:
-        transfer = self._transfer
+        transfer, watch = self._transfer, Watch()
         while not self._is_here(blob):
             transfer.check()
-            if transfer.store.is_being_written(ref_of(blob)):
-                self._watch(blob)
+            others = transfer.store.is_being_written(self._ref(blob))
+            if others and not self._watch(blob, watch):
                 continue
             try:
-                keep(transfer.actor, blob, lambda writer: self._fill(blob, writer, arrival))
+                fill = partial(self._fill, blob, arrival=arrival)
+                keep(transfer.actor, blob, fill, source=self._source, beside=others)
             except (BusyError, NotFoundError):
-                continue  # somebody was faster, this very moment
+                transfer.pause(WAIT_FOR_OTHERS)  # somebody was faster, this very moment
             except (InvalidArgumentError, RemoteError) as error:
                 if error.code != InvalidArgumentError.code or not self._avoid_sources(blob):
                     raise
@@ -136,13 +157,23 @@ class Fetcher:
         """A look at the disk, and if that finds it the word of its owner, that it will stay."""
         return self._transfer.store.has(blob.digest) and is_kept(self._transfer.actor, blob)
 
-    def _watch(self, blob: Descriptor) -> None:
-        """Somebody else is fetching it: their progress is ours."""
+    def _ref(self, blob: Descriptor) -> str:
+        """That of the ingest in the store, which is everybody's unless namespaces are isolated."""
+        return self._shared + ref_of(blob)
+
+    def _watch(self, blob: Descriptor, watch: Watch) -> bool:
+        """Somebody else is fetching it: their progress is ours. Whether to wait for it no longer.
+
+        From the same source it would come no faster to us.
+        """
         transfer = self._transfer
         with contextlib.suppress(NotFoundError):
-            offset = transfer.store.status(ref_of(blob)).offset
-            transfer.moved(str(blob.digest), "downloading", offset, blob.size)
+            found = transfer.store.status(self._ref(blob))
+            if watch.is_in_vain(found.offset, time.monotonic()) and found.source != self._source:
+                return True
+            transfer.moved(str(blob.digest), "downloading", found.offset, blob.size)
         transfer.pause(WAIT_FOR_OTHERS)
+        return False
 
     def _fill(self, blob: Descriptor, writer: IngestWriter, arrival: Arrival) -> None:
         if blob.data is not None:

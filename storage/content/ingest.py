@@ -5,6 +5,7 @@
     total       how many bytes there will be, if known
     expected    the digest they will have, if known
     leased      there when it was opened under a lease: it goes with that, and does not wait for its expiry
+    source      where its writer, or the last one, has the bytes from; not there if that was not said
     data        the bytes; its size is the offset to resume at, its mtime the last activity, and the
                 lock of this file makes its holder the one writer
     part-N      window N of the bytes, up to where it has come, when it came before its turn (parts.py)
@@ -20,7 +21,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -34,6 +35,7 @@ MAX_REF_LENGTH: Final = 1024
 DATA: Final = "data"
 SEAL: Final = "sealed"
 LEASED: Final = "leased"
+SOURCE: Final = "source"
 COMMITTED: Final = "committed"
 
 # Enough for everything this module writes beside the data.
@@ -61,6 +63,7 @@ class IngestStatus:
     updated: float
     leased: bool = False
     committed: Digest | None = None
+    source: str = ""
 
     def suits(self, expected: Digest | None, total: int | None) -> bool:
         """Whether what is there can become a blob of that digest and size, as far as either is known."""
@@ -123,6 +126,7 @@ def status(directory: Path) -> IngestStatus:
             updated=updated,
             leased=(directory / LEASED).exists(),
             committed=committed,
+            source=_optional_note(directory, SOURCE) or "",
         )
     except (FileNotFoundError, NotADirectoryError):
         raise NotFoundError(f"ingest {directory.name} does not exist: open it first") from None
@@ -198,9 +202,22 @@ def seal(directory: int, digest: Digest, size: int) -> None:
     The descriptor, and not a path, so that a writer whose ingest was aborted under it cannot seal its
     successor's.
     """
-    descriptor = os.open(SEAL, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE, dir_fd=directory)
+    _write_note(directory, SEAL, f"{digest} {size}")
+
+
+def note_source(directory: int, source: str) -> None:
+    """Record, for the holder of the lock, where the bytes come from; as `seal`. Nothing where it is empty."""
+    if source:
+        _write_note(directory, SOURCE, source)
+        return
+    with suppress(FileNotFoundError):
+        os.unlink(SOURCE, dir_fd=directory)
+
+
+def _write_note(directory: int, name: str, text: str) -> None:
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE, dir_fd=directory)
     try:
-        os.write(descriptor, f"{digest} {size}".encode())
+        os.write(descriptor, text.encode())
     finally:
         os.close(descriptor)
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from storage.content.disk import hash_file, reported, try_lock
-from storage.content.ingest import DATA, MAX_REF_LENGTH, SEAL, seal
+from storage.content.ingest import DATA, MAX_REF_LENGTH, SEAL, note_source, seal
 from storage.digest import SHA256, Digest, Hasher
 from storage.errors import (
     FailedPreconditionError,
@@ -24,7 +24,8 @@ class IngestWriter:
     """The one writer of an ingest, from construction to `close` (a `with` block closes).
 
     `limit` is the most bytes the ingest may have in all, None for no limit. `algorithm` is that of the
-    digest it will be committed under. `path` is the file that it writes.
+    digest it will be committed under. `path` is the file that it writes. `source` tells those who wait for it
+    where the bytes come from.
 
     Raises:
         NotFoundError: The ingest is not there (any more).
@@ -32,7 +33,7 @@ class IngestWriter:
         InvalidArgumentError: The algorithm is unknown.
     """
 
-    def __init__(self, path: Path, *, limit: int | None, algorithm: str = SHA256) -> None:
+    def __init__(self, path: Path, *, limit: int | None, algorithm: str = SHA256, source: str = "") -> None:
         self._hasher = Hasher(algorithm)
         self._limit = limit
         self._finished = False
@@ -41,12 +42,12 @@ class IngestWriter:
         self.path = path
         try:
             with reported(f"open {self._what}"):
-                self._open(path)
+                self._open(path, source)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, path: Path) -> None:
+    def _open(self, path: Path, source: str) -> None:
         try:
             self._directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
             self._what = f"ingest {_read_ref(self._directory)!r}"
@@ -58,6 +59,7 @@ class IngestWriter:
         except (FileNotFoundError, NotADirectoryError):
             raise NotFoundError(f"{self._what} does not exist: open it in the store first") from None
         self._break_seal()
+        note_source(self._directory, source)
 
     def __enter__(self) -> Self:
         return self

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from daemon import Daemon, running
+from daemon import Daemon, running, wait_until
 from registry import digest_of, make_image
 
 from tests.scripted_registry import OCI_INDEX, OCI_MANIFEST, Answer, ScriptedRegistry
@@ -111,6 +111,23 @@ def test_slow_drip(daemon: Daemon, served: Served):
     served.layer_is(Answer(200, served.layer, drip=1000))
     daemon.actr("pull", served.name)
     assert served.starts == [0]
+    assert kept(daemon, served) == served.layer
+
+
+def test_a_registry_that_trickles_keeps_a_blob_from_nobody_else(daemon: Daemon, served: Served):
+    """It may name any blob: that of an image that everybody has, say."""
+    with ScriptedRegistry() as trickling:
+        malicious = Served(trickling, served.image)
+        trickling.beat = lambda: time.sleep(0.5)
+        malicious.layer_is(Answer(200, served.layer, drip=1000))
+        with daemon.popen("pull", malicious.name) as pull:
+            wait_until("its layer is asked for", lambda: malicious.starts)
+            try:
+                daemon.actr("pull", served.name)
+            finally:
+                trickling.beat = lambda: None
+            assert pull.wait(60) == 0, "it takes what the other one has brought"
+    assert malicious.starts == served.starts == [0]
     assert kept(daemon, served) == served.layer
 
 

@@ -16,7 +16,10 @@ from transport.registry.endpoint import Endpoint
 from transport.registry.errors import BadContentError, CutError, InvalidArgumentError, UnavailableError
 from transport.registry.exchange import Exchange, Question
 
-CHUNK = 256 << 10  # bytes; chunks are at least this large, but the last and those before a cut
+CHUNK = 256 << 10  # bytes; chunks are at least this large, but the last, those before a cut
+LONGEST_CHUNK = (
+    1.0  # and those that take longer than so many seconds: who reads has something else to look at
+)
 MOST_PIECE = 1 << 20
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
@@ -134,7 +137,8 @@ class BlobStream:
         pieces: list[bytes] = []
         gathered = 0
         cut = None
-        while gathered < CHUNK and self.offset < self._end:
+        until = self._pace.clock() + LONGEST_CHUNK
+        while gathered < CHUNK and self.offset < self._end and not (gathered and self._pace.clock() > until):
             try:
                 piece = self._piece(answer)
             except UnavailableError as error:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from actors import keeping
 from actors import messages as m
 from actors.call import as_remote
 from actors.keeping import keep, keep_in_turn
@@ -94,6 +95,39 @@ def test_one_who_commits_it_between_our_question_and_our_writer_has_done_it_for_
     asking.after_open = interfere
     keep_in_turn(asking, BLOB, lambda _: pytest.fail("asked the source"))
     assert asking.store.read(BLOB.digest, BLOB.size) == CONTENT
+
+
+def test_one_who_writes_for_too_long_is_not_waited_for(asking: Asking):
+    """Anybody may name a blob, and let its bytes trickle."""
+    path = asking.store.open_ingest(f"blob-{BLOB.digest}", expected=BLOB.digest, total=BLOB.size).path
+    with IngestWriter(path, limit=None) as other:
+        keep(asking, BLOB, fill, beside=True)
+        assert asking.store.read(BLOB.digest, BLOB.size) == CONTENT
+        fill(other)
+        other.finish()
+    asking.store.commit(f"blob-{BLOB.digest}", BLOB.digest, BLOB.size, verified=True)
+    assert list(asking.store.statuses()) == [], "each ends well"
+
+
+def test_what_is_written_in_a_moment_waits_for_a_moment(asking: Asking, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(keeping, "OTHERS_TURN", 0.0)
+    path = asking.store.open_ingest(f"blob-{BLOB.digest}", expected=BLOB.digest, total=BLOB.size).path
+    with IngestWriter(path, limit=None):
+        keep_in_turn(asking, BLOB, fill)
+    assert asking.store.read(BLOB.digest, BLOB.size) == CONTENT
+
+
+def test_others_are_told_where_the_bytes_come_from(asking: Asking):
+    ref, said = f"blob-{BLOB.digest}", []
+
+    def look(writer: IngestWriter) -> None:
+        said.append(asking.store.status(ref).source)
+        raise InterruptedError
+
+    for source in ("example.org", "", "node h2"):
+        with pytest.raises(InterruptedError):
+            keep(asking, BLOB, look, source=source)
+    assert said == ["example.org", "", "node h2"]
 
 
 def test_whoever_waits_for_their_turn_may_be_told_to_stop(asking: Asking):

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.scripted_registry import Answer, ScriptedRegistry, digest_of
-from transport.registry.blob import CHUNK, Pace, Span
+from transport.registry.blob import CHUNK, BlobStream, Pace, Span
 from transport.registry.client import RegistryClient
 from transport.registry.credentials import NoCredentials
 from transport.registry.errors import (
@@ -53,6 +53,31 @@ def test_a_blob_comes_in_large_chunks_without_a_range(registry, client):
     assert b"".join(chunks) == BODY
     assert all(len(chunk) >= CHUNK for chunk in chunks[:-1])
     assert "range" not in registry.asked[0].headers
+
+
+class Dripping:
+    """Brings a hundred bytes a second, by a clock of its own."""
+
+    status, authority = 200, "example.org"
+
+    def __init__(self):
+        self.now = 0.0
+
+    def piece(self, most):
+        self.now += 0.3
+        return bytes(min(30, most))
+
+    def close(self):
+        pass
+
+
+def test_who_reads_what_drips_may_look_at_something_else_now_and_then():
+    source = Dripping()
+    pace = Pace(clock=lambda: source.now)
+    with BlobStream(source, Span(0, 1000, 1000), 0, "blob", pace, "example.org") as stream:
+        chunks = list(stream)
+    assert sum(map(len, chunks)) == 1000
+    assert len(chunks) == 9
 
 
 @pytest.mark.parametrize("offset", [1, 65_537, SIZE - 1])
