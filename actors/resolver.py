@@ -46,7 +46,7 @@ class ResolverActor(Actor):
             return
         zones = zones_of(result["zones"])
         if self._server is None and zones:  # without a network there is no thread, and nothing is imported
-            self._server = DnsServer(self.log)
+            self._server = DnsServer(self.log, crashed=self.host.crash)
             self._server.start()
         if self._server is not None:
             self._server.serve(zones, others_of(result["zones"]))

@@ -72,7 +72,10 @@ def _records(asked: Any, names: Names) -> list[Any] | None:
 
 
 def _owner(reverse: str, names: Names) -> str | None:
-    """The name behind `2.0.88.10.in-addr.arpa`: the first one by the alphabet that is not an id."""
+    """The name behind `2.0.88.10.in-addr.arpa`: the first one by the alphabet that is not an id.
+
+    One that no DNS message can say is passed over: a container's may have 76 characters, a label has 63.
+    """
     import dns.exception  # noqa: PLC0415
     import dns.name  # noqa: PLC0415
     import dns.reversename  # noqa: PLC0415
@@ -84,7 +87,18 @@ def _owner(reverse: str, names: Names) -> str | None:
     owners = sorted(
         (name for name, known in names.items() if address in known), key=lambda name: (len(name) == 12, name)
     )
-    return owners[0] if owners else None
+    return next(filter(_can_be_said, owners), None)
+
+
+def _can_be_said(name: str) -> bool:
+    import dns.exception  # noqa: PLC0415
+    import dns.name  # noqa: PLC0415
+
+    try:
+        dns.name.from_text(f"{name}.")
+    except dns.exception.DNSException:
+        return False
+    return True
 
 
 def _malformed(wire: bytes) -> bytes:

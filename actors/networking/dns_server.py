@@ -6,6 +6,7 @@ socket of its own (a new source port makes forged answers hard, RFC 5452), at mo
 
 import contextlib
 import errno
+import ipaddress
 import logging
 import selectors
 import socket
@@ -55,9 +56,15 @@ class DnsServer:
     """Serves zones until told of others. `listen` addresses map to the names that are known there."""
 
     def __init__(
-        self, log: logging.Logger, upstream: Callable[[], list[Server]] | None = None, port: int = PORT
+        self,
+        log: logging.Logger,
+        upstream: Callable[[], list[Server]] | None = None,
+        port: int = PORT,
+        crashed: Callable[[BaseException], None] | None = None,
     ) -> None:
+        """`crashed` is told, in the thread, of what ends it before `stop`: nobody is served any more."""
         self._log = log
+        self._crashed = crashed
         self._port = port
         self._upstream = upstream or host_servers
         self._wanted: tuple[dict[str, Names], Others] = {}, {}
@@ -70,7 +77,7 @@ class DnsServer:
         self._wake, self._woken = socket.socketpair()
         self._woken.setblocking(False)
         self._selector.register(self._woken, selectors.EVENT_READ, self._awake)
-        self._thread = threading.Thread(target=self._run, name="dns", daemon=True)
+        self._thread = threading.Thread(target=self._served, name="dns", daemon=True)
         self._running = True
 
     def start(self) -> None:
@@ -88,8 +95,19 @@ class DnsServer:
     def stop(self) -> None:
         """Close everything and end the thread."""
         self._running = False
-        self._wake.send(b"s")
+        with contextlib.suppress(OSError):  # its thread has ended already, and closed this
+            self._wake.send(b"s")
         self._thread.join()
+
+    def _served(self) -> None:
+        try:
+            self._run()
+        except Exception as error:
+            if self._crashed is None:
+                raise
+            self._crashed(error)
+        finally:
+            self._close()
 
     def _run(self) -> None:
         while self._running:
@@ -98,6 +116,8 @@ class DnsServer:
             self._expire()
             if self._missing:
                 self._open()
+
+    def _close(self) -> None:
         for one in [*self._selector.get_map().values()]:
             if isinstance(one.fileobj, socket.socket):
                 one.fileobj.close()
@@ -153,15 +173,24 @@ class DnsServer:
             self._asked(address, client[0], wire, reply, tcp=False)
 
     def _asked(self, address: str, client: str, wire: bytes, reply: Reply, *, tcp: bool) -> None:
-        """At the address of one network; the client may be on others, which it may know nothing of."""
-        for zone in (address, *self._others.get(client, ())):
-            said = answer(wire, self._zones.get(zone, {}), tcp=tcp)
-            if said is not None:
-                break
+        """A question that finds a mistake of ours ends nothing: any container could ask it time and again."""
+        try:
+            said = self._known(address, client, wire, tcp=tcp)
+        except Exception:  # noqa: BLE001  # see above
+            self._log.exception("question of %s", client)
+            said = failed(wire)
         if said is None:
             self._forward(wire, reply, self._upstream(), tcp=tcp)
         elif said:
             reply(said)
+
+    def _known(self, address: str, client: str, wire: bytes, *, tcp: bool) -> bytes | None:
+        """At the address of one network; the client may be on others, which it may know nothing of."""
+        for zone in (address, *self._others.get(client, ())):
+            said = answer(wire, self._zones.get(zone, {}), tcp=tcp)
+            if said is not None:
+                return said
+        return None
 
     # Somebody else's names
 
@@ -172,7 +201,11 @@ class DnsServer:
             return
         server, *others = servers
         family = socket.AF_INET6 if ":" in server[0] else socket.AF_INET
-        asking = socket.socket(family, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM)
+        try:
+            asking = socket.socket(family, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM)
+        except OSError:  # no descriptor is left, or the kernel has no IPv6
+            self._forward(wire, reply, others, tcp=tcp)
+            return
 
         def next_one() -> None:
             self._forget(asking)
@@ -297,8 +330,17 @@ def host_servers(path: Path = HOST_FILE) -> list[Server]:
     except OSError:
         return []
     words = [line.split() for line in lines]
-    found = [word[1] for word in words if len(word) > 1 and word[0] == "nameserver"]
+    found = [word[1] for word in words if len(word) > 1 and word[0] == "nameserver" and _is_address(word[1])]
     return [(address, PORT) for address in found[:MOST_SERVERS]]
+
+
+def _is_address(text: str) -> bool:
+    """A name would be looked up while everybody waits, by the very server that it names."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def zones_of(found: Iterable[dict[str, object]]) -> dict[str, Names]:

@@ -1,6 +1,8 @@
 """The resolver: what it answers by itself, what it hands on, and what it does with nonsense."""
 
+import errno
 import logging
+import queue
 import socket
 import threading
 
@@ -15,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.networking import dns_server
 from actors.networking.dns_answers import answer, failed
 from actors.networking.dns_server import DnsServer, host_servers
 
@@ -79,6 +82,14 @@ def test_no_bytes_break_it(wire):
     assert failed(wire)[:2] in (b"", wire[:2])
 
 
+@pytest.mark.parametrize("odd", ["a" * 64, "a..b"])
+def test_a_name_that_dns_cannot_say_is_nobodys_in_an_answer(odd):
+    query = dns.message.make_query("9.0.1.10.in-addr.arpa.", "PTR").to_wire()
+    assert answer(query, {odd: ["10.1.0.9"]}) is None
+    both = dns.message.from_wire(answer(query, {odd: ["10.1.0.9"], "web": ["10.1.0.9"]}))
+    assert _addresses(both) == ["web."]
+
+
 def test_an_answer_is_never_answered():
     reply = dns.message.make_response(dns.message.make_query("web.", "A"))
     assert answer(reply.to_wire(), NAMES) == b""
@@ -87,7 +98,7 @@ def test_an_answer_is_never_answered():
 def test_servers_of_the_host(tmp):
     file = tmp / "resolv.conf"
     file.write_text(
-        "# x\nsearch y\nnameserver 192.0.2.1\nnameserver 2001:db8::1 \nnameserver\n"
+        "# x\nsearch y\nnameserver 192.0.2.1\nnameserver a..b\nnameserver 2001:db8::1 \nnameserver\n"
         + "nameserver 192.0.2.9\n" * 5
     )
     assert host_servers(file) == [("192.0.2.1", 53), ("2001:db8::1", 53), ("192.0.2.9", 53)]
@@ -221,6 +232,45 @@ def test_nobody_to_ask_is_said_at_once(port):
     _resolve(port, "web.")
     query = dns.message.make_query("example.org.", "A")
     assert dns.query.udp(query, "127.0.0.1", port=port, timeout=30).rcode() == dns.rcode.SERVFAIL
+    server.stop()
+
+
+@pytest.mark.parametrize("tcp", [False, True])
+def test_a_question_that_finds_a_mistake_is_failed_and_the_next_one_answered(served, port, tcp):
+    served.serve({"127.0.0.1": NAMES | {"wrong": ["not an address"]}})
+    _resolve(port, "web.")
+    ask = dns.query.tcp if tcp else dns.query.udp
+    said = ask(dns.message.make_query("wrong.", "A"), "127.0.0.1", port=port, timeout=30)
+    assert said.rcode() == dns.rcode.SERVFAIL
+    assert _resolve(port, "web.", tcp=tcp) == ["10.1.0.2"]
+
+
+@pytest.mark.parametrize("tcp", [False, True])
+def test_without_a_descriptor_for_it_a_question_is_failed(served, port, tcp, monkeypatch):
+    _resolve(port, "web.")
+    real = socket.socket
+    ours = threading.get_ident()
+
+    def none_left(*how, **more):
+        if threading.get_ident() != ours and not more:  # an accepted connection has one already
+            raise OSError(errno.EMFILE, "no descriptor is left")
+        return real(*how, **more)
+
+    monkeypatch.setattr(dns_server.socket, "socket", none_left)
+    query = dns.message.make_query("example.org.", "A")
+    ask = dns.query.tcp if tcp else dns.query.udp
+    assert ask(query, "127.0.0.1", port=port, timeout=30).rcode() == dns.rcode.SERVFAIL
+
+
+def test_what_ends_its_thread_is_told(port):
+    told = queue.Queue()
+    server = DnsServer(logging.getLogger("dns"), lambda: 1 / 0, port, told.put)
+    server.start()
+    server.serve({"127.0.0.1": NAMES})
+    _resolve(port, "web.")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.sendto(dns.message.make_query("example.org.", "A").to_wire(), ("127.0.0.1", port))
+        assert isinstance(told.get(timeout=30), ZeroDivisionError)
     server.stop()
 
 
