@@ -1,11 +1,13 @@
 """Networks of kind `cni`: plugins of others, run as the Container Network Interface says (CNI spec 1.0.0).
 
-Every ADD is written down before it is begun, with the configuration that it is made with, and again with its
-result; CHECK and DEL are given just those. A DEL is repeated until the plugins say that it is done. What was
-killed in the middle of an ADD begins anew with a DEL.
+Every ADD is written down before it is begun, with the configuration that it is made with, and again with
+its result; CHECK and DEL are given just those. A DEL is repeated until the plugins say that it is done; one
+that is not installed any more is passed over, since nobody knows when it will be. What was killed in the
+middle of an ADD begins anew with a DEL.
 """
 
 import json
+import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -26,6 +28,7 @@ _VERSIONS: Final = ("0.3.0", "0.3.1", "0.4.0", "1.0.0")
 _CHECKED_SINCE: Final = ("0.4.0", "1.0.0")  # versions that have CHECK
 
 Json = dict[str, Any]
+log = logging.getLogger("network")
 
 
 def parse(text: str) -> Json:
@@ -126,13 +129,31 @@ class Cni:
         return ""
 
     def delete(self, attachment: Attachment) -> None:
-        """Disconnect; again is no error. Raises FailedPreconditionError: a plugin refused, so ask again."""
+        """Disconnect; again is no error. Raises FailedPreconditionError: a plugin refused, so ask again.
+
+        Its interface goes with the namespace in any case. What else a plugin has made that is gone, leases or
+        rules, is for a person to remove: no container waits for that.
+        """
         known = self._known(attachment)
         if known is None:
             return
         for plugin in reversed(known["config"]["plugins"]):
-            self._run("DEL", known["config"], plugin, known["result"] or {}, attachment)
+            gone = self._gone(plugin)
+            if gone:
+                log.warning(
+                    "container %s on network %s: what cni plugin %s has made for it may stay: %s is gone",
+                    attachment.endpoint.container, attachment.endpoint.network, plugin["type"], gone,
+                )  # fmt: skip
+            else:
+                self._run("DEL", known["config"], plugin, known["result"] or {}, attachment)
         self._record(attachment).unlink()
+
+    def _gone(self, plugin: Mapping[str, Any]) -> str:
+        """The program that is missing: its own, or the one that it asks for addresses; empty for none."""
+        ipam = plugin.get("ipam")
+        asked = ipam.get("type") if isinstance(ipam, dict) else None
+        wanted = (str(plugin["type"]), *((asked,) if isinstance(asked, str) else ()))
+        return next((kind for kind in wanted if self._found(kind) is None), "")
 
     def _run(
         self, command: str, config: Json, plugin: Mapping[str, Any], before: Json, attachment: Attachment
@@ -162,13 +183,16 @@ class Cni:
         return _result(kind, ended.said) if command == "ADD" else {}
 
     def _program(self, kind: str) -> str:
-        for directory in self._search.split(":"):
-            path = Path(directory, kind)
-            if path.is_file():
-                return str(path)
-        raise FailedPreconditionError(
-            f"cni plugin {kind} is in none of {self._search}: apt-get install containernetworking-plugins"
-        )
+        found = self._found(kind)
+        if found is None:
+            raise FailedPreconditionError(
+                f"cni plugin {kind} is in none of {self._search}: apt-get install containernetworking-plugins"
+            )
+        return found
+
+    def _found(self, kind: str) -> str | None:
+        paths = (Path(directory, kind) for directory in self._search.split(":"))
+        return next((str(path) for path in paths if path.is_file()), None)
 
     def _record(self, attachment: Attachment) -> Path:
         return self._directory / "+".join(attachment.endpoint.key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,6 +109,25 @@ def test_a_missing_plugin_is_named_and_leaves_nothing(daemon: Daemon, busybox: s
     assert daemon.json("ps", "-a") == []
     daemon.actr("network", "rm", "plugged")
     _run("ip", "link", "del", "cnitest1")
+
+
+def test_a_container_ends_and_goes_without_its_plugin(own_daemon: Daemon, busybox: str, tmp: Path):
+    plugins = tmp / "plugins"
+    plugins.mkdir()
+    for name in ("bridge", "host-local"):
+        shutil.copy(f"/usr/lib/cni/{name}", plugins)
+    own_daemon.stop()
+    own_daemon.settings += f'[network]\ncni_path = "{plugins}"\n'
+    own_daemon.start()
+    path = _list(tmp, "plugged", {"type": "bridge", "bridge": "cnitest2"})
+    own_daemon.actr("network", "create", "plugged", "--kind", "cni", "--config", path)
+    own_daemon.actr("run", "-d", "--name", "a", "--net", "plugged", busybox, "sleep", "600")
+    shutil.rmtree(plugins)
+    own_daemon.actr("stop", "-t", "1", "a")
+    assert own_daemon.json("ps", "-a")[0]["task"]["status"] == "stopped"
+    own_daemon.actr("rm", "a")
+    own_daemon.actr("network", "rm", "plugged")
+    _run("ip", "link", "del", "cnitest2")
 
 
 @pytest.mark.parametrize(
