@@ -167,14 +167,12 @@ def _greeting(door: Door, _: Address) -> Iterator[str]:
         yield f"answered {kind} {body!r}"
 
 
-def _malformed_messages(door: Door, address: Address) -> Iterator[str]:
-    """Over TCP nothing is said to one who talks nonsense; the connection stays all the same."""
+def _malformed_messages(door: Door, _: Address) -> Iterator[str]:
     for case in json.loads(VECTORS.read_text())["bad"]:
         frames = [bytes.fromhex(frame) for frame in case["frames"]]
         if case["refused"] == "message" and frames:
             door.socket.send_multipart(frames)
-            if not address.server:
-                yield from (f"{case['name']}: {fault}" for fault in _error(door.hear(), "invalid_argument"))
+            yield from (f"{case['name']}: {fault}" for fault in _error(door.hear(), "invalid_argument"))
     if not door.lives():
         yield "the connection did not stay"
 

@@ -208,3 +208,8 @@ def part(asked: Envelope, body: Any, *buffers: bytes, seq: int = 0, number: int 
     return Envelope(
         "PART", re=asked.id, to=asked.fr, seq=seq, number=number, body=pack(body), buffers=buffers
     )
+
+
+def unreadable(error: Exception) -> RemoteError:
+    """What the sender of a malformed message is told."""
+    return RemoteError("invalid_argument", f"message refused: {error}")

@@ -20,8 +20,8 @@ from zmq.utils import z85
 
 from transport import tcp, traces
 from transport.doors import OUTER, FullError, UnreachableError
-from transport.envelope import Envelope, failure, parse
-from transport.errors import RemoteError
+from transport.envelope import Envelope, failure, parse, unreadable
+from transport.errors import ProtocolError, RemoteError
 from transport.keys import KEY_LENGTH, Key, KeyRing
 
 MAX_MESSAGE: Final = 20 << 20  # a body of 16 MiB, and what is around it
@@ -151,7 +151,8 @@ class OuterDoor:
     def receive(self) -> tuple[str, Envelope, RemoteError | None] | None:
         """The next message: its sender's address, the message, and why it is refused if it is.
 
-        None for no more now. Raises ProtocolError, with nothing said to the sender.
+        None for no more now. Raises ProtocolError for one that cannot be read, of a sender who has had his
+        share: nothing is said to him.
         """
         try:
             peer, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
@@ -160,8 +161,19 @@ class OuterDoor:
         public = str(peer.get("User-Id"))
         address = OUTER + public.encode().hex() + peer.bytes.hex()
         key = self._ring.keys().get(public)
-        message = parse([frame.bytes for frame in frames], address, key.name if key else "")
+        try:
+            message = parse([frame.bytes for frame in frames], address, key.name if key else "")
+        except ProtocolError as error:
+            return address, Envelope("REQ", fr=address), self._unreadable(address, key, error)
         return address, message, self._refusal(address, key, message)
+
+    def _unreadable(self, address: str, key: Key | None, error: ProtocolError) -> RemoteError:
+        """As on the Unix socket, within the rate of those that can be read. Raises ProtocolError beyond it."""
+        if not self._rates.take(address, time.monotonic()):
+            raise error
+        if key is None:
+            return RemoteError("permission_denied", REVOKED)
+        return unreadable(error)
 
     def send(self, address: str, message: Envelope) -> None:
         """Give a message to ZeroMQ. Raises FullError, UnreachableError.

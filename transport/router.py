@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from transport.doors import OUTER, FullError, UnreachableError
-from transport.envelope import Envelope, failure, parse
-from transport.errors import ProtocolError, RemoteError
+from transport.envelope import Envelope, failure, parse, unreadable
+from transport.errors import ProtocolError
 from transport.held import Held
 from transport.inner import InnerDoor
 from transport.switch import Send, Switch
@@ -83,7 +83,7 @@ class RouterSocket:
             if refused is None:
                 self._deliver(self.switch.receive(peer, message, time.monotonic()))
             else:
-                self.switch.counters["refused"] += 1
+                self.switch.counters["malformed" if refused.code == "invalid_argument" else "refused"] += 1
                 self._deliver([(peer, failure(message.forwarded(peer), refused))])
 
     def _understand(self, peer: str, frames: list[bytes]) -> list[Send]:
@@ -91,8 +91,7 @@ class RouterSocket:
             return self.switch.receive(peer, parse(frames, peer), time.monotonic())
         except (ProtocolError, KeyError, ValueError, TypeError) as error:
             self.switch.counters["malformed"] += 1
-            refused = RemoteError("invalid_argument", f"message refused: {error}")
-            return [(peer, failure(Envelope("REQ", fr=peer), refused))]
+            return [(peer, failure(Envelope("REQ", fr=peer), unreadable(error)))]
 
     def _deliver(self, sends: list[Send]) -> None:
         waiting = deque(sends)
