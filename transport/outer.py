@@ -26,7 +26,8 @@ from transport.keys import KEY_LENGTH, Key, KeyRing
 
 MAX_MESSAGE: Final = 20 << 20  # a body of 16 MiB, and what is around it
 QUEUE_IN, QUEUE_OUT = 16, 512  # messages of one peer
-RATE, BURST = 2000.0, 4000.0  # messages a second of one peer, and how many at once
+RATE, BURST = 2000.0, 4000.0  # messages a second of one connection, and how many at once
+CONNECTIONS: Final = 4  # that one key may have at that pace; all of its others share it
 LINES, MOST_LINES = 20.0, 100.0  # of the audit log a second about one who is refused, and at once
 MOST_PEERS: Final = 4096  # whose rate is remembered
 BIND_AGAIN: Final = 1.0  # seconds
@@ -67,6 +68,25 @@ class Buckets:
         return left >= 1
 
 
+class Pace:
+    """How many messages come in of one connection, and of all with the same key together.
+
+    A key that may do no more than its connections opens another, or the next, and begins with a full bucket.
+    """
+
+    def __init__(self) -> None:
+        self._own = Buckets(RATE, BURST)
+        self._together = Buckets(CONNECTIONS * RATE, CONNECTIONS * BURST)
+
+    def refusal(self, address: str, public: str, now: float) -> str:
+        """Why no further message is heard; empty when one is, which is counted."""
+        if not self._own.take(address, now):
+            return f"more than {RATE:g} messages a second: send fewer"
+        if not self._together.take(public, now):
+            return f"more than {CONNECTIONS * RATE:g} messages a second with one key: send fewer"
+        return ""
+
+
 class OuterDoor:
     """Owns the TCP socket, a ROUTER, and the ZAP handler. For the router's thread.
 
@@ -79,7 +99,7 @@ class OuterDoor:
         """Make the sockets; `tend` binds the one on TCP. In a context of their own, with a thread."""
         self._context = zmq.Context(io_threads=1)
         self._endpoint, self._ring, self._policy = endpoint, ring, policy
-        self._rates, self._lines = Buckets(RATE, BURST), Buckets(LINES, MOST_LINES)
+        self._pace, self._lines = Pace(), Buckets(LINES, MOST_LINES)
         self._unsaid: Counter[str] = Counter()
         self._bound, self._bind_at = False, 0.0
         self._zap = self._context.socket(zmq.REP)
@@ -164,16 +184,11 @@ class OuterDoor:
         try:
             message = parse([frame.bytes for frame in frames], address, key.name if key else "")
         except ProtocolError as error:
-            return address, Envelope("REQ", fr=address), self._unreadable(address, key, error)
+            if self._pace.refusal(address, public, time.monotonic()):
+                raise
+            refused = unreadable(error) if key else RemoteError("permission_denied", REVOKED)
+            return address, Envelope("REQ", fr=address), refused
         return address, message, self._refusal(address, key, message)
-
-    def _unreadable(self, address: str, key: Key | None, error: ProtocolError) -> RemoteError:
-        """As on the Unix socket, within the rate of those that can be read. Raises ProtocolError beyond it."""
-        if not self._rates.take(address, time.monotonic()):
-            raise error
-        if key is None:
-            return RemoteError("permission_denied", REVOKED)
-        return unreadable(error)
 
     def send(self, address: str, message: Envelope) -> None:
         """Give a message to ZeroMQ. Raises FullError, UnreachableError.
@@ -207,8 +222,8 @@ class OuterDoor:
             return RemoteError("permission_denied", REVOKED)
         if message.type not in TYPES:
             return RemoteError("permission_denied", f"a client sends no {message.type}")
-        if not self._rates.take(address, time.monotonic()):
-            return RemoteError("overloaded", f"more than {RATE:g} messages a second: send fewer")
+        if too_fast := self._pace.refusal(address, key.public, time.monotonic()):
+            return RemoteError("overloaded", too_fast)
         if message.type != "REQ":
             return None
         why = self._policy.refusal(key.role, message)

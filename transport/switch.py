@@ -21,6 +21,7 @@ ROUTER, SUPERVISOR, NODES = "router", "supervisor", "nodes"
 HOME: Final = frozenset({"container", "puller", "job"})
 """How names of this host begin that have a slash; all others of that kind are of other nodes: `node/name`."""
 MAX_OUTSTANDING_PER_PEER = 4096
+MAX_OUTSTANDING_PER_KEY = 4 * MAX_OUTSTANDING_PER_PEER  # of all connections with one key
 MAX_DEADLINE = 7 * 24 * 3600 * 1000  # milliseconds; a poller cannot wait for what a header can carry
 GRACE_AFTER_START = (
     30.0  # seconds in which an unknown name may still be expected, unless all are known before
@@ -66,6 +67,7 @@ class Switch:
     _waiting: dict[tuple[str, bytes], _Waiting] = field(default_factory=dict)
     _by_target: dict[str, set[tuple[str, bytes]]] = field(default_factory=lambda: defaultdict(set))
     _per_peer: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    _per_key: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     _deadlines: list[tuple[float, tuple[str, bytes]]] = field(default_factory=list)
     _ends: deque[tuple[float, str, int]] = field(default_factory=deque)
     _of_clients: int = 0  # of those that wait
@@ -107,6 +109,8 @@ class Switch:
         self._waiting[key] = _Waiting(asked, target, inc, now)
         self._by_target[target].add(key)
         self._per_peer[message.fr] += 1
+        if message.by:
+            self._per_key[message.by] += 1
         self._of_clients += _is_client(message.fr)
         if message.deadline:
             limit = min(message.deadline, MAX_DEADLINE) / 1000
@@ -129,6 +133,9 @@ class Switch:
             return RemoteError("invalid_argument", "a request needs an id of its own")
         if self._per_peer.get(message.fr, 0) >= MAX_OUTSTANDING_PER_PEER:
             return RemoteError("overloaded", f"more than {MAX_OUTSTANDING_PER_PEER} requests wait already")
+        if self._per_key.get(message.by, 0) >= MAX_OUTSTANDING_PER_KEY:
+            text = f"more than {MAX_OUTSTANDING_PER_KEY} requests with this key wait already"
+            return RemoteError("overloaded", text)
         if _is_far(target) or (target != message.to and _is_far(message.to.partition("/")[2])):
             return RemoteError("invalid_argument", f"{message.to} names more than one node: ask the last one")
         inc = self.names.get(target)
@@ -342,11 +349,18 @@ class Switch:
         targets.discard(key)
         if not targets:
             del self._by_target[waiting.target]
-        self._per_peer[key[0]] -= 1
+        _count_down(self._per_peer, key[0])
+        if waiting.asked.by:
+            _count_down(self._per_key, waiting.asked.by)
         self._of_clients -= _is_client(key[0])
-        if not self._per_peer[key[0]]:
-            del self._per_peer[key[0]]
         return True
+
+
+def _count_down(counts: dict[str, int], of: str) -> None:
+    """Of what is counted only while there is some."""
+    counts[of] -= 1
+    if not counts[of]:
+        del counts[of]
 
 
 def _cancel(key: tuple[str, bytes], waiting: _Waiting) -> Send:

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from transport.codec import pack
 from transport.envelope import Envelope, answer, failure, note, parse, part, request
@@ -10,6 +11,7 @@ from transport.errors import ProtocolError, RemoteError
 from transport.switch import (
     GRACE_AFTER_DEADLINE,
     GRACE_AFTER_START,
+    MAX_OUTSTANDING_PER_KEY,
     MAX_OUTSTANDING_PER_PEER,
     PROBE_EVERY,
     STILL_HEARD,
@@ -48,7 +50,7 @@ def refused(sends):
 
 
 def nothing_waits(switch):
-    return not (switch._waiting or switch._by_target or switch._per_peer)
+    return not (switch._waiting or switch._by_target or switch._per_peer or switch._per_key)
 
 
 # Requests and their answers
@@ -199,6 +201,20 @@ def test_one_peer_may_have_so_many_requests_under_way(switch):
     asked(switch, peer="~22")
     switch.receive("images/4", answer(message, {}), LATER)
     asked(switch)
+
+
+def test_the_connections_of_one_key_may_have_so_many_together(switch):
+    def ask(number, key="oscar"):
+        wanted = replace(request("images", "images.get", {}), fr=f"~~{number:04x}", by=key)
+        ((_, said),) = switch.receive(wanted.fr, wanted, LATER)
+        return said
+
+    first, *_ = [ask(number % 50) for number in range(MAX_OUTSTANDING_PER_KEY)]
+    assert RemoteError.from_body(ask(50).value()).code == "overloaded"
+    assert ask(51, "olga").type == "REQ"
+    switch.receive("images/4", answer(first, {}), LATER)
+    assert ask(50).type == "REQ"
+    assert ask(50).type == "ERR"
 
 
 def test_refused_requests_leave_nothing_behind(switch):
