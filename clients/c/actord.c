@@ -220,7 +220,8 @@ int actord_send(actord *client, const unsigned char *id, const char *to, const c
         pack_pair(&header, "dl", deadline);
     if (credit > 0)
         pack_pair(&header, "cr", credit);
-    int failed = send_frames(client, &header, body, buffer, size);
+    int refused = !header.failed && !actord_may_be_sent(&header, (body ? body->size : 0) + size);
+    int failed = refused ? 1 : send_frames(client, &header, body, buffer, size);
     actord_pack_free(&header);
     return failed;
 }
@@ -379,6 +380,13 @@ static int lost(actord *client, const char *op, int sent, actord_failure *failur
 
 /* Requests */
 
+/* Of what actord_send has not sent. */
+static int unsent(actord *client, const char *op, int failed, actord_failure *failure) {
+    return failed < 0 ? lost(client, op, 0, failure)
+                      : fail(failure, "invalid_argument", "not_started",
+                             "%.80s: cannot be sent: a name of more than 256 letters, or more than 64 MiB", op);
+}
+
 static void copy(char *to, size_t room, actord_value value) {
     snprintf(to, room, "%.*s", value.kind == ACTORD_STR ? (int)value.size : 0, value.text ? value.text : "");
 }
@@ -402,9 +410,10 @@ static int ask(actord *client, const char *to, const char *op, const actord_pack
     unsigned char id[16];
     int64_t left = until - now();
     actord_new_id(id);
-    if (actord_send(client, id, to, op, body, left > 0 ? left : 1, 0, buffer, size))
-        return lost(client, op, 0, failure);
-    int failed = next_about(client, id, until + LATE, answer);
+    int failed = actord_send(client, id, to, op, body, left > 0 ? left : 1, 0, buffer, size);
+    if (failed)
+        return unsent(client, op, failed, failure);
+    failed = next_about(client, id, until + LATE, answer);
     if (failed < 0)
         return lost(client, op, 1, failure);
     if (failed)
@@ -458,7 +467,7 @@ static int follow(actord *client, const char *to, const char *op, int64_t credit
     int failed = actord_send(client, id, to, op, &body, 0, credit, NULL, 0);
     actord_pack_free(&body);
     if (failed)
-        return lost(client, op, 0, failure);
+        return unsent(client, op, failed, failure);
     while (next_about(client, id, -1, answer) == 0) {
         if (is_astray(answer, ++heard)) {
             actord_message_close(answer);

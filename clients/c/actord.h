@@ -80,6 +80,8 @@ typedef struct {
 
 /* Reads the frames that are there. NULL, or what is wrong: `message` if the envelope, `body` if only that. */
 const char *actord_decode(actord_message *);
+/* Whether a router takes a message with this header, and `others` bytes of body and buffers. */
+int actord_may_be_sent(const actord_pack *header, size_t others);
 int actord_buffers(const actord_message *);
 const void *actord_buffer(actord_message *, int index, size_t *size);
 void actord_message_close(actord_message *);
@@ -125,7 +127,8 @@ int actord_stream(actord *, const char *to, const char *op, int64_t credit, cons
                   actord_message *answer, actord_failure *);
 
 /* For programs with many requests under way: a request with an id of 16 bytes, its cancellation, and whatever
- * comes next. actord_next returns 0, 1 for nothing within `wait` milliseconds, -1 for a broken connection. */
+ * comes next. actord_next returns 0, 1 for nothing within `wait` milliseconds, -1 for a broken connection;
+ * actord_send 1 for what a router would refuse as malformed, and could not say whose it was: it is not sent. */
 int actord_send(actord *, const unsigned char *id, const char *to, const char *op, const actord_pack *body,
                 int64_t deadline, int64_t credit, const void *buffer, size_t size);
 int actord_cancel(actord *, const unsigned char *id);

@@ -328,6 +328,13 @@ static int is_header(actord_value header) {
     return 0;
 }
 
+int actord_may_be_sent(const actord_pack *header, size_t others) {
+    const unsigned char *at = header->bytes, *end = at + header->size;
+    actord_value value;
+    return sizeof "ACTD1" - 1 + header->size + others <= MAX_MESSAGE && actord_is_value(at, end) &&
+           actord_read(&at, end, &value) == 0 && is_header(value);
+}
+
 static int value_of(zmq_msg_t *frame, actord_value *value) {
     const unsigned char *at = zmq_msg_data(frame), *end = at + zmq_msg_size(frame);
     return actord_is_value(at, end) ? actord_read(&at, end, value) : -1;

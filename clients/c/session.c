@@ -278,6 +278,17 @@ static void look_for_nobody(void) {
     actord_pack_free(&body);
 }
 
+static void send_nonsense(void) {
+    char name[301];
+    actord_message answer;
+    memset(name, 'x', sizeof name - 1);
+    name[sizeof name - 1] = 0;
+    if (actord_request(client, name, "containers.get", NULL, NULL, 0, LIMIT, 1, &answer, &failure) == 0)
+        actord_message_close(&answer);
+    else
+        printf("malformed: %s\n", strcmp(failure.code, "invalid_argument") ? failure.code : "not sent");
+}
+
 static int count_part(void *closure, actord_message *part) {
     (void)part;
     ++*(int *)closure;
@@ -494,6 +505,7 @@ static void session(const char *image) {
     printf("connected, protocol %d\n", actord_protocol(client));
     list();
     look_for_nobody();
+    send_nonsense();
     pull(image);
     run(image);
     container box = create(image, sleep, 0);

@@ -45,6 +45,7 @@ async function session(path: string, image: string): Promise<void> {
   const { actors } = await actord.request("introspection.actors", { memory: false }, { to: "supervisor" });
   if (actors.some((one: { name: string }) => one.name === "metadata")) say("list: metadata is there");
   await lookForNobody(actord);
+  await sendNonsense(actord);
   let seen = 0;
   const pulled = await actord.pull(image, { progress: () => seen++ });
   say(`pull: ${seen ? "progress, then " : ""}${pulled.name}`);
@@ -66,6 +67,14 @@ async function lookForNobody(actord: Client): Promise<void> {
     await actord.request("containers.get", { namespace: "default", id: "nobody" }, { to: "metadata" });
   } catch (error) {
     if (error instanceof RequestError) say(`error: ${error.code}`);
+  }
+}
+
+async function sendNonsense(actord: Client): Promise<void> {
+  try {
+    await actord.request("containers.get", {}, { to: "x".repeat(300) });
+  } catch (error) {
+    if (error instanceof ProtocolError) say("malformed: not sent");
   }
 }
 

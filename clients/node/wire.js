@@ -17,9 +17,14 @@ const KEYS = {
 
 export const newId = () => randomBytes(16);
 
-/** The frames of a message. */
+/**
+ * The frames of a message. Throws ProtocolError also for what a router would refuse as malformed: it could not say
+ * whose message that was.
+ */
 export function encode(header, body = {}, buffers = []) {
-  return [SIGNATURE, pack(header), pack(body), ...buffers];
+  const frames = [SIGNATURE, pack(header), pack(body), ...buffers];
+  decode(frames);
+  return frames;
 }
 
 /** Reads a message. `body()` reads its body. Both throw ProtocolError. */

@@ -180,9 +180,10 @@ sub _fail {
     die Actord::Error->new(code => $code, text => $text, outcome => $outcome, retryable => $code eq 'unavailable');
 }
 
-# Renews the connection, and says what has become of the request.
+# Renews the connection, and says what has become of the request; what could not be sent at all has an error already.
 sub _lost {
     my ($self, $op, $sent) = @_;
+    die $@ if ref $@ eq 'Actord::Error';
     my $until = time + PATIENCE;
     until (eval { $self->_open; 1 }) {
         die $@ if time > $until;
@@ -251,7 +252,8 @@ sub _event { return unpack 'S', ($_[0]{monitor}->recv_multipart)[0] }
 sub _send {
     my ($self, @message) = @_;
     die "lost\n" unless $self->{socket};
-    $self->{socket}->send_multipart([encode(@message)], ZMQ_DONTWAIT);
+    my $frames = eval { [encode(@message)] } // _fail('invalid_argument', "cannot be sent: $@", 'not_started');
+    $self->{socket}->send_multipart($frames, ZMQ_DONTWAIT);
     return;
 }
 

@@ -155,6 +155,8 @@ sub session {
     say 'list: metadata is there' if grep { $_->{name} eq 'metadata' } @$actors;
     eval { $actord->request('containers.get', { namespace => 'default', id => 'nobody' }, to => 'metadata') };
     say "error: $@->{code}";
+    eval { $actord->request('containers.get', {}, to => 'x' x 300) };
+    say 'malformed: not sent' if $@->{code} eq 'invalid_argument';
     my $pull = $actord->request('images.pull', { namespace => 'default', reference => $image }, to => 'supervisor', repeatable => 1);
     my $seen = 0;
     my $pulled = $actord->stream('transfers.attach', to => $pull->{actor}, part => sub { $seen++; 0 });

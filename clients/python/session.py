@@ -55,6 +55,10 @@ def session(path: str, image: str) -> None:
         actors = actord.request("introspection.actors", {"memory": False}, to="supervisor")["actors"]
         say("list: metadata is there" if any(one["name"] == "metadata" for one in actors) else "list: ?")
         say(f"error: {_error_of(actord)}")
+        try:
+            actord.request("containers.get", to="x" * 300)
+        except ProtocolError:
+            say("malformed: not sent")
         seen: list[dict[str, Any]] = []
         name = actord.pull(image, progress=seen.append)["name"]
         say(f"pull: {'progress, then ' if seen else ''}{name}")
@@ -162,6 +166,10 @@ async def session_async(path: str, image: str) -> None:
             await actord.request("containers.get", {"namespace": "default", "id": "nobody"}, to="metadata")
         except RequestError as error:
             say(f"error: {error.code}")
+        try:
+            await actord.request("containers.get", to="x" * 300)
+        except ProtocolError:
+            say("malformed: not sent")
         seen: list[dict[str, Any]] = []
         name = (await actord.pull(image, progress=seen.append))["name"]
         say(f"pull: {'progress, then ' if seen else ''}{name}")

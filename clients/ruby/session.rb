@@ -77,6 +77,12 @@ rescue Actord::RequestError => e
   puts "error: #{e.code}"
 end
 
+def send_nonsense(actord)
+  actord.request('containers.get', to: 'x' * 300)
+rescue Actord::ProtocolError
+  puts 'malformed: not sent'
+end
+
 def pull(actord, image)
   wish = { 'namespace' => 'default', 'reference' => image }
   actor = actord.request('images.pull', wish, to: 'supervisor', repeatable: true)['actor']
@@ -189,6 +195,7 @@ def session(path, image)
   actord = Actord::Client.new(path)
   puts "connected, protocol #{actord.link.welcome['protocol']}"
   list(actord)
+  send_nonsense(actord)
   pull(actord, image)
   run(actord, image)
   box = Box.new(actord, image, %w[sleep 1000])

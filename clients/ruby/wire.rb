@@ -32,8 +32,11 @@ module Actord
 
     def new_id = SecureRandom.bytes(16)
 
+    # Raises ProtocolError for what a router would refuse as malformed: it could not say whose message that was.
     def encode(header, body = {}, buffers = [])
-      [SIGNATURE, header.to_msgpack, body.to_msgpack, *buffers]
+      frames = [SIGNATURE, header.to_msgpack, body.to_msgpack, *buffers]
+      decode(frames)
+      frames
     end
 
     # Raises ProtocolError.

@@ -62,6 +62,7 @@ SESSION = """\
 connected, protocol 1
 list: metadata is there
 error: not_found
+malformed: not sent
 pull: progress, then {image}
 run: 200000 bytes out, 5 bytes err, exit 7
 exec: from exec, exit 0

@@ -125,6 +125,11 @@ public final class Session {
         } catch (RequestException error) {
             say("error: " + error.code);
         }
+        try {
+            actord.request("containers.get", Map.of(), Ask.of("x".repeat(300)));
+        } catch (ProtocolException error) {
+            say("malformed: not sent");
+        }
     }
 
     private void pull() {

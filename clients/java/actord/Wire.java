@@ -76,10 +76,14 @@ public final class Wire {
         }
     }
 
-    /** The frames of a message. */
+    /**
+     * The frames of a message. Throws ProtocolException also for what a router would refuse as malformed: it could not
+     * say whose message that was.
+     */
     public static List<byte[]> encode(Map<String, ?> header, Object body, List<byte[]> buffers) {
         List<byte[]> frames = new ArrayList<>(List.of(SIGNATURE, pack(header), pack(body)));
         frames.addAll(buffers);
+        decode(frames);
         return frames;
     }
 

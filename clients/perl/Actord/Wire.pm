@@ -20,10 +20,12 @@ my %KEYS  = (
 # Bytes, which are sent as such.
 sub bytes { my $octets = shift; return bless \$octets, 'Actord::Bytes' }
 
-# The frames of a message.
+# The frames of a message. Dies of what a router would refuse as malformed: it could not say whose message that was.
 sub encode {
     my ($header, $body, @buffers) = @_;
-    return (SIGNATURE, _pack($header), _pack($body // {}), @buffers);
+    my @frames = (SIGNATURE, _pack($header), _pack($body // {}), @buffers);
+    decode(@frames);
+    return @frames;
 }
 
 sub _pack {

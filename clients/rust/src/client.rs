@@ -69,6 +69,14 @@ impl Error {
 #[derive(Debug)]
 pub struct Lost;
 
+/// Why a message has not been sent.
+#[derive(Debug)]
+pub enum Unsent {
+    Lost,
+    /// A router would refuse it, and could not say whose it was.
+    Malformed(&'static str),
+}
+
 /// How a request is made.
 #[derive(Clone, Copy)]
 pub struct Ask<'a> {
@@ -168,9 +176,10 @@ impl Client {
 
     // For programs with many requests under way
 
-    pub fn send(&mut self, header: &Value, body: &Value, buffers: &[&[u8]]) -> Result<(), Lost> {
-        let link = self.link.as_ref().ok_or(Lost)?;
-        link.socket.send_multipart(encode(header, body, buffers), zmq::DONTWAIT).map_err(|_| Lost)
+    pub fn send(&mut self, header: &Value, body: &Value, buffers: &[&[u8]]) -> Result<(), Unsent> {
+        let link = self.link.as_ref().ok_or(Unsent::Lost)?;
+        let frames = encode(header, body, buffers).map_err(Unsent::Malformed)?;
+        link.socket.send_multipart(frames, zmq::DONTWAIT).map_err(|_| Unsent::Lost)
     }
 
     /// The next message within so long, `None` for none.
@@ -202,8 +211,8 @@ impl Client {
         let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         let mut header = self.request_header(op, ask.to, &id);
         put(&mut header, "dl", left.as_millis() as i64);
-        if self.send(&header, body, ask.buffers).is_err() {
-            return Err(self.lost(op, "not_started"));
+        if let Err(why) = self.send(&header, body, ask.buffers) {
+            return Err(self.unsent(op, why));
         }
         match self.about(&id, left + LATE) {
             Ok(Some(message)) => result(&message),
@@ -220,8 +229,8 @@ impl Client {
         let mut heard = 0;
         let mut header = self.request_header(op, to, &id);
         put(&mut header, "cr", credit);
-        if self.send(&header, &follower.body(), &[]).is_err() {
-            return Err(self.lost(op, "not_started"));
+        if let Err(why) = self.send(&header, &follower.body(), &[]) {
+            return Err(self.unsent(op, why));
         }
         loop {
             let message = match self.about(&id, Duration::from_secs(3600)) {
@@ -259,7 +268,7 @@ impl Client {
         map([("t", "REQ".into()), ("id", id.into()), ("to", to.into()), ("m", op.into()), ("tr", trace.into())])
     }
 
-    pub fn cancel(&mut self, id: &[u8]) -> Result<(), Lost> {
+    pub fn cancel(&mut self, id: &[u8]) -> Result<(), Unsent> {
         self.send(&map([("t", "CANCEL".into()), ("re", id.into())]), &map([]), &[])
     }
 
@@ -270,6 +279,14 @@ impl Client {
                 Some(message) if !message.concerns(id) => (),
                 found => return Ok(found),
             }
+        }
+    }
+
+    /// What has become of a request that could not be sent.
+    fn unsent(&mut self, op: &str, why: Unsent) -> Error {
+        match why {
+            Unsent::Lost => self.lost(op, "not_started"),
+            Unsent::Malformed(what) => failure("invalid_argument", format!("cannot be sent: {what}"), "not_started"),
         }
     }
 
@@ -334,7 +351,7 @@ impl Client {
         let id = new_id();
         let hello = map([("t", "HELLO".into()), ("id", id[..].into())]);
         let body = map([("minor", 0.into()), ("features", Value::Array(vec![]))]);
-        let answer = self.send(&hello, &body, &[]).and_then(|()| self.about(&id, SHAKE_HANDS));
+        let answer = self.send(&hello, &body, &[]).map_err(|_| Lost).and_then(|()| self.about(&id, SHAKE_HANDS));
         match answer {
             Ok(Some(message)) if message.kind() == "WELCOME" => {
                 self.welcome = message.body();

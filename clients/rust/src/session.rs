@@ -43,8 +43,10 @@ fn read_message(frames: Vec<Vec<u8>>) -> String {
         Err(_) => return "refused body".to_string(),
     };
     let buffers: Vec<&[u8]> = message.buffers.iter().map(Vec::as_slice).collect();
-    let again: Vec<String> = encode(&message.header, &body, &buffers).iter().map(|one| to_hex(one)).collect();
-    format!("ok {}", again.join(" "))
+    match encode(&message.header, &body, &buffers) {
+        Ok(again) => format!("ok {}", again.iter().map(|one| to_hex(one)).collect::<Vec<_>>().join(" ")),
+        Err(why) => format!("cannot be written: {why}"),
+    }
 }
 
 // The session
@@ -114,6 +116,9 @@ fn list(actord: &mut Client) -> Result<(), Error> {
     let nobody = map([("namespace", "default".into()), ("id", "nobody".into())]);
     if let Err(error) = actord.request("containers.get", &nobody, Ask::of("metadata")) {
         println!("error: {}", error.code());
+    }
+    if let Err(error) = actord.request("containers.get", &map([]), Ask::of(&"x".repeat(300))) {
+        println!("malformed: {}", if error.code() == "invalid_argument" { "not sent" } else { error.code() });
     }
     Ok(())
 }

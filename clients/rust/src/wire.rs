@@ -42,11 +42,12 @@ impl Message {
     }
 }
 
-/// The frames of a message.
-pub fn encode(header: &Value, body: &Value, buffers: &[&[u8]]) -> Vec<Vec<u8>> {
+/// The frames of a message; `Err` for what a router would refuse as malformed: it could not say whose message that was.
+pub fn encode(header: &Value, body: &Value, buffers: &[&[u8]]) -> Result<Vec<Vec<u8>>, &'static str> {
     let mut frames = vec![SIGNATURE.to_vec(), header.pack(), body.pack()];
     frames.extend(buffers.iter().map(|buffer| buffer.to_vec()));
-    frames
+    read_header(&frames)?;
+    Ok(frames)
 }
 
 /// Reads a message; `Err` says what is wrong.
@@ -54,6 +55,14 @@ pub fn decode(mut frames: Vec<Vec<u8>>) -> Result<Message, &'static str> {
     if frames.first().map_or(false, Vec::is_empty) {
         frames.remove(0);
     }
+    let header = read_header(&frames)?;
+    let buffers = frames.split_off(frames.len().min(3));
+    let packed = frames.into_iter().nth(2).unwrap_or_else(|| vec![0x80]);
+    Ok(Message { header, packed, buffers })
+}
+
+/// The header of a message whose frames are bounded.
+fn read_header(frames: &[Vec<u8>]) -> Result<Value, &'static str> {
     if frames.len() < 2 || frames[0] != SIGNATURE {
         return Err("not a message of actord");
     }
@@ -65,9 +74,7 @@ pub fn decode(mut frames: Vec<Vec<u8>>) -> Result<Message, &'static str> {
         _ => return Err("the header is not a map"),
     };
     check(&header)?;
-    let buffers = frames.split_off(frames.len().min(3));
-    let packed = frames.into_iter().nth(2).unwrap_or_else(|| vec![0x80]);
-    Ok(Message { header, packed, buffers })
+    Ok(header)
 }
 
 fn is_known(key: &str) -> bool {
