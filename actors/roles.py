@@ -1,9 +1,10 @@
 """What a key of another host may do (`actr keys`). Pure.
 
-An observer sees, and changes nothing. An operator works with containers, images and networks; that is as
-much as root on this host, since a container may mount any directory of it. An admin changes who may come
-in, and the daemon itself. Some operations are between the actors of one host, or about descriptors and
-directories of it: those are open to nobody from outside. What no list names is refused.
+An observer sees, and changes nothing. To attach to a transfer or a job is more than that: it may begin the
+work (anew), with logins that come along, and whoever leaves last ends it. An operator works with containers,
+images and networks; that is as much as root on this host, since a container may mount any directory of it. An
+admin changes who may come in, and the daemon itself. Some operations are between the actors of one host, or
+about descriptors and directories of it: those are open to nobody from outside. What no list names is refused.
 """
 
 from typing import Any, Final
@@ -34,8 +35,6 @@ OBSERVER: Final = _named(
     links="list",
     volumes="get list",
     system="df",
-    jobs="attach",
-    transfers="attach",
     failpoints="list",
     keys="server",
     nodes="list beat",
@@ -48,8 +47,8 @@ OPERATOR: Final = _named(
     " exec exec_add exec_start exec_delete input close_io resize",
     files="get put",
     images="put create update delete pull",
-    transfers="start",
-    jobs="start",
+    transfers="start attach",
+    jobs="start attach",
     namespaces="create update delete",
     leases="create delete add_resource delete_resource",
     content="update delete abort",

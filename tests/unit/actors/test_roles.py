@@ -47,6 +47,8 @@ def test_each_operation_has_one_place():
         ("observer", "containers.list", ""),
         ("observer", "containers.create", "needs the role operator"),
         ("observer", "keys.allow", "needs the role admin"),
+        ("observer", "transfers.attach", "needs the role operator"),
+        ("observer", "jobs.attach", "needs the role operator"),
         ("operator", "containers.create", ""),
         ("operator", "keys.list", "needs the role admin"),
         ("admin", "keys.list", ""),
