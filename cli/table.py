@@ -84,7 +84,7 @@ def table(
 ) -> list[str]:
     """The lines of a table of at most `width` columns, where that is possible."""
     cells = [list(map(printable, row)) for row in (heads, *rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
+    widths = [max(columns(row[column]) for row in cells) for column in range(len(heads))]
     if width is not None:
         widths = fitted(widths, flexible, width)
     first, *rest = cells
@@ -106,20 +106,50 @@ def fitted(widths: list[int], flexible: Sequence[int], width: int) -> list[int]:
 
 def _line(row: list[str], widths: list[int], tails: Sequence[int]) -> str:
     cells = [
-        (cut_front if column in tails else cut)(cell, width).ljust(width)
+        padded((cut_front if column in tails else cut)(cell, width), width)
         for column, (cell, width) in enumerate(zip(row, widths, strict=True))
     ]
     return GAP.join(cells).rstrip()
 
 
+def columns(text: str) -> int:
+    """How many columns of a terminal it takes: a Chinese character two, an accent of its own none."""
+    return len(text) if text.isascii() else sum(map(_columns, text))
+
+
+def _columns(character: str) -> int:
+    import unicodedata
+
+    if unicodedata.category(character) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def padded(text: str, width: int) -> str:
+    """With spaces behind it, `width` columns."""
+    return text + " " * (width - columns(text))
+
+
 def cut(text: str, width: int) -> str:
-    """At most `width` characters, the last one `…` when there was more."""
-    return text if len(text) <= width else text[: max(0, width - 1)] + "…"
+    """At most `width` columns, the last one `…` when there was more."""
+    return text if columns(text) <= width else text[: _fitting(text, width - 1)] + "…"
 
 
 def cut_front(text: str, width: int) -> str:
-    """At most `width` characters, the first one `…` when there was more."""
-    return text if len(text) <= width else "…" + text[len(text) - max(0, width - 1) :]
+    """At most `width` columns, the first one `…` when there was more."""
+    return text if columns(text) <= width else "…" + text[len(text) - _fitting(text[::-1], width - 1) :]
+
+
+def _fitting(text: str, width: int) -> int:
+    """How many characters from its beginning take at most `width` columns."""
+    if text.isascii():
+        return max(0, width)
+    taken = 0
+    for number, character in enumerate(text):
+        taken += _columns(character)
+        if taken > width:
+            return number
+    return len(text)
 
 
 def printable(text: str) -> str:

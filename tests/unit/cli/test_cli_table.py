@@ -15,6 +15,7 @@ from cli.table import (
     SECOND,
     ago,
     brief,
+    columns,
     cut,
     cut_front,
     familiar,
@@ -39,7 +40,7 @@ def test_a_table():
 def test_a_table_fits(rows, width):
     lines = table(("A", "B", "C"), rows, (0, 1), width, (1,))
     assert len(lines) == len(rows) + 1
-    assert all(len(line) <= width for line in lines)
+    assert all(columns(line) <= width for line in lines)
     assert all(line.isprintable() for line in lines)
 
 
@@ -47,6 +48,15 @@ def test_the_widest_column_is_cut_first_and_the_others_never():
     assert fitted([10, 50, 12], (0, 1), 50) == [10, 24, 12]
     assert fitted([10, 50, 12], (0, 1), 10) == [8, 8, 12]
     assert table(("A", "B"), [("x" * 20, "keep me whole")], (0,), 25)[1] == "xxxxxxxxx…  keep me whole"
+
+
+def test_wide_characters_take_two_columns_and_accents_none():
+    lines = table(("COMMAND", "PID"), [("echo 你好", "1"), ("cafe\u0301", "2"), ("plain", "3")])
+    assert lines == ["COMMAND    PID", "echo 你好  1", "cafe\u0301       2", "plain      3"]
+    assert [cut("你好世界", width) for width in (8, 7, 6, 2)] == ["你好世界", "你好世…", "你好…", "…"]
+    assert [cut_front("你好世界", width) for width in (8, 7, 6)] == ["你好世界", "…好世界", "…世界"]
+    assert cut("e\u0301" * 5, 5) == "e\u0301" * 5
+    assert cut("e\u0301" * 5, 4) == "e\u0301" * 3 + "…"
 
 
 def test_without_a_terminal_nothing_is_cut():
