@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-_ACTION = re.compile(r"\{\{(.*?)\}\}")
+_ACTION = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _FIELD = re.compile(r"(json\s+)?((?:\.[A-Za-z_][\w-]*)+|\.)")
 _TABLE = "table "
 MOST_NAMED = 30  # fields in an error
@@ -33,9 +33,11 @@ class Template:
     def __init__(self, text: str) -> None:
         text = text.replace("\\t", "\t").replace("\\n", "\n")
         self.is_table = text.startswith(_TABLE)
-        self._text = text.removeprefix(_TABLE)
+        self._text = _ACTION.sub(_tidied, text.removeprefix(_TABLE))
+        if "{{" in _ACTION.sub("", self._text):
+            raise UsageError(f"--format: a {{{{ without its }}}} in {self._text!r}")
         for action in _ACTION.findall(self._text):
-            if not _FIELD.fullmatch(action.strip()):
+            if not _FIELD.fullmatch(action):
                 raise UsageError(
                     f"--format knows {{{{.Field}}}} and {{{{json .Field}}}}, not {{{{{action}}}}}"
                 )
@@ -46,15 +48,30 @@ class Template:
         Raises UsageError for a field that none of them has.
         """
         things = found if isinstance(found, list) else [found]
-        for action in map(str.strip, _ACTION.findall(self._text)):
-            _check(action, things)
+        self._check(things)
         for one in things:
-            yield _ACTION.sub(partial(_replaced, one), self._text)
+            yield _filled(self._text, one)
 
     def rows(self, found: Any) -> tuple[list[str], list[list[str]]]:
-        """Heads and rows of a table; a tab is between two columns."""
-        heads = _ACTION.sub(lambda match: _head(match[1].strip()), self._text).split("\t")
-        return heads, [line.split("\t") for line in self.lines(found)]
+        """Heads and rows of a table; a tab of the template, and none of a value, is between two columns."""
+        things = found if isinstance(found, list) else [found]
+        self._check(things)
+        cells = self._text.split("\t")
+        heads = [_ACTION.sub(lambda match: _head(match[1]), cell) for cell in cells]
+        return heads, [[_filled(cell, one) for cell in cells] for one in things]
+
+    def _check(self, things: Sequence[Any]) -> None:
+        for action in _ACTION.findall(self._text):
+            _check(action, things)
+
+
+def _tidied(action: re.Match[str]) -> str:
+    """With one space where there was a tab or a new line."""
+    return f"{{{{{' '.join(action[1].split())}}}}}"
+
+
+def _filled(text: str, one: Any) -> str:
+    return _ACTION.sub(partial(_replaced, one), text)
 
 
 def _read(action: str) -> tuple[bool, list[str]]:
@@ -74,7 +91,7 @@ def _check(action: str, things: Sequence[Any]) -> None:
 
 
 def _replaced(one: Any, action: re.Match[str]) -> str:
-    return _shown(action[1].strip(), one)
+    return _shown(action[1], one)
 
 
 def _shown(action: str, one: Any) -> str:

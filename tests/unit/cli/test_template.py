@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cli.options import UsageError
+from cli.table import table
 from cli.template import Template
 
 WEB = {
@@ -26,6 +27,7 @@ NEW = {"id": "cd34", "name": "new", "task": None, "labels": {}, "created_at": 6,
         ("{{.Args}} {{.TTY}}", ['["a", "b"] true', "[] false"]),
         ("{{.Name}}\\t{{.ID}}\\n", ["web\tab12\n", "new\tcd34\n"]),
         ("{{.Task.ExitCode}}", ["", ""]),
+        ("{{\n.Name\n}}}}", ["web}}", "new}}"]),
         ("{{json .Task.Pid}}", ["7", "null"]),
     ],
 )
@@ -46,6 +48,19 @@ def test_a_table_has_heads():
     assert Template("table {{.Name}}\\t{{.Task.Pid}}").rows([WEB, NEW]) == (
         ["NAME", "PID"], [["web", "7"], ["new", ""]]
     )  # fmt: skip
+
+
+def test_a_tab_in_a_value_makes_no_column():
+    tabbed = {**WEB, "labels": {"tier": "a\tb"}}
+    heads, rows = Template("table {{ json\t.Name}}\t{{.Labels.tier}}").rows([tabbed])
+    assert (heads, rows) == (["NAME", "TIER"], [['"web"', "a\tb"]])
+    assert table(heads, rows) == ["NAME   TIER", '"web"  a?b']
+
+
+@pytest.mark.parametrize("text", ["{{.ID", "{{.ID}", "{{.ID}} {{.Name", "table {{.ID", "{{.ID}}{{"])
+def test_braces_that_are_not_closed_are_refused(text: str):
+    with pytest.raises(UsageError, match="without its"):
+        Template(text)
 
 
 @pytest.mark.parametrize(
