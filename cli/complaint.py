@@ -11,7 +11,15 @@ if TYPE_CHECKING:
 
 def complain(text: str) -> None:
     """One line on standard error."""
-    print(f"actr: {text}", file=sys.stderr)
+    say_aside(f"actr: {text}")
+
+
+def say_aside(text: str) -> None:
+    """On standard error. Where that takes nothing, the exit code has to do, and is no other for it."""
+    try:  # noqa: SIM105  # contextlib takes a millisecond to load
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        pass
 
 
 def refusal(error: RefusedError, *, debug: bool = False) -> str:

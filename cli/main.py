@@ -6,7 +6,7 @@ import _signal  # type: ignore[import-not-found]  # what `signal` wraps
 import posix  # what `os` wraps: transport/bare.py
 import sys
 
-from cli.complaint import complain, refusal
+from cli.complaint import complain, refusal, say_aside
 from cli.options import (
     GLOBAL,
     HELP,
@@ -141,7 +141,6 @@ def leave(last: Callable[[], None] | None = None) -> NoReturn:
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)
     code = main()
     _signal.signal(_signal.SIGINT, _signal.SIG_IGN)  # the command itself is over
-    sys.stderr.flush()
     if last is not None:
         last()
     posix._exit(code)  # noqa: SLF001  # os._exit is no more public
@@ -172,7 +171,7 @@ def _guarded(words: list[str]) -> int:
     try:
         rest = parse(GLOBAL, _as_meant(words), given, 1)
         if not given.arguments:
-            print(_help(verb), file=sys.stderr)
+            say_aside(_help(verb))
             return USAGE
         verb = command(given.arguments.pop())
         if isinstance(verb, Group):

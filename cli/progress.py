@@ -168,7 +168,7 @@ class Bars:
 
     def warn(self, text: str) -> None:
         """Say what the registry wants said, below the bars."""
-        self._out.write(f"actr: {printable(text)}\n")
+        _show(self._out, f"actr: {printable(text)}\n")
 
     def _draw(self) -> None:
         self._at = time.monotonic()
@@ -176,8 +176,7 @@ class Bars:
         lines = self._layers.lines(columns - 1, rows)
         up = _CURSOR_UP % self._drawn if self._drawn else ""
         text = "".join(f"{line}{_CLEAR_LINE}\n" for line in lines)
-        self._out.write(f"{up}\r{text}{_CLEAR_BELOW}")
-        self._out.flush()
+        _show(self._out, f"{up}\r{text}{_CLEAR_BELOW}")
         self._drawn = len(lines)
 
 
@@ -194,12 +193,11 @@ class Lines:
         if changed:
             amount = f" {size(layer.total)}" if layer.total else ""
             origin = f" {layer.origin}" if layer.origin and layer.status != DONE else ""
-            self._out.write(f"{printable(layer.label)}: {printable(layer.status)}{amount}{origin}\n")
-            self._out.flush()
+            _show(self._out, f"{printable(layer.label)}: {printable(layer.status)}{amount}{origin}\n")
 
     def warn(self, text: str) -> None:
         """Say what the registry wants said."""
-        self._out.write(f"actr: {printable(text)}\n")
+        _show(self._out, f"actr: {printable(text)}\n")
 
     def close(self, *, done: bool = False) -> None:
         """Nothing is left to say."""
@@ -224,6 +222,17 @@ def progress(out: TextIO | None = None, *, quiet: bool = False) -> Bars | Lines 
     if quiet:
         return Quiet()
     return Bars(out) if out.isatty() and os.environ.get("TERM") != "dumb" else Lines(out)
+
+
+def _show(out: TextIO, text: str) -> None:
+    """A transfer does not fail for want of room to say how far it is; it ends when its reader has gone."""
+    try:
+        out.write(text)
+        out.flush()
+    except BrokenPipeError:
+        raise
+    except OSError:
+        pass
 
 
 def _size(out: TextIO) -> tuple[int, int]:

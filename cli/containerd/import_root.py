@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 
+from cli.complaint import complain
 from cli.jobs import do, lend
 from cli.options import NO_UNPACK, QUIET, UNPACKED_PLATFORM, Command, Given, Option
 from cli.table import print_result
@@ -31,7 +31,7 @@ def run(session: Session, given: Given) -> int:
         os.close(fd)
     print_result(session, result, (image["name"] for image in result["images"]))
     for one in result["skipped"]:
-        print(f"actr: {one['name']} was left out: {one['reason']}", file=sys.stderr)
+        complain(f"{one['name']} was left out: {one['reason']}")
     return 1 if result["skipped"] else 0
 
 

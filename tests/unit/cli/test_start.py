@@ -124,6 +124,11 @@ def closed(which: str, *words: str) -> subprocess.CompletedProcess[str]:
         ("<&-", ["login", "-u", "me", "h"], 2, "", "standard input is no terminal"),
         ("<&-", ["login", "-u", "me", "--password-stdin", "h"], 2, "", "the password is empty"),
         (">/dev/full", ["--help"], 1, "", "actr: standard output: No space left on device\n"),
+        ("2>/dev/full", [], 2, "", ""),
+        ("2>/dev/full", ["nonsense"], 2, "", ""),
+        ("2>/dev/full", ["--address", "/nowhere", "ps"], 1, "", ""),
+        ("2>/dev/full", ["--debug", "version", "--client"], 0, "client  0.1.0\n", ""),
+        (">/dev/full 2>/dev/full", ["--help"], 1, "", ""),
         (">/dev/full", ["version", "--client"], 1, "", "actr: standard output: No space left on device\n"),
     ],
 )
