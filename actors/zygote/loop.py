@@ -386,7 +386,14 @@ class Zygote:
             case "up":
                 self._respawn_delay = 0.0
                 self._spares.begin(time.monotonic())
-                self._on_up()
+                self._say_up()
+
+    def _say_up(self) -> None:
+        """Without room for what clients read they have what an earlier one wrote: no reason to end everybody."""
+        try:
+            self._on_up()
+        except OSError as error:
+            log.error("it is up, and cannot say so: %s", error)  # noqa: TRY400
 
     def _answer_exit(self, child: Child, wanted: Process) -> None:
         self._reap()

@@ -142,9 +142,11 @@ def _run(settings: Settings) -> None:
         offer_for_merging()  # what is offered here, every fork has offered
 
     def on_up() -> None:
-        place.write_connection_file(settings, instance)
-        log.info("actord %s is up: %s", __version__, settings.router_socket)
-        _notify("READY=1")
+        try:
+            place.write_connection_file(settings, instance)
+        finally:  # without room for the file it is up all the same
+            log.info("actord %s is up: %s", __version__, settings.router_socket)
+            _notify("READY=1")
 
     on_round = (lambda: _notify("WATCHDOG=1")) if os.environ.get("WATCHDOG_USEC") else lambda: None
     Zygote(settings, programs, instance, on_up, on_round).run()

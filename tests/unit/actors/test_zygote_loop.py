@@ -227,6 +227,14 @@ def test_a_supervisor_that_dies_is_followed_by_one_that_is_told_everything(stage
     assert second.hears("exited")["name"] == "w"
 
 
+def test_a_full_state_directory_does_not_end_the_zygote(stage):
+    """What clients read is written again whenever a supervisor has come up."""
+    stage.up = stage.settings.state / "missing" / "up"  # an error of the system, as a full disk's is
+    _, supervisor = stage.opening()
+    supervisor.say("up")
+    stage.spawn(supervisor, "w", "worker")
+
+
 def test_a_supervisor_that_keeps_dying_is_started_at_longer_and_longer_intervals(stage):
     zygote = loop.Zygote(stage.settings, programs(stage.strings), "i", lambda: None, lambda: None)
     delays = []
