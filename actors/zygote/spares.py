@@ -7,6 +7,7 @@ waits for the processor: when a run has ended, or else after a moment.
 
 import contextlib
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -91,9 +92,13 @@ class Spares:
             self.due = now + PAUSE
 
     def end(self) -> None:
-        """Nobody is wanted any more; returns when the last has ended, which takes no time."""
+        """Nobody is wanted any more; returns when the last has ended, which takes no time.
+
+        They are killed: they have nothing to lose, and one that is stopped would not see that it is to end.
+        """
         self.dismiss(0.0)
         self.wanted, self.due = False, 0.0
         for pid in self._sent_away:
-            with contextlib.suppress(ChildProcessError):
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
@@ -172,3 +173,14 @@ def test_at_the_end_none_is_left(spares, forks):
     for pid in pids:
         with pytest.raises(ChildProcessError):
             os.waitpid(pid, 0)
+
+
+def test_one_that_is_stopped_holds_up_no_end(spares, forks):
+    spares.begin(1.0)
+    wait_for_all(spares)
+    stopped = spares._waiting[0].pid
+    os.kill(stopped, signal.SIGSTOP)
+    os.waitpid(stopped, os.WUNTRACED)
+    spares.end()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(stopped, 0)
