@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from actors import messages as m
+from actors.supervision.spec_check import args_problem
 from storage.names import check_identifier
 from storage.reference import Reference
 from transport.errors import RemoteError
@@ -13,6 +14,7 @@ from transport.registry.endpoint import check_host
 CONTAINERS: Final = "containers"
 HOMES: Final = {"container": CONTAINERS, "puller": "pullers", "job": "jobs"}
 """The supervisor of each kind of child that is started by name."""
+MOST_TOLD: Final = 32 << 10  # bytes of what goes to the zygote beside the arguments
 _AT_A_HOST: Final = ("catalogue", "login")
 _NO_PART_OF_IT: Final = ("namespace", "brings_login")
 
@@ -28,6 +30,8 @@ def checked(body: m.ChildrenStart) -> str:
         check_identifier("container id", own)
         if body.name != f"container/{namespace}/{own}":
             raise RemoteError("invalid_argument", f"{body.name!r} is not the name of container {own}")
+    if problem := args_problem(body.told, MOST_TOLD):
+        raise RemoteError("invalid_argument", f"what {body.name!r} is told: {problem}")
     return home
 
 

@@ -3,6 +3,7 @@
 The functions take plain objects: what they look at may have come from a file or a peer and be of any type.
 """
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,8 @@ AUTO_SHUTDOWNS = ("never", "any_significant", "all_significant")
 MAX_NAME = 512
 MAX_ARGS_DEPTH = 32
 MAX_ARGS_VALUES = 100_000
+MAX_ARGS_BYTES = 128 << 10
+"""As JSON: a fork is asked for in one message, and so is every supervisor told of the child that follows."""
 
 
 def flag_problems(flags: Any) -> list[str]:
@@ -39,7 +42,7 @@ def flag_problems(flags: Any) -> list[str]:
 def child_problems(spec: Any) -> list[str]:
     """What is wrong with the fields of one child specification, its children left aside."""
     problems = _name_problems(spec)
-    if args := _args_problem(spec.args):
+    if args := args_problem(spec.args):
         problems.append(args)
     if spec.restart not in RESTARTS:
         problems.append(f"restart: must be one of {', '.join(RESTARTS)}")
@@ -102,7 +105,8 @@ def _name_problems(spec: Any) -> list[str]:
     return problems
 
 
-def _args_problem(args: object) -> str | None:
+def args_problem(args: object, most: int = MAX_ARGS_BYTES) -> str | None:
+    """What is wrong with what a child is to be told, in at most `most` bytes."""
     if not isinstance(args, Mapping):
         return "args: must be a map"
     level: list[object] = [args]
@@ -114,14 +118,15 @@ def _args_problem(args: object) -> str | None:
         if any(isinstance(v, Mapping) and not all(isinstance(k, str) for k in v) for v in level):
             return "args: keys must be strings"
         if not all(v is None or isinstance(v, _PLAIN) for v in level):
-            return "args: only maps, lists, strings, bytes, numbers, booleans and null"
+            return "args: only maps, lists, strings, numbers, booleans and null"
         level = [inner for v in level for inner in _inside(v)]
         if not level:
-            return None
+            size = len(json.dumps(args, default=dict))
+            return f"args: {size} bytes, more than {most}" if size > most else None
     return f"args: nested deeper than {MAX_ARGS_DEPTH}"
 
 
-_PLAIN = (Mapping, list, tuple, str, bytes, int, float)
+_PLAIN = (Mapping, list, tuple, str, int, float)
 
 
 def _inside(value: object) -> list[object]:

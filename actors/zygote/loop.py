@@ -5,13 +5,14 @@ and a wake-up pipe for signals. Whatever comes in is small; nothing here waits f
 for a child that does not read what it is told.
 """
 
+import json
 import logging
 import os
 import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from actors import failpoints
@@ -21,7 +22,7 @@ from actors.linux.pidfd import Process
 from actors.settings import Settings
 from actors.zygote.birth import Birth, Program, begin
 from actors.zygote.children import Child, Children
-from actors.zygote.control import Closed, Control, Message, pair
+from actors.zygote.control import MAX_DATAGRAM, Closed, Control, Message, pair
 from actors.zygote.door import Door
 from actors.zygote.exits import Exits
 from actors.zygote.heartbeat import Heartbeats
@@ -36,7 +37,8 @@ STOP_LIMIT = 30.0  # seconds that an orderly stop may take
 DUMP_LIMIT = 1.0  # seconds that a supervisor that hangs gets to write its stacks down
 ROUND_MAX = 5.0  # seconds between two rounds of heartbeats, and of word to systemd, at most
 QUEUE = 4 << 20  # bytes that may wait for the supervisor
-MANY = 200  # children told of in one message
+MANY = 200  # children told of in one message, at most,
+ROOM = MAX_DATAGRAM - 1024  # and bytes of it that are for them, unless there is only one
 log = logging.getLogger("zygote")
 
 
@@ -389,7 +391,7 @@ class Zygote:
                 self._say_up()
 
     def _say_up(self) -> None:
-        """Without room for what clients read they have what an earlier one wrote: no reason to end everybody."""
+        """Without room for what clients read they have what was written before: no reason to end."""
         try:
             self._on_up()
         except OSError as error:
@@ -452,8 +454,8 @@ class Zygote:
         others = [child.to_dict() for child in self._children.by_pid.values() if child is not supervisor]
         others += [{**child.to_dict(), "pid": 0} for child in self._sleepers.asleep.values()]
         known = list(self._children.incarnations.items())
-        for first in range(0, len(others), MANY):
-            self._tell(ev="adopt", children=others[first : first + MANY])
+        for some in _in_parts(others):
+            self._tell(ev="adopt", children=some)
         for first in range(0, len(known), MANY):
             self._tell(ev="incarnations", incarnations=dict(known[first : first + MANY]))
         self._tell(ev="children")
@@ -508,3 +510,18 @@ class Zygote:
         if now >= self._round_at:
             self._round()
         self._spares.look(now)
+
+
+def _in_parts(children: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    """As many at once as a message has room for; what one of them was told may fill most of it."""
+    part: list[Mapping[str, Any]] = []
+    size = 0
+    for child in children:
+        own = len(json.dumps(child))
+        if part and (len(part) == MANY or size + own > ROOM):
+            yield part
+            part, size = [], 0
+        part.append(child)
+        size += own
+    if part:
+        yield part

@@ -198,6 +198,23 @@ def test_what_is_told_is_for_the_one_that_is_spawned_at_once(house):
     assert house.handed == [{"record": 7}, None, None], "who waits for a turn may be the second to have one"
 
 
+@pytest.mark.parametrize("odd", [b"no text", "x" * 200_000])
+@pytest.mark.parametrize("field", ["args", "told"])
+def test_what_cannot_be_said_to_the_zygote_is_refused(house, field, odd):
+    """On its way there it would end the supervisor, and so would each time that the client asks again."""
+    house.adopts(*WORKERS)
+    answers: list[Any] = []
+    call = SimpleNamespace(fail=answers.append, reply=answers.append, open=True)
+    fields = {"args": {"namespace": "n"}, "told": {}}
+    fields[field]["odd"] = odd
+    try:
+        house.actor.children_start(m.ChildrenStart("job", "job/n/one", **fields), call)
+    except RemoteError as error:  # as it is answered
+        answers.append(error)
+    assert [error.code for error in answers] == ["invalid_argument"]
+    assert house.spawned == []
+
+
 def test_who_does_not_say_which_container_is_meant_takes_the_one_that_runs(house):
     house.adopts(*WORKERS)
     house.answers("containers.list", RECORD)

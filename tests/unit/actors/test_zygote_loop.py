@@ -13,7 +13,7 @@ from puppets import LIMIT, Stage, programs
 
 from actors.linux.pidfd import Process
 from actors.zygote import loop
-from actors.zygote.control import Control
+from actors.zygote.control import MAX_DATAGRAM, Control
 from actors.zygote.door import knock
 
 pytestmark = pytest.mark.root  # the supervisor's queue is larger than others may have
@@ -233,6 +233,22 @@ def test_a_full_state_directory_does_not_end_the_zygote(stage):
     _, supervisor = stage.opening()
     supervisor.say("up")
     stage.spawn(supervisor, "w", "worker")
+
+
+def test_children_of_many_words_are_told_of_in_messages_that_fit(stage):
+    _, first = stage.opening()
+    names = [f"job/n/{number}" for number in range(4)]
+    for name in names:
+        args = {"of": "x" * (MAX_DATAGRAM // 3)}
+        first.say("spawn", name=name, kind="worker", args=args, survives=False)
+        first.hears("spawned")
+        stage.meets(name)
+    os.kill(first.pid, signal.SIGKILL)
+    second = stage.meets("supervisor")
+    second.say("children")
+    second.hears("children")
+    adopted = [child for one in second.passed if one.get("ev") == "adopt" for child in one["children"]]
+    assert [one["name"] for one in adopted] == names
 
 
 def test_a_supervisor_that_keeps_dying_is_started_at_longer_and_longer_intervals(stage):

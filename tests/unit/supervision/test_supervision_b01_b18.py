@@ -267,6 +267,7 @@ BAD_FIELDS = [
     ("kind", None),
     ("args", [1]),
     ("args", {"f": object()}),
+    ("args", {"f": b"no text"}),
     ("args", {1: 2}),
     ("restart", "sometimes"),
     ("shutdown", -1),
@@ -313,6 +314,8 @@ def test_b17_what_a_peer_sends_is_bounded():
         worker("a", args={"deep": deep})
     with pytest.raises(InvalidSpecError, match="args: more than"):
         worker("a", args={"wide": [0] * 200_000})
+    with pytest.raises(InvalidSpecError, match=r"args: .* bytes, more than"):
+        worker("a", args={"long": "\N{SNOWMAN}" * 30_000})
     nested: dict[str, object] = {"id": "s", "type": "supervisor"}
     for n in range(40):
         nested = {"id": f"s{n}", "type": "supervisor", "children": [nested]}
