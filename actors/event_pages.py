@@ -56,10 +56,12 @@ class Page:
     Attributes:
         last: the number of the last event that was looked at, whether it concerns the follower or not.
         told: those that do, in order.
+        missing: how many of the numbers before the first that was looked at the journal no longer has.
     """
 
     last: int
     told: tuple[Told, ...]
+    missing: int = 0
 
     @cached_property
     def gathered(self) -> bytes:
@@ -89,7 +91,8 @@ class Pages:
         if found is None:
             raw = self._raw_after(*key[1:])
             told = raw if wanted == Filter() else tuple(one for one in raw if wanted.concerns(one.event))
-            found = Page(raw[-1].event.seq if raw else number, told)
+            first, last = (raw[0].event.seq, raw[-1].event.seq) if raw else (number + 1, number)
+            found = Page(last, told, first - number - 1)
             _keep(self._pages, key, found)
         return found
 

@@ -99,9 +99,9 @@ class EventsActor(Actor):
             raise RemoteError("invalid_argument", text)
         missed = self._journal.missed(body.after) if body.after else 0
         if missed:
-            call.event({"gap": missed}, self._journal.first_seq - 1)
+            call.event({"gap": missed}, body.after + missed)
         wanted = Filter(body.namespace, body.since, body.topic, body.container_id)
-        self._followers.append(_Follower(call, wanted, body.after, body.follow, body.gather / 1000))
+        self._followers.append(_Follower(call, wanted, body.after + missed, body.follow, body.gather / 1000))
         self._serve()
         return LATER
 
@@ -166,6 +166,8 @@ class EventsActor(Actor):
         if call.credit > 0 and follower.seq < self._last:
             page = self._pages.after(follower.seq, min(MOST_EVENTS, call.credit), follower.filter)
             before, follower.seq = follower.seq, page.last
+            if before and page.missing:  # trimmed while it waited; who begins anew takes what there is
+                call.event({"gap": page.missing}, before + page.missing)
             self._tell(follower, page, now)
             if follower.seq > before:
                 return True

@@ -65,6 +65,29 @@ class Follower(threading.Thread):
         return self.numbers
 
 
+@pytest.mark.parametrize("how", [{}, {"topic": "/b"}, {"gather": 1}])
+def test_one_who_is_too_slow_is_told_what_was_trimmed_before_it_could_have_it(tmp, how):
+    """Each number is heard, or not wanted, or one of a gap."""
+    with Town(tmp, events_keep=100) as town:
+        town.actor(EventsActor)
+        client = town.client()
+        publish(client, 1, 3)
+        stream = town.client().stream("events.subscribe", {"follow": True, **how}, to="events", credit=1)
+        found = [next(stream)]
+        for first in range(4, 3000, 500):
+            publish(client, first, first + 499)
+        reached = missed = 0
+        while reached < EVENTS + 990:
+            for number, body in events_of(found.pop() if found else next(stream)):
+                gap = body.get("gap", 0)
+                silent = range(reached + 1, number - gap + 1 if gap else number)
+                assert "topic" in how or not silent
+                assert all(TOPICS[one % 3] != how["topic"] for one in silent)
+                reached, missed = number, missed + gap
+        stream.close()
+    assert missed > EVENTS
+
+
 def test_followers_of_all_kinds_hear_each_event_once(town):
     wishes = [{}, {"topic": "/a"}, {"container_id": "c1"}, {"namespace": "other"}]
     kinds = [
