@@ -18,7 +18,7 @@ from storage.backup import backup_path
 from storage.journal import Journal, NewEvent
 from transport.errors import RemoteError
 
-TRIM_EVERY = 1000  # appends between two looks at the size of the journal
+TRIM_EVERY = 1000  # numbers between two looks at the size of the journal, whoever appended what
 SECOND = 1_000_000_000
 MOST_RECENT = 1000  # events that one answer has
 MOST_FURTHER: Final = 1000  # events that are published with another
@@ -54,7 +54,6 @@ class EventsActor(Actor):
         self._journal = Journal(self.settings.root / "events.db")
         self._pages = Pages(self._journal.read)
         self._followers: list[_Follower] = []
-        self._appended = 0
         self._last = self._journal.last_seq
         self._wakes_at = float("inf")
 
@@ -77,9 +76,11 @@ class EventsActor(Actor):
         found = self._journal.append_many(events)
         fresh = [event.at for (_, new), event in zip(found, events, strict=True) if new]
         if fresh:
-            self._last = max(seq for seq, _ in found)
+            before, self._last = self._last, max(seq for seq, _ in found)
             self._pages.renew()
             self._note(fresh)
+            if before // TRIM_EVERY != self._last // TRIM_EVERY:
+                self._journal.trim(self.settings.events_keep)
             self._serve()
         seq, new = found[0]
         return {"seq": seq, "new": new}
@@ -88,9 +89,6 @@ class EventsActor(Actor):
         self.host.meter.count("events", len(times))
         for at in times:
             self.host.meter.took("event_delay", time.time() - at / SECOND)
-        before, self._appended = self._appended, self._appended + len(times)
-        if before // TRIM_EVERY != self._appended // TRIM_EVERY:
-            self._journal.trim(self.settings.events_keep)
 
     def events_subscribe(self, body: m.EventsSubscribe, call: Call) -> Later:
         """Serve what is there; then end, or stay."""

@@ -88,6 +88,18 @@ def test_one_who_is_too_slow_is_told_what_was_trimmed_before_it_could_have_it(tm
     assert missed > EVENTS
 
 
+def test_the_journal_is_trimmed_though_no_incarnation_lives_to_see_many_events(tmp):
+    with Town(tmp, events_keep=100) as town:
+        town.actor(EventsActor)
+        publish(town.client(), 1, 600)
+        town.killed("events")
+        town.actor(EventsActor)
+        publish(town.client(), 601, 1200)
+        stream = town.client().stream("events.subscribe", {"after": 1}, to="events", credit=1000)
+        assert next(stream).body == {"gap": 1099}
+        stream.close()
+
+
 def test_followers_of_all_kinds_hear_each_event_once(town):
     wishes = [{}, {"topic": "/a"}, {"container_id": "c1"}, {"namespace": "other"}]
     kinds = [
