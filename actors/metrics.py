@@ -9,6 +9,7 @@ import platform
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -75,13 +76,20 @@ class MetricsActor(Actor):
             self.later(LISTEN_AGAIN, self._listen)
             return
         self._server.set_app(self._application())
-        fresh = noted.with_suffix(".new")
-        fresh.write_text(str(self._server.server_port))
-        fresh.rename(noted)
+        self._note(self._server.server_port, noted)
         self._url = f"http://{host}:{self._server.server_port}/metrics"
         # It looks whether it is to stop every half second, unless told otherwise; it ends with the process.
         still = {"poll_interval": 3600.0}
         threading.Thread(target=self._server.serve_forever, kwargs=still, daemon=True, name="http").start()
+
+    def _note(self, port: int, path: Path) -> None:
+        """On a full disk the next one may take another port; that is no reason to do without this one."""
+        fresh = path.with_suffix(".new")
+        try:
+            fresh.write_text(str(port))
+            fresh.rename(path)
+        except OSError as error:
+            self.log.warning("the port of the metrics is not noted: %s", error)
 
     def _application(self) -> Any:
         registry = CollectorRegistry()

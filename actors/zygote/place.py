@@ -1,5 +1,6 @@
 """The daemon's two directories: made, guarded by locks, described by the connection file."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -51,8 +52,9 @@ def _lock(directory: Path, mode: int) -> int:
         os.close(lock)
         text = f"{directory} is in use by another actord (pid {holder}); stop it or choose other directories"
         raise PlaceError(text) from error
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    with contextlib.suppress(OSError):  # a full disk: only for whoever is refused, who then names nobody
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     return lock
 
 

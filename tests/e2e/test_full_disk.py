@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from daemon import wait_until
+from daemon import running, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from daemon import Daemon
 
@@ -66,3 +68,34 @@ def test_what_fills_the_disk_can_be_removed(cramped: Daemon, busybox: str):
     cramped.actr("rm", "-f", "prints")
     assert cramped.json("ps", "-a") == []
     assert cramped.actr("run", "--rm", busybox, "echo", "room").stdout == "room\n"
+
+
+@pytest.fixture
+def crowded(tmp: Path) -> Iterator[Daemon]:
+    """A daemon whose state directory has been filled up by somebody."""
+    state = tmp / "state"
+    state.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k,mode=0711", "tmpfs", state], check=True)
+    try:
+        with running(tmp) as daemon:
+            _fill(state / "filler")
+            yield daemon
+            (state / "filler").unlink()
+    finally:
+        subprocess.run(["umount", "-l", state], check=True)
+
+
+def _fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+        while True:
+            filler.write(bytes(4096))
+
+
+@pytest.mark.parametrize("who", ["metrics", "supervisor"])
+def test_a_state_directory_without_room_costs_nobody_but_who_died(crowded: Daemon, who: str):
+    """What each of them writes there when it starts is a courtesy."""
+    others = {name: one["pid"] for name, one in crowded.actors().items() if name != who}
+    old = crowded.kill_actor(who)
+    wait_until("it is back", lambda: crowded.healed(who, old))
+    wait_until("it has not been written", lambda: "No space left" in crowded.log.read_text())
+    assert {name: one["pid"] for name, one in crowded.actors().items() if name != who} == others

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -239,6 +240,23 @@ def test_a_second_daemon_is_refused_with_the_pid_of_the_first(tmp):
             place.PlaceError, match=rf"in use by another actord \(pid {os.getpid()}\); stop it"
         ):
             place.take(Settings(root=tmp / "a" / root, state=tmp / "a" / state))
+    for lock in locks:
+        os.close(lock)
+
+
+@pytest.mark.root
+def test_a_full_disk_keeps_no_daemon_from_its_directories(tmp, monkeypatch):
+    """It would not take over the containers that run."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    settings = Settings(root=tmp / "root", state=tmp / "state")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", full)
+        locks = place.take(settings)
+    with pytest.raises(place.PlaceError, match=r"in use by another actord \(pid unknown\)"):
+        place.take(settings)
     for lock in locks:
         os.close(lock)
 
