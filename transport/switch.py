@@ -28,6 +28,7 @@ GRACE_AFTER_START = (
 )
 GRACE_AFTER_DEADLINE = 0.25  # seconds: the one who was asked should be the first to say that it is late
 
+FEW_DEADLINES = 1000
 STILL_HEARD = 0.5  # seconds in which what an actor said before it ended in order may come in yet
 PROBE_EVERY = 2.0  # seconds between two looks whether clients that wait are still there
 
@@ -40,6 +41,7 @@ class _Waiting:
     target: str
     inc: int
     since: float
+    due: float  # when it is over its deadline, 0 for never
 
 
 @dataclass(slots=True)
@@ -106,16 +108,29 @@ class Switch:
         inc = self.names[target]
         key = (message.fr, message.id)
         asked = replace(message, body=EMPTY, buffers=())  # it may be large, and wait for as long as it likes
-        self._waiting[key] = _Waiting(asked, target, inc, now)
+        limit = min(message.deadline, MAX_DEADLINE) / 1000
+        due = now + limit + GRACE_AFTER_DEADLINE if message.deadline else 0.0
+        self._waiting[key] = _Waiting(asked, target, inc, now, due)
         self._by_target[target].add(key)
         self._per_peer[message.fr] += 1
         if message.by:
             self._per_key[message.by] += 1
         self._of_clients += _is_client(message.fr)
-        if message.deadline:
-            limit = min(message.deadline, MAX_DEADLINE) / 1000
-            heapq.heappush(self._deadlines, (now + limit + GRACE_AFTER_DEADLINE, key))
+        if due:
+            self._note_deadline(due, key)
         return [(f"{target}/{inc}", message)]
+
+    def _note_deadline(self, due: float, key: tuple[str, bytes]) -> None:
+        """Those of requests that have been answered since are dropped when they are most of them."""
+        if len(self._deadlines) > 2 * len(self._waiting) + FEW_DEADLINES:
+            self._deadlines = [one for one in self._deadlines if self._still_waits(*one)]
+            heapq.heapify(self._deadlines)
+        heapq.heappush(self._deadlines, (due, key))
+
+    def _still_waits(self, due: float, key: tuple[str, bytes]) -> bool:
+        """Whether this very request does: one that was answered may have left its id to another."""
+        waiting = self._waiting.get(key)
+        return waiting is not None and waiting.due == due
 
     def _target(self, message: Envelope) -> tuple[str, Envelope]:
         """The actor of this host that is to have it: of `node/name`, the one that passes it on."""
@@ -312,9 +327,9 @@ class Switch:
             _, name, inc = self._ends.popleft()
             sends += self.down(name, inc)
         # What has been answered is not worth waking up for.
-        while (due := self._deadlines[:1]) and (due[0][0] <= now or due[0][1] not in self._waiting):
-            _, key = heapq.heappop(self._deadlines)
-            waiting = self._waiting.get(key)
+        while (first := self._deadlines[:1]) and (first[0][0] <= now or not self._still_waits(*first[0])):
+            due, key = heapq.heappop(self._deadlines)
+            waiting = self._waiting[key] if self._still_waits(due, key) else None
             if waiting and self._forget(key, "deadline_exceeded"):
                 text = f"{waiting.asked.op}: no answer from {waiting.asked.to} in {waiting.asked.deadline} ms"
                 error = RemoteError("deadline_exceeded", text, outcome="unknown", actor=waiting.target)

@@ -437,6 +437,28 @@ def test_an_id_used_again_does_not_inherit_a_deadline(switch):
     assert switch.expire(LATER + 60) == ([], None)
 
 
+def test_an_id_used_again_has_its_own_deadline_though_others_are_due_before(switch):
+    asked(switch, peer="~0022", deadline=500)
+    first = Envelope("REQ", id=b"same", to="images", op="x", deadline=1000)
+    switch.receive(CLIENT, first, LATER)
+    switch.receive("images/4", answer(first.forwarded(CLIENT), {}), LATER)
+    switch.expire(LATER)
+    switch.receive(CLIENT, Envelope("REQ", id=b"same", to="images", op="x", deadline=90_000), LATER)
+    (address, _), _ = switch.expire(LATER + 60)[0]
+    assert address == "~0022"
+    assert [to for to, _ in switch.expire(LATER + 91)[0]] == [CLIENT, "images/4"]
+    assert nothing_waits(switch)
+
+
+def test_deadlines_of_answered_requests_do_not_pile_up_behind_one_that_waits(switch):
+    asked(switch, peer="~0022", deadline=20_000)
+    for _ in range(20_000):
+        switch.receive("images/4", answer(asked(switch, deadline=30_000), {}), LATER)
+        switch.expire(LATER)
+    assert len(switch._deadlines) < 2000
+    assert [to for to, _ in switch.expire(LATER + 21)[0]] == ["~0022", "images/4"]
+
+
 def test_the_longest_deadline_that_the_codec_can_carry_is_one_that_a_poller_can_wait_for(switch):
     asked(switch, deadline=2**64 - 1)
     _, again = switch.expire(LATER)
