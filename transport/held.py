@@ -2,7 +2,8 @@
 
 A thousand requests can end in one moment, when the container that they wait for does. A door says of a full
 queue only that it is full, so the first answer of each peer is tried again now and then. What is kept is
-bounded; a peer that does not read loses what is beyond that.
+bounded; a peer that does not read loses what is beyond that. Credit for a stream, and word that a request is
+no longer wanted, wait as well: an actor that was stopped for a moment would never hear of it again.
 """
 
 from collections import deque
@@ -14,8 +15,10 @@ from transport.envelope import Envelope
 from transport.switch import MAX_OUTSTANDING_PER_PEER
 
 AGAIN: Final = 0.02  # seconds
-MOST: Final = MAX_OUTSTANDING_PER_PEER  # answers of one peer
-MOST_BYTES: Final = 16 << 20  # of one peer
+MOST: Final = MAX_OUTSTANDING_PER_PEER  # messages for one peer,
+MOST_ASIDE: Final = MOST // 2  # of which those that are no answers leave room for these
+MOST_BYTES: Final = 16 << 20  # for one peer
+_MOST: Final = {"FIN": MOST, "ERR": MOST, "CREDIT": MOST_ASIDE, "CANCEL": MOST_ASIDE}
 
 
 class Held:
@@ -26,10 +29,10 @@ class Held:
         self._bytes: dict[str, int] = {}
 
     def keep(self, address: str, message: Envelope) -> bool:
-        """Whether it is kept: a final answer, and within the bounds."""
+        """Whether it is kept: nothing that is said again, and within the bounds."""
         size = self._bytes.get(address, 0) + _size(message)
         waiting = self._peers.get(address, ())
-        if message.type not in ("FIN", "ERR") or len(waiting) >= MOST or size > MOST_BYTES:
+        if len(waiting) >= _MOST.get(message.type, 0) or size > MOST_BYTES:
             return False
         self._peers.setdefault(address, deque()).append(message)
         self._bytes[address] = size

@@ -95,6 +95,19 @@ def test_what_a_peer_may_have_waiting_is_bounded():
     assert not held.keep("d", Envelope("PART", re=bytes(16))), "a stream has its credit"
 
 
+@pytest.mark.parametrize("kind", ["CREDIT", "CANCEL"])
+def test_what_is_said_once_about_a_request_waits_too(kind):
+    """Without it an actor that is only slow waits for credit, or works for nobody, for ever."""
+    held, sent = Held(), []
+    for number in (b"1", b"2"):
+        assert held.keep("images/4", Envelope(kind, re=number, fr="~01"))
+    assert held.retry(lambda _, message: sent.append(message.re), 5.0) is None
+    assert sent == [b"1", b"2"]
+    while held.keep("images/4", Envelope(kind, re=b"3", fr="~01")):
+        pass
+    assert held.keep("images/4", answer(1, 1)), "an answer has room of its own"
+
+
 def test_a_full_queue_is_tried_again_later():
     held = Held()
     held.keep("a", answer(0))
