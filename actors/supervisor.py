@@ -53,7 +53,7 @@ class SupervisorActor(Actor):
         self._told: dict[str, dict[str, Any]] = {}  # to whom the call that is being decided spawns
         self._serial = 0
         self._stop_by = 0.0
-        self._stopping = self._restored = False
+        self._stop_wanted = self._stopping = self._restored = False
         self._up = False
         self._since = time.time()
         self._incarnations: dict[str, int] = {}
@@ -113,6 +113,8 @@ class SupervisorActor(Actor):
             self._introduce("router")
         self._say_up()
         self.ask(m.LeasesList(), self._release_left, limit=RELEASE_LIMIT)
+        if self._stop_wanted:
+            self._shutdown()
 
     def _note_process(self, event: Message, *, ready: bool) -> None:
         if found := self._roster.note(event, ready=ready):
@@ -221,22 +223,30 @@ class SupervisorActor(Actor):
                 self._release(name, instance, one["incarnation"], resumable=crashed)
 
     def _shutdown(self) -> None:
-        """First whoever sleeps over a process is woken: it copies and watches while there is no daemon."""
-        if not self._stop_by:
+        """First whoever sleeps over a process is woken: it copies and watches while there is no daemon.
+
+        One that has followed another during a stop hears of that before it knows whom to stop.
+        """
+        if not self._stop_by and self._tree.booted:
             self._stop_by = time.monotonic() + WAKE_LIMIT
             self._stop_when_awake(set())
+        self._stop_wanted = True
 
     def _stop_when_awake(self, woken: set[str]) -> None:
         asleep = {name for name, one in self._roster.asleep.items() if one.watches}
         for name in asleep:
             self._wake(name)
         woken |= asleep
-        waiting = any(self._phase(name) in ("asleep", "starting", "restarting") for name in woken)
-        if waiting and time.monotonic() < self._stop_by:
+        if any(map(self._is_waking, woken)) and time.monotonic() < self._stop_by:
             self.later(WAKE_LOOK, lambda: self._stop_when_awake(woken))
             return
         self._stopping = True
         self._decide(s.Shutdown())
+
+    def _is_waking(self, name: str) -> bool:
+        """Also one that had not been claimed: it is started with the others on record."""
+        phase = self._phase(name)
+        return phase in ("asleep", "starting", "restarting") or not (phase or self._restored)
 
     # To the zygote and everybody else
 

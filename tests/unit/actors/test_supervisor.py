@@ -293,3 +293,27 @@ def test_nobody_is_woken_for_a_stop_over_what_has_ended(house):
     house.actor.told({"ev": "shutdown"})
     assert house.spawned == []
     assert states(house)["grpc"] == "stopping"
+
+
+def test_one_that_is_to_stop_before_it_knows_of_anybody_stops_them_in_order(house):
+    """It has followed one that died during the stop, and hears of that first."""
+    house.actor.told({"ev": "shutdown"})
+    house.adopts(*WORKERS)
+    found = states(house)
+    assert found["grpc"] == "stopping"
+    assert {found[name] for name in WORKERS if name != "grpc"} == {"running"}
+
+
+def test_and_wakes_those_whom_the_one_before_had_not(house):
+    house.actor.told({"ev": "shutdown"})
+    sleeper = {"name": CONTAINER, "kind": "container", "inc": 1, "pid": 0, "args": {}, "ready": True}
+    house.actor.told({"ev": "adopt", "children": [{**sleeper, "first": 1, "wakers": ["fifo"]}]})
+    house.adopts(*WORKERS)
+    assert states(house)["grpc"] == "running"
+    house.answers("containers.list", RECORD)
+    assert house.spawned == [CONTAINER]
+    house.passes(WAKE_LOOK)
+    assert states(house)["grpc"] == "running"
+    house.starts(CONTAINER, 2)
+    house.passes(WAKE_LOOK)
+    assert "running" not in {states(house)[name] for name in ("grpc", CONTAINER) if name in states(house)}
