@@ -5,13 +5,16 @@ same over restarts (a free one, when the settings say 0, is noted in the state d
 the supervisor, always.
 """
 
+import io
+import logging
 import platform
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from socketserver import ThreadingMixIn
-from typing import Any
+from typing import Any, TextIO
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
@@ -41,8 +44,12 @@ SCRAPE_LIMIT = 5.0  # seconds
 LISTEN_AGAIN = 5.0  # seconds
 SHOWN_EVENTS = 50
 ALL_NODES = "nodes=all"
+PLAIN = [("Content-Type", "text/plain")]
 AT_ONCE = 16  # requests; a browser holds connections open that it may never use
 BUILD = {"version": __version__, "protocol": str(PROTOCOL), "python": platform.python_version()}
+
+
+log = logging.getLogger("metrics")
 
 
 class MetricsActor(Actor):
@@ -104,12 +111,20 @@ class MetricsActor(Actor):
         def application(environ: dict[str, Any], start_response: Any) -> Any:
             if environ["PATH_INFO"] in ("/metrics", "/v1/metrics"):
                 if ALL_NODES in environ.get("QUERY_STRING", "").split("&"):
-                    return answered(environ, start_response, merged(self._everywhere()), CONTENT_TYPE_LATEST)
+                    return of_all(environ, start_response)
                 return self._exposition.application(environ, start_response)
             if page is not None:
                 return page(environ, start_response)
-            start_response("404 Not Found", [("Content-Type", "text/plain")])
+            start_response("404 Not Found", PLAIN)
             return [b"see /metrics\n"]
+
+        def of_all(environ: dict[str, Any], start_response: Any) -> Any:
+            try:
+                found = merged(self._everywhere())
+            except RemoteError as error:  # there is no word of who they are, just now
+                start_response("503 Service Unavailable", PLAIN)
+                return [f"{error}\n".encode()]
+            return answered(environ, start_response, found, CONTENT_TYPE_LATEST)
 
         return application
 
@@ -209,10 +224,14 @@ class _Server(ThreadingMixIn, WSGIServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """In a thread, if there is room; else the connection is closed."""
-        if self._room.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
+        if not self._room.acquire(blocking=False):
             self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread can be had
+            self._room.release()
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """To the end."""
@@ -221,12 +240,33 @@ class _Server(ThreadingMixIn, WSGIServer):
         finally:
             self._room.release()
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away, or says nothing, is no news; what else there is, is logged."""
+        del request, client_address
+        if not isinstance(sys.exception(), OSError):
+            log.error("a request could not be answered", exc_info=sys.exception())
+
+
+class _Errors(io.StringIO):
+    """Where a traceback would be printed, in lines that are not the log's."""
+
+    def flush(self) -> None:
+        """One is complete."""
+        if self.getvalue():
+            log.error("a request could not be answered", exc_info=sys.exception())
+        self.seek(0)
+        self.truncate()
+
 
 class _QuietHandler(WSGIRequestHandler):
     timeout = 10  # seconds that a client may take to send its request
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name is the base class's
         """A scrape every few seconds is no news."""
+
+    def get_stderr(self) -> TextIO:
+        """For what the application raises."""
+        return _Errors()
 
 
 class _Asking:
