@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import asdict
 from functools import partial
@@ -102,6 +103,7 @@ def main() -> int:
     schedule.write(path, seed, steps)
     place = Path(tempfile.mkdtemp(prefix="chaos-"))
     findings = Findings()
+    threading.excepthook = findings.uncaught
     points = f" --points {given.points} --seed {seed}" if given.points else ""
     again = f"--enumerate {given.verb} --inject {given.inject}{points}" if given.verb else f"--replay {path}"
     if given.siege:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
+from chaos.schedule import WHOLE
+
+UNDERSTOOD: Final = "each client understands what it is told"
+LEAD: Final = 0.5  # seconds
 MAX_KEPT = 200  # violations in the report; all are counted
 
 
@@ -46,6 +53,18 @@ class Outage:
     actor: str
     began: float
     ended: float
+
+    def unexplained(self, causes: Iterable[Struck], grace: float) -> float:
+        """The longest stretch of it in which none of these faults lasted, or was over for less than `grace`.
+
+        The probe that began an outage may have been sent a little before the fault.
+        """
+        at, longest = self.began, 0.0
+        for one in sorted(causes, key=lambda one: one.at):
+            longest = max(longest, min(one.at - LEAD, self.ended) - at)
+            back = one.recovered or 0.0 if one.kind in WHOLE else 0.0  # else that is what is in question
+            at = max(at, one.at + one.seconds + back + grace)
+        return max(longest, self.ended - at)
 
 
 @dataclass(slots=True)
@@ -107,6 +126,12 @@ class Findings:
                 self.violations.append(found)
         print(f"BROKEN at step {found.step}, {found.at:.1f} s: {invariant}: {text}", flush=True)
         return False
+
+    def uncaught(self, args: threading.ExceptHookArgs) -> None:
+        """A thread of the run has ended by an exception: for `threading.excepthook`."""
+        who = args.thread.name if args.thread else "a thread"
+        self.check(UNDERSTOOD, holds=False, text=f"{who}: {args.exc_type.__name__}: {args.exc_value}")
+        print("".join(traceback.format_exception(args.exc_value)), flush=True)
 
     def request(self, op: str, outcome: str) -> None:
         """A request has ended: `done`, `error` (nothing happened) or `unknown`."""

@@ -82,6 +82,8 @@ class Prober(threading.Thread):
             if silent:
                 self._findings.outages.append(Outage(self._actor, silent, self._findings.now()))
             silent = 0.0
+        if silent:  # to the end
+            self._findings.outages.append(Outage(self._actor, silent, self._findings.now()))
         if client is not None:
             client.close()
 

@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -102,7 +103,7 @@ def leaked(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
             found.append(f"{count - allowed} descriptors of {name} ({allowed} before)")
     for what, listed in after.items():
         if what not in ("descriptors", "processes"):
-            more = [one for one in listed if one not in before[what]]
+            more = list((Counter(listed) - Counter(before[what])).elements())
             found += [f"{what}: {one}" for one in more[:5]]
     if len(after["processes"]) > len(before["processes"]):
         found.append(f"processes: {after['processes']} instead of {before['processes']}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from chaos import processes, residue, sabotage
 from chaos.faults import Nemesis
-from chaos.following import Follower
+from chaos.following import SEQUENCE, Follower
 from chaos.probing import Prober
 from chaos.scenarios import QUIET, Worker
 from chaos.schedule import STATIC, WHOLE, Step
@@ -28,11 +28,11 @@ ENDS: Final = "each request ends"
 PROGRESS: Final = 100  # steps between two lines that say how far we are
 WORKERS: Final = 4
 STANDING: Final = 4
-CONVERGE_LIMIT: Final = 5.0  # seconds, on a machine that is not slow (chaos/control.py); so is SILENCE
+CONVERGE_LIMIT: Final = 5.0  # seconds, on a machine that is not slow (chaos/control.py); so are SILENCE, BACK
 START_LIMIT: Final = 10.0  # seconds, on such a machine, until the whole daemon is up again
 STUCK: Final = 150.0  # seconds after which a request counts as never answered
 SILENCE: Final = 4.0  # seconds without an answer that nothing explains
-NEAR: Final = 6.0  # seconds around a fault that explain a silence
+BACK: Final = 2.0  # seconds after a fault that explain a silence, on such a machine
 
 
 class Run:
@@ -164,6 +164,8 @@ class Run:
         until = time.monotonic() + 20
         while self._follower.reached < last and time.monotonic() < until:
             time.sleep(0.05)
+        text = f"the follower has come to event {self._follower.reached} of {last}"
+        self._findings.check(SEQUENCE, self._follower.reached >= last, text)
         self._stop_probes.set()
         self._follower.wake(self._session)
         for thread in (*self._probers, self._follower):
@@ -183,17 +185,11 @@ class Run:
         """A silence longer than SILENCE has a cause: a fault of that actor, or of what leads to it."""
         causes = WHOLE | {"router"}
         for outage in self._findings.outages:
-            bound = SILENCE * self._control.slowness(outage.began, outage.ended)
-            if outage.ended - outage.began < bound:
-                self._findings.check(ANSWERING, holds=True)
-                continue
-            near = [
-                one
-                for one in self._findings.struck
-                if one.actor in causes | {outage.actor}
-                and one.at - NEAR < outage.ended
-                and one.at + one.seconds + NEAR > outage.began
-            ]
-            length = outage.ended - outage.began
-            text = f"{outage.actor} was silent for {length:.1f} s from {outage.began:.1f} s"
-            self._findings.check(ANSWERING, near, text)
+            slowness = self._control.slowness(outage.began, outage.ended)
+            near = [one for one in self._findings.struck if one.actor in causes | {outage.actor}]
+            silent = outage.unexplained(near, BACK * slowness)
+            text = (
+                f"{outage.actor} was silent from {outage.began:.1f} to {outage.ended:.1f} s, "
+                f"{silent:.1f} s of it for no fault"
+            )
+            self._findings.check(ANSWERING, silent < SILENCE * slowness, text)

@@ -366,7 +366,8 @@ class Worker(threading.Thread):
         answer = persist(lambda: follow_container(self.session, run.id, write, output))
         unwatched = self.findings.may_be_unknown(run.id)
         text = f"{run.name} ({run.id[:12]}): {answer} instead of {run.code}"
-        self.findings.check(CODE, answer.get("exit_code") == run.code or unwatched, text)
+        found = answer.get("exit_code")
+        self.findings.check(CODE, found == run.code or (found is None and unwatched), text)
         listed = persist(lambda: self.session.ask("metadata", "containers.list", {"namespace": "c"}))
         found = [one["name"] for one in listed["containers"]]
         self.findings.check(KEPT, run.name not in found, f"{run.name} has gone, and is listed")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaos import processes, report, residue, timeline
+from chaos import probing, processes, report, residue, timeline
 from chaos.findings import Findings, Outage, Struck, Window
 from chaos.runs import Run, counted, sha256
 from chaos.scene import chain_ids
@@ -69,6 +71,60 @@ def test_what_is_new_is_leaked_and_what_is_gone_is_not():
     )
     assert found == ["2 descriptors of router (20 before)", "actor container/c/x", "mounts: /b"]
     assert residue.leaked(before, _holdings(processes=["router", "router"]))
+
+
+def test_what_is_there_once_more_is_leaked_too():
+    """A mount over a mount; and descriptors and directories that are listed by their number."""
+    before = _holdings(mounts=["/a"], kept=["one"])
+    found = residue.leaked(before, _holdings(mounts=["/a", "/a"], kept=["one", "one", "one"]))
+    assert found == ["mounts: /a", "kept: one", "kept: one"]
+
+
+def test_a_thread_that_ends_by_an_exception_breaks_something(monkeypatch, capsys):
+    """Else a client of the load to whom nonsense was said would just be gone."""
+    findings = Findings()
+    monkeypatch.setattr(threading, "excepthook", findings.uncaught)
+    thread = threading.Thread(target={}.__getitem__, args=("exit_code",), name="load-2")
+    thread.start()
+    thread.join()
+    assert "load-2: KeyError: 'exit_code'" in findings.violations[0].text
+    assert "Traceback" in capsys.readouterr().out
+
+
+def test_an_actor_that_is_silent_to_the_end_was_silent(monkeypatch):
+    findings, stop = Findings(), threading.Event()
+
+    def gone(*_):
+        stop.set()
+        raise probing.GoneError
+
+    monkeypatch.setattr(probing, "Client", lambda _: None)
+    monkeypatch.setattr(probing, "answers", gone)
+    monkeypatch.setattr(probing, "EVERY", 0)
+    probing.Prober(Path("/nowhere"), findings, "metadata", stop).run()
+    assert [one.actor for one in findings.outages] == ["metadata"]
+
+
+def _killed(actor: str, at: float, **more: float) -> Struck:
+    return Struck(1, "kill", actor, at, **more)
+
+
+@pytest.mark.parametrize(
+    ("struck", "silent"),
+    [
+        ([], 60.0),
+        ([_killed("events", 0.2)], 57.8),
+        ([_killed("events", 20.0)], 38.0),
+        ([_killed("router", 20.0, seconds=30.0)], 19.5),
+        ([_killed("events", 20.0), _killed("events", 40.0), _killed("events", 20.5)], 19.5),
+        ([_killed("events", -9.0), _killed("events", 70.0)], 60.0),
+        ([Struck(1, "everything", "everything", 0.0, recovered=55.0)], 3.0),
+        ([_killed("events", 0.0, recovered=55.0)], 58.0),
+    ],
+)
+def test_a_silence_is_explained_as_long_as_somebody_may_be_on_the_way_back(struck, silent):
+    outage = Outage("events", 0.0, 60.0)
+    assert outage.unexplained(struck, 2.0) == pytest.approx(silent)
 
 
 def test_two_processes_of_one_name_are_seen():
