@@ -8,7 +8,7 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 MOST_DESCRIPTORS = 253
@@ -88,6 +88,30 @@ def close_all(descriptors: Iterable[int]) -> None:
     for descriptor in descriptors:
         with contextlib.suppress(OSError):
             os.close(descriptor)
+
+
+class Reserve:
+    """A descriptor that is held for when there is no other. For a process with one thread."""
+
+    def __init__(self) -> None:
+        self._held = self._open()
+
+    @staticmethod
+    def _open() -> int:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[None]:
+        """Within the block there is one, which it has to have closed at its end."""
+        os.close(self._held)
+        try:
+            yield
+        finally:
+            self._held = self._open()
+
+    def close(self) -> None:
+        """There is none any more."""
+        os.close(self._held)
 
 
 def peer(connection: socket.socket) -> Peer:

@@ -66,6 +66,7 @@ class Zygote:
         self._round_at = 0.0
         self._kill_supervisor_at = 0.0
         self._selector = selectors.DefaultSelector()
+        self._reserve = descriptors.Reserve()
         self._exits = Exits(settings.exits)
         self._children = Children(settings.state / "children")
         self._spares = Spares(self._fork_spare)
@@ -98,6 +99,7 @@ class Zygote:
             self._check_time()
         self._spares.end()
         wakeup.close()
+        self._reserve.close()
         log.info("stopped; %d container actors live on", len(self._children.by_pid))
 
     # Signals and sockets
@@ -141,8 +143,9 @@ class Zygote:
             return
         failpoints.hit("zygote", "spawn", "forked")
         self._sleepers.take(name)
-        child = Child(name, inc, kind, args, survives, Process.of(new.pid), since=time.time())
-        self._children.add(child)
+        with self._reserve.lent():
+            child = Child(name, inc, kind, args, survives, Process.of(new.pid), since=time.time())
+            self._children.add(child)
         self._heartbeats.born(new.pid, time.monotonic(), many=survives)
         if name == SUPERVISOR:
             descriptors.enlarge_queue(new.control.socket, QUEUE)
@@ -229,7 +232,8 @@ class Zygote:
                 continue
             if child is None:
                 failpoints.hit("zygote", "exit", "before")
-                self._exits.keep(Process.of(pid), status)
+                with self._reserve.lent():
+                    self._exits.keep(Process.of(pid), status)
                 failpoints.hit("zygote", "exit", "kept")
                 process.reap(pid)
                 failpoints.hit("zygote", "exit", "after")
@@ -372,7 +376,7 @@ class Zygote:
                 self._spawn(message["name"], message["kind"], message["args"], survives=survives, **how)
             case "kill":
                 target = self._children.by_name.get(message["name"])
-                if target is not None and target.inc == message["inc"] and target.process.exists():
+                if target is not None and target.inc == message["inc"] and self._is_there(target):
                     os.kill(target.process.pid, message["signal"])
             case "children":
                 self._heartbeats.listens(child.process.pid)  # ready only once there is a router
@@ -396,6 +400,10 @@ class Zygote:
             self._on_up()
         except OSError as error:
             log.error("it is up, and cannot say so: %s", error)  # noqa: TRY400
+
+    def _is_there(self, child: Child) -> bool:
+        with self._reserve.lent():
+            return child.process.exists()
 
     def _answer_exit(self, child: Child, wanted: Process) -> None:
         self._reap()

@@ -255,6 +255,7 @@ def _close(zygote: Zygote) -> None:
     for child in list(zygote._children.by_pid.values()):
         zygote._hang_up(child)
         zygote._children.remove(child)
+    zygote._reserve.close()
     zygote._selector.close()
 
 

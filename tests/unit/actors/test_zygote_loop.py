@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
 import os
+import resource
 import signal
 import socket
 from pathlib import Path
@@ -15,6 +17,7 @@ from actors.linux.pidfd import Process
 from actors.zygote import loop
 from actors.zygote.control import MAX_DATAGRAM, Control
 from actors.zygote.door import knock
+from actors.zygote.spares import SIZE
 
 pytestmark = pytest.mark.root  # the supervisor's queue is larger than others may have
 
@@ -163,6 +166,45 @@ def ask_exit(puppet, wanted):
     return puppet.hears("exit")
 
 
+def starve(zygote):
+    """No further descriptor for it."""
+    taken = {int(path.name) for path in Path(f"/proc/{zygote.pid}/fd").iterdir()}
+    free = next(number for number in itertools.count() if number not in taken)
+    _, most = resource.prlimit(zygote.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(zygote.pid, resource.RLIMIT_NOFILE, (free, most))
+
+
+def test_an_orphan_ends_while_the_zygote_has_no_descriptor_left(stage):
+    zygote, supervisor = stage.opening()
+    first = stage.spawn(supervisor, "container/a", "container")
+    first.order("bear", name="orphan")
+    orphan = stage.meets("orphan")
+    named = Process.of(orphan.pid)
+    os.kill(first.pid, signal.SIGKILL)
+    supervisor.hears("exited")
+    second = stage.spawn(supervisor, "container/a", "container")
+    starve(zygote)
+    orphan.order("exit", code=7)
+    orphan.ended()
+    wanted = {"pid": named.pid, "start": named.start_time}
+    while (answer := ask_exit(second, wanted))["status"] is None:
+        pass
+    kept = stage.settings.state / "exits" / f"{named.pid}-{named.start_time}"
+    assert json.loads(kept.read_text()) == [7 << 8, answer["at"]]
+
+
+def test_a_spare_is_taken_and_killed_while_the_zygote_has_no_descriptor_left(stage):
+    zygote, supervisor = stage.opening()
+    supervisor.say("up")
+    stage.settles(lambda: len(children(zygote)) == 1 + SIZE)
+    starve(zygote)
+    container = stage.spawn(supervisor, "container/a", "container")
+    assert (stage.settings.state / "children" / "container%2Fa").exists()
+    supervisor.say("kill", name="container/a", inc=1, signal=signal.SIGKILL)
+    assert supervisor.hears("exited")["status"] == signal.SIGKILL
+    container.ended()
+
+
 def test_descriptors_are_kept_for_one_that_crashes_and_closed_for_one_that_ends(stage, tmp):
     zygote, supervisor = stage.opening()
     pipe = tmp / "fifo"
@@ -260,6 +302,7 @@ def test_a_supervisor_that_keeps_dying_is_started_at_longer_and_longer_intervals
     assert delays[:4] == [0.1, 0.2, 0.4, 0.8]
     assert delays[-1] == loop.RESPAWN_LIMIT
     zygote._selector.close()
+    zygote._reserve.close()
 
 
 def test_sigterm_asks_the_supervisor_and_leaves_the_survivors(stage):
