@@ -271,13 +271,22 @@ class Pump:
         link = self._link
         if link is None:
             return
-        was_blocked = link.blocked
         with self._sending:
             moved = link.write(self._outbox)
         if moved and self._stop_by is not None:
             self._stop()  # it moves: have patience again
-        if link.blocked != was_blocked:
-            self._poll.modify(link.fileno(), select.POLLIN | (select.POLLOUT if link.blocked else 0))
+        self._await(link)
+
+    def _await(self, link: "_Link") -> None:
+        """While too much waits to be said nothing new is heard: what is answered at once would make it more.
+
+        So who floods finds the router's queue for us full, and is refused there.
+        """
+        deaf = link.ready and self._outbox.crowded
+        awaited = (0 if deaf else select.POLLIN) | (select.POLLOUT if link.blocked else 0)
+        if awaited != link.awaited:
+            link.awaited = awaited
+            self._poll.modify(link.fileno(), awaited)
 
 
 class _Wakeup:
@@ -374,10 +383,12 @@ class _Link:
         ready: whether the handshake is over.
         broken: whether nothing more will come.
         blocked: whether the kernel takes nothing for now.
+        awaited: what the poll looks for.
     """
 
     def __init__(self, path: Path, identity: bytes) -> None:
         self.ready = self.broken = self.blocked = False
+        self.awaited = select.POLLIN
         self._framing = Framing()
         self._own = bytearray(opening(identity))  # goes before, and later between, the outbox's messages
         kind = socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK

@@ -27,6 +27,24 @@ def listener(path):
         yield listening
 
 
+# Floods
+
+
+def test_who_cannot_get_rid_of_answers_hears_of_nothing_new(path, listener):
+    """Else a flood of what is answered at once fills up what waits for the router, and ends the actor."""
+    turns = range(40_000)
+    with Running(path) as actor, Peer(listener).shake_hands() as peer:
+        actor.pump._on_message = lambda message: actor.pump.send(numbered(number(message), 100))
+        flood = threading.Thread(target=lambda: peer.send(*map(numbered, turns)))
+        flood.start()
+        while not actor.inside(lambda: actor.pump.crowded):
+            pass
+        for _ in range(200):  # turns, in each of which there is more to be heard
+            actor.inside(lambda: None)
+        assert [number(peer.next()) for _ in turns] == list(turns)
+        flood.join()
+
+
 # Connections that break
 
 
