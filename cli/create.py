@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli.creating import OPTIONS, Unknown, create, request_body
+from cli.creating import OPTIONS, create, request_body, unknown_container
 from cli.options import Command, Given
 
 TYPE_CHECKING = False
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def run(session: Session, given: Given) -> int:
     """Create it and print its id."""
     body = request_body(session, given, "stopped")
-    with Unknown(session, body):
+    with unknown_container(session, body):
         made = create(session, given, body)
     print(made["id"])
     return 0

@@ -14,6 +14,7 @@ from transport.bare import is_set, random_id, variable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Self
 
     from cli.session import Session
@@ -198,14 +199,15 @@ def _with_actor(session: Session, record: dict[str, Any]) -> dict[str, Any]:
 
 
 class Unknown:
-    """While it is entered, nobody has been told of the container that `body` asks for.
+    """While it is entered, nobody has been told of what is being begun: Ctrl-C then leaves nothing behind.
 
-    Ctrl-C then leaves nothing behind: it would run on under an id that its user has never seen.
+    It would go on under an id that its user has never seen.
     """
 
-    def __init__(self, session: Session, body: dict[str, Any]) -> None:
+    def __init__(self, session: Session, take_back: Callable[[Session], None]) -> None:
+        """`take_back` undoes it, if it has come to that: the request may only just have been begun."""
         self._session = session
-        self._body = body
+        self._take_back = take_back
         self._told = False
 
     def told(self) -> None:
@@ -217,13 +219,21 @@ class Unknown:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Take it back, if we are interrupted."""
+        """Take it back, if we are interrupted. That comes in the middle of anything: see Forwarding."""
         if kind is KeyboardInterrupt and not self._told:
-            _take_back(self._session.another(), self._body["id"])  # in the middle of anything: see Forwarding
+            other = self._session.another()
+            try:
+                self._take_back(other)
+            finally:
+                other.close()
+
+
+def unknown_container(session: Session, body: dict[str, Any]) -> Unknown:
+    """For one that `body` asks for."""
+    return Unknown(session, lambda other: _take_back(other, body["id"]))
 
 
 def _take_back(session: Session, identity: str) -> None:
-    """Remove it, if it has come to that. The request may only just have been begun."""
     from cli.complaint import complain
     from cli.rm import remove_container
     from transport.client import NotRunningError
@@ -236,8 +246,6 @@ def _take_back(session: Session, identity: str) -> None:
     except (RefusedError, NotRunningError) as error:
         if not isinstance(error, RefusedError) or error.code != "not_found":  # it was gone first
             complain(f"{identity[:12]} may be left behind: {error}")
-    finally:
-        session.close()
 
 
 def _pull(session: Session, given: Given, image: str) -> None:

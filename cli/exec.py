@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cli.attaching import attached, keys
 from cli.complaint import complain
-from cli.creating import ENV_FILE, ENVIRONMENT, environment
+from cli.creating import ENV_FILE, ENVIRONMENT, Unknown, environment
 from cli.following import Output, own_exit_code, write_through
 from cli.forwarding import DetachedError
 from cli.options import Command, Given, Option
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cli.session import Session
 
 LIMIT = 60.0  # seconds for it to start
+SIGKILL = 9  # of which the module signal would make an enum first
 
 
 def run(session: Session, given: Given) -> int:
@@ -30,13 +31,28 @@ def run(session: Session, given: Given) -> int:
     body |= {"cwd": given.text("workdir"), "user": given.text("user")}
     body |= _streams(given)
     try:
-        session.ask(record["actor"], "tasks.exec", body, limit=LIMIT)
-        if given.flag("detach"):
-            print(exec_id)
-            return 0
-        return _foreground(session, given, record, exec_id)
+        with Unknown(session, lambda other: _take_back(other, record["actor"], body)) as unknown:
+            session.ask(record["actor"], "tasks.exec", body, limit=LIMIT)
+            if not given.flag("detach"):
+                return _foreground(session, given, record, exec_id, unknown)
+        print(exec_id)
     except RefusedError as error:
         raise RefusedError(error.error, error.op, {**error.body, "name": name}) from error
+    return 0
+
+
+def _take_back(session: Session, actor: str, body: dict[str, Any]) -> None:
+    """End it, once it has started: then it can be, and the answer to the same request says so."""
+    from transport.client import NotRunningError
+
+    exec_id = body["exec_id"]
+    try:
+        if exec_id in session.ask(actor, "tasks.state", {})["execs"]:
+            session.ask(actor, "tasks.exec", body, limit=LIMIT)
+            session.ask_once(actor, "tasks.kill", {"signal": SIGKILL, "exec_id": exec_id})
+    except (RefusedError, NotRunningError) as error:
+        if not isinstance(error, RefusedError) or error.code not in ("not_found", "failed_precondition"):
+            complain(f"process {exec_id} may be left behind: {error}")  # else it had ended, or never began
 
 
 def _streams(given: Given) -> dict[str, Any]:
@@ -46,13 +62,20 @@ def _streams(given: Given) -> dict[str, Any]:
     return {**found, "rows": rows, "columns": columns}
 
 
-def _foreground(session: Session, given: Given, record: dict[str, Any], exec_id: str) -> int:
+def _foreground(
+    session: Session, given: Given, record: dict[str, Any], exec_id: str, unknown: Unknown
+) -> int:
     name = str(record["name"])
+
+    def body() -> dict[str, Any]:
+        unknown.told()
+        return output.copy(write_through, follow=True)
+
     try:
         terminal, typing = given.flag("tty"), keys(given) if given.flag("interactive") else None
         output = Output(session, record["actor"], exec_id)
         answer = attached(
-            lambda: output.copy(write_through, follow=True),
+            body,
             session,
             record["actor"],
             name,

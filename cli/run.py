@@ -6,7 +6,7 @@ What is needed after the request is loaded after it, while the daemon is at work
 from __future__ import annotations
 
 from cli.complaint import complain
-from cli.creating import OPTIONS, Unknown, create, request_body
+from cli.creating import OPTIONS, create, request_body, unknown_container
 from cli.options import Command, Given, Option
 from cli.session import RefusedError
 
@@ -29,7 +29,7 @@ def run(session: Session, given: Given) -> int:
 def _detached(session: Session, given: Given) -> int:
     """Created and started in two steps, since only a start that we asked for tells us how it went."""
     body = request_body(session, given, "stopped")
-    with Unknown(session, body):
+    with unknown_container(session, body):
         made = create(session, given, body)
         from cli.start import start_once
 
@@ -44,7 +44,7 @@ def _detached(session: Session, given: Given) -> int:
 
 def _foreground(session: Session, given: Given) -> int:
     body = request_body(session, given, "running")
-    with Unknown(session, body) as unknown:
+    with unknown_container(session, body) as unknown:
         made = create(session, given, body)
         from cli.attach import attach
         from cli.following import Output

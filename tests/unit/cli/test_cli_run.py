@@ -323,6 +323,30 @@ def test_exec_in_a_stopped_container(daemon, actr):
     assert done.err.startswith("actr: container web is not running; start it first")
 
 
+@pytest.mark.parametrize("words", [(), ("-d",)])
+def test_ctrl_c_while_an_exec_is_being_started_ends_it(daemon, actr, words):
+    daemon.on["tasks.exec"] = [
+        lambda _: os.kill(os.getpid(), signal.SIGINT),
+        lambda asked: asked.fin({"pid": 7}),
+    ]
+    daemon.on["tasks.state"] = lambda asked: asked.fin(
+        {"execs": {daemon.bodies("tasks.exec")[0]["exec_id"]: {"phase": "starting"}}}
+    )
+    daemon.answers("tasks.kill", {})
+    done = actr("exec", *words, "web", "sleep", "9")
+    assert (done.code, done.out, done.err) == (130, "", "")
+    first, again = daemon.bodies("tasks.exec")
+    assert first == again
+    assert daemon.bodies("tasks.kill") == [{"signal": signal.SIGKILL, "exec_id": first["exec_id"]}]
+
+
+def test_an_exec_that_has_not_begun_is_not_begun_by_ctrl_c(daemon, actr):
+    daemon.on["tasks.exec"] = lambda _: os.kill(os.getpid(), signal.SIGINT)
+    daemon.answers("tasks.state", {"execs": {}})
+    assert actr("exec", "web", "sleep", "9").code == 130
+    assert daemon.ops() == ["containers.get", "tasks.exec", "tasks.state"]
+
+
 # logs
 
 
