@@ -92,10 +92,10 @@ class Streams:
         with self.channels.opened(name, wants, pipes) as given:
             ends = {} if wants.terminal else output.writing_ends(pipes)
             offered = ends | ({} if given.stdin is None else {0: given.stdin})
-            if self._actor.record["options"].get("userns"):  # whose owner runc 1.1.5 then leaves as it is
-                for descriptor in offered.values():
-                    os.fchmod(descriptor, 0o666)  # the directory lets nobody in
             try:
+                if self._actor.record["options"].get("userns"):  # whose owner runc 1.1.5 then leaves as it is
+                    for descriptor in offered.values():
+                        os.fchmod(descriptor, 0o666)  # the directory lets nobody in
                 yield offered, given.path
             finally:
                 descriptors.close_all(ends.values())
@@ -214,21 +214,29 @@ class Streams:
     # Following
 
     def add(self, wish: TasksOutput, call: Call) -> None:
-        """A new follower."""
+        """A new follower. Raises RemoteError."""
         self.followed = True
-        directory = self.files(wish.exec_id)
-        touch(directory)
-        offsets = {STDOUT: wish.stdout, STDERR: wish.stderr}
+        try:
+            offsets, reader = self._reader(wish)
+        except OSError as error:  # the disk may be full, or too much be open
+            text = f"the output cannot be read: {error.strerror or error}"
+            raise RemoteError("failed_precondition", text) from error
         if wish.recent is not None:
-            offsets = last_bytes(directory, wish.recent)
             for stream, offset in offsets.items():
                 call.part({"stream": stream, "offset": offset, "at": 0})
-        reader = Reader(directory, offsets)
         call.credit = call.credit or FIRST_CREDIT
         follower = _Follower(call, reader, wish.exec_id, wish.follow)
         self._followers.append(follower)
         self._serve(follower)
         self.prune()
+
+    def _reader(self, wish: TasksOutput) -> tuple[dict[int, int], Reader]:
+        directory = self.files(wish.exec_id)
+        touch(directory)
+        offsets = {STDOUT: wish.stdout, STDERR: wish.stderr}
+        if wish.recent is not None:
+            offsets = last_bytes(directory, wish.recent)
+        return offsets, Reader(directory, offsets)
 
     def credited(self, call: Call) -> None:
         """This follower takes more."""

@@ -8,7 +8,7 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 MOST_DESCRIPTORS = 253
@@ -112,6 +112,22 @@ class Reserve:
     def close(self) -> None:
         """There is none any more."""
         os.close(self._held)
+
+
+@contextlib.contextmanager
+def closed_on_failure() -> Iterator[Callable[[int], int]]:
+    """Gives what notes each descriptor that is opened in this block: if it fails, none of them stays open."""
+    opened: list[int] = []
+
+    def keep(descriptor: int) -> int:
+        opened.append(descriptor)
+        return descriptor
+
+    try:
+        yield keep
+    except BaseException:
+        close_all(opened)
+        raise
 
 
 def peer(connection: socket.socket) -> Peer:

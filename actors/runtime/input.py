@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.linux import terminal
+from actors.linux.descriptors import closed_on_failure
 
 STAGE, STDIN, JOURNAL = "input", "stdin", "input.json"
 MOST = 1 << 16  # bytes in one piece, which is what a pipe holds
@@ -28,14 +29,15 @@ class Input:
         with contextlib.suppress(FileExistsError):
             os.mkfifo(pipes / STAGE, 0o600)
         self._journal = pipes / JOURNAL
-        self.stage = os.open(pipes / STAGE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        state = self._read()
-        self._writers: dict[str, int] = state["writers"]
-        self.ended: bool = state["ended"]
-        if state["intent"]:
-            writer, start = state["intent"]
-            self._writers[writer] = start + terminal.waiting(self.stage)
-            self._save(None)
+        with closed_on_failure() as keep:
+            self.stage = keep(os.open(pipes / STAGE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+            state = self._read()
+            self._writers: dict[str, int] = state["writers"]
+            self.ended: bool = state["ended"]
+            if state["intent"]:
+                writer, start = state["intent"]
+                self._writers[writer] = start + terminal.waiting(self.stage)
+                self._save(None)
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -110,7 +112,8 @@ def open_stdin(pipes: Path) -> tuple[int, int]:
     path = pipes / STDIN
     path.unlink(missing_ok=True)
     os.mkfifo(path, 0o600)
-    reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    writing = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    os.set_blocking(reading, True)
-    return reading, writing
+    with closed_on_failure() as keep:
+        reading = keep(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+        writing = keep(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+        os.set_blocking(reading, True)
+        return reading, writing

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.linux import holes
+from actors.linux.descriptors import closed_on_failure
 from actors.runtime.cutting import CUT, Cut, Limits, note, noted
 
 STDOUT, STDERR = 1, 2
@@ -58,17 +59,20 @@ class Output:
         """
         pipes.mkdir(mode=0o700, parents=True, exist_ok=True)
         files.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._pipes = {stream: _open_fifo(pipes / name) for stream, name in NAMES.items()}
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        self._files = {stream: os.open(files / name, flags, 0o600) for stream, name in NAMES.items()}
-        self._index = os.open(files / INDEX, flags | os.O_APPEND, 0o600)
-        self._note = os.open(files / CUT, flags, 0o600)
-        self.limits = limits
-        self._sizes = {stream: os.fstat(file).st_size for stream, file in self._files.items()}
-        self._cut = self._believed(noted(self._note))
-        self._entered = self._cut.starts
-        self._complete_index()
-        self._punch()
+        with closed_on_failure() as keep:
+            self._pipes = {stream: keep(_open_fifo(pipes / name)) for stream, name in NAMES.items()}
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            self._files = {
+                stream: keep(os.open(files / name, flags, 0o600)) for stream, name in NAMES.items()
+            }
+            self._index = keep(os.open(files / INDEX, flags | os.O_APPEND, 0o600))
+            self._note = keep(os.open(files / CUT, flags, 0o600))
+            self.limits = limits
+            self._sizes = {stream: os.fstat(file).st_size for stream, file in self._files.items()}
+            self._cut = self._believed(noted(self._note))
+            self._entered = self._cut.starts
+            self._complete_index()
+            self._punch()
 
     @property
     def descriptors(self) -> dict[int, int]:
@@ -77,7 +81,9 @@ class Output:
 
     def writing_ends(self, pipes: Path) -> dict[int, int]:
         """New descriptors for the process, open for both directions; the caller closes its copies."""
-        return {stream: os.open(pipes / name, os.O_RDWR | os.O_CLOEXEC) for stream, name in NAMES.items()}
+        with closed_on_failure() as keep:
+            flags = os.O_RDWR | os.O_CLOEXEC
+            return {stream: keep(os.open(pipes / name, flags)) for stream, name in NAMES.items()}
 
     def copy(self, stream: int) -> int:
         """Move what waits in the FIFO to the file; returns the bytes that came into the index, 0 for none.
@@ -197,9 +203,10 @@ class Reader:
 
     def __init__(self, files: Path, offsets: dict[int, int]) -> None:
         """`offsets` says how much of each stream the reader has already."""
-        self._files = {stream: os.open(files / name, os.O_RDONLY) for stream, name in NAMES.items()}
-        self._index = os.open(files / INDEX, os.O_RDONLY)
-        self._note = os.open(files / CUT, os.O_RDONLY | os.O_CREAT, 0o600)
+        with closed_on_failure() as keep:
+            self._files = {stream: keep(os.open(files / name, os.O_RDONLY)) for stream, name in NAMES.items()}
+            self._index = keep(os.open(files / INDEX, os.O_RDONLY))
+            self._note = keep(os.open(files / CUT, os.O_RDONLY | os.O_CREAT, 0o600))
         self._cut = Cut()
         self._lost: list[tuple[Chunk, bytes]] = []
         self._wanted = dict(offsets)
@@ -292,6 +299,7 @@ def _open_fifo(path: Path) -> int:
     """Both directions, so that it never comes to an end while a process may still open it."""
     with contextlib.suppress(FileExistsError):
         os.mkfifo(path, 0o600)
-    descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-    fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
-    return descriptor
+    with closed_on_failure() as keep:
+        descriptor = keep(os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+        return descriptor

@@ -5,12 +5,15 @@ import os
 import random
 import select
 import struct
+from types import SimpleNamespace
 
 import pytest
 from forked import Forked
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.linux.process import descriptor_count
+from actors.messages import TasksOutput
 from actors.runtime.cutting import CUT, Cut, Limits, note
 from actors.runtime.output import (
     INDEX,
@@ -24,6 +27,8 @@ from actors.runtime.output import (
     last_bytes,
     touch,
 )
+from actors.streams import Streams
+from transport.errors import RemoteError
 
 RECORD = struct.Struct("=QQII")
 KILLS = 30
@@ -333,3 +338,27 @@ def test_a_note_of_more_than_there_is_is_not_believed(place):
     os.close(descriptor)
     Output(*place, LIMITS).close()
     assert content_of(read_all(place[1]), STDOUT) == written
+
+
+@pytest.mark.parametrize("made", [Output, lambda _, files: Reader(files, {})], ids=["copier", "reader"])
+@pytest.mark.parametrize("missing", [*NAMES.values(), INDEX, CUT])
+def test_what_cannot_be_opened_leaves_nothing_open(place, made, missing):
+    """Each attempt of a start on a full disk, say, left some."""
+    pipes, files = place
+    touch(files)
+    (files / missing).unlink()
+    (files / missing).symlink_to("/nonexistent/file")
+    before = descriptor_count(os.getpid())
+    with pytest.raises(FileNotFoundError):
+        made(pipes, files)
+    assert descriptor_count(os.getpid()) == before
+
+
+@pytest.mark.parametrize("recent", [None, 10])
+def test_output_that_cannot_be_read_is_an_answer(tmp, recent):
+    """To ask for it on a full disk would have ended the container's actor."""
+    (tmp / "logs").write_text("in the way")
+    actor = SimpleNamespace(namespace="n", id="c", settings=SimpleNamespace(logs=lambda *_: tmp / "logs"))
+    with pytest.raises(RemoteError, match="the output cannot be read: File exists") as refused:
+        Streams(actor).add(TasksOutput(recent=recent), None)
+    assert refused.value.code == "failed_precondition"
