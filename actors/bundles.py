@@ -9,6 +9,7 @@ run has left mounted when this actor died is removed by the next start.
 import errno
 import hashlib
 import os
+import secrets
 import shutil
 import threading
 import time
@@ -327,7 +328,8 @@ class BundlesActor(Actor):
             example = {**body.options, "userns": str(id_ranges.chosen(()))}
             body = replace(body, options=example)
         wish = wishes(body.options)
-        directory = self._dry() / body.namespace / body.id
+        # Of its own: the same may be asked for at the same time, be it again since a router has died.
+        directory = self._dry() / body.namespace / f"{secrets.token_hex(4)}-{body.id}"
         if wish.bundle:
             return {"spec": raw_bundle.load(wish.bundle, files.cgroups_path(body.namespace, body.id))[0]}
         own = str(self._netns(body))

@@ -151,3 +151,26 @@ def test_the_oldest_that_nobody_asked_for_is_forgotten(bundles: Bundles):
     bundles.finish()
     assert [one.id for one in bundles.made[-1:]] == ["c0"]
     assert len(bundles.made) == MOST_EXPECTED + 2
+
+
+def test_a_dry_run_does_not_meet_another_of_the_same_container(
+    bundles: Bundles, monkeypatch: pytest.MonkeyPatch
+):
+    """Each would unmount the other's root, and remove its snapshot."""
+    places: list[Path] = []
+    snapshots: list[str] = []
+
+    def snapshot(_body: Any, key: str, _image: Any) -> Any:
+        snapshots.append(key)
+        return dict
+
+    monkeypatch.setattr(bundles, "_image", lambda *_: SimpleNamespace(config={}))
+    monkeypatch.setattr(bundles, "_snapshot", snapshot)
+    monkeypatch.setattr(bundles, "_mount_root", lambda *_: None)
+    monkeypatch.setattr(bundles, "_remove_dry", lambda _, directory: places.append(directory))
+    monkeypatch.setattr("actors.bundles.composing.all_mounts", lambda *_: [])
+    monkeypatch.setattr("actors.bundles.composing.compose", lambda *_: {})
+    body = m.BundlesSpec("default", "c" * 64, "busybox", "sha256:1", {"args": ["true"]})
+    for _ in range(2):
+        bundles._show(body)
+    assert len(set(places)) == len(set(snapshots)) == 2
