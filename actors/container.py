@@ -276,6 +276,7 @@ class ContainerActor(Requests):
 
     def _prepared(self, name: str, result: Any) -> None:
         if isinstance(result, Exception):
+            self.launcher.restore_from = None  # that was for this start
             self.happened(self._failure(result))
             return
         if self.record["name"] != name:  # it has been renamed meanwhile, maybe before it was on any network

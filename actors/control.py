@@ -40,6 +40,7 @@ class Control:
     def __init__(self, actor: "ContainerActor") -> None:
         self._actor = actor
         self._changes: deque[Callable[[], None]] = deque()  # of the options, one after the other
+        self._restored = (0, Path())  # the last run that was made from a checkpoint, and that
         self._asked_again = False  # somebody wants it stopped who knows of this incarnation
 
     def _cgroup(self) -> str:
@@ -285,11 +286,25 @@ class Control:
             if isinstance(result, Exception):
                 call.fail(_remote(result))
                 return
-            actor.launcher.restore_from = directory
-            actor.tasks_start(m.TasksStart(), call)
+            try:
+                self._start_from(directory, call)
+            except RemoteError as error:
+                call.fail(error)
 
         # As a call of the runtime: during one, criu's exit code is not reaped by others.
         actor.processes.run_runtime(self._refuse_without_criu, checked)
+
+    def _start_from(self, directory: Path, call: Call) -> None:
+        """The next start, and no later one. Raises RemoteError: it is none, or something runs already."""
+        actor, run = self._actor, self._actor.state.run
+        if actor.state.phase not in ("preparing", "starting", "running"):
+            actor.tasks_start(m.TasksStart(), call)
+            actor.launcher.restore_from = directory  # its bundle is made first
+            self._restored = (run + 1, directory)
+        elif self._restored == (run, directory):  # asked for once more
+            actor.tasks_start(m.TasksStart(), call)
+        else:
+            raise RemoteError("failed_precondition", f"container {actor.record['name']} is running")
 
     def _refuse_without_criu(self) -> None:
         """In a worker thread."""

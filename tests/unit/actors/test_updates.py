@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +15,7 @@ from actors.container import ContainerActor
 from actors.container_requests import Requests
 from actors.control import Control
 from actors.lifecycle import State
+from transport.errors import RemoteError
 
 
 class _Container(Requests):
@@ -79,6 +82,57 @@ def test_a_limit_is_asked_for_again_once_the_run_that_may_not_know_of_it_has_sta
 
 def test_a_policy_need_not_wait_for_a_start():
     assert _update(_Container(State("starting", run=1, policy="always")), "no") == [{}]
+
+
+class _Restored(_Container):
+    """Where criu works."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__(state)
+        self._wants_start: list[Any] = []
+        self.copying = SimpleNamespace(mounted=0)  # type: ignore[assignment]
+        self.launcher = SimpleNamespace(restore_from=None)
+        self.processes = SimpleNamespace(run_runtime=lambda _, then: then(None))
+
+    def restore(self, place: str = "/checkpoint") -> list[Any]:
+        failed: list[Any] = []
+        call = SimpleNamespace(fail=failed.append)
+        self.tasks_restore(m.TasksRestore(place), call)  # type: ignore[arg-type]
+        return failed
+
+
+def test_a_restore_is_the_next_start_and_the_same_one_if_it_is_asked_for_again():
+    container = _Restored(State())
+    assert container.restore() == []
+    assert (container.state.phase, container.launcher.restore_from) == ("preparing", Path("/checkpoint"))
+    container.launcher.restore_from = None  # the runtime has been given it
+    container.state = replace(container.state, phase="starting")
+    assert container.restore() == []
+    assert (len(container._wants_start), container.launcher.restore_from) == (2, None)
+
+
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [
+        (State("running", run=1, pid=5), "is running"),
+        (State("exited", run=1), "has just exited and is being cleaned up"),
+        (State("removing", run=1, remove=True), "is being removed"),
+    ],
+)
+def test_a_restore_that_cannot_be_is_an_answer_and_no_later_start_is_one(state: State, why: str):
+    """It ended the actor; or, beside what ran, the next start of all was made from the checkpoint."""
+    container = _Restored(state)
+    assert [why in str(error) for error in container.restore()] == [True]
+    assert (container.state, container.launcher.restore_from) == (state, None)
+
+
+def test_a_restore_whose_bundle_cannot_be_made_is_over():
+    container = _Preparing()
+    container.launcher = SimpleNamespace(restore_from=Path("/checkpoint"))  # type: ignore[assignment]
+    container._make_bundle()
+    (_, made) = container.asked.pop()
+    made(RemoteError("failed_precondition", "no such image"))
+    assert (container.state.error, container.launcher.restore_from) == ("no such image", None)
 
 
 class _Preparing(_Container, ContainerActor):
