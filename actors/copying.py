@@ -256,6 +256,9 @@ class Copying:
             )
         if refusal := life.refuse_start(state):
             raise RemoteError("unavailable", f"container {name} {refusal}")
+        if self._actor.record["options"].get("foreign") and not self._actor.stepwise.task:
+            text = f"container {name} has no root yet: its client names one when it has a task created"
+            raise RemoteError("failed_precondition", text)
         self.mounted += 1
         return None
 

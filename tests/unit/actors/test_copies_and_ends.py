@@ -27,7 +27,9 @@ class _Actor(SimpleNamespace):
     """As much of a container's actor as copies need; its work waits for the test."""
 
     def __init__(self, place: Path, state: State) -> None:
-        super().__init__(namespace="n", id="c", bundle=place, state=state, jobs=[], record={"name": "web"})
+        super().__init__(namespace="n", id="c", bundle=place, state=state, jobs=[])
+        self.record: dict[str, Any] = {"name": "web", "options": {}}
+        self.stepwise = SimpleNamespace(task={})
         self.timers: list[Any] = []
         self.settings = SimpleNamespace(root=place)
         self.streams = SimpleNamespace(prune=lambda: None)
@@ -334,3 +336,17 @@ def test_a_root_that_a_start_has_taken_over_is_its_own(tmp_path: Path, monkeypat
     actor.state = OVER
     copying.recover()
     assert actor.jobs == []
+
+
+@pytest.mark.parametrize("task", [{}, {"rootfs": []}])
+def test_of_one_whose_client_has_named_no_root_there_is_none(tmp_path: Path, task: dict[str, Any]):
+    copying, actor = _copying(tmp_path, State())
+    actor.record["options"] = {"foreign": {"runtime": "runc"}}
+    actor.stepwise.task = task
+    if not task:
+        with pytest.raises(RemoteError, match="container web has no root yet") as refused:
+            copying.get("/a", _Call())  # type: ignore[arg-type]
+        assert refused.value.code == "failed_precondition"
+    else:
+        copying.get("/a", _Call())  # type: ignore[arg-type]
+    assert len(actor.jobs) == len(task)
