@@ -239,6 +239,9 @@ class Requests(Actor):
         """Stop it and start it anew; one that does not run is only started."""
         if self._is_only_started(body):
             return self.tasks_start(m.TasksStart(body.run), call)
+        if self.state.auto_remove:  # of which its end is on record as the last
+            text = f"container {self.record['name']} removes itself when it has ended: it cannot be restarted"
+            raise RemoteError("failed_precondition", text)
         self.want("running", lambda: self._stop_and_start(body, call))
         return LATER
 

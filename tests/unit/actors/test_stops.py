@@ -13,6 +13,7 @@ from actors import messages as m
 from actors.container_requests import Requests
 from actors.lifecycle import State
 from actors.linux.pidfd import Process
+from transport.errors import RemoteError
 
 WAITS = State("exited", run=1, pid=5, start_time=6, settled=True, policy="always", exit_code=1)
 RUNNING = State("running", run=1, pid=5, start_time=6, policy="always")
@@ -148,3 +149,13 @@ def test_a_restart_of_what_is_removed_meanwhile_says_so():
     container.state = State("removing", run=1, remove=True)
     container.is_recorded("running")
     assert [str(answer) for answer in call.answers] == ["container web is being removed"]
+
+
+def test_one_that_removes_itself_is_not_restarted_since_it_would_be_gone():
+    container, call = _Container(replace(RUNNING, policy="no", auto_remove=True)), _Call()
+    with pytest.raises(RemoteError, match="container web removes itself when it has ended") as refused:
+        container.tasks_restart(m.TasksRestart(), call)
+    assert (refused.value.code, container.graces) == ("failed_precondition", [])
+    container.state = State(auto_remove=True)
+    container.tasks_restart(m.TasksRestart(), call)
+    assert container.state.phase == "preparing", "one that has not run yet is only started"
