@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Any
 
 from actors import messages as m
@@ -107,7 +107,8 @@ def with_root(how: list[dict[str, Any]], work: Callable[[Path], Any]) -> Any:
 
     def mounted() -> Any:
         mounts.mount("", "/", "", mounts.MS_REC | mounts.MS_PRIVATE)
-        with TemporaryDirectory(prefix="actord-root-") as directory:
+        directory = mkdtemp(prefix="actord-root-")
+        try:
             for one in how:
                 value = mounts.Mount(
                     type=one["type"],
@@ -116,10 +117,12 @@ def with_root(how: list[dict[str, Any]], work: Callable[[Path], Any]) -> Any:
                     base=one.get("base") or None,
                 )
                 mounts.mount_one(mounts.read_only(value), directory)
-            try:
-                return work(Path(directory))
-            finally:
-                mounts.umount(directory, detach=True)
+            return work(Path(directory))
+        finally:
+            # All of it: what a mount with shifted owners is made of lies below it. And the directory alone,
+            # never what is in it: those are others' files, should anything be mounted there yet.
+            mounts.umount_stack(directory)
+            os.rmdir(directory)  # noqa: PTH106
 
     return in_own_thread(CLONE_NEWNS, mounted)
 

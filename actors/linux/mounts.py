@@ -315,9 +315,14 @@ def _mount_here(value: Mount, target: str) -> None:
 
 
 def read_only(value: Mount) -> Mount:
-    """The same files without a writable layer: the upper of an overlay is one more of the lower ones."""
+    """The same files without a writable layer: the upper of an overlay is one more of the lower ones.
+
+    As the upper one it is not mapped where owners are shifted, and so it is not as a lower one.
+    """
     if value.type != "overlay":
         return replace(value, options=("rbind", "ro"))
+    if idmap.split(value.options)[0] is not None:
+        value = replace(value, options=_writable_outside(value.options, value.base))
     named = dict(option.partition("=")[::2] for option in value.options)
     lowers = [named[name] for name in ("upperdir", "lowerdir") if name in named]
     own = ("lowerdir", "upperdir", "workdir")

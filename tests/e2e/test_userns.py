@@ -92,6 +92,27 @@ def test_ids_files_limits_and_ports(open_daemon: Daemon, busybox: str, runtime: 
     assert list((open_daemon.state / "netns").iterdir()) == []
 
 
+@pytest.mark.parametrize("started", [False, True])
+def test_its_files_are_exported_and_committed_as_it_knows_them(
+    open_daemon: Daemon, busybox: str, tmp: Path, started: bool
+):
+    name, image = f"u{uuid.uuid4().hex[:8]}", f"u{uuid.uuid4().hex[:8]}:1"
+    open_daemon.actr(
+        "create", "--name", name, "--userns", "auto", busybox, "sh", "-c", "echo x >/made; chown 7:8 /made"
+    )
+    if started:
+        open_daemon.actr("start", "-a", name)
+    open_daemon.actr("export", "-q", "-o", tmp / "root.tar", name)
+    with tarfile.open(tmp / "root.tar") as tar:
+        owners = {one.name: (one.uid, one.gid) for one in tar.getmembers()}
+    assert owners["bin/busybox"] == (0, 0)
+    assert owners.get("made") == ((7, 8) if started else None)
+    open_daemon.actr("commit", "-q", "-c", "CMD stat -c %u:%g /bin/busybox", name, image)
+    assert open_daemon.actr("run", "--rm", "--userns", "auto", image).stdout == "0:0\n"
+    open_daemon.actr("rm", name)
+    open_daemon.actr("rmi", image)
+
+
 def test_volumes_are_shared_by_strangers(open_daemon: Daemon, busybox: str, runtime: str, tmp: Path):
     volume = f"v{uuid.uuid4().hex[:8]}"
     tmp.chmod(0o755)

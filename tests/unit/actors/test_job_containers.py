@@ -10,6 +10,7 @@ import pytest
 
 from actors import messages as m
 from actors.jobs.container import files_of
+from actors.jobs.rootfs import with_root
 from storage.errors import FailedPreconditionError
 from storage.snapshotters.ids import GIDS, UIDS
 from transport.errors import RemoteError
@@ -61,3 +62,17 @@ def test_one_whose_root_is_not_ours_has_none(other: dict[str, Any]):
 def test_what_else_is_wrong_is_told():
     with pytest.raises(RemoteError, match="snapshot k not found"):
         files_of(_context([], "unavailable"), RECORD)
+
+
+@pytest.mark.root
+def test_mounts_of_a_job_are_gone_when_it_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """With shifted owners there is more than one. What they show is not for the job to delete."""
+    places = tmp_path / "places"
+    files = tmp_path / "files"
+    for directory in (places, files / "deep"):
+        directory.mkdir(parents=True)
+    monkeypatch.setattr("tempfile.tempdir", str(places))
+    one = {"type": "bind", "source": str(files), "options": ["bind"]}
+    assert with_root([one, one], lambda root: [path.name for path in root.iterdir()]) == ["deep"]
+    assert list(places.iterdir()) == []
+    assert list(files.iterdir()) == [files / "deep"]

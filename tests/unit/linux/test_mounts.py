@@ -315,3 +315,14 @@ def test_what_has_no_layer_to_write_to_is_mounted_as_it_is(scratch):
     two = "lowerdir=lower/12/fs:lower/11/fs"
     mounts.mount_own([Mount("overlay", "overlay", (two,), str(scratch))], str(scratch / "target"), brief=True)
     assert "volatile" not in options_of(str(scratch / "target"))
+
+
+@pytest.mark.parametrize(
+    ("maps", "upper"), [((), "3/fs"), (("uidmap=0:100000:65536", "gidmap=0:100000:65536"), "/snapshots/3/fs")]
+)
+def test_without_a_writable_layer_the_upper_one_keeps_its_owners(maps, upper):
+    """It is not mapped where the lower ones are: what its container has made would be nobody's."""
+    options = (*maps, "lowerdir=2/fs:1/fs", "upperdir=3/fs", "workdir=3/work")
+    found = mounts.read_only(Mount("overlay", "overlay", options, "/snapshots"))
+    assert found.options == (*maps, "ro", f"lowerdir={upper}:2/fs:1/fs")
+    assert found.base == "/snapshots"
