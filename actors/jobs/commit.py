@@ -7,7 +7,7 @@ has to be renewed, so that nothing which dies on the way leaves it frozen.
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from storage.image.manifest import parse_manifest
 from storage.image.media_types import OCI_CONFIG, OCI_MANIFEST
 from storage.layer.diff import write_layer
 from storage.reference import Reference
+from transport.errors import RemoteError
 
 FROZEN_FOR = 30.0  # seconds
 RENEW_AFTER = 10.0  # seconds
@@ -91,19 +92,31 @@ def standing_still(context: Context, record: dict[str, Any], wanted: bool) -> It
         yield lambda: None
         return
     actor, renewed = record["actor"], time.monotonic()
-    context.call(m.TasksFreeze(FROZEN_FOR), to=actor)
+    _freeze(context, record)
 
     def renew() -> None:
         nonlocal renewed
         if time.monotonic() - renewed > RENEW_AFTER:
             renewed = time.monotonic()
-            context.call(m.TasksFreeze(FROZEN_FOR), to=actor)
+            _freeze(context, record)
 
     try:
         context.at("commit", "frozen")
         yield renew
     finally:
-        context.call(m.TasksThaw(), to=actor)
+        with suppress(RemoteError):  # it has gone; or nobody renews it, and it goes on by itself
+            context.call(m.TasksThaw(), to=actor)
+
+
+def _freeze(context: Context, record: dict[str, Any]) -> None:
+    """Have it stand still for a while, as one does that has ended meanwhile. Raises RemoteError."""
+    try:
+        context.call(m.TasksFreeze(FROZEN_FOR), to=record["actor"])
+    except RemoteError as error:
+        if error.code != "failed_precondition":
+            raise
+        if context.call(m.TasksState(), to=record["actor"])["phase"] != "exited":
+            raise
 
 
 def _config(context: Context, part: Part, diff_id: Digest, record: dict[str, Any], wish: CommitWish) -> bytes:
