@@ -43,22 +43,26 @@ def _row(place: Path, pid: int) -> dict[str, Any]:
 
 
 def _status(place: Path) -> tuple[int, int]:
-    """The pid in the innermost namespace, and the uid on the host."""
-    lines = dict(line.split(":", 1) for line in (place / "status").read_text().splitlines() if ":" in line)
-    return int(lines["NSpid"].split()[-1]), int(lines["Uid"].split()[0])
+    """The pid in the innermost namespace, and the uid on the host. What it calls itself may be no text."""
+    text = (place / "status").read_bytes()
+    lines = dict(line.split(b":", 1) for line in text.split(b"\n") if b":" in line)
+    return int(lines[b"NSpid"].split()[-1]), int(lines[b"Uid"].split()[0])
 
 
 def network_bytes(pid: int) -> tuple[int | None, int | None]:
-    """Bytes received and sent by all interfaces but the loopback one of a process's network namespace."""
+    """Bytes received and sent by all interfaces but the loopback one of a process's network namespace.
+
+    Their names may be no text.
+    """
     received = sent = 0
     try:
-        lines = Path(f"/proc/{pid}/net/dev").read_text().splitlines()[2:]
+        lines = Path(f"/proc/{pid}/net/dev").read_bytes().split(b"\n")[2:]
     except OSError:
         return None, None
     for line in lines:
-        name, _, rest = line.partition(":")
+        name, _, rest = line.partition(b":")
         fields = rest.split()
-        if name.strip() != "lo" and len(fields) > 8:
+        if name.strip() != b"lo" and len(fields) > 8:
             received += int(fields[0])
             sent += int(fields[8])
     return received, sent
