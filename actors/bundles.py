@@ -26,6 +26,7 @@ from actors.actor import ASK_LIMIT, Actor
 from actors.call import LATER, Call, Later
 from actors.linux import migration, netns
 from actors.linux.openat2 import open_in_root
+from actors.linux.syncfs import sync_filesystem
 from actors.making import Making
 from actors.networking import names
 from actors.networking import wishes as connecting
@@ -378,6 +379,8 @@ def own_volume(container: str, target: str) -> str:
 def _fill(rootfs: Path, target: str, seed: Path, shift: Shift) -> None:
     """Copy what the image has at `target`, if that is a directory, without being led out of the root.
 
+    It is on the disk afterwards: the record that the volume has it is, and nobody copies it once more.
+
     `shift` leads from the owners seen in the root to those that containers know.
     """
     if seed.is_dir():
@@ -395,6 +398,8 @@ def _fill(rootfs: Path, target: str, seed: Path, shift: Shift) -> None:
         copy_tree(Path(os.readlink(f"/proc/self/fd/{source}")), seed, shift)  # noqa: PTH115
     finally:
         os.close(source)
+    if any(seed.iterdir()):  # most images have an empty directory there
+        sync_filesystem(seed)
 
 
 def _key(body: Record) -> str:

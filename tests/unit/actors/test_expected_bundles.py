@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from actors import messages as m
-from actors.bundles import MOST_EXPECTED, BundlesActor
+from actors.bundles import MOST_EXPECTED, BundlesActor, _fill
 from actors.settings import Settings
+from storage.snapshotters.ids import Shift
 from transport.errors import RemoteError
 
 if TYPE_CHECKING:
@@ -174,3 +175,20 @@ def test_a_dry_run_does_not_meet_another_of_the_same_container(
     for _ in range(2):
         bundles._show(body)
     assert len(set(places)) == len(set(snapshots)) == 2
+
+
+@pytest.mark.parametrize("names", [[], ["file"], ["deep"]])
+def test_the_first_content_of_a_volume_is_on_the_disk_before_it_is_on_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str]
+):
+    """A power cut left empty files, in a volume that was not filled again."""
+    synced: list[list[str]] = []
+    monkeypatch.setattr(
+        "actors.bundles.sync_filesystem", lambda place: synced.append([one.name for one in place.iterdir()])
+    )
+    (tmp_path / "root/etc").mkdir(parents=True)
+    for name in names:
+        (tmp_path / "root/etc" / name).touch() if name == "file" else (tmp_path / "root/etc" / name).mkdir()
+    _fill(tmp_path / "root", "/etc", tmp_path / "seed", Shift())
+    assert [path.name for path in (tmp_path / "seed").iterdir()] == names
+    assert synced == ([names] if names else [])
