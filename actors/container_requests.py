@@ -75,8 +75,15 @@ class Requests(Actor):
         for call in self._take(self._wants_start):
             if self.state.error:
                 call.fail(self._start_error())
+            elif self.state.phase in ("removing", "gone") and not self._has_begun(call):
+                text = f"container {self.record['name']} has been removed before it was started"
+                call.fail(RemoteError("failed_precondition", text, outcome="done"))
             else:
                 call.reply({"status": self.state.phase, "pid": self.state.pid})
+
+    def _has_begun(self, call: Call) -> bool:
+        """Whether the run that it names has: asked again, it is answered as it would have been."""
+        return 0 < getattr(call.body, "run", 0) <= self.state.run
 
     def _start_error(self) -> RemoteError:
         details = {"exit_code": self.state.error_code}

@@ -20,8 +20,8 @@ RUNNING = State("running", run=1, pid=5, start_time=6, policy="always")
 
 
 class _Call:
-    def __init__(self) -> None:
-        self.open, self.answers = True, []
+    def __init__(self, body: Any = None) -> None:
+        self.open, self.answers, self.body = True, [], body
 
     def settle(self, result: Any) -> None:
         self.open = False
@@ -37,6 +37,7 @@ class _Container(Requests):
         self.namespace, self.id, self.state, self.asked, self.effects = "n", "c", state, [], []
         self.record = {"name": "web", "options": {}}
         self.removal = SimpleNamespace(retired=False)
+        self.streams = SimpleNamespace(serve=lambda _: None)
         self.killed: list[Process] = []
         self.graces: list[float] = []
         self.control = SimpleNamespace(kill=self.killed.append, signal_to_stop=self.graces.append)
@@ -159,3 +160,16 @@ def test_one_that_removes_itself_is_not_restarted_since_it_would_be_gone():
     container.state = State(auto_remove=True)
     container.tasks_restart(m.TasksRestart(), call)
     assert container.state.phase == "preparing", "one that has not run yet is only started"
+
+
+@pytest.mark.parametrize(
+    ("body", "begun"),
+    [(m.TasksStart(), False), (m.TasksStart(2), False), (m.TasksCreate(), False), (m.TasksStart(1), True)],
+)
+def test_what_was_removed_before_it_was_started_has_not_been_started(body: Any, begun: bool):
+    """The removal came while the wish was recorded, say. A run that has begun has been started."""
+    container, call = _Container(State("gone", run=1, remove=True)), _Call(body)
+    container.wait_for_start(call)
+    container._answer_start()
+    (answer,) = call.answers
+    assert answer == {"status": "gone", "pid": 0} if begun else "before it was started" in str(answer)
