@@ -23,6 +23,7 @@ REF_CONTENT: Final = "containerd.io/gc.ref.content"
 REF_SNAPSHOT: Final = "containerd.io/gc.ref.snapshot"
 UNCOMPRESSED: Final = "containerd.io/uncompressed"
 SOURCE: Final = "containerd.io/distribution.source"
+_LATEST: Final = 2**63 - 1
 _PREFIX: Final = "containerd.io/gc."
 _FORWARD: Final = "containerd.io/gc.ref."
 _BACKWARD: Final = "containerd.io/gc.bref."
@@ -71,6 +72,8 @@ def _type(rest: str) -> str | None:
 def expiry(labels: Mapping[str, str]) -> int | None:
     """When labels say that their lease or image expires, nanoseconds since the epoch; None for never.
 
+    What lies before the epoch, or beyond what a database holds (in 2262), is the nearest that does not.
+
     Raises:
         InvalidArgumentError: the time is not one of RFC 3339.
     """
@@ -83,7 +86,7 @@ def expiry(labels: Mapping[str, str]) -> int | None:
         raise InvalidArgumentError(f"label {EXPIRE} {text[:80]!a} is not a time of rfc 3339") from error
     if at.tzinfo is None:
         raise InvalidArgumentError(f"label {EXPIRE} {text[:80]!a} has no time zone: end it with Z")
-    return int(at.timestamp()) * 1_000_000_000
+    return min(max(0, int(at.timestamp()) * 1_000_000_000), _LATEST)
 
 
 def expired(labels: Mapping[str, str], now: int) -> bool:

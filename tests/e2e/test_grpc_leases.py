@@ -72,6 +72,15 @@ def test_a_lease_that_has_expired_holds_nothing(api: Api):
     assert api.fails(LEASES, "Delete", id=held)[0] == "NOT_FOUND"
 
 
+def test_a_lease_may_expire_when_no_database_counts_any_more(api: Api):
+    """Such a time ended metadata, and with each repetition once more."""
+    held = lease(api, **{"containerd.io/gc.expire": "9999-12-31T23:59:59Z"})
+    digest = put(api.within(lease=held))
+    collect(api)
+    assert is_there(api, digest)
+    api.ask(LEASES, "Delete", id=held, sync=True)
+
+
 def test_resources_are_added_and_taken_away(api: Api):
     held, digest = lease(api), put(api, **{"containerd.io/gc.root": "1"})
     make = message("containerd.services.leases.v1.Resource")

@@ -82,6 +82,8 @@ def test_roots_and_expiry():
     assert expiry({}) is None
     assert expired(label, 10_000_000_000)
     assert not expired(label, 9_999_999_999)
+    assert expiry({"containerd.io/gc.expire": "0001-01-01T00:00:00Z"}) == 0
+    assert expiry({"containerd.io/gc.expire": "9999-12-31T23:59:59Z"}) == 2**63 - 1, "a database holds it"
     for text in ("tomorrow", "1970-01-01T00:00:10"):
         assert not expired({"containerd.io/gc.expire": text}, 1 << 62), "what cannot be read expires nothing"
         with pytest.raises(InvalidArgumentError, match=r"gc\.expire"):
