@@ -22,6 +22,7 @@ from actors.linux import descriptors
 from actors.linux import terminal as window
 from actors.runtime import console
 from actors.runtime.console import ConsoleSocket
+from transport.errors import RemoteError
 
 if TYPE_CHECKING:
     from actors.container import ContainerActor
@@ -314,6 +315,13 @@ class Lines:
 def is_fifo(said: str) -> bool:
     """Whether what a client names is a FIFO, by its path; others have a scheme."""
     return bool(said) and "://" not in said
+
+
+def refuse_no_name(*said: str) -> None:
+    """Raise RemoteError for what no file can be called: to open it is a mistake of ours, not an error."""
+    for one in said:
+        if "\0" in one:
+            raise RemoteError("invalid_argument", f"{one[:256]!r} is no name of a file")
 
 
 def _key(name: str, *, terminal: bool) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from actors import failpoints
 from actors.call import BEGUN, Call
 from actors.channels import Wants
+from actors.client_lines import refuse_no_name
 from actors.health import PREFIX
 from actors.linux.pidfd import Process
 from actors.messages import TasksExec, TasksExecAdd, TasksExecStart
@@ -26,7 +27,6 @@ from actors.runtime import bundle as files
 from actors.runtime.errors import ContainerError, RuntimeCommandError
 from actors.runtime.launch import Running
 from actors.runtime.wishes import Wishes
-from actors.stepwise import refuse_nul
 from transport.errors import RemoteError
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ class Execs:
                 return
             raise RemoteError("already_exists", f"exec {body.exec_id} already exists")
         io = [body.stdin, body.stdout, body.stderr]
-        refuse_nul(io)
+        refuse_no_name(*io)
         given = {"process": body.process, "io": io, "token": body.token}
         self._known[body.exec_id] = Exec(phase="added", given=given, terminal=body.terminal)
         self._actor.save()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from actors import lifecycle as life
 from actors import messages as m
 from actors.call import BEGUN, LATER, Call, Later
-from actors.client_lines import Lines, is_fifo
+from actors.client_lines import Lines, is_fifo, refuse_no_name
 from actors.linux.pidfd import Process
 from actors.runtime import bundle as files
 from actors.runtime import log_program
@@ -90,7 +90,7 @@ class Stepwise:
         if not actor.record["options"].get("foreign"):
             text = f"container {actor.record['name']} was not created by this API; use tasks.start"
             raise RemoteError("failed_precondition", text)
-        refuse_nul((body.stdin, body.stdout, body.stderr))
+        refuse_no_name(body.stdin, body.stdout, body.stderr)
         if self._is_made(body.token, call):
             return LATER
 
@@ -332,16 +332,6 @@ class Stepwise:
         code = ended.exit_code if ended.known else None
         for call in calls:
             call.reply({"pid": ended.pid, "exit_code": code, "exited_at": ended.exited_at})
-
-
-def refuse_nul(io: Sequence[str]) -> None:
-    """Refuse names of standard streams that can be none. Raises RemoteError.
-
-    They are on record before anything is opened: whoever failed over them would fail time and again.
-    """
-    for said in io:
-        if "\0" in said:
-            raise RemoteError("invalid_argument", f"standard stream {said[:256]!r} has a NUL byte in it")
 
 
 def _noted(body: m.TasksCreate, root: str) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, Final
 
+from google.protobuf.message import DecodeError
+
 from transport.errors import RemoteError
 from transport.grpc.interface import message
 
@@ -55,7 +57,10 @@ def for_task(packed: Any, foreign: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _options(type_url: str, value: bytes) -> Any:
-    """None for options of another runtime, or for none."""
+    """None for options of another runtime, or for none. Raises RemoteError."""
     if type_url.rpartition("/")[2] != _OPTIONS:
         return None
-    return message(_OPTIONS).FromString(value)
+    try:
+        return message(_OPTIONS).FromString(value)
+    except DecodeError as error:
+        raise RemoteError("invalid_argument", f"what is said to be {_OPTIONS} is not") from error

@@ -50,17 +50,22 @@ def parse(address: str) -> Program:
         InvalidSpecError: it is not of that form.
     """
     try:
-        parts = urlsplit(address)
-        pairs = parse_qsl(parts.query, keep_blank_values=True, max_num_fields=_MOST_ARGUMENTS)
+        return _parsed(address)
     except ValueError as error:
-        raise InvalidSpecError(f"logger {address[:256]!r} cannot be read: {error}") from error
-    found = Program(unquote(parts.path), tuple(word for key, value in pairs for word in (key, value) if word))
-    has_nul = any("\0" in word for word in (address, found.path, *found.arguments))
-    if parts.scheme != "binary" or parts.netloc or not parts.path.startswith("/") or has_nul:
-        raise InvalidSpecError(
-            f"logger {address[:256]!r} is not of the form {SCHEME}/path/of/program?key=value"
-        )
-    return found
+        text = f"logger {address[:256]!r} is not of the form {SCHEME}/path/of/program?key=value"
+        raise InvalidSpecError(text) from error
+
+
+def _parsed(address: str) -> Program:
+    """Raises ValueError, as its parts do: for too many arguments, say."""
+    parts = urlsplit(address)
+    pairs = parse_qsl(parts.query, keep_blank_values=True, max_num_fields=_MOST_ARGUMENTS)
+    words = [unquote(parts.path), *(word for key, value in pairs for word in (key, value) if word)]
+    if parts.scheme != "binary" or parts.netloc or not parts.path.startswith("/"):
+        raise ValueError(address)
+    if any("\0" in word for word in (address, *words)):  # which may be written as %00
+        raise ValueError(address)
+    return Program(words[0], tuple(words[1:]))
 
 
 class BinaryLogger:

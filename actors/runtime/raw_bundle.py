@@ -67,6 +67,7 @@ def load(directory: str, cgroups_path: str) -> tuple[dict[str, Any], Path]:
         raise InvalidSpecError(f"bundle {directory[:256]!r} is not an absolute path free of ..")
     spec = _read(place / "config.json")
     _refuse_unknown(spec)
+    _refuse_shapeless(spec, f"bundle {directory}")
     root = place / str((spec.get("root") or {}).get("path") or "")
     if not root.is_dir():
         raise InvalidSpecError(f"bundle {directory}: its root {root} is not a directory")
@@ -93,14 +94,30 @@ def foreign(foreign: Mapping[str, Any], cgroups_path: str, *, mounted: bool) -> 
     """
     try:
         spec = json.loads(base64.b64decode(foreign["spec"]["value"]))
-        spec["process"]["args"]
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise InvalidSpecError(f"container: its specification cannot be read: {error!r}") from error
+    _refuse_shapeless(spec, "container: its specification")
+    if not (spec.get("process") or {}).get("args"):
+        raise InvalidSpecError("container: its specification names no program to run")
     if mounted:
         spec["root"] = {**(spec.get("root") or {}), "path": "rootfs"}
     linux = spec.get("linux") or {}
     spec["linux"] = {**linux, "cgroupsPath": _cgroup(linux.get("cgroupsPath") or cgroups_path)}
     return dict(spec)
+
+
+def _refuse_shapeless(spec: Any, what: str) -> None:
+    """What we look into ourselves has to be what it is for the runtime, which says so only afterwards."""
+    if not isinstance(spec, dict):
+        raise InvalidSpecError(f"{what} is not an object")
+    for name in ("process", "root", "linux", "annotations"):
+        if not isinstance(spec.get(name) or {}, dict):
+            raise InvalidSpecError(f"{what}: {name} is not an object")
+    namespaces = (spec.get("linux") or {}).get("namespaces")
+    for name, found in (("mounts", spec.get("mounts")), ("linux.namespaces", namespaces)):
+        entries = found or []
+        if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
+            raise InvalidSpecError(f"{what}: {name} is not a list of objects")
 
 
 def _cgroup(said: Any) -> str:

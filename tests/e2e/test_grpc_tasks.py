@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import pytest
 from daemon import Daemon, wait_until
 from gateway_api import CONTAINERS, TASKS, Api, refusal, serving
@@ -85,6 +87,39 @@ def test_one_that_is_held_is_ended_by_its_deletion(api: Api, root: Path):
     asked = [api.begin(TASKS, "Delete", container_id=name) for _ in range(4)]
     assert sorted(one.code().name for one in asked) == ["NOT_FOUND"] * 3 + ["OK"]
     api.ask(CONTAINERS, "Delete", id=name)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"stdout": "/a\0b"},
+        {"stdout": "binary:///a%00b", "stderr": "binary:///a%00b"},
+        {"options": {"type_url": "containerd.runc.v1.Options", "value": b"\xff"}},
+    ],
+    ids=["name", "logger", "options"],
+)
+def test_what_makes_no_sense_is_an_error_of_its_client(api: Api, root: Path, wrong: dict[str, Any]):
+    """And not one of the container's actor, which would make it with each incarnation, and remove nothing."""
+    name = api.container(root, "sleep", "1000")
+    assert api.refused("Create", container_id=name, **wrong)[0] in ("INVALID_ARGUMENT", "UNKNOWN")
+    api.task("Create", container_id=name)
+    api.task("Start", container_id=name)
+    if "options" not in wrong:
+        asked = {"container_id": name, "exec_id": "one", **wrong}
+        with contextlib.suppress(grpc.RpcError):
+            api.task("Exec", **asked, spec=process_of("true"))
+            api.refused("Start", container_id=name, exec_id="one")
+    api.end(name)
+
+
+def test_a_specification_that_is_none_keeps_no_container_from_going(api: Api, root: Path):
+    spec = {"process": {"args": ["true"], "cwd": "/"}, "linux": {"namespaces": ["pid"]}}
+    given = api.ask(CONTAINERS, "Get", id=api.container(root, "true")).container
+    given.id, given.spec.value = f"{given.id}s", json.dumps(spec).encode()
+    api.ask(CONTAINERS, "Create", container=given)
+    code, text = api.refused("Create", container_id=given.id)
+    assert (code, "linux.namespaces is not a list of objects" in text) == ("UNKNOWN", True)
+    api.ask(CONTAINERS, "Delete", id=given.id)
 
 
 def process_of(script: str) -> Any:
