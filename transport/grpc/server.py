@@ -20,7 +20,7 @@ import grpc
 
 from storage.errors import InvalidArgumentError
 from storage.names import check_identifier
-from transport.errors import RemoteError
+from transport.errors import ProtocolError, RemoteError
 from transport.grpc import interface
 
 MOST_BYTES: Final = 16 << 20
@@ -263,6 +263,10 @@ def _translated(context: grpc.ServicerContext, name: str, log: logging.Logger) -
         yield
     except RemoteError as error:
         _abort(context, STATUS.get(error.code, grpc.StatusCode.UNKNOWN), str(error))
+    except (
+        ProtocolError
+    ) as error:  # the client's, since what it gave is passed on: a number beyond all limits
+        _abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
     except (GeneratorExit, grpc.RpcError):
         raise
     except Exception as error:  # whatever it is, the client is told and the server goes on

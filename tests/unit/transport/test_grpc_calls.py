@@ -4,8 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from transport.codec import pack
 from transport.errors import RemoteError
-from transport.grpc.server import Call
+from transport.grpc.server import Call, _translated
 
 
 def call(**headers):
@@ -25,3 +26,20 @@ def test_what_can_be_no_namespace_is_not_an_empty_one(name):
     with pytest.raises(RemoteError, match="namespace") as raised:
         _ = call(**{"containerd-namespace": name}).namespace
     assert raised.value.code == "invalid_argument"
+
+
+@pytest.mark.parametrize(
+    ("cause", "code"),
+    [
+        (lambda: pack({"limit": 10**30}), "INVALID_ARGUMENT"),
+        (lambda: Call(SimpleNamespace(invocation_metadata=list)).namespace, "FAILED_PRECONDITION"),
+        (lambda: int("x"), "UNKNOWN"),
+    ],
+    ids=["what cannot travel", "an error with a code", "a mistake of ours"],
+)
+def test_what_fails_is_a_status(cause, code):
+    told, log = [], SimpleNamespace(exception=lambda *_: told.append("logged"))
+    context = SimpleNamespace(abort=lambda status, _: told.append(status.name))
+    with _translated(context, "method", log):
+        cause()
+    assert told == (["logged", code] if code == "UNKNOWN" else [code])
