@@ -27,6 +27,8 @@ MOST_BYTES: Final = 16 << 20
 """Of one message, as containerd has it."""
 WORKERS: Final = 512
 """Methods under way at once, of those that hold a thread: a stream does so for as long as it lives."""
+WAITING: Final = 4096
+"""Calls for which there is no thread yet; any other is refused."""
 STOP_SECONDS: Final = 2.0
 LIMIT: Final = 30.0  # seconds, for a call without a deadline
 MODE: Final = 0o660
@@ -174,7 +176,11 @@ def serve(address: Path, services: Sequence[Service], log: logging.Logger, begun
         ("grpc.max_send_message_length", MOST_BYTES),
         ("grpc.so_reuseport", 0),
     ]
-    server = grpc.server(futures.ThreadPoolExecutor(WORKERS, "grpc"), options=options)
+    server = grpc.server(
+        futures.ThreadPoolExecutor(WORKERS, "grpc"),
+        options=options,
+        maximum_concurrent_rpcs=WORKERS + WAITING,  # not counting those who wait without a thread
+    )
     server.add_generic_rpc_handlers([_handlers(one, log, begun) for one in services])
     before = os.umask(0o117)
     try:
