@@ -384,7 +384,9 @@ def test_input_ends_and_everybody_is_signalled(api: Api, root: Path, tmp: Path):
         os.mkfifo(tmp / one)
     with os.fdopen(os.open(tmp / "out", os.O_RDWR), "rb", buffering=0) as reader:
         child = "(trap 'echo child; exit' USR1; echo there; while :; do sleep 0.1; done)"
-        script = f"{child} & cat; trap 'echo own' USR1; echo armed; wait; wait"
+        # One after the other, so the first may have ended before the second is signalled.
+        own = "trap 'echo own; told=1' USR1; echo armed; until [ $told ]; do wait; sleep 0.1; done; wait"
+        script = f"{child} & cat; {own}"
         name = api.container(root, "sh", "-c", script)
         api.task("Create", container_id=name, stdin=str(tmp / "in"), stdout=str(tmp / "out"))
         api.task("Start", container_id=name)
