@@ -71,6 +71,7 @@ class Host:
         relief = Relief(self.pump, self._ended)
         mailbox = cast("Mailbox", self._actor.actor_inbox)
         mailbox.wait, mailbox.wake = relief.wait, self.pump.wake
+        mailbox.held = lambda: self.pump.crowded
         self.pump.on_welcome = self._welcome
         self.pump.on_disconnect = lambda: self._soon(lambda running: running.lost_router())
         self._listen_for_signals()

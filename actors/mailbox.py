@@ -26,6 +26,7 @@ class Mailbox:
     Attributes:
         wait: returns when the mailbox, of which it is told whether it is empty, is so no longer.
         wake: ends such a wait.
+        held: whether no request is to be taken up for now, since its answer would have no room.
         waits: how long each ordinary message has waited.
         refused: how many there was no room for.
     """
@@ -39,6 +40,7 @@ class Mailbox:
         self._came = self._went = 0  # bytes of ordinary ones; each is counted by one thread
         self.wait: Callable[[Callable[[], bool]], None] = _expect_something
         self.wake: Callable[[], None] = _nothing
+        self.held: Callable[[], bool] = _never
         self.waits = Durations()
         self.refused = 0
 
@@ -53,7 +55,7 @@ class Mailbox:
 
     def get(self) -> Any:
         """The next message, waiting for it if need be."""
-        self.wait(self.empty)
+        self.wait(self._has_nothing_to_do)
         if self._urgent:
             return self._urgent.popleft()
         since, item = self._ordinary.popleft()
@@ -68,6 +70,9 @@ class Mailbox:
         self._came += size
         self._ordinary.append((time.monotonic(), item))
         return True
+
+    def _has_nothing_to_do(self) -> bool:
+        return not self._urgent and (not self._ordinary or self.held())
 
     def empty(self) -> bool:
         """Whether nothing waits."""
@@ -84,3 +89,8 @@ def _expect_something(_empty: Callable[[], bool]) -> None:
 
 def _nothing() -> None:
     """Nobody waits."""
+
+
+def _never() -> bool:
+    """There is room."""
+    return False

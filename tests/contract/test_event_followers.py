@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 
 import pytest
-from actor_town import Town
+from actor_town import LIMIT, Town
 
 from actors.events import MOST_CREDIT, MOST_FURTHER, EventsActor
 from transport.client import events_of
+from transport.envelope import parse, request
 from transport.errors import RemoteError
+from transport.pump import MAX_WAITING_BYTES
+from transport.zmtp import Dealer
 
 EVENTS = 2000
 TOPICS = ("/a", "/b", "/c")
@@ -171,3 +175,22 @@ def test_more_than_the_way_to_the_router_holds_waits_for_room(town):
     followers = [Follower(town, 100) for _ in range(20)]
     assert all(one.heard() == list(range(1, 101)) for one in followers)
     assert town.incarnations["events"] == 1
+
+
+def test_who_is_asked_for_more_than_there_is_room_for_lives_on(town):
+    """Twice what may wait for the router, in one breath."""
+    client, actor = town.client(), town.actors["events"].pid
+    for number in range(4):
+        publish(client, number, number, body={"id": "x" * 1_000_000})
+    times = 2 * MAX_WAITING_BYTES // 4_000_000
+    asked = {one.id: one for one in (request("events", "events.recent", {"number": 4}) for _ in range(times))}
+    flood = Dealer(os.fspath(town.settings.router_socket), LIMIT)
+    for one in asked.values():
+        flood.send(one.to_frames())
+    while asked:
+        found = parse(flood.receive(LIMIT))
+        assert os.waitid(os.P_PID, actor, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        if found.type != "PONG":
+            assert found.type == "FIN"
+            del asked[found.re]
+    flood.close()

@@ -476,3 +476,21 @@ def test_only_requests_are_bounded():
     assert sum(box.waits.to_dict()["counts"]) == 3, (
         "of what overtakes requests nobody asks how long it waited"
     )
+
+
+def test_no_request_is_taken_up_while_too_much_waits_to_be_said():
+    box, held, waited = Mailbox(ordinary=Call), [True], []
+
+    def wait(nothing):
+        if nothing():
+            waited.append(len(box))
+            held.clear()
+
+    box.wait, box.held = wait, lambda: bool(held)
+    box.put(Item(_call(1)))
+    box.put(Item("urgent"))
+    assert box.get().message == "urgent"
+    assert not waited
+    assert not box.empty(), "it waits all the same"
+    assert box.get().message.body == 1
+    assert waited == [1]
