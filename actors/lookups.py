@@ -4,6 +4,7 @@ Each takes the store and a request, and gives what the operation answers, or rai
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -54,7 +55,13 @@ def containers(store: Metadata, body: m.ContainersList) -> dict[str, Any]:
     """The containers of one namespace, or of all, each with its task."""
     found = store.containers.list_with_tasks(body.namespace or None)
     wanted = [(one, task) for one, task in found if body.retired or not is_retired(one, task)]
-    return {"containers": [joined(one, task) for one, task in wanted]}
+    described = _briefly if body.brief else joined
+    return {"containers": [described(one, task) for one, task in wanted]}
+
+
+def _briefly(found: Container, task: Task | None) -> dict[str, Any]:
+    options = {"foreign": True} if found.options.get("foreign") else {}
+    return joined(replace(found, options=options, labels={}), task)
 
 
 def namespaces(store: Metadata, _: m.NamespacesList) -> dict[str, Any]:

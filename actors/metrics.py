@@ -375,7 +375,7 @@ class _Containers(_Asking):
 
     def taken(self) -> tuple[Iterable[Metric], Iterable[Owned]]:
         """Their counts, and what each uses."""
-        every = self.ask(m.ContainersList(), {"containers": []})["containers"]
+        every = self.ask(m.ContainersList(brief=True), {"containers": []})["containers"]
         running = [one for one in every if (one["task"] or {}).get("status") in ("running", "paused")]
         return _of_containers(every), map(self._used, running)
 

@@ -43,7 +43,7 @@ class Overview:
         call = self._actor.call
         told = call(m.Actors(memory=False))
         traffic = call(m.RouterTraffic())
-        containers = call(m.ContainersList(namespace))["containers"]
+        containers = call(m.ContainersList(namespace, brief=True))["containers"]
         return {
             "at": time.time_ns(),
             "node": self._actor.settings.node,
@@ -58,7 +58,7 @@ class Overview:
     def used(self, wish: m.MetricsUsage) -> list[dict[str, Any]]:
         """What containers use. Raises RemoteError: one that was named does not run, or nobody answers."""
         found = []
-        for one in self._actor.call(m.ContainersList(wish.namespace))["containers"]:
+        for one in self._actor.call(m.ContainersList(wish.namespace, brief=True))["containers"]:
             if wish.ids and one["id"] not in wish.ids:
                 continue
             if (one["task"] or {}).get("status") in RUNNING:

@@ -316,13 +316,13 @@ class SupervisorActor(Actor):
             self.later(RESTORE_AGAIN, self._list_containers)
 
     def _list_containers(self) -> None:
-        self.ask(m.ContainersList(retired=True), self._restore, limit=60)
+        self.ask(m.ContainersList(retired=True, brief=True), self._restore, limit=60)
 
     def _restore(self, result: Any) -> None:
         """Durable desired state: each container on record has its actor."""
         if isinstance(result, Exception):
-            self.log.error("containers cannot be restored: %s", result)
-            self._list_containers()
+            self.log.error("containers cannot be restored: %s; tried again", result)
+            self.later(RESTORE_AGAIN, self._list_containers)
             return
         on_record = {(one["namespace"], one["id"]): one["created_at"] for one in result["containers"]}
         for namespace, identity in sorted(on_record.keys() | self._left()):

@@ -84,7 +84,7 @@ class Upkeep:
         return removed
 
     def _remove_containers(self, namespace: str) -> Iterator[dict[str, str]]:
-        for one in self._call(m.ContainersList(namespace))["containers"]:
+        for one in self._call(m.ContainersList(namespace, brief=True))["containers"]:
             status = (one["task"] or {}).get("status")
             stopped = status == "stopped" and one["wanted"] != "running"
             if stopped and self._removed(m.ContainersRemove(), to=one["actor"], limit=60):

@@ -103,7 +103,7 @@ class Events(Asking, Service):
         actors = self.ask_owner(call, m.Actors(memory=False))["actors"]
         asleep = {one["name"] for one in actors if one["state"] == "asleep"}
         states = []
-        for one in self.ask_owner(call, m.ContainersList())["containers"]:
+        for one in self.ask_owner(call, m.ContainersList(brief=True))["containers"]:
             ended = (one["task"] or {}).get("status") == "stopped"
             if one["options"].get("foreign") and (ended or one["actor"] not in asleep):
                 states.append((one, self.actor.begin(m.TasksState(), to=one["actor"], limit=call.limit)))

@@ -89,7 +89,7 @@ class Tasks(Asking, Service):
     def list(self, request: Any, call: Call) -> Any:
         """All that have a process; from the records, so that no actor that hangs can hold it up."""
         del request
-        found = self.ask_owner(call, m.ContainersList(call.namespace))["containers"]
+        found = self.ask_owner(call, m.ContainersList(call.namespace, brief=True))["containers"]
         kinds = {"created": CREATED, "running": RUNNING, "paused": PAUSED, "stopped": STOPPED}
         make = message("containerd.v1.types.Process")
         tasks = []

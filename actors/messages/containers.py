@@ -52,10 +52,13 @@ class ContainersList:
 
     Attributes:
         retired: as for `containers.get`.
+        brief: without labels, and of the options only `foreign`, as true, for one of containerd's API: whole
+            records of hundreds of those are more than an answer has room for.
     """
 
     namespace: str = ""
     retired: bool = False
+    brief: bool = False
 
 
 @operation("containers.want", "metadata", repeatable=True)

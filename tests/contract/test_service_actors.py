@@ -22,7 +22,7 @@ from actors.metadata import MetadataActor
 from actors.network import NetworkActor
 from actors.snapshots import SnapshotsActor
 from storage.content import IngestWriter
-from transport.errors import RemoteError
+from transport.errors import ProtocolError, RemoteError
 
 pytestmark = pytest.mark.root  # network namespaces
 
@@ -146,6 +146,22 @@ def test_containers(metadata):
     metadata(m.ContainersForget("default", "abc1"))
     assert metadata(m.ContainersList()) == {"containers": []}
     assert metadata.refused(m.ContainersGet("default", "abc1")) == "not_found"
+
+
+def test_a_brief_list_has_room_for_those_whose_whole_records_have_none(metadata):
+    """Clients of containerd's API record a specification of 30 kB for each; an answer has 16 MiB."""
+    metadata(m.ImagesPut("default", "x", TARGET))
+    foreign = {"spec": {"type_url": "x", "value": "y" * 950_000}}
+    for number in range(20):
+        image, options = ("", {"foreign": foreign}) if number else ("x", {"args": ["a"]})
+        metadata(m.ContainersCreate("default", image, id=f"c{number}", options=options, labels={"k": "v"}))
+    with pytest.raises(ProtocolError, match="is larger than"):
+        metadata(m.ContainersList())
+    found = {one["id"]: one for one in metadata(m.ContainersList(brief=True))["containers"]}
+    assert len(found) == 20
+    for number, options in enumerate(({}, {"foreign": True})):
+        whole = metadata(m.ContainersGet("default", f"c{number}"))
+        assert found[f"c{number}"] == {**whole, "options": options, "labels": {}}
 
 
 def test_tasks(metadata):

@@ -153,6 +153,24 @@ def test_a_container_whose_first_start_fails_is_started_once_more_without_its_cl
     assert house.spawned == [CONTAINER, CONTAINER]
 
 
+@pytest.fixture
+def asked_for(house):
+    """What it has asked under a name, and not been answered."""
+    return lambda op: [
+        house.actor._questions[identity].envelope.value() for asked, identity in house.asked if asked == op
+    ]
+
+
+def test_a_list_that_does_not_come_is_asked_for_again_but_not_at_once(house, asked_for):
+    house.adopts(*WORKERS)
+    assert [body["brief"] for body in asked_for("containers.list")] == [True]
+    house.answers("containers.list", RemoteError("internal", "no room"))
+    assert asked_for("containers.list") == []
+    house.passes(RESTORE_AGAIN)
+    house.answers("containers.list", RECORD)
+    assert house.spawned == [CONTAINER]
+
+
 @pytest.mark.parametrize(("instance", "released"), [("this", 0), ("another", 1)])
 def test_the_lease_of_one_that_is_still_to_be_claimed_is_not_released(house, instance, released):
     house.adopts(PULLER)
