@@ -91,9 +91,10 @@ class Children:
             except OSError as error:
                 log.error("%s would not be found by the next zygote: %s", child.name, error)  # noqa: TRY400
 
-    def remove(self, child: Child) -> None:
-        """Strike a child that has ended and close what belonged to it."""
-        self.by_pid.pop(child.process.pid, None)
+    def remove(self, child: Child) -> bool:
+        """Strike a child that has ended and close what belonged to it; whether its pid is nobody's now."""
+        if self.by_pid.get(child.process.pid) is child:
+            del self.by_pid[child.process.pid]
         if self.by_name.get(child.name) is child:
             del self.by_name[child.name]
             if child.survives:
@@ -103,6 +104,7 @@ class Children:
             child.control.close()
         if child.pidfd >= 0:
             os.close(child.pidfd)
+        return child.process.pid not in self.by_pid
 
     def slept(self, child: Child) -> None:
         """It has gone to sleep: the next of its name goes on with it."""

@@ -246,8 +246,8 @@ class Zygote:
         if child.control is not None:
             self._drain(child)
             self._hang_up(child)
-        self._children.remove(child)
-        self._heartbeats.gone(child.process.pid)
+        if self._children.remove(child):
+            self._heartbeats.gone(child.process.pid)
         if child.survives:
             self._spares.idle(time.monotonic())
         in_order = status in (0, None)  # the end of an adopted one may not be known

@@ -70,6 +70,18 @@ def test_one_that_is_struck_is_not_found(table, sleeper):
     assert table.incarnations == {"container/default/a": 1}
 
 
+def test_the_end_of_one_is_not_that_of_another_who_has_its_pid_by_then(table, sleeper):
+    """An adopted one is somebody else's child: its pid is free before we have looked at its pidfd."""
+    former = child("container/default/a", Process(sleeper.pid, sleeper.start_time - 1))
+    table.add(former)
+    fresh = child("container/default/b", sleeper)
+    table.add(fresh)
+    assert not table.remove(former)
+    assert table.by_pid == {sleeper.pid: fresh}
+    assert table.by_name == {"container/default/b": fresh}
+    assert table.remove(fresh)
+
+
 def test_a_dead_or_reused_pid_is_not_adopted(table, sleeper):
     table.add(child("container/default/reused", Process(sleeper.pid, sleeper.start_time + 1)))
     with Forked(lambda: None) as gone:
