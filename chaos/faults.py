@@ -153,7 +153,7 @@ class Nemesis:
         """No further descriptor for a while."""
         with contextlib.suppress(ProcessLookupError):
             before = resource.prlimit(seen.pid, resource.RLIMIT_NOFILE)
-            limit = processes.descriptors(seen.pid)
+            limit = processes.free_descriptor(seen.pid)
             resource.prlimit(seen.pid, resource.RLIMIT_NOFILE, (limit, before[1]))
 
             def restore() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -107,3 +108,12 @@ def descriptors(pid: int) -> int:
         return len(list(Path(f"/proc/{pid}/fd").iterdir()))
     except (FileNotFoundError, ProcessLookupError):
         return 0
+
+
+def free_descriptor(pid: int) -> int:
+    """The lowest number that it has not open: with that as its limit it gets none. 0 when it is gone."""
+    try:
+        taken = {int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir()}
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return next(number for number in itertools.count() if number not in taken)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from chaos import processes, residue, sabotage
+from chaos import crashes, processes, residue, sabotage
 from chaos.faults import Nemesis
 from chaos.following import SEQUENCE, Follower
 from chaos.probing import Prober
@@ -173,6 +173,7 @@ class Run:
         self._nemesis.close()
         self._follower.check()
         self._check_outages()
+        crashes.check(self._scene, self._findings)
         self._look()
         residue.check_databases(self._scene, self._findings)
         residue.check(self._scene, self._session, self._findings, before)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import resource
 import threading
+import time
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaos import probing, processes, report, residue, timeline
+from chaos import crashes, probing, processes, report, residue, timeline
 from chaos.findings import Findings, Outage, Struck, Window
 from chaos.runs import Run, counted, sha256
 from chaos.scene import chain_ids
@@ -127,6 +131,36 @@ def test_a_silence_is_explained_as_long_as_somebody_may_be_on_the_way_back(struc
     assert outage.unexplained(struck, 2.0) == pytest.approx(silent)
 
 
+LOG = """\
+{0} WARNING zygote/1[7] metadata (pid 9) ended with status 256 KeyError: 'x'
+{0} WARNING zygote/1[7] metadata (pid 9) ended with status 9\x20
+{0} WARNING zygote/1[7] supervisor (pid 9) ended with status 256\x20
+{0} INFO    zygote/1[7] metadata (pid 9) ended with status 0 KeyError: 'x'
+{0} ERROR   metadata/1[9] said: zygote/1[7] metadata (pid 9) ended with status 256 KeyError: 'y'
+"""
+
+
+@pytest.mark.parametrize(("starved", "broken"), [([], 1), ([Window(2.0, 4.0)], 0), ([Window(5.0, 6.0)], 1)])
+def test_an_actor_that_ends_by_an_exception_has_a_reason(tmp_path, starved, broken):
+    findings, log = Findings(), tmp_path / "log"
+    at = datetime.fromtimestamp(time.time() - findings.now() + 3.0).astimezone()
+    log.write_text(LOG.format(at.strftime("%Y-%m-%d %H:%M:%S,%f")[:-3]))
+    assert [(one.actor, one.why) for one in crashes.crashes(log.read_text())] == [
+        ("metadata", "KeyError: 'x'")
+    ]
+    findings.starved += starved
+    crashes.check(SimpleNamespace(daemon=SimpleNamespace(log=log)), findings)
+    assert findings.broken.total() == broken
+
+
+def test_what_was_before_the_run_is_none_of_it(tmp_path):
+    log = tmp_path / "log"
+    log.write_text(LOG.format("2026-01-01 00:00:00,000"))
+    findings = Findings()
+    crashes.check(SimpleNamespace(daemon=SimpleNamespace(log=log)), findings)
+    assert not findings.broken
+
+
 def test_two_processes_of_one_name_are_seen():
     def seen(pid: int, comm: str) -> processes.Seen:
         return processes.Seen(pid, 1, comm, 1, "S", leads=True)
@@ -146,6 +180,21 @@ def test_this_process_runs_and_a_later_one_of_its_pid_does_not():
     assert me is not None
     assert processes.runs(me.pid, me.start)
     assert not processes.runs(me.pid, me.start + 1)
+
+
+def test_at_the_lowest_number_that_is_free_nothing_can_be_opened():
+    """What is open has holes: as many as are open would leave room in them."""
+    holes = [os.open(os.devnull, os.O_RDONLY) for _ in range(3)]
+    os.close(holes.pop(1))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (processes.free_descriptor(os.getpid()), before[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            os.open(os.devnull, os.O_RDONLY)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        for one in holes:
+            os.close(one)
 
 
 def test_a_run_whose_process_has_gone_is_touched_unless_it_may_end():
