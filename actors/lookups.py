@@ -60,7 +60,8 @@ def containers(store: Metadata, body: m.ContainersList) -> dict[str, Any]:
 
 
 def _briefly(found: Container, task: Task | None) -> dict[str, Any]:
-    options = {"foreign": True} if found.options.get("foreign") else {}
+    options = {key: value for key, value in found.options.items() if key in ("entrypoint", "args")}
+    options |= {"foreign": True} if found.options.get("foreign") else {}
     return joined(replace(found, options=options, labels={}), task)
 
 

@@ -39,8 +39,8 @@ def run(session: Session, given: Given) -> int:
 
 
 def here(session: Session) -> list[dict[str, Any]]:
-    """Every container of one node."""
-    body = {"namespace": session.namespace}
+    """Every container of one node; whole records only where they are printed."""
+    body = {"namespace": session.namespace, "brief": not session.json}
     found: list[dict[str, Any]] = session.ask("metadata", "containers.list", body)["containers"]
     return found
 

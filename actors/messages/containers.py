@@ -52,8 +52,8 @@ class ContainersList:
 
     Attributes:
         retired: as for `containers.get`.
-        brief: without labels, and of the options only `foreign`, as true, for one of containerd's API: whole
-            records of hundreds of those are more than an answer has room for.
+        brief: without labels, and of the options only `entrypoint`, `args` and, for one of containerd's API,
+            `foreign`, as true: whole records of hundreds of those are more than an answer has room for.
     """
 
     namespace: str = ""

@@ -153,13 +153,13 @@ def test_a_brief_list_has_room_for_those_whose_whole_records_have_none(metadata)
     metadata(m.ImagesPut("default", "x", TARGET))
     foreign = {"spec": {"type_url": "x", "value": "y" * 950_000}}
     for number in range(20):
-        image, options = ("", {"foreign": foreign}) if number else ("x", {"args": ["a"]})
+        image, options = ("", {"foreign": foreign}) if number else ("x", {"args": ["a"], "env": ["A=b"]})
         metadata(m.ContainersCreate("default", image, id=f"c{number}", options=options, labels={"k": "v"}))
     with pytest.raises(ProtocolError, match="is larger than"):
         metadata(m.ContainersList())
     found = {one["id"]: one for one in metadata(m.ContainersList(brief=True))["containers"]}
     assert len(found) == 20
-    for number, options in enumerate(({}, {"foreign": True})):
+    for number, options in enumerate(({"args": ["a"]}, {"foreign": True})):
         whole = metadata(m.ContainersGet("default", f"c{number}"))
         assert found[f"c{number}"] == {**whole, "options": options, "labels": {}}
 

@@ -58,6 +58,15 @@ def test_ps_json(listed, actr, words):
     assert json.loads(actr(*words).out) == [WEB]
 
 
+@pytest.mark.parametrize(
+    ("words", "brief"), [(["ps"], True), (["ps", "-q"], True), (["--format", "json", "ps"], False)]
+)
+def test_ps_asks_for_no_more_than_it_shows(listed, actr, words, brief):
+    """Whole records of hundreds of Docker's containers are more than an answer has room for."""
+    actr(*words)
+    assert [body["brief"] for body in listed.bodies("containers.list")] == [brief]
+
+
 def test_the_namespace_is_said(listed, actr, monkeypatch):
     actr("ps")
     actr("-n", "a", "ps")
