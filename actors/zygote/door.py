@@ -27,10 +27,14 @@ class Door:
         self.socket.listen(WAITING)
 
     def accept(self) -> tuple[int, Control] | None:
-        """The pid of the next one who knocks, and the channel to it; None when nobody is there any more."""
+        """The pid of the next one who knocks, and the channel to it; None when nobody is there any more.
+
+        Raises:
+            OSError: no descriptor is left for it; whoever knocks is still there.
+        """
         try:
             connection, _ = self.socket.accept()
-        except OSError:
+        except (BlockingIOError, ConnectionError):
             return None
         return descriptors.peer(connection).pid, Control(connection)
 

@@ -67,6 +67,7 @@ class Zygote:
         self._kill_supervisor_at = 0.0
         self._selector = selectors.DefaultSelector()
         self._reserve = descriptors.Reserve()
+        self._shut: Door | None = None
         self._exits = Exits(settings.exits)
         self._children = Children(settings.state / "children")
         self._spares = Spares(self._fork_spare)
@@ -88,8 +89,7 @@ class Zygote:
         for child in self._children.survivors():
             self._adopt(child)
         self._keeper.find()
-        door = Door(self._settings.zygote_socket)
-        self._selector.register(door.socket, selectors.EVENT_READ, lambda: self._admit(door))
+        self._watch_door(Door(self._settings.zygote_socket))
         self._respawn()
         while not self._done:
             for key, _ in self._selector.select(self._timeout()):
@@ -201,9 +201,22 @@ class Zygote:
         self._heartbeats.born(child.process.pid, time.monotonic(), many=True)
         self._selector.register(child.pidfd, selectors.EVENT_READ, lambda: self._adopted_ended(child))
 
+    def _watch_door(self, door: Door) -> None:
+        self._shut = None
+        self._selector.register(door.socket, selectors.EVENT_READ, lambda: self._admit(door))
+
     def _admit(self, door: Door) -> None:
-        """One that an earlier zygote forked has found us."""
-        knocked = door.accept()
+        """One that an earlier zygote forked has found us.
+
+        Without a descriptor for it we look away for a while: the selector would say so for ever.
+        """
+        try:
+            knocked = door.accept()
+        except OSError as error:
+            log.error("nobody can be let in for now: %s", error)  # noqa: TRY400
+            self._selector.unregister(door.socket)
+            self._shut = door
+            return
         if knocked is None:
             return
         pid, control = knocked
@@ -436,6 +449,8 @@ class Zygote:
         for pid in hanging:
             self._hangs(self._children.by_pid[pid])
         self._keeper.look()
+        if self._shut is not None:
+            self._watch_door(self._shut)
         self._on_round()
 
     def _hangs(self, child: Child) -> None:

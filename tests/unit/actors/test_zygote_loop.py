@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import resource
+import selectors
 import signal
 import socket
 from pathlib import Path
@@ -361,6 +362,38 @@ def test_survivors_are_adopted_by_the_next_zygote(stage):
     os.kill(container.pid, signal.SIGKILL)
     assert supervisor.hears("exited")["name"] == "container/a"
     assert stage.spawn(supervisor, "container/a", "container").inc == 2
+
+
+def test_a_zygote_without_a_descriptor_lets_survivors_in_later_and_does_not_spin(stage, monkeypatch):
+    turns, select = stage.settings.state / "turns", selectors.DefaultSelector.select
+    monkeypatch.setattr(loop, "ROUND_MAX", 1.0)
+    zygote, supervisor = stage.opening()
+    container = stage.spawn(supervisor, "container/a", "container")
+    zygote.end()
+    supervisor.ended()
+    container.hears("alone")
+    file = os.open(turns, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def noted(self, timeout=None):
+        os.write(file, b"x")
+        return select(self, timeout)
+
+    monkeypatch.setattr(selectors.DefaultSelector, "select", noted)
+    zygote, supervisor = stage.opening()
+    monkeypatch.undo()
+    worker = stage.spawn(supervisor, "w", "worker")
+    most = resource.prlimit(zygote.pid, resource.RLIMIT_NOFILE)
+    starve(zygote)
+    container.order("knock")
+    before = turns.stat().st_size
+    for _ in range(20):
+        worker.say("ready")
+        supervisor.hears("ready")
+    assert turns.stat().st_size - before < 60
+    resource.prlimit(zygote.pid, resource.RLIMIT_NOFILE, most)
+    container.say("ready")
+    assert supervisor.hears("ready")["name"] == "container/a"
+    os.close(file)
 
 
 def test_a_process_that_nobody_knows_is_told_so(stage):
