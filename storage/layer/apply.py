@@ -11,6 +11,7 @@ A crash leaves a half-written upper and nothing else; whoever applies starts aga
 
 import contextlib
 import errno
+import functools
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
@@ -84,8 +85,8 @@ def apply_layer(
 
         def below() -> Lowers:
             paths = lowers() if callable(lowers) else lowers
-            roots = [stack.enter_context(_directory(path)) for path in paths]
-            return Lowers(roots, open_in_root, opaque)
+            root = functools.cache(lambda number: stack.enter_context(_directory(paths[number])))
+            return Lowers(len(paths), root, open_in_root, opaque)
 
         tree = Tree(os.dup(root), below, open_in_root, limits, opaque, overlay=overlay)
         stack.callback(tree.close)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from storage.layer.inode import OPEN_DIRECTORY, OPEN_PATH, is_whiteout, opened
-from storage.layer.lowers import Lowers, OpenInRoot
+from storage.layer.lowers import NO_LAYERS, Layers, Lowers, OpenInRoot
 from storage.layer.tree import join
 
 _OPEN_ROOT: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -27,8 +27,8 @@ def changes(upper: Path, lowers: list[Path], *, open_in_root: OpenInRoot) -> Ite
     with ExitStack() as stack:
         root = stack.enter_context(opened(os.open(upper, _OPEN_ROOT)))
         roots = [stack.enter_context(opened(os.open(lower, _OPEN_ROOT))) for lower in lowers]
-        below = Lowers(roots, open_in_root, OPAQUE_XATTR)
-        pending: list[tuple[bytes, tuple[int, ...]]] = [(b"", below.all)]
+        below = Lowers(len(roots), roots.__getitem__, open_in_root, OPAQUE_XATTR)
+        pending: list[tuple[bytes, Layers]] = [(b"", below.all)]
         while pending:
             path, layers = pending.pop()
             yield from _directory(root, path, layers, below, open_in_root, pending)
@@ -37,16 +37,16 @@ def changes(upper: Path, lowers: list[Path], *, open_in_root: OpenInRoot) -> Ite
 def _directory(
     root: int,
     path: bytes,
-    layers: tuple[int, ...],
+    layers: Layers,
     below: Lowers,
     open_in_root: OpenInRoot,
-    pending: list[tuple[bytes, tuple[int, ...]]],
+    pending: list[tuple[bytes, Layers]],
 ) -> Iterator[Change]:
     """The changes in one directory of the upper; its directories are left in `pending`."""
     with opened(open_in_root(root, path or b".", OPEN_DIRECTORY)) as fd, os.scandir(fd) as children:
         names = sorted(os.fsencode(child.name) for child in children)
         opaque = _is_opaque(fd)
-    inner: list[tuple[bytes, tuple[int, ...]]] = []
+    inner: list[tuple[bytes, Layers]] = []
     if opaque:
         hidden = {name for name in below.names(path, layers) if below.find(join(path, name), layers)}
         yield from (Change("D", join(path, name)) for name in sorted(hidden.difference(names)))
@@ -61,7 +61,7 @@ def _directory(
             continue
         yield Change("C" if found else "A", own)
         if stat.S_ISDIR(status.st_mode):
-            inner.append((own, found.layers if found and found.is_directory else ()))
+            inner.append((own, found.layers if found and found.is_directory else NO_LAYERS))
     pending += reversed(inner)
 
 

@@ -7,8 +7,9 @@ Source: kernel Documentation/filesystems/overlayfs.rst, "whiteouts and opaque di
 import errno
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from storage.layer.header import Entry
 from storage.layer.inode import OPEN_DIRECTORY, OPEN_PATH, describe, is_whiteout, opened
@@ -16,7 +17,38 @@ from storage.layer.inode import OPEN_DIRECTORY, OPEN_PATH, describe, is_whiteout
 OpenInRoot = Callable[[int, bytes, int], int]
 """openat2 with RESOLVE_IN_ROOT and RESOLVE_NO_MAGICLINKS: (root descriptor, path, flags) -> descriptor."""
 
+# So many levels of directories ask each other for further layers, each in some frames of the interpreter.
+_DEPTH_AT_ONCE = 32
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+
+
+class Layers:
+    """The layers that show a directory, nearest first; looked for as they are asked for.
+
+    There may be hundreds, and most questions about what is in the directory are answered by the first.
+    """
+
+    def __init__(self, layers: Iterable[int]) -> None:
+        self._known: list[int] = []
+        self._further = iter(layers)
+
+    def __iter__(self) -> Iterator[int]:
+        at = 0
+        while at < len(self._known) or self._look_further():
+            yield self._known[at]
+            at += 1
+
+    def __bool__(self) -> bool:
+        return bool(self._known) or self._look_further()
+
+    def _look_further(self) -> bool:
+        found = next(self._further, None)
+        if found is not None:
+            self._known.append(found)
+        return found is not None
+
+
+NO_LAYERS = Layers(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +57,8 @@ class Found:
 
     path: bytes
     mode: int
-    layers: tuple[int, ...]
+    nearest: int
+    layers: Layers
 
     @property
     def is_directory(self) -> bool:
@@ -34,43 +67,56 @@ class Found:
 
 
 class Lowers:
-    """Lower directories, nearest first, by descriptor. `opaque` is the name of the opaque attribute."""
+    """`count` lower directories, nearest first; `root` gives a descriptor of each by its number.
 
-    def __init__(self, roots: Sequence[int], open_in_root: OpenInRoot, opaque: str) -> None:
-        self._roots = roots
+    `opaque` is the name of the opaque attribute.
+    """
+
+    def __init__(self, count: int, root: Callable[[int], int], open_in_root: OpenInRoot, opaque: str) -> None:
+        self._root = root
         self._open_in_root = open_in_root
         self._opaque = opaque
-        self.all = tuple(range(len(roots)))
+        self.all = Layers(range(count))
 
-    def find(self, path: bytes, layers: Sequence[int]) -> Found | None:
+    def find(self, path: bytes, layers: Layers) -> Found | None:
         """What `path` is in `layers`, which are those that show its parent directory."""
-        merged: list[int] = []
-        mode = 0
+        shown = self._shown(path, layers)
+        first = next(shown, None)
+        if first is None:
+            return None
+        nearest, mode = first
+        further = Layers(chain((nearest,), (layer for layer, _ in shown)))
+        if path.count(b"/") % _DEPTH_AT_ONCE == _DEPTH_AT_ONCE - 1:
+            list(further)
+        return Found(path, mode, nearest, further)
+
+    def _shown(self, path: bytes, layers: Layers) -> Iterator[tuple[int, int]]:
+        """Each layer that `path` shows through, and its mode there."""
+        merged = False
         for layer in layers:
             seen = self._look(path, layer)
             if seen is None:
                 continue
             status, opaque = seen
             if is_whiteout(status) or (merged and not stat.S_ISDIR(status.st_mode)):
-                break
-            mode = mode or status.st_mode
-            merged.append(layer)
+                return
+            yield layer, status.st_mode
+            merged = True
             if opaque or not stat.S_ISDIR(status.st_mode):
-                break
-        return Found(path, mode, tuple(merged)) if merged else None
+                return
 
-    def names(self, path: bytes, layers: Sequence[int]) -> set[bytes]:
+    def names(self, path: bytes, layers: Layers) -> set[bytes]:
         """All names that `layers` have in the directory `path`, hidden ones among them."""
         found: set[bytes] = set()
         for layer in layers:
-            fd = self._open_in_root(self._roots[layer], path or b".", OPEN_DIRECTORY)
+            fd = self._open_in_root(self._root(layer), path or b".", OPEN_DIRECTORY)
             with opened(fd), os.scandir(fd) as children:
                 found.update(os.fsencode(child.name) for child in children)
         return found
 
     def open(self, found: Found, flags: int) -> int:
         """A descriptor of the nearest of what was found."""
-        return self._open_in_root(self._roots[found.layers[0]], found.path or b".", flags)
+        return self._open_in_root(self._root(found.nearest), found.path or b".", flags)
 
     def describe(self, found: Found) -> Entry:
         """The attributes of the nearest of what was found."""
@@ -85,7 +131,7 @@ class Lowers:
     def _look(self, path: bytes, layer: int) -> tuple[os.stat_result, bool] | None:
         """Status and opaqueness of `path` in one layer, None when it is not there."""
         try:
-            fd = self._open_in_root(self._roots[layer], path or b".", OPEN_PATH)
+            fd = self._open_in_root(self._root(layer), path or b".", OPEN_PATH)
         except OSError as error:
             if error.errno in _GONE:
                 return None

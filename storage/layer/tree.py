@@ -19,7 +19,7 @@ from storage.errors import FailedPreconditionError, InvalidArgumentError
 from storage.layer.header import Entry, Kind, shown
 from storage.layer.inode import OPEN_DIRECTORY, dress, opened, undress
 from storage.layer.limits import Limits
-from storage.layer.lowers import Found, Lowers, OpenInRoot
+from storage.layer.lowers import NO_LAYERS, Found, Layers, Lowers, OpenInRoot
 
 _OPEN_DIRECTORIES = 256  # most entries share a parent with their neighbours
 _KNOWN_PATHS = 4096
@@ -87,7 +87,7 @@ class Tree:
         self._open: OrderedDict[bytes, Directory] = OrderedDict({b"": self.root})
         self._aliases: dict[bytes, bytes] = {}  # paths through links -> real paths
         self._followed: set[bytes] = set()  # the links that those led through
-        self._layers: dict[bytes, tuple[int, ...]] = {}
+        self._layers: dict[bytes, Layers] = {}
         self._opaque: set[bytes] = set()
         self._hidden: set[bytes] = set()  # names of the layers below that were taken away
 
@@ -319,12 +319,12 @@ class Tree:
         """What the layers below show under `name` in the directory of real path `directory`."""
         layers = self.layers_of(directory)
         path = join(directory, name)
-        return self.lowers.find(path, layers) if layers and path not in self._hidden else None
+        return None if path in self._hidden else self.lowers.find(path, layers)
 
-    def layers_of(self, real: bytes) -> tuple[int, ...]:
+    def layers_of(self, real: bytes) -> Layers:
         """The lower layers whose directory of that path shows through."""
         if not self.lowers.all:
-            return ()
+            return NO_LAYERS
         path = b""
         layers = self.lowers.all
         for name in real.split(b"/") if real else ():
@@ -336,11 +336,11 @@ class Tree:
             self._layers.clear()
         return layers
 
-    def _layers_below(self, path: bytes, layers: tuple[int, ...]) -> tuple[int, ...]:
+    def _layers_below(self, path: bytes, layers: Layers) -> Layers:
         if not layers or path in self._opaque or path in self._hidden:
-            return ()
+            return NO_LAYERS
         found = self.lowers.find(path, layers)
-        return found.layers if found and found.is_directory else ()
+        return found.layers if found and found.is_directory else NO_LAYERS
 
     def set_opaque(self, directory: Directory) -> None:
         """Let nothing from the layers below show through `directory`, which is in the upper."""
