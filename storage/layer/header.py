@@ -158,6 +158,8 @@ def check_ranges(entry: Entry, path_bytes: int) -> None:
         problem = f"name or link target is longer than {path_bytes} bytes"
     elif b"\0" in entry.name or b"\0" in entry.link:
         problem = "name or link target holds a NUL byte"
+    elif any(b"\0" in name for name in entry.xattrs):
+        problem = "the name of an extended attribute holds a NUL byte"
     elif not -(1 << 63) <= entry.mtime_ns // 1_000_000_000 < 1 << 63:
         problem = "mtime does not fit 64 bits"
     else:
