@@ -29,6 +29,7 @@ from transport.errors import RemoteError
 
 SYNC_LIMIT = 300.0  # seconds that a slow disk may take for a blob
 BATCH = 256  # blobs shut at once
+PAGE = 10_000  # blobs in one message
 ISOLATED = "isolated"
 
 
@@ -191,17 +192,26 @@ class ContentActor(SweepingActor):
         return LATER
 
     def content_list(self, body: m.ContentList, call: Call) -> dict[str, Any] | Later:
-        """The blobs that a namespace knows, or all that there are."""
+        """The blobs that a namespace knows, or all that there are; or a page of them."""
         filters = parse_filters(body.filters)
 
-        def matching(found: Iterable[dict[str, Any]]) -> dict[str, Any]:
-            return {"blobs": [one for one in found if filters.match(partial(_field, one))]}
+        def matching(found: Iterable[dict[str, Any]], following: str = "") -> dict[str, Any]:
+            blobs = [one for one in found if filters.match(partial(_field, one))]
+            return {"blobs": blobs, "next": following} if body.page else {"blobs": blobs}
+
+        def known(result: dict[str, Any]) -> dict[str, Any]:
+            return matching(self._present(result["contents"]), result.get("next", ""))
 
         if not body.namespace:
-            return matching(self._info(info) for info in self._store.blobs())
-        known = m.ContentsList(body.namespace)
-        self.ask_about((), known, call, lambda result: matching(self._present(result["contents"])))
+            blobs, following = self._page(body.after) if body.page else (self._store.blobs(), "")
+            return matching(map(self._info, blobs), following)
+        self.ask_about((), m.ContentsList(body.namespace, body.page, body.after), call, known)
         return LATER
+
+    def _page(self, after: str) -> tuple[list[Info], str]:
+        """Some of all blobs, and what to go on after; nothing where these are the last."""
+        left = sorted((one for one in self._store.blobs() if str(one.digest) > after), key=_by_digest)
+        return left[:PAGE], str(left[PAGE - 1].digest) if len(left) > PAGE else ""
 
     def _present(self, rows: Sequence[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
         for row in rows:
@@ -324,6 +334,10 @@ def _as_it_is(store: ContentStore, info: Info) -> dict[str, Any]:
         "updated_at": int(info.updated * 1e9),
         "labels": {},
     }
+
+
+def _by_digest(info: Info) -> str:
+    return str(info.digest)
 
 
 def _parts(stored: str) -> tuple[str, str]:

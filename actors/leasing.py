@@ -232,7 +232,10 @@ class LeasingActor(Actor):
             self.changed()
 
     def contents_list(self, body: m.ContentsList, _: Call) -> dict[str, Any]:
-        """The blobs that a namespace knows, or that any does."""
+        """The blobs that a namespace knows, or that any does; or a page of them."""
+        if body.page:
+            found, following = self._store.contents.page(body.namespace or None, body.after)
+            return {"contents": found, "next": following}
         return {"contents": self._store.contents.list(body.namespace or None)}
 
     def contents_forget(self, body: m.ContentsForget, _: Call) -> None:

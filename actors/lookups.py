@@ -35,7 +35,10 @@ def image(store: Metadata, body: m.ImagesGet) -> Image:
 
 
 def images(store: Metadata, body: m.ImagesList) -> dict[str, Any]:
-    """All images of a namespace."""
+    """All images of a namespace, or a page of them."""
+    if body.page:
+        found, following = store.images.page(body.namespace, body.after)
+        return {"images": found, "next": following}
     return {"images": store.images.list(body.namespace)}
 
 

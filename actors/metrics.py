@@ -34,6 +34,7 @@ from actors.metric_names import Family, families
 from actors.nodes.merging import merged
 from actors.overview import Overview, place
 from actors.page import Page
+from actors.paging import everything
 from actors.settings import metrics_address
 from actors.spans import Exporter
 from actors.zygote.place import PROTOCOL
@@ -165,7 +166,7 @@ class MetricsActor(Actor):
             "images": [
                 one
                 for space in self.call(m.NamespacesList())["namespaces"]
-                for one in self.call(m.ImagesList(space["name"]))["images"]
+                for one in everything(self.call, m.ImagesList(space["name"]), "images")
             ],
             "events": self.call(m.EventsRecent(SHOWN_EVENTS))["events"],
         }

@@ -12,6 +12,7 @@ from typing import Any
 
 from actors import messages as m
 from actors.keeping import Asking
+from actors.paging import everything
 from storage.durable import sync_directory
 from storage.errors import AlreadyExistsError, InvalidArgumentError
 from transport.errors import RemoteError
@@ -46,7 +47,7 @@ class Upkeep:
     def usage(self) -> dict[str, Any]:
         """A row for each kind of thing."""
         known = self._call(m.MetadataCheck())
-        blobs = self._call(m.ContentList())["blobs"]
+        blobs = everything(self._call, m.ContentList(), "blobs")
         ingests = self._call(m.ContentStatuses())["ingests"]
         snapshots = self._call(m.SnapshotsUsages(), limit=CHECK_LIMIT)["usages"]
         unheld = set(self._unheld([one["digest"] for one in blobs]))
@@ -129,7 +130,7 @@ class Upkeep:
 
     def _lost(self, known: dict[str, Any]) -> Iterator[Problem]:
         """Records whose blob is not there."""
-        blobs = {one["digest"] for one in self._call(m.ContentList())["blobs"]}
+        blobs = {one["digest"] for one in everything(self._call, m.ContentList(), "blobs")}
         for namespace, digest in known["contents"]:
             if digest not in blobs:
                 text = f"content {digest} of namespace {namespace} is on record, but its blob is gone"

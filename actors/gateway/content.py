@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
 
 from actors import messages as m
 from actors.gateway.translation import Asking, labels_of, pages, put_time
+from actors.paging import everything
 from storage.content import ContentStore, IngestWriter
 from storage.digest import Digest
 from transport.errors import RemoteError
@@ -47,7 +48,8 @@ class Content(Asking, Service):
 
     def list(self, request: Any, call: Call) -> Iterator[Any]:
         """Those that pass a filter."""
-        found = self.ask(call, m.ContentList(call.namespace, list(request.filters)))["blobs"]
+        wish = m.ContentList(call.namespace, list(request.filters))
+        found = everything(partial(self.ask, call), wish, "blobs")
         make = message(f"{_PACKAGE}.ListContentResponse")
         yield from pages([_info(one) for one in found], PAGE, lambda page: make(info=page))
 

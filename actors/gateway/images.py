@@ -7,6 +7,7 @@ from typing import Any
 
 from actors import messages as m
 from actors.gateway.translation import Asking, descriptor, descriptor_map, labels_of, put_time
+from actors.paging import everything
 from storage.filters import parse_filters
 from transport.errors import RemoteError
 from transport.grpc.interface import message
@@ -27,7 +28,7 @@ class Images(Asking, Service):
     def list(self, request: Any, call: Call) -> Any:
         """Those that pass a filter."""
         filters = parse_filters(list(request.filters))
-        found = self.ask(call, m.ImagesList(call.namespace))["images"]
+        found = everything(partial(self.ask, call), m.ImagesList(call.namespace), "images")
         kept = [_image(one) for one in found if filters.match(partial(_field, one))]
         return message(f"{_PACKAGE}.ListImagesResponse")(images=kept)
 

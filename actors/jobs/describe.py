@@ -7,6 +7,7 @@ from typing import Any
 
 from actors import messages as m
 from actors.jobs.context import Context
+from actors.paging import everything
 from storage.collection.labels import ROOT
 from storage.descriptor import Descriptor
 from storage.errors import StorageError
@@ -131,7 +132,7 @@ def usage(context: Context, wish: ImageWish) -> dict[str, Any]:
     name, root = context.image(wish.image)
     own = _sizes(context, context.contents(root))
     others: set[str] = set()
-    for one in context.call(m.ImagesList(context.namespace))["images"]:
+    for one in everything(context.call, m.ImagesList(context.namespace), "images"):
         if one["name"] != name:
             with suppress(StorageError):  # what is damaged of others is their affair
                 others |= _sizes(context, context.contents(Descriptor.from_dict(one["target"]))).keys()

@@ -96,12 +96,16 @@ class ContentUpdate:
 class ContentList:
     """Answer: `blobs`, each as `content.info` gives it.
 
+    With `page`: as many as a message holds, and `next`, to be asked for as `after`; empty with the last.
+
     Attributes:
         filters: see docs/protocol.md, "Filters"; fields are digest, size and labels.
     """
 
     namespace: str = ""
     filters: list[str] = field(default_factory=list)
+    page: bool = False
+    after: str = ""
 
 
 @operation("content.delete", "content", repeatable=True)

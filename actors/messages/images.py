@@ -22,9 +22,14 @@ class ImagesGet:
 @operation("images.list", "metadata", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class ImagesList:
-    """Answer: `images`, each as `images.get` gives it."""
+    """Answer: `images`, each as `images.get` gives it.
+
+    With `page`: as many as a message holds, and `next`, to be asked for as `after`; empty with the last.
+    """
 
     namespace: str
+    page: bool = False
+    after: str = ""
 
 
 @operation("images.put", "metadata", repeatable=True)

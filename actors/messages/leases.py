@@ -189,9 +189,14 @@ class ContentsMerge:
 @operation("contents.list", "metadata", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class ContentsList:
-    """Answer: `contents`, with namespace, digest, labels, times. An empty namespace means every one."""
+    """Answer: `contents`, with namespace, digest, labels, times. An empty namespace means every one.
+
+    With `page`: as many as a message holds, and `next`, to be asked for as `after`; empty with the last.
+    """
 
     namespace: str = ""
+    page: bool = False
+    after: str = ""
 
 
 @operation("contents.forget", "metadata", repeatable=True)

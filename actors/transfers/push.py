@@ -191,7 +191,7 @@ class Push:
     def _other_repositories(self, wanted: set[Digest]) -> Mapping[Digest, str]:
         """For each blob a repository of the same registry that should have it: an image came from there."""
         found: dict[Digest, str] = {}
-        images = self._transfer.call(m.ImagesList(self._transfer.namespace))["images"]
+        images = self._transfer.call(m.ImagesList(self._transfer.namespace, page=True))["images"]
         for image in images[:MOST_IMAGES]:
             with suppress(StorageError):  # a name that is no reference, a document that is damaged
                 reference = Reference.parse(image["name"])

@@ -17,7 +17,7 @@ HEADS = ("DIGEST", "SIZE", "CREATED", "LABELS")
 def run(session: Session, given: Given) -> int:
     """Print them by digest."""
     wish = {"namespace": session.namespace, "filters": given.many("filter")}
-    found = session.ask("content", "content.list", wish)["blobs"]
+    found = session.ask_all("content", "content.list", wish, "blobs")
     print_listing(session, given, found, HEADS, row, (0, 3), key="digest")
     return 0
 

@@ -27,7 +27,7 @@ def run(session: Session, given: Given) -> int:
 
 
 def _all(session: Session) -> list[str]:
-    listed = session.ask("metadata", "images.list", {"namespace": session.namespace})["images"]
+    listed = session.ask_all("metadata", "images.list", {"namespace": session.namespace}, "images")
     return [one["name"] for one in listed]
 
 

@@ -16,7 +16,7 @@ HEADS = ("IMAGE", "DIGEST", "UPDATED")
 
 def run(session: Session, given: Given) -> int:
     """Print them by name."""
-    found = session.ask("metadata", "images.list", {"namespace": session.namespace})["images"]
+    found = session.ask_all("metadata", "images.list", {"namespace": session.namespace}, "images")
     print_listing(session, given, found, HEADS, row, (0,), (0,))
     return 0
 

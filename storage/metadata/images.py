@@ -6,8 +6,11 @@ from typing import Any
 from storage.database import Database
 from storage.errors import AlreadyExistsError, NotFoundError
 from storage.metadata.namespaces import Namespaces
+from storage.metadata.paging import PAGE_ROWS, page
 from storage.metadata.records import Image, Json, Labels
 from storage.names import check_text, decode, encode, encode_labels
+
+_PAGE = "SELECT * FROM images WHERE namespace = ? AND name > ? ORDER BY name LIMIT ?"
 
 
 class Images:
@@ -33,6 +36,12 @@ class Images:
         """The images of a namespace, by name."""
         rows = self._database.rows("SELECT * FROM images WHERE namespace = ? ORDER BY name", (namespace,))
         return tuple(_image(row) for row in rows)
+
+    def page(self, namespace: str, after: str) -> tuple[tuple[Image, ...], str]:
+        """Some of them, by name, and what to go on after; nothing where these are the last."""
+        found = page(self._database.rows(_PAGE, (namespace, after, PAGE_ROWS)))
+        following = self._database.rows(_PAGE, (namespace, found[-1][1], 1)) if found else ()
+        return tuple(_image(row) for row in found), found[-1][1] if following else ""
 
     def create(self, namespace: str, name: str, target: Json, labels: Labels | None = None) -> Image:
         """Make an image name.

@@ -20,6 +20,7 @@ from actors.events import EventsActor
 from actors.linux import netns
 from actors.metadata import MetadataActor
 from actors.network import NetworkActor
+from actors.paging import everything
 from actors.snapshots import SnapshotsActor
 from storage.content import IngestWriter
 from transport.errors import ProtocolError, RemoteError
@@ -118,6 +119,24 @@ def test_images(metadata):
     topics = [one.body["topic"] for one in metadata.events() if one.kind == "event"]
     assert topics.count("/images/create") == 1
     assert topics[-1] == "/images/delete"
+
+
+def test_a_list_that_no_message_holds_comes_in_pages(metadata):
+    labels = {f"key {number}": "x" * 4000 for number in range(1000)}
+    names = [f"name {number}" for number in range(6)]
+    for name in names:
+        metadata.once(m.ImagesCreate("default", name, TARGET, labels))
+        metadata.once(m.ContentsPut("default", f"sha256:{name}", labels))
+        metadata.once(m.ContentsPut("other", f"sha256:{name}"))
+    with pytest.raises(ProtocolError, match="larger than"):
+        metadata.once(m.ImagesList("default"))
+    assert [one["name"] for one in everything(metadata, m.ImagesList("default"), "images")] == names
+    known = everything(metadata, m.ContentsList("default"), "contents")
+    assert [one["digest"] for one in known] == [f"sha256:{name}" for name in names]
+    every = everything(metadata, m.ContentsList(), "contents")
+    found = [(one["namespace"], one["digest"]) for one in every]
+    assert found == [(space, f"sha256:{name}") for space in ("default", "other") for name in names]
+    assert everything(metadata, m.ImagesList("nowhere"), "images") == []
 
 
 def test_containers(metadata):

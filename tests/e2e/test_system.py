@@ -79,6 +79,23 @@ def test_a_backup_has_the_records_of_each_snapshotter(own_daemon: Daemon, busybo
         assert copied == own != []
 
 
+def test_lists_that_no_message_holds(own_daemon: Daemon, busybox: str):
+    digests = own_daemon.json("content", "ls")
+    labels = {f"key {number}": "x" * 4000 for number in range(1000)}
+    names = [f"localhost/many:{number}" for number in range(5)]
+    target = own_daemon.json("inspect", "--type", "image", busybox)["target"]
+    with own_daemon.client_in_use() as client:
+        for name in names:
+            wish = {"namespace": "default", "name": name, "target": target, "labels": labels}
+            client.request("images.create", wish, to="metadata")
+        for one in digests:
+            wish = {"namespace": "default", "digest": one["digest"], "labels": labels}
+            client.request("content.update", wish, to="content")
+    assert set(names) < set(own_daemon.actr("images", "-q").stdout.split())
+    assert sorted(own_daemon.actr("content", "ls", "-q").stdout.split()) == [one["digest"] for one in digests]
+    assert own_daemon.json("system", "check") == []
+
+
 def _committed(database: Path) -> list[str]:
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         return [key for (key,) in connection.execute("SELECT key FROM snapshots ORDER BY key")]
