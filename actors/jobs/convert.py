@@ -9,6 +9,7 @@ from typing import Any
 
 from actors.jobs.context import Context
 from actors.jobs.layers import copy_plain, make_layer
+from actors.unpacking import check_counts
 from storage.archive.layout import encode
 from storage.descriptor import Descriptor
 from storage.digest import Digest
@@ -82,6 +83,7 @@ def _chosen(context: Context, contents: Contents, platforms: list[str]) -> list[
 def _converted(context: Context, part: Part, compression: str) -> Descriptor:
     """One manifest over converted layers; all else in it stays."""
     diff_ids = context.config(part).diff_ids
+    check_counts(part.manifest, diff_ids)  # nobody may have unpacked it
     layers = [
         _layer(context, layer, diff_id, compression)
         for layer, diff_id in zip(part.manifest.layers, diff_ids, strict=True)

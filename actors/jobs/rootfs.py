@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 from actors import messages as m
@@ -90,6 +89,7 @@ def export(context: Context, wish: ExportWish) -> dict[str, Any]:
 
     try:
         written = with_root(
+            context.settings.state / "exported",
             place["mounts"],
             lambda root: write_layer(root, write, open_in_root=open_in_root, owner=back.owner),
         )
@@ -102,12 +102,15 @@ def export(context: Context, wish: ExportWish) -> dict[str, Any]:
     return {"digest": written.diff_id, "size": written.size, "entries": written.entries}
 
 
-def with_root(how: list[dict[str, Any]], work: Callable[[Path], Any]) -> Any:
-    """Run `work` on the merged root, mounted read-only where nobody else sees it."""
+def with_root(directory: Path, how: list[dict[str, Any]], work: Callable[[Path], Any]) -> Any:
+    """Run `work` on the merged root, mounted read-only on `directory`, where nobody else sees it.
+
+    So each export may have the same directory, and whoever is killed leaves nothing that is his alone.
+    """
 
     def mounted() -> Any:
         mounts.mount("", "/", "", mounts.MS_REC | mounts.MS_PRIVATE)
-        directory = mkdtemp(prefix="actord-root-")
+        directory.mkdir(mode=0o700, exist_ok=True)
         try:
             for one in how:
                 value = mounts.Mount(
@@ -116,13 +119,11 @@ def with_root(how: list[dict[str, Any]], work: Callable[[Path], Any]) -> Any:
                     options=tuple(one["options"]),
                     base=one.get("base") or None,
                 )
-                mounts.mount_one(mounts.read_only(value), directory)
-            return work(Path(directory))
+                mounts.mount_one(mounts.read_only(value), str(directory))
+            return work(directory)
         finally:
-            # All of it: what a mount with shifted owners is made of lies below it. And the directory alone,
-            # never what is in it: those are others' files, should anything be mounted there yet.
-            mounts.umount_stack(directory)
-            os.rmdir(directory)  # noqa: PTH106
+            # All of it: what a mount with shifted owners is made of lies below it.
+            mounts.umount_stack(str(directory))
 
     return in_own_thread(CLONE_NEWNS, mounted)
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
+import signal
 import tarfile
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +124,19 @@ def runs_on(daemon: Daemon, seconds: float = 20.0) -> bool:
     return True
 
 
+def test_an_image_whose_config_has_other_layers_is_not_converted(daemon: Daemon, tmp: Path):
+    """Nobody has unpacked it, so nobody has compared them."""
+    layout = images.Layout(tmp / "odd")
+    layers = [layout.add_layer(lambda tar: images.add_file(tar, "f", b"x")) for _ in range(2)]
+    image = layout.add_image(layers, {})
+    manifest = json.loads(layout.path(image["digest"]).read_text())
+    layout.tag("1", layout.add_json({**manifest, "layers": manifest["layers"][:1]}, images.MANIFEST))
+    daemon.actr("load", "-q", "--no-unpack", "--base-name", "odd", "-i", tmp / "odd")
+    refused = daemon.actr("images", "convert", "-q", "odd:1", "odd:2", check=1)
+    assert "image has 1 layers but 2 diff ids" in refused.stderr
+    daemon.actr("rmi", "odd:1")
+
+
 @pytest.mark.parametrize("compression", ["zstd", "gzip", "none"])
 def test_a_converted_image_is_the_same_files(daemon: Daemon, busybox: str, compression: str, tmp: Path):
     name = f"converted:{compression}"
@@ -154,6 +170,20 @@ def test_export_and_import_give_the_same_files(daemon: Daemon, changed: str, tmp
     (tmp / "root.tar.gz").write_bytes(gzip.compress((tmp / "root.tar").read_bytes(), 1))
     assert daemon.actr("import", "-q", "-c", "CMD cat /new", tmp / "root.tar.gz", "imported:1").stdout
     assert daemon.actr("run", "--rm", "imported:1").stdout == "new\n"
+
+
+def test_an_export_that_is_killed_leaves_no_directory(daemon: Daemon, changed: str):
+    def made() -> set[Path]:
+        return set(Path(tempfile.gettempdir()).glob("actord-root-*"))
+
+    before, others = made(), daemon.actors()
+    with daemon.popen("export", "-q", changed) as export:
+        assert export.stdout.read(1), "it has begun, and waits for a reader"
+        [job] = [name for name in daemon.actors() if name.startswith("job/") and name not in others]
+        os.kill(daemon.pid(job), signal.SIGKILL)
+        _, said = export.communicate(timeout=60)
+    assert b"interrupted" in said
+    assert made() == before
 
 
 def test_a_container_that_was_never_started_has_the_files_of_its_image(
