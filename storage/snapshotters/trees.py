@@ -80,10 +80,10 @@ def measure(path: Path) -> Usage:
 
 
 def _walk(path: Path) -> Iterator[os.stat_result]:
-    with contextlib.ExitStack() as opened:
-        top = os.open(path, _OPEN_DIRECTORY)
+    top = os.open(path, _OPEN_DIRECTORY)
+    levels = [_level(top)]  # of each directory on the way, and of no other: there may be millions
+    try:
         yield os.fstat(top)
-        levels = [_level(top, opened)]
         while levels:
             directory, entries, close = levels[-1]
             entry = next(entries, None)
@@ -95,16 +95,17 @@ def _walk(path: Path) -> Iterator[os.stat_result]:
                 found = os.stat(entry.name, dir_fd=directory, follow_symlinks=False)
                 yield found
                 if stat.S_ISDIR(found.st_mode) and len(levels) < _MAX_DEPTH:
-                    inner = os.open(entry.name, _OPEN_DIRECTORY, dir_fd=directory)
-                    levels.append(_level(inner, opened))
+                    levels.append(_level(os.open(entry.name, _OPEN_DIRECTORY, dir_fd=directory)))
+    finally:
+        for _, _, close in levels:
+            close.close()
 
 
-def _level(
-    directory: int, opened: contextlib.ExitStack
-) -> tuple[int, Iterator[os.DirEntry[str]], contextlib.ExitStack]:
-    level = opened.enter_context(contextlib.ExitStack())
-    level.callback(os.close, directory)
-    return directory, level.enter_context(os.scandir(directory)), level
+def _level(directory: int) -> tuple[int, Iterator[os.DirEntry[str]], contextlib.ExitStack]:
+    with contextlib.ExitStack() as level:
+        level.callback(os.close, directory)
+        entries = level.enter_context(os.scandir(directory))
+        return directory, entries, level.pop_all()
 
 
 _PLAIN = Shift()

@@ -1,3 +1,5 @@
+import contextlib
+import gc
 import os
 import socket
 import stat
@@ -90,6 +92,23 @@ def test_measure_counts_hard_links_once_and_holes_not(tmp_path):
     found = measure(tmp_path)
     assert found.inodes == 4
     assert 10_000 <= found.size - empty.size < 100_000
+
+
+def test_measure_keeps_nothing_of_what_it_has_left(tmp_path, monkeypatch):
+    """A layer may have millions of directories."""
+    for number in range(500):
+        (tmp_path / str(number)).mkdir()
+    names, kept, plain = [], [], os.stat
+
+    def stat_and_count(name, **how):
+        names.append(name)
+        if len(names) == 500:
+            kept.append(sum(isinstance(one, contextlib.ExitStack) for one in gc.get_objects()))
+        return plain(name, **how)
+
+    monkeypatch.setattr(os, "stat", stat_and_count)
+    assert measure(tmp_path).inodes == 501
+    assert kept[0] < 100
 
 
 def test_measure_of_a_pit_ends(tmp_path):
