@@ -28,6 +28,7 @@ from actors.networking.rules import Bridge, ruleset
 from actors.networking.wiring import Wiring
 from actors.primitives import Primitives
 from actors.runtime import id_ranges
+from storage.backup import backup_path
 from storage.errors import FailedPreconditionError, StorageError
 from storage.names import check_identifier
 from storage.networks import Endpoint, Network, NetworkStore, Port
@@ -71,6 +72,10 @@ class NetworkActor(Primitives):
         """Close the database in order."""
         self._store.close()
         self.finish()
+
+    def network_backup(self, body: m.NetworkBackup, _: Call) -> None:
+        """A copy of the database."""
+        self._store.backup(backup_path(body.path))
 
     # A container
 

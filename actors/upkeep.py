@@ -188,9 +188,10 @@ class Upkeep:
             raise AlreadyExistsError(f"backup {directory} exists already: choose another name") from None
         self._call(m.MetadataBackup(str(directory / "metadata.db")), limit=CHECK_LIMIT)
         snapshots = self._call(m.SnapshotsBackup(str(directory)), limit=CHECK_LIMIT)["names"]
+        self._call(m.NetworkBackup(str(directory / "networks.db")), limit=CHECK_LIMIT)
         self._call(m.EventsBackup(str(directory / "events.db")), limit=CHECK_LIMIT)
         sync_directory(directory.parent)
-        names = ("metadata.db", *snapshots, "events.db")
+        names = ("metadata.db", *snapshots, "networks.db", "events.db")
         sizes = [(name, (directory / name).stat().st_size) for name in names]
         return {"directory": str(directory), "files": [{"name": name, "size": size} for name, size in sizes]}
 

@@ -167,3 +167,11 @@ class NetworkCheck:
     """
 
     mend: bool = False
+
+
+@operation("network.backup", "network", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class NetworkBackup:
+    """Write a consistent copy of the records to an absolute path."""
+
+    path: str

@@ -44,6 +44,10 @@ class NetworkStore:
         """Group writes in one commit."""
         return self._database.transaction()
 
+    def backup(self, target: Path) -> None:
+        """Write a consistent, durable copy to `target` while in use."""
+        self._database.backup(target)
+
     def close(self) -> None:
         """Close the file."""
         self._database.close()

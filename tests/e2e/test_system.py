@@ -62,7 +62,8 @@ def test_leases_and_backups(own_daemon: Daemon, busybox: str):
     assert daemon.json("content", "ls") == []
     target = daemon.state.parent / "backup"
     files = daemon.json("system", "backup", target)["files"]
-    assert sorted(one["name"] for one in files) == ["events.db", "metadata.db", "snapshots.db"]
+    names = sorted(one["name"] for one in files)
+    assert names == ["events.db", "metadata.db", "networks.db", "snapshots.db"]
     assert all((target / one["name"]).stat().st_size == one["size"] for one in files)
     daemon.actr("system", "backup", target, check=1)
 

@@ -20,7 +20,7 @@ INTERNAL = frozenset(
         "content.open", "content.sweep", "contents.admit", "contents.forget", "contents.get", "contents.list",
         "contents.merge", "contents.put", "contents.unheld", "contents.update", "events.backup",
         "events.check", "events.publish", "leases.release", "leases.take",
-        "metadata.backup", "metadata.check", "metrics.transferred", "network.attach", "network.detach",
+        "metadata.backup", "metadata.check", "metrics.transferred", "network.attach", "network.backup", "network.detach",
         "namespaces.ensure", "network.names", "network.rename", "nodes.get", "resolver.refresh",
         "router.leave",
         "snapshots.backup", "snapshots.check", "snapshots.cleanup", "snapshots.commit", "snapshots.create",

@@ -49,6 +49,16 @@ def test_addresses_are_given_in_turn_and_the_gateway_never(store):
     assert store.connect(_end("c5")).addresses == ("10.1.0.5/29",)
 
 
+def test_a_backup_has_networks_and_who_is_on_them(store, tmp):
+    made = store.create(_network())
+    end = store.connect(_end("c"))
+    store.backup(tmp / "copy.db")
+    copy = NetworkStore(tmp / "copy.db")
+    assert copy.networks() == (made,)
+    assert copy.endpoints() == (end,)
+    copy.close()
+
+
 def test_connecting_again_gives_the_same_endpoint(store):
     store.create(_network())
     assert store.connect(_end("c", name="n", aliases=("x",), rate=5)) == store.connect(_end("c"))
