@@ -10,8 +10,11 @@ pass, and so does an empty filter. A field is a path such as `name` or `labels."
 quoted with "..." (with \ before " and \) or with |...|.
 
 Filters come from clients: their number and length are bounded, and so is what a regular expression may cost.
+Python's tries out, for each place where a match may begin, every way to share the text out among the repeats:
+so their number is bounded, and for all values together, the work that they make.
 """
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,12 +30,45 @@ MAX_REPEATS: Final = 3
 _OPERATORS: Final = ("==", "!=", "~=")
 _PLAIN: Final = re.compile(r"[^\s,\"|=!~]+")
 _PART: Final = re.compile(r'[A-Za-z0-9_/-]+|"(?:[^"\\]|\\.)*"')
-# A repeat inside a repeated group takes exponential time to fail; three in a row are cubic at worst.
-_REPEAT: Final = re.compile(r"(?<!\\)(?:[*+]|\{\d*,\d*\})")
-_REPEATED_GROUP: Final = re.compile(r"\)(?:[*+]|\{)")
+# Of a whole list of filters, for all values that are looked at: some seconds.
+MAX_WORK: Final = 500_000_000
+# What an expression is made of: a quantifier may have a sign of its own behind it, lazy or possessive.
+_TOKEN: Final = re.compile(r"(?s)\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\??|(?:[*+?]|\{\d*(?:,\d*)?\})[?+]?|.")
+_QUANTIFIER: Final = re.compile(r"[*+?].?|\{.*,.*")
+# Whitespace or a comment may stand before a quantifier with these.
+_UNREADABLE: Final = re.compile(r"\(\?(?:#|[A-Za-z]*x)")
 
 Lookup = Callable[[Sequence[str]], str | None]
 """The value of a field of the thing at hand, by its path; None when it has none."""
+
+
+class _Budget:
+    """What the expressions of a list of filters may still do."""
+
+    def __init__(self) -> None:
+        self._left = MAX_WORK
+
+    def spend(self, work: int) -> None:
+        self._left -= work
+        if self._left < 0:
+            raise InvalidArgumentError("the filters take too long: use fewer repeats, or begin with ^")
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A regular expression, and how many repeats or choices it tries out against each other."""
+
+    pattern: re.Pattern[str]
+    choices: int
+    budget: _Budget
+
+    def is_in(self, text: str) -> bool:
+        """Whether it is found in a text. Raises InvalidArgumentError when all that was asked is too much."""
+        subject = text[:MAX_SUBJECT]
+        source = self.pattern.pattern
+        free = self.choices + (not source.startswith("^") or "|" in source)  # and where it begins
+        self.budget.spend(math.comb(len(subject) + free, free))
+        return self.pattern.search(subject) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +78,13 @@ class Condition:
     path: tuple[str, ...]
     operator: str = ""
     value: str = ""
-    pattern: re.Pattern[str] | None = None
+    expression: Expression | None = None
 
     def holds(self, lookup: Lookup) -> bool:
         """Whether the thing at hand meets it."""
         found = lookup(self.path)
-        if self.pattern is not None:
-            return found is not None and self.pattern.search(found[:MAX_SUBJECT]) is not None
+        if self.expression is not None:
+            return found is not None and self.expression.is_in(found)
         if self.operator == "==":
             return found == self.value
         if self.operator == "!=":
@@ -77,16 +113,18 @@ def parse_filters(texts: Sequence[str]) -> Filters:
     """
     if len(texts) > MAX_FILTERS:
         raise InvalidArgumentError(f"{len(texts)} filters are too many: use at most {MAX_FILTERS}")
-    return Filters(tuple(_Reader(text).conditions() if text else () for text in texts))
+    budget = _Budget()
+    return Filters(tuple(_Reader(text, budget).conditions() if text else () for text in texts))
 
 
 class _Reader:
     """One filter, read from the left."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, budget: _Budget) -> None:
         if len(text) > MAX_LENGTH:
             raise InvalidArgumentError(f"filter {text[:40]!a}... is longer than {MAX_LENGTH} characters")
         self._text = text
+        self._budget = budget
         self._at = 0
 
     def conditions(self) -> tuple[Condition, ...]:
@@ -106,7 +144,8 @@ class _Reader:
             return Condition(tuple(path))
         self._at += 2
         value = self._value()
-        return Condition(tuple(path), operator, value, _compiled(value) if operator == "~=" else None)
+        expression = _compiled(value, self._budget) if operator == "~=" else None
+        return Condition(tuple(path), operator, value, expression)
 
     def _part(self) -> str:
         found = _PART.match(self._text, self._at)
@@ -147,15 +186,37 @@ def _unquoted(text: str) -> str:
     return re.sub(r"\\(.)", r"\1", text[1:-1]) if text.startswith('"') else text
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
+def _compiled(pattern: str, budget: _Budget) -> Expression:
     if len(pattern) > MAX_PATTERN:
         raise InvalidArgumentError(f"expression {pattern[:40]!a}... is longer than {MAX_PATTERN} characters")
-    if len(_REPEAT.findall(pattern)) > MAX_REPEATS or _REPEATED_GROUP.search(pattern):
+    choices = _choices(pattern)
+    if choices is None or choices > MAX_REPEATS:
         raise InvalidArgumentError(
-            f"expression {pattern[:80]!a} could take too long: "
-            f"use no repeated groups, and {MAX_REPEATS} repeats at most"
+            f"expression {pattern[:80]!a} could take too long: use no repeated groups, and {MAX_REPEATS} "
+            "repeats or groups of alternatives at most"
         )
     try:
-        return re.compile(pattern)
+        return Expression(re.compile(pattern), choices, budget)
     except (re.error, OverflowError, RecursionError) as error:
         raise InvalidArgumentError(f"expression {pattern[:80]!a} is not valid: {error}") from error
+
+
+def _choices(pattern: str) -> int | None:
+    """Quantifiers and groups with alternatives in an expression; None for one with a repeated group."""
+    if _UNREADABLE.search(pattern):
+        return None
+    choices, before = 0, ""
+    alternatives = [False]  # of each open group
+    for sign in _TOKEN.findall(pattern):
+        if sign[0] == "(":
+            alternatives.append(False)
+        elif sign == ")" and len(alternatives) > 1:
+            choices += alternatives.pop()
+        elif sign == "|":
+            alternatives[-1] = True
+        elif before == ")" and sign[0] in "*+{":
+            return None
+        elif _QUANTIFIER.fullmatch(sign):
+            choices += 1
+        before = sign
+    return choices

@@ -85,10 +85,34 @@ def test_malformed(text):
         parse_filters([text])
 
 
-@pytest.mark.parametrize("pattern", ["(a+)+$", "(a|aa)*b", "(x){9}{9}", "a*b*c*d*", "a" * 257, "(?:a*){2,}"])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "(a+)+$", "(a|aa)*b", "(x){9}{9}", "a*b*c*d*", "a" * 257, "(?:a*){2,}",
+        "a?" * 40 + "a" * 40, "(aa|a)" * 30 + "b", r"\\\\*" * 20 + "b",
+        "(?x)(a*) *b", "(a*)(?#c)*b", "a*?a+?a??a{1,}?",
+    ],
+)  # fmt: skip
 def test_an_expression_that_could_take_for_ever(pattern):
     with pytest.raises(InvalidArgumentError, match=r"too long|longer"):
         parse_filters([f'name~="{pattern}"'])
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"\*\?\+\*[*+?{]{3}", "^[]*+?]x?$", "(?:ab)?(?i:c)", "a{2}b{3}", "^(web-.*)?$"]
+)
+def test_signs_that_repeat_nothing(pattern):
+    assert not parse_filters([f"name~=|{pattern}|"]).match(lambda _: "-")
+
+
+def test_what_all_expressions_do_is_bounded():
+    """Each may be harmless, and a list of ten thousand things long."""
+    dear, cheap = parse_filters(["name~=|a*a*a*b|"]), parse_filters(["name~=|^a*b|"])
+    with pytest.raises(InvalidArgumentError, match="take too long"):
+        [dear.match(lambda _: "a" * 71) for _ in range(10_000)]
+    with pytest.raises(InvalidArgumentError, match="take too long"):
+        dear.match(lambda _: "a" * 1024)
+    assert not any(cheap.match(lambda _: "a" * 71) for _ in range(50_000))
 
 
 def test_bounds():
