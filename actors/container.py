@@ -171,6 +171,7 @@ class ContainerActor(Requests):
         self.stepwise.recover()
         if self.state.phase == "running":
             self.freezing.thaw()  # who had it frozen may have died with our predecessor
+            self.control.tell_name()
         for call in self._early:
             super().on_receive(call)
         self._early.clear()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from actors import failpoints
 from actors import lifecycle as life
 from actors import messages as m
 from actors.call import Call
@@ -184,13 +185,14 @@ class Control:
             if isinstance(result, Exception):
                 call.fail(result)
                 return
+            failpoints.hit("container", "rename", "recorded")
             actor.record["name"] = name
             self.tell_name(lambda: call.reply({"name": name}))
 
         actor.ask(m.ContainersUpdate(actor.namespace, actor.id, name=name), recorded)
 
     def tell_name(self, then: Callable[[], None] = lambda: None) -> None:
-        """To the networks that it is on, if it is on any yet."""
+        """To its networks. Each incarnation does, since the one before may have died with that undone."""
         actor, name = self._actor, self._actor.record["name"]
 
         def known(result: Any) -> None:
@@ -198,7 +200,10 @@ class Control:
                 actor.log.warning("its network does not know the name %s: %s", name, result)
             then()
 
-        actor.ask(m.NetworkRename(actor.namespace, actor.id, name), known)
+        if actor.record["options"].get("network", {}).get("networks"):
+            actor.ask(m.NetworkRename(actor.namespace, actor.id, name), known)
+        else:
+            then()
 
     # Ending
 

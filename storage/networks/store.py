@@ -227,9 +227,9 @@ class NetworkStore:
         return self.endpoint(*endpoint.key) or endpoint
 
     def rename(self, namespace: str, container: str, name: str) -> int:
-        """Give a container's ends its new name; how many that are."""
-        rename = "UPDATE endpoints SET name = ? WHERE namespace = ? AND container = ?"
-        return self._database.execute(rename, (name, namespace, container)).rowcount
+        """Give a container's ends its new name; how many had another."""
+        rename = "UPDATE endpoints SET name = ? WHERE namespace = ? AND container = ? AND name != ?"
+        return self._database.execute(rename, (name, namespace, container, name)).rowcount
 
     def removing(self, endpoint: Endpoint) -> None:
         """From now on it is to go; its addresses stay taken until `forget`."""

@@ -338,6 +338,25 @@ def test_a_snapshot_that_somebody_else_commits_meanwhile(fragile: Daemon, regist
     assert fragile.actr("run", "--rm", name, "cat", "/usr/lib/three").stdout == "3"
 
 
+def test_a_rename_is_finished_by_the_next_incarnation(fragile: Daemon, busybox: str):
+    """Also when nobody asks for it again."""
+    daemon, place = fragile, "container.rename.recorded"
+    _set(daemon, place, "kill(count=1)")
+    daemon.actr("run", "-d", "--name", "old", "--net", "bridge", busybox, "sleep", "600")
+    actor = daemon.json("inspect", "old")["actor"]
+    with contextlib.closing(daemon.client()) as client, pytest.raises(RemoteError):
+        client.request("containers.rename", {"name": "new"}, to=actor)
+    _fired(daemon, place)
+
+    def names() -> set[str]:
+        return {one["name"] for one in daemon.json("network", "inspect", "bridge")[0]["endpoints"]}
+
+    wait_until("its network knows it by its new name", lambda: names() == {"new"})
+    assert daemon.json("ps")[0]["name"] == "new"
+    daemon.actr("rm", "-f", "new")
+    _is_clean(daemon)
+
+
 def test_the_environment_sets_them_for_the_whole_daemon(
     tmp: Path, busybox: str, monkeypatch: pytest.MonkeyPatch
 ):
