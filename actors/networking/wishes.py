@@ -1,5 +1,7 @@
 """How a container is to be connected, as `containers.create` has it in its options. Pure."""
 
+import ipaddress
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,6 +15,10 @@ from storage.networks import Endpoint, Port
 DEFAULT_NETWORK: Final = "bridge"
 MOST_NETWORKS: Final = 32
 SHARED: Final = "container:"
+MOST_ALIASES: Final = 64
+SLOWEST, FASTEST = 1000, 4 * 10**9  # bytes per second; the kernel's numbers for tc have 32 bits
+_MAC: Final = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,13 @@ def parse(wish: Mapping[str, Any]) -> Wish:
         raise InvalidArgumentError(
             f"at most {MOST_NETWORKS} networks and {publishing.MOST} ports for one container"
         )
+    for one in found.networks:
+        _check(one)
+    for server in found.dns:
+        _check_address("dns server", server)
+    for address, name in found.hosts:
+        _check_address(f"address of host {name[:60]!a}", address)
+        _check_name("host name", name)
     if found.ports and not found.networks:
         raise InvalidArgumentError("ports are published from a network; name one, for example --net bridge")
     return found
@@ -88,7 +101,36 @@ def connection(network: str, wish: Mapping[str, Any]) -> Connection:
         found: Connection = msgspec.convert({**wish, "network": network}, _strict(Connection, wish))
     except msgspec.ValidationError as error:
         raise InvalidArgumentError(f"network: {error}") from error
+    _check(found)
     return found
+
+
+def _check(one: Connection) -> None:
+    """What is found out only in the middle of the work ends more than one container's start."""
+    for address in one.addresses:
+        _check_address("address", address.partition("/")[0])
+    if one.mac and not _MAC.fullmatch(one.mac):
+        raise InvalidArgumentError(f"mac {one.mac[:60]!a} is not six bytes as 02:00:00:00:00:01")
+    if one.rate and not SLOWEST <= one.rate <= FASTEST:
+        raise InvalidArgumentError(f"rate {one.rate} is not from {SLOWEST} to {FASTEST} bytes per second")
+    if len(one.aliases) > MOST_ALIASES:
+        raise InvalidArgumentError(f"at most {MOST_ALIASES} aliases on one network")
+    for alias in one.aliases:
+        _check_name("alias", alias)
+
+
+def _check_address(what: str, text: str) -> None:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        raise InvalidArgumentError(f"{what} {text[:60]!a} is not an IPv4 or IPv6 address") from None
+
+
+def _check_name(what: str, text: str) -> None:
+    if len(text) > 253 or not _NAME.fullmatch(text):
+        raise InvalidArgumentError(
+            f"{what} {text[:60]!a} is not valid: use letters, digits, `-`, `_` and `.`"
+        )
 
 
 def connections(wish: Mapping[str, Any], network: str, how: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -139,3 +139,52 @@ def test_published_ports_keep_a_network():
     with pytest.raises(FailedPreconditionError, match="its ports are published from network bridge"):
         wishes.connections(wish, "bridge", None)
     assert wishes.connections(wish, "db", None) == wish
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"addresses": ["x"]}, "address 'x' is not"),
+        ({"addresses": [""]}, "address '' is not"),
+        ({"addresses": ["10.0.0.256/24"]}, "is not an IPv4 or IPv6 address"),
+        ({"mac": "zz"}, "mac 'zz' is not"),
+        ({"mac": "02:00:00:00:00"}, "is not six bytes"),
+        ({"rate": -1}, "rate -1 is not from 1000"),
+        ({"rate": 1}, "rate 1 is not from 1000"),
+        ({"rate": 1 << 63}, "is not from 1000 to 4000000000"),
+        ({"aliases": ["a b"]}, "alias 'a b' is not valid"),
+        ({"aliases": ["a..b"]}, "is not valid"),
+        ({"aliases": ["a" * 64]}, "is not valid"),
+        ({"aliases": ["a"] * 65}, "at most 64 aliases"),
+    ],
+)
+def test_what_no_network_can_do_is_refused_before_anything_is_made(fields, said):
+    with pytest.raises(InvalidArgumentError, match=said):
+        wishes.parse({"networks": [{"network": "web"}, {"network": "db", **fields}]})
+    with pytest.raises(InvalidArgumentError, match=said):
+        wishes.connection("web", fields)
+
+
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        ({"dns": ["x"]}, "dns server 'x' is not"),
+        ({"dns": [""]}, "dns server '' is not"),
+        ({"dns": ["1.1.1.1\nsearch evil"]}, "is not an IPv4 or IPv6 address"),
+        ({"hosts": [["y", "x"]]}, "address of host 'x' 'y' is not"),
+        ({"hosts": [["10.0.0.1", "a b"]]}, "host name 'a b' is not valid"),
+    ],
+)
+def test_what_no_file_in_etc_can_say_is_refused(wish, said):
+    with pytest.raises(InvalidArgumentError, match=said):
+        wishes.parse(wish)
+
+
+def test_what_is_unusual_and_right_is_taken():
+    wishes.parse(
+        {
+            "networks": [{"network": "web", "addresses": ["fd::5/64"], "aliases": ["_db.example.org.", "x"]}],
+            "dns": ["fe80::1%eth0"],
+            "hosts": [["fd::1", "a.b"]],
+        }
+    )
