@@ -7,7 +7,7 @@ import time
 from datetime import datetime
 
 from cli.complaint import complain
-from cli.options import Command, Given, Option, UsageError
+from cli.options import LARGEST, Command, Given, Option, UsageError, is_number
 from cli.table import SECOND, print_json, print_object, printable, stamp
 
 TYPE_CHECKING = False
@@ -69,7 +69,7 @@ def _reached(since: str) -> dict[str, int]:
     if since.isdecimal():
         raise UsageError("each node has sequence numbers of its own: give --since h1=12,h2=40")
     pairs = [one.partition("=") for one in since.split(",")] if "=" in since else []
-    if not all(name and number.isdecimal() for name, _, number in pairs):
+    if not all(name and is_number(number) for name, _, number in pairs):
         raise UsageError(f"{since!r} is no list of nodes and sequence numbers: give h1=12,h2=40")
     return {name: int(number) for name, _, number in pairs}
 
@@ -79,7 +79,7 @@ def wish_of(session: Session, given: Given, *, follow: bool, since: str | None =
     namespace = "" if given.flag("all-namespaces") else session.namespace
     wish: dict[str, Any] = {"namespace": namespace, "topic": given.text("topic"), "follow": follow}
     since = given.text("since") if since is None else since
-    if since.isdecimal():
+    if is_number(since):
         wish["after"] = int(since)
     elif since:
         wish["since"] = moment(since)
@@ -89,12 +89,15 @@ def wish_of(session: Session, given: Given, *, follow: bool, since: str | None =
 
 
 def moment(text: str) -> int:
-    """Nanoseconds since the epoch, from `10m` (ago) or a date and time. Raises UsageError."""
+    """Nanoseconds since the epoch, from `10m` (ago) or a date and time. Raises UsageError.
+
+    What is before the epoch is its first one: none at all would mean any time.
+    """
     ago = _AGO.fullmatch(text)
-    if ago:
-        return time.time_ns() - int(ago[1]) * _SECONDS[ago[2]] * SECOND
+    if ago and is_number(ago[1]):
+        return max(1, time.time_ns() - int(ago[1]) * _SECONDS[ago[2]] * SECOND)
     try:
-        return int(datetime.fromisoformat(text).astimezone().timestamp() * SECOND)
+        return min(LARGEST, max(1, int(datetime.fromisoformat(text).astimezone().timestamp() * SECOND)))
     except (ValueError, OverflowError) as error:
         raise UsageError(f"{text!r} is no time: give 10m, 2h, 2024-05-31T12:00 or the like") from error
 

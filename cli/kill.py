@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 from cli.each import for_each
-from cli.options import Command, Given, Option, UsageError
+from cli.options import Command, Given, Option, UsageError, is_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ def run(session: Session, given: Given) -> int:
 
 def signal_number(text: str) -> int:
     """From `TERM`, `SIGTERM`, `15` or `RTMIN+3`. Raises UsageError."""
-    if text.isdecimal() and 0 < int(text) < signal.NSIG:
+    if is_number(text) and 0 < int(text) < signal.NSIG:
         return int(text)
     name, plus, offset = text.upper().removeprefix("SIG").partition("+")
     known = {one.name.removeprefix("SIG"): int(one) for one in signal.Signals}
-    number = known.get(name, 0) + (int(offset) if plus and offset.isdecimal() else 0)
+    number = known.get(name, 0) + (int(offset) if plus and is_number(offset) else 0)
     if name not in known or number >= signal.NSIG or (plus and name != "RTMIN"):
         raise UsageError(f"there is no signal {text!r}: give a name such as TERM, or a number")
     return number

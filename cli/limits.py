@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli.options import Given, Option, UsageError
+from cli.options import LARGEST, Given, Option, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,17 +63,23 @@ def size(key: str, text: str) -> int:
     unit = text[len(digits) :].lower().removesuffix("ib")
     unit = unit.removesuffix("b") or unit
     try:
-        return int(float(digits) * _UNITS[unit if unit != "b" else ""])
+        found = int(float(digits) * _UNITS[unit if unit != "b" else ""])
     except (ValueError, KeyError, OverflowError):
         raise UsageError(f"--{key} wants a size such as 512m, not {text!r}") from None
+    if abs(found) > LARGEST:
+        raise UsageError(f"--{key} wants a size of less than 8 EiB, not {text!r}")
+    return found
 
 
 def whole(key: str, text: str) -> int:
     """A whole number. Raises UsageError."""
     try:
-        return int(text)
+        found = int(text)
     except ValueError:
         raise UsageError(f"--{key} wants a whole number, not {text!r}") from None
+    if abs(found) > LARGEST:
+        raise UsageError(f"--{key} wants a whole number of at most 63 bits, not {text!r}")
+    return found
 
 
 def _ulimit(text: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections import deque
 
 from cli.following import Output, follow_container, write_through
 from cli.log_lines import Objects, PassedError, Span, print_cut
-from cli.options import Command, Given, Option, UsageError
+from cli.options import Command, Given, Option, UsageError, is_number
 from cli.table import by_template, stamp
 
 TYPE_CHECKING = False
@@ -84,7 +84,7 @@ def _copy(
 def _tail(text: str) -> int | None:
     if text == "all":
         return None
-    if not text.isdecimal():
+    if not is_number(text):
         raise UsageError(f"--tail wants a number of lines or all, not {text!r}")
     return int(text)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli.options import Given, Option, UsageError
+from cli.options import LARGEST, Given, Option, UsageError, is_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def connection(text: str, aliases: list[str]) -> dict[str, Any]:
 def rate(text: str) -> int:
     """Bytes per second, from `500k`, `10m` or `1g`. Raises UsageError."""
     number, unit = (text[:-1], text[-1].lower()) if text[-1:].lower() in _UNITS else (text, "")
-    if not number.isdecimal() or not int(number):
+    if not is_number(number) or not 0 < int(number) * _UNITS.get(unit, 1) <= LARGEST:
         raise UsageError(f"a rate is bytes per second, such as 500k or 10m, not {text!r}")
     return int(number) * _UNITS.get(unit, 1)
 
@@ -119,7 +119,7 @@ def published(text: str) -> list[dict[str, Any]]:
 
 def _range(text: str, ports: str) -> list[int]:
     first, _, last = ports.partition("-")
-    if not first.isdecimal() or not (last or first).isdecimal():
+    if not is_number(first) or not is_number(last or first):
         raise UsageError(f"--publish wants [IP:][HOST:]CONTAINER[/udp], not {text!r}")
     begin, end = int(first), int(last or first)
     if not 0 < begin <= end <= 65535 or end - begin >= MOST_PORTS:

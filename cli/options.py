@@ -16,6 +16,15 @@ class UsageError(Exception):
     """The command line makes no sense; the text says what would."""
 
 
+LARGEST = (1 << 63) - 1
+"""What a message can carry of a number, and every store."""
+
+
+def is_number(text: str) -> bool:
+    """Whether these are the digits of a number, not negative and at most `LARGEST`."""
+    return text.isdecimal() and len(text) <= 19 and int(text) <= LARGEST  # int itself refuses 5,000 digits
+
+
 class HelpWanted(Exception):  # noqa: N818  # not an error
     """-h or --help was given."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli.options import LABEL, Command, Given, Option, UsageError
+from cli.options import LABEL, Command, Given, Option, UsageError, is_number
 from cli.table import print_result
 
 TYPE_CHECKING = False
@@ -43,7 +43,7 @@ def options(pairs: dict[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = dict(pairs)
     for key in NUMBERS:
         if key in found:
-            if not pairs[key].isdecimal():
+            if not is_number(pairs[key]):
                 raise UsageError(f"--opt {key} wants a number, not {pairs[key]!r}")
             found[key] = int(pairs[key])
     for key in LISTS:

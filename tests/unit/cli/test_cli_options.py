@@ -7,10 +7,11 @@ from hypothesis import given as hypothesis_given
 from hypothesis import strategies as st
 
 from cli.completion import everything
+from cli.events import moment
 from cli.examples import EXAMPLES, examples_of
 from cli.main import COMMANDS, command, main, member
 from cli.notes import NOTES
-from cli.options import GLOBAL, Command, Given, HelpWanted, Option, UsageError, parse_command
+from cli.options import GLOBAL, LARGEST, Command, Given, HelpWanted, Option, UsageError, parse_command
 from cli.session import DEFAULT_ADDRESS
 from cli.usage import SECTIONS
 
@@ -228,3 +229,30 @@ def test_without_a_command_the_help_is_an_error(capsys):
 def test_what_other_programs_have_taught_people_works(capsys, words, begins):
     assert main(words) == 0
     assert capsys.readouterr().out.startswith(begins)
+
+
+@pytest.mark.parametrize("digits", [str(1 << 63), "9" * 5000], ids=("64 bits", "5,000 digits"))
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("logs", "--tail", "{}", "web"), "--tail wants a number of lines"),
+        (("logs", "--since", "{}d", "web"), "is no time"),
+        (("events", "--no-follow", "--since", "{}"), "is no time"),
+        (("kill", "-s", "{}", "web"), "there is no signal"),
+        (("create", "--memory", "{}", "image"), "--memory wants a size"),
+        (("create", "--pids-limit", "{}", "image"), "--pids-limit wants a whole number"),
+        (("create", "--net", "web,rate={}", "image"), "a rate is bytes per second"),
+        (("create", "-p", "{}", "image"), "--publish wants"),
+        (("network", "create", "--kind", "vxlan", "--opt", "vni={}", "web"), "--opt vni wants a number"),
+        (("stop", "-t", "{}", "web"), "--time wants a number"),
+    ],
+)
+def test_numbers_that_no_message_can_carry_are_refused_by_their_option(daemon, capsys, words, said, digits):
+    daemon.on["containers.get"] = lambda asked: asked.fin({"id": "web", "actor": "container/default/web"})
+    assert main([word.format(digits) for word in words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_times_before_all_others_and_beyond_are_the_first_and_the_last():
+    assert moment("999999999999d") == moment("1000-01-01T00:00") == 1
+    assert moment("9999-12-31T00:00") == LARGEST
