@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 from cli.options import Command, Given, Option
@@ -41,14 +42,15 @@ def sample(session: Session, given: Given) -> Sample:
 
 
 def show(session: Session, before: Sample, now: Sample, *, live: bool) -> None:
-    """Print one reading; processor time is that since the last one."""
+    """Print one reading, at once; processor time is that since the last one."""
     shown = [{"id": key, **one, "cpu_percent": percent(before.get(key), one)} for key, one in now.items()]
     if session.json:
         print_json(shown)
-        return
-    if live:
-        print(CLEAR, end="")
-    print_table(HEADS, [_row(one) for one in shown], (1,))
+    else:
+        if live and sys.stdout.isatty():
+            print(CLEAR, end="")
+        print_table(HEADS, [_row(one) for one in shown], (1,))
+    sys.stdout.flush()  # a pipe would have it in pieces of 8 KiB, and nobody notices that its reader has gone
 
 
 def percent(before: dict[str, Any] | None, now: dict[str, Any]) -> float | None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from cli import stats
 from cli.actors import tree
 from cli.kill import signal_number
 from cli.options import UsageError
@@ -351,3 +355,11 @@ def test_version_without_a_daemon(actr, tmp, monkeypatch):
     assert done.err.startswith(f"actr: no daemon answers at {tmp}/no.sock; start it with: actord --state DIR")
     assert actr("version", "--client").code == 0
     assert actr("run", "busybox").code == 125
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_reading_of_stats_reaches_a_pipe_at_once_and_clears_no_screen(monkeypatch, as_json):
+    pipe = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(pipe), encoding="utf-8"))
+    stats.show(SimpleNamespace(json=as_json), {}, {}, live=True)
+    assert pipe.getvalue().startswith(b"[]" if as_json else b"CONTAINER")
