@@ -23,11 +23,13 @@ def run(session: Session, given: Given) -> int:
     source, target = given.arguments
     if _is_inside(source) == _is_inside(target):
         raise UsageError("cp wants one CONTAINER:PATH and one path here, or - for a tar")
-    if _is_inside(source):
-        name, _, path = source.partition(":")
-        return copy_out(session, name, path, target)
-    name, _, path = target.partition(":")
-    return copy_in(session, source, name, path)
+    inside, outside = (source, target) if _is_inside(source) else (target, source)
+    name, _, path = inside.partition(":")
+    if not path or not outside:
+        raise UsageError("cp: a path is empty; / is all of a container, . the current directory")
+    return (
+        copy_out(session, name, path, outside) if inside is source else copy_in(session, outside, name, path)
+    )
 
 
 def _is_inside(word: str) -> bool:

@@ -20,6 +20,10 @@ LARGEST = (1 << 63) - 1
 """What a message can carry of a number, and every store."""
 
 
+PLACES = ("DIRECTORY", "FILE")
+"""Arguments that may not be empty: a variable that a script has not set is not the current directory."""
+
+
 def is_number(text: str) -> bool:
     """Whether these are the digits of a number, not negative and at most `LARGEST`."""
     return text.isdecimal() and len(text) <= 19 and int(text) <= LARGEST  # int itself refuses 5,000 digits
@@ -300,3 +304,7 @@ def parse_command(command: Command, words: list[str], given: Given) -> None:
         raise UsageError(f"{command.name} wants {' '.join(command.arguments)}")
     if command.most is not None and count > command.most:
         raise UsageError(f"{command.name} does not take {given.arguments[command.most]!r}")
+    for number, word in enumerate(given.arguments):
+        what = command.arguments[min(number, len(command.arguments) - 1)].strip("[].")
+        if not word and what in PLACES:
+            raise UsageError(f"{command.name}: {what} is empty; . is the current directory")

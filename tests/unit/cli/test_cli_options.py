@@ -256,3 +256,25 @@ def test_numbers_that_no_message_can_carry_are_refused_by_their_option(daemon, c
 def test_times_before_all_others_and_beyond_are_the_first_and_the_last():
     assert moment("999999999999d") == moment("1000-01-01T00:00") == 1
     assert moment("9999-12-31T00:00") == LARGEST
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("images", "mount", "busybox", ""), "images mount: DIRECTORY is empty"),
+        (("images", "umount", "/x", ""), "images umount: DIRECTORY is empty"),
+        (("checkpoint", "web", ""), "checkpoint: DIRECTORY is empty"),
+        (("restore", "web", ""), "restore: DIRECTORY is empty"),
+        (("system", "backup", ""), "system backup: DIRECTORY is empty"),
+        (("import", "", "new"), "import: FILE is empty"),
+        (("cp", "web:", "x"), "cp: a path is empty"),
+        (("cp", "web:/x", ""), "cp: a path is empty"),
+        (("cp", "", "web:/x"), "cp: a path is empty"),
+        (("cp", "x", "web:"), "cp: a path is empty"),
+    ],
+)
+def test_an_empty_path_is_not_the_current_directory(daemon, capsys, words, said):
+    """As a script gives one whose variable it has not set; to mount there hides what it works with."""
+    assert main(words) == 2
+    assert said in capsys.readouterr().err
+    assert daemon.ops() == []
