@@ -75,7 +75,7 @@ def request_body(session: Session, given: Given, wanted: str) -> dict[str, Any]:
     """
     return {
         "namespace": session.namespace,
-        "image": "" if given.text("bundle") else given.arguments[0],
+        "image": given.arguments[0] if given.arguments else "",  # whether that is right, `bundle` says
         "id": random_id(32).hex(),
         "name": given.text("name"),
         "options": {**options(given, attached=wanted == "running"), **network(session, given)},
@@ -94,7 +94,7 @@ def options(given: Given, *, attached: bool = False) -> dict[str, Any]:
         UsageError, OSError: what was given makes no sense, or a file cannot be read.
     """
     found: dict[str, Any] = {
-        "args": [] if given.text("bundle") else given.arguments[1:],
+        "args": given.arguments[1:],
         "env": environment(given),
         "cwd": given.text("workdir"),
         "user": given.text("user"),

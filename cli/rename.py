@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli.options import Command, Given
+from cli.options import Command, Given, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 def run(session: Session, given: Given) -> int:
     """Print the new name."""
     name, new = given.arguments
+    if not new:
+        raise UsageError("rename: NEW is empty")
     print(session.ask(session.container(name)["actor"], "containers.rename", {"name": new})["name"])
     return 0
 

@@ -267,14 +267,22 @@ def test_times_before_all_others_and_beyond_are_the_first_and_the_last():
         (("restore", "web", ""), "restore: DIRECTORY is empty"),
         (("system", "backup", ""), "system backup: DIRECTORY is empty"),
         (("import", "", "new"), "import: FILE is empty"),
+        (("rename", "web", ""), "rename: NEW is empty"),
         (("cp", "web:", "x"), "cp: a path is empty"),
         (("cp", "web:/x", ""), "cp: a path is empty"),
         (("cp", "", "web:/x"), "cp: a path is empty"),
         (("cp", "x", "web:"), "cp: a path is empty"),
     ],
 )
-def test_an_empty_path_is_not_the_current_directory(daemon, capsys, words, said):
+def test_what_is_empty_is_not_the_current_directory_and_no_name(daemon, capsys, words, said):
     """As a script gives one whose variable it has not set; to mount there hides what it works with."""
     assert main(words) == 2
     assert said in capsys.readouterr().err
+    assert daemon.ops() == []
+
+
+@pytest.mark.parametrize("words", [("run",), ("run", "-d"), ("create",), ("spec",), ("run", "--bundle", "")])
+def test_without_an_image_it_is_said_what_is_wanted(daemon, capsys, words):
+    assert main(words) == 2
+    assert "an image is wanted, or --bundle DIR; see: actr" in capsys.readouterr().err
     assert daemon.ops() == []
