@@ -44,7 +44,8 @@ class Image(Context):
         del to
         assert isinstance(body, m.ImagesList)
         other = self._stored({"schemaVersion": 2, "config": {}}, OCI_MANIFEST)
-        return {"images": [{"name": "odd", "target": self._root.to_dict()}, {"name": "x", "target": other}]}
+        images = [{"name": "odd", "target": self._root.to_dict()}, {"name": "x", "target": other}]
+        return {"images": images, "next": ""}
 
 
 @pytest.fixture

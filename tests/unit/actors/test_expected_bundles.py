@@ -167,7 +167,7 @@ def test_a_dry_run_does_not_meet_another_of_the_same_container(
 
     monkeypatch.setattr(bundles, "_image", lambda *_: SimpleNamespace(config={}))
     monkeypatch.setattr(bundles, "_snapshot", snapshot)
-    monkeypatch.setattr(bundles, "_mount_root", lambda *_: None)
+    monkeypatch.setattr(bundles, "_mount_root", lambda *_, **__: None)
     monkeypatch.setattr(bundles, "_remove_dry", lambda _, directory: places.append(directory))
     monkeypatch.setattr("actors.bundles.composing.all_mounts", lambda *_: [])
     monkeypatch.setattr("actors.bundles.composing.compose", lambda *_: {})

@@ -65,14 +65,11 @@ def test_what_else_is_wrong_is_told():
 
 
 @pytest.mark.root
-def test_mounts_of_a_job_are_gone_when_it_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_mounts_of_a_job_are_gone_when_it_is_done(tmp_path: Path):
     """With shifted owners there is more than one. What they show is not for the job to delete."""
-    places = tmp_path / "places"
-    files = tmp_path / "files"
-    for directory in (places, files / "deep"):
-        directory.mkdir(parents=True)
-    monkeypatch.setattr("tempfile.tempdir", str(places))
+    place, files = tmp_path / "place", tmp_path / "files"
+    (files / "deep").mkdir(parents=True)
     one = {"type": "bind", "source": str(files), "options": ["bind"]}
-    assert with_root([one, one], lambda root: [path.name for path in root.iterdir()]) == ["deep"]
-    assert list(places.iterdir()) == []
+    assert with_root(place, [one, one], lambda root: [path.name for path in root.iterdir()]) == ["deep"]
+    assert list(place.iterdir()) == []
     assert list(files.iterdir()) == [files / "deep"]

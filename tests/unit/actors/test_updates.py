@@ -142,6 +142,7 @@ class _Preparing(_Container, ContainerActor):
         _Container.__init__(self, State("preparing", run=1))
         fields = ("image", "image_digest", "snapshotter", "runtime", "auto_remove")
         self.record |= dict.fromkeys(fields, "")
+        self.record["options"] = {"network": {"networks": [{"network": "bridge"}]}}
         self.removal = SimpleNamespace(volumes=True)  # type: ignore[assignment]
         self.streams = SimpleNamespace(open=lambda _: None)  # type: ignore[assignment]
 

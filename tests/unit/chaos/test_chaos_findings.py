@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+import subprocess
+import sys
 import threading
 import time
 from datetime import datetime
@@ -182,19 +184,28 @@ def test_this_process_runs_and_a_later_one_of_its_pid_does_not():
     assert not processes.runs(me.pid, me.start + 1)
 
 
+WITH_A_HOLE = """
+import os
+first, _ = [os.open(os.devnull, os.O_RDONLY) for _ in range(2)]
+os.close(first)
+print("open", flush=True)
+input()
+try:
+    os.open(os.devnull, os.O_RDONLY)
+except OSError as error:
+    print(error.strerror)
+"""
+
+
 def test_at_the_lowest_number_that_is_free_nothing_can_be_opened():
     """What is open has holes: as many as are open would leave room in them."""
-    holes = [os.open(os.devnull, os.O_RDONLY) for _ in range(3)]
-    os.close(holes.pop(1))
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (processes.free_descriptor(os.getpid()), before[1]))
-    try:
-        with pytest.raises(OSError, match="Too many open files"):
-            os.open(os.devnull, os.O_RDONLY)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
-        for one in holes:
-            os.close(one)
+    with subprocess.Popen(
+        [sys.executable, "-c", WITH_A_HOLE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "open\n"
+        most = resource.prlimit(other.pid, resource.RLIMIT_NOFILE)[1]
+        resource.prlimit(other.pid, resource.RLIMIT_NOFILE, (processes.free_descriptor(other.pid), most))
+        assert other.communicate("go\n", timeout=30)[0] == "Too many open files\n"
 
 
 def test_a_run_whose_process_has_gone_is_touched_unless_it_may_end():

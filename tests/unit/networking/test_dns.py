@@ -1,5 +1,6 @@
 """The resolver: what it answers by itself, what it hands on, and what it does with nonsense."""
 
+import contextlib
 import errno
 import logging
 import queue
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from actors.networking import dns_server
 from actors.networking.dns_answers import answer, failed
 from actors.networking.dns_server import DnsServer, host_servers
+from tests.ports import free_port
 
 NAMES = {
     "web": ["10.1.0.2", "fd01::2"],
@@ -108,11 +110,11 @@ def test_servers_of_the_host(tmp):
 @pytest.fixture
 def port():
     """One that is free for both."""
-    with socket.socket() as stream, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
-        stream.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        stream.bind(("127.0.0.1", 0))
-        datagrams.bind(stream.getsockname())
-        return stream.getsockname()[1]
+    while True:
+        found = free_port()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams, contextlib.suppress(OSError):
+            datagrams.bind(("127.0.0.1", found))
+            return found
 
 
 @pytest.fixture
