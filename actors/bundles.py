@@ -306,7 +306,9 @@ class BundlesActor(Actor):
         files.write_spec(directory, spec)
         if self.settings.runtime_keep_specs:
             name = f"{directory.parent.name}+{directory.name}+{time.time_ns()}.json"
-            shutil.copyfile(directory / files.CONFIG, Path(self.settings.runtime_keep_specs) / name)
+            kept = Path(self.settings.runtime_keep_specs) / name
+            shutil.copyfile(directory / files.CONFIG, kept.with_suffix(".new"))
+            kept.with_suffix(".new").rename(kept)  # whole, or not there
 
     def _volumes(self, body: m.BundlesMake, mounts: list[MountWish], directory: Path) -> dict[str, str]:
         """The host's paths of the volumes, by target; those that are new are filled from the image."""

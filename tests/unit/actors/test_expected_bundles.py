@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import threading
 from dataclasses import asdict, replace
 from types import SimpleNamespace
@@ -192,3 +194,27 @@ def test_the_first_content_of_a_volume_is_on_the_disk_before_it_is_on_record(
     _fill(tmp_path / "root", "/etc", tmp_path / "seed", Shift())
     assert [path.name for path in (tmp_path / "seed").iterdir()] == names
     assert synced == ([names] if names else [])
+
+
+def test_of_what_a_runtime_is_given_a_copy_is_kept_whole_or_not_at_all(
+    bundles: Bundles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Whoever reads them would take half a one for what a runtime was given."""
+    bundle, kept = tmp_path / "default" / "c", tmp_path / "kept"
+    for directory in (bundle, kept):
+        directory.mkdir(parents=True)
+    bundles.settings = replace(bundles.settings, runtime_keep_specs=str(kept))
+    real = shutil.copyfile
+
+    def killed(_source: Path, target: Path) -> None:
+        target.write_text("{")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "copyfile", killed)
+    with pytest.raises(KeyboardInterrupt):
+        bundles._write_spec(ASKED, bundle, {"ociVersion": "1.0.2"})
+    assert list(kept.glob("*.json")) == []
+    monkeypatch.setattr(shutil, "copyfile", real)
+    bundles._write_spec(ASKED, bundle, {"ociVersion": "1.0.2"})
+    (copy,) = kept.glob("default+c+*.json")
+    assert json.loads(copy.read_text()) == {"ociVersion": "1.0.2"}
