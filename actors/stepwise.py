@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from actors import failpoints
 from actors import lifecycle as life
 from actors import messages as m
 from actors.call import BEGUN, LATER, Call, Later
@@ -146,28 +147,42 @@ class Stepwise:
             with self.lines.opened("", self._actor.bundle, self._io()) as console:
                 return self._actor.launcher.create({}, console, **flags)
         with self.ends("", self._io()) as ends:
-            return self._actor.launcher.create(ends, **flags)
+            created = self._actor.launcher.create(ends, **flags)
+        failpoints.hit("container", "create", "unrecorded")
+        return created
 
     def _io(self) -> list[str]:
         return [self.task[name] for name in ("stdin", "stdout", "stderr")]
 
     @contextlib.contextmanager
     def ends(self, name: str, io: Sequence[str]) -> Iterator[dict[int, int]]:
-        """Descriptors for a process; none for an empty name. In a worker thread. Raises OSError."""
+        """Descriptors for a process; none for an empty name. In a worker thread. Raises OSError.
+
+        The zygote has a client's until the process is on record (`Lines.follow`): who comes after one that
+        died before that ends it and makes another, and the client must not hear meanwhile that this was all.
+        """
         with contextlib.ExitStack() as stack:
             found = self._opened(io, stack)
             self.lines.hold(name, list(found.values()))
-            stack.callback(self.lines.let_go, name)
-            for number in found.keys() & {1, 2}:
-                self._own(found[number])
-            if io[0]:
-                self._keep_input(name, io[0])
-            if any(said.startswith(SCHEME) for said in io[1:]):
-                found |= stack.enter_context(self._logger(io))
-            if is_fifo(io[2]):
-                found[2] = stack.enter_context(self.lines.errors(name, found[2]))
-                self._own(found[2])
-            yield found
+            with contextlib.ExitStack() as failing:
+                failing.callback(self.lines.let_go, name)
+                self._complete(name, io, found, stack)
+                yield found
+                failing.pop_all()
+
+    def _complete(
+        self, name: str, io: Sequence[str], found: dict[int, int], stack: contextlib.ExitStack
+    ) -> None:
+        """What more a process needs than its client's own descriptors, which become its user's."""
+        for number in found.keys() & {1, 2}:
+            self._own(found[number])
+        if io[0]:
+            self._keep_input(name, io[0])
+        if any(said.startswith(SCHEME) for said in io[1:]):
+            found |= stack.enter_context(self._logger(io))
+        if is_fifo(io[2]):
+            found[2] = stack.enter_context(self.lines.errors(name, found[2]))
+            self._own(found[2])
 
     def _logger(self, io: Sequence[str]) -> contextlib.AbstractContextManager[dict[int, int]]:
         if io[1] != io[2]:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import select
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,25 @@ def test_an_actor_that_dies_while_it_lets_the_program_run(root: Path, tmp: Path)
         assert "ended with status 9" in daemon.log.read_text()
         assert (root / "count").read_text() == "once\n"
         api.task("Delete", container_id=name)
+
+
+def test_an_actor_that_dies_before_what_it_has_created_is_on_record(root: Path, tmp: Path):
+    """That is ended and made again: between the two its client must not read that its output is over."""
+    (tmp / "d").mkdir()
+    os.mkfifo(tmp / "out")
+    heard: list[bytes] = []
+    reader = threading.Thread(target=lambda: heard.append((tmp / "out").read_bytes()), daemon=True)
+    reader.start()
+    with serving(tmp / "d", "--failpoints") as (daemon, api):
+        daemon.actr("chaos", "set", "container.create.unrecorded", "kill(count=1)")
+        name = api.container(root, "echo", "hello")
+        api.task("Create", container_id=name, stdout=str(tmp / "out"))
+        assert "ended with status 9" in daemon.log.read_text()
+        api.task("Start", container_id=name)
+        assert api.task("Wait", container_id=name).exit_status == 0
+        api.task("Delete", container_id=name)
+        reader.join(20)
+        assert heard == [b"hello\n"]
 
 
 def test_a_create_that_fails(api: Api, root: Path):
