@@ -34,6 +34,7 @@ from actors.runtime import bundle as files
 from actors.runtime import composing, filters, id_ranges, raw_bundle, rootfs_check, shifted, users
 from actors.runtime.default_spec import mount_destinations
 from actors.runtime.errors import ContainerError, InvalidSpecError
+from actors.runtime.oci_runtime import is_crun
 from actors.runtime.wishes import MountWish, Wishes, wishes
 from actors.tracing import TRACE, current
 from storage.names import check_identifier
@@ -298,7 +299,7 @@ class BundlesActor(Actor):
 
     def _write_spec(self, body: m.BundlesMake, directory: Path, spec: Mapping[str, Any]) -> None:
         runtime = self.settings.runtime_binary or body.runtime
-        if filters.are_taken_by(runtime):
+        if is_crun(runtime):
             spec = filters.with_known(spec, self.settings.filters, runtime)
         trace = current.get().trace
         if trace:  # so that the runtime, its state and its hooks know it too

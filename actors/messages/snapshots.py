@@ -44,15 +44,9 @@ class SnapshotsView:
 
 @operation("snapshots.create", "snapshots")
 @dataclass(frozen=True, slots=True)
-class SnapshotsCreate:
+class SnapshotsCreate(SnapshotsPrepare):
     """As prepare, or with `view` as that; a key that there is already is refused, whatever it is of."""
 
-    namespace: str
-    key: str
-    parent: str = ""
-    labels: Labels = field(default_factory=dict)
-    snapshotter: SnapshotterName = ""
-    lease: str = ""
     view: bool = False
 
 

@@ -12,6 +12,7 @@ program, so another crun makes its own.
 import base64
 import contextlib
 import hashlib
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,11 +27,6 @@ _MOST_KEPT = 64  # profiles that callers bring may be many: later ones are compi
 _CONCERNED = "run.oci.seccomp"  # annotations that change what becomes of a profile begin so
 _IN_THE_BYTES = frozenset(["defaultAction", "defaultErrnoRet", "architectures", "syscalls"])
 _UNFINISHED = ".of-"
-
-
-def are_taken_by(program: str) -> bool:
-    """Whether it is crun, of whatever path."""
-    return "crun" in program
 
 
 def is_to_make(spec: Mapping[str, Any]) -> bool:
@@ -49,23 +45,29 @@ def with_known(spec: Mapping[str, Any], kept: Path, program: str) -> Mapping[str
         return spec
     try:
         made = (kept / _name(spec, program)).read_bytes()
-    except FileNotFoundError:
+    except OSError:
+        return spec
+    if not _is_program(made):
         return spec
     data = base64.b64encode(made).decode()
     return {**spec, "annotations": {**(spec.get("annotations") or {}), ANNOTATION: data}}
 
 
 def keep(spec: Mapping[str, Any], kept: Path, program: str, made: Path) -> None:
-    """Keep what `program` has just made of this specification's profile, in the file `made`."""
-    with contextlib.suppress(
-        FileNotFoundError
-    ):  # the container has gone already, or who clears up was faster
+    """Keep what `program` has just made of this specification's profile, in the file `made`.
+
+    Whatever stands in the way, the container has started: the next one has its own made.
+    """
+    with contextlib.suppress(OSError):
         data, place = made.read_bytes(), kept / _name(spec, program)
         kept.mkdir(mode=0o700, exist_ok=True)
         if _is_program(data) and sum(1 for _ in kept.iterdir()) < _MOST_KEPT:
             # Others may keep the same at this moment.
             temporary = kept / f"{place.name}{_UNFINISHED}{made.parent.name}"
-            temporary.write_bytes(data)
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())  # where the state is on a disk, a power cut must not leave less
             temporary.rename(place)
 
 

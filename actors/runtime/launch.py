@@ -26,7 +26,7 @@ from actors.linux.spawn import spawn
 from actors.runtime import bundle as files
 from actors.runtime import filters, stand_ins
 from actors.runtime.errors import RuntimeCommandError
-from actors.runtime.oci_runtime import OciRuntime, failure, parse_state, read_log, recorded_init
+from actors.runtime.oci_runtime import OciRuntime, failure, is_crun, parse_state, read_log, recorded_init
 
 PROGRAM_LIMIT, PROGRAM_PAUSE = 1.0, 0.001  # seconds
 FIFO_LOOKS, FIFO_PAUSE = 10, 100  # how often, and milliseconds each, what is let go is waited for
@@ -57,7 +57,7 @@ class Launcher:
         self._id = container
         self._bundle = bundle
         self._lock = lock
-        self._is_crun = "crun" in program
+        self._is_crun = is_crun(program)
         self._kept = kept
         self._binary = ""  # where it was found last
         self.program = program
@@ -99,7 +99,7 @@ class Launcher:
         return _running(pid_file)
 
     def _keep_filter(self) -> None:
-        if filters.are_taken_by(self.program) and files.has_filter_to_make(self._bundle):
+        if self._is_crun and files.has_filter_to_make(self._bundle):
             made = self._state / self._id / filters.MADE
             filters.keep(files.read_spec(self._bundle), self._kept, self.program, made)
 

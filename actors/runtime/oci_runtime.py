@@ -19,6 +19,11 @@ _MOST_TEXT = 4096
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,1023}\Z", re.ASCII)
 
 
+def is_crun(program: str) -> bool:
+    """Whether a runtime is crun, of whatever path."""
+    return "crun" in program
+
+
 @dataclass(frozen=True, slots=True)
 class OciRuntime:
     """A runtime: its program (a path or a name for PATH) and the directory in which it keeps its state."""

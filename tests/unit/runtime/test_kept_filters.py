@@ -1,6 +1,7 @@
 """Filters that crun has made: for whom they are, and what is kept."""
 
 import base64
+import errno
 
 import pytest
 
@@ -94,3 +95,21 @@ def test_what_a_killed_process_left_is_cleared(tmp_path, program, made):
     (kept / f"{complete.name}.of-c2").write_bytes(MADE[:8])
     filters.clear_unfinished(kept)
     assert list(kept.iterdir()) == [complete]
+
+
+def test_a_full_disk_is_no_failure_of_a_container_that_has_started(tmp_path, program, made, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("actors.runtime.filters.os.fsync", full)
+    filters.keep(spec_of(), tmp_path / "filters", program, made)
+    assert filters.with_known(spec_of(), tmp_path / "filters", program) == spec_of()
+
+
+@pytest.mark.parametrize("left", [b"", MADE[:9]], ids=["empty", "cut-off"])
+def test_what_is_no_filter_is_not_given(tmp_path, program, made, left):
+    """A container would run without one."""
+    filters.keep(spec_of(), tmp_path / "filters", program, made)
+    (kept,) = (tmp_path / "filters").iterdir()
+    kept.write_bytes(left)
+    assert filters.with_known(spec_of(), tmp_path / "filters", program) == spec_of()
