@@ -1,7 +1,7 @@
 """Measures actord beside the distribution's containerd, with the same registry, image and runtime: bin/bench.
 
 start:  `ctr run --rm IMAGE NAME true`, `actr run --rm IMAGE true`, `runc run` of the same root; the phases
-        of one start; a hundred containers started at once.
+        of one start; fifty containers started at once, with both runtimes.
 gateway: the same ctr on both: `ctr run --rm IMAGE NAME true`, fifty of them at once; round trips of the API,
         with a thousand containers on record; the memory of each of twenty containers.
 pull:   a Debian image of 93 MB compressed (206 MB, 5,300 files), in 1 and in 10 layers, with unpacking;
