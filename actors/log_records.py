@@ -21,8 +21,10 @@ from types import TracebackType
 from typing import Any, Final
 
 from actors import journald
+from actors.log_stream import Stream, own_description
 from actors.tracing import current
 
+STANDARD_ERROR: Final = 2
 MOST = 16 << 10  # characters of one message, and of one traceback
 _PRIORITIES: Final = {"DEBUG": "7", "INFO": "6", "WARNING": "4", "ERROR": "3", "CRITICAL": "2"}
 _log = logging.getLogger("process")
@@ -49,12 +51,13 @@ def install(level: str, how: str, journal: str, environment: Mapping[str, str]) 
 
     Where that is systemd's journal and no JSON is wanted, that is told in its own protocol, at `journal`.
     """
-    handler: logging.Handler = logging.StreamHandler()
+    own_description(STANDARD_ERROR)
+    handler: logging.Handler = Stream(STANDARD_ERROR)
     handler.setFormatter(Json() if how == "json" else Text())
-    if how == "text" and journald.is_stream(2, environment.get("JOURNAL_STREAM", "")):
+    if how == "text" and journald.is_stream(STANDARD_ERROR, environment.get("JOURNAL_STREAM", "")):
         handler = ToJournal(journal, handler)
     logging.basicConfig(level=level.upper(), handlers=[handler])
-    logging.raiseExceptions = False  # a log that cannot be written must not stop an actor
+    logging.raiseExceptions = False  # a record that makes no sense must not stop an actor
     logging.getLogger("pykka").setLevel(logging.WARNING)  # it tells of every actor that it is one
     logging.captureWarnings(True)  # what the interpreter would print by itself has lines of anybody's
     sys.excepthook = _uncaught

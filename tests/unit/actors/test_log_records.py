@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
 import re
+import select
 import socket
 import struct
 import subprocess
@@ -173,3 +176,58 @@ def test_a_cause_goes_on_with_what_is_asked_for_it():
     function = bound(current.get)
     current.set(NOTHING)
     assert function() == cause
+
+
+UNREAD = """
+import logging, os, sys
+from actors import log_records
+log_records.install("info", "text", "/nowhere", os.environ)
+for number in range(5000):
+    logging.warning("%d %s", number, "x" * 100)
+print("went on", flush=True)
+sys.stdin.readline()
+logging.warning("read again")
+"""
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "terminal"])
+def test_a_log_that_nobody_reads_holds_nobody_up(kind: str):
+    reader, writer = {"pipe": os.pipe, "socket": _socketpair, "terminal": _terminal}[kind]()
+    command = [sys.executable, "-c", UNREAD]
+    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": writer}
+    with subprocess.Popen(command, **streams) as process, process.stdin as stdin, process.stdout as stdout:
+        try:
+            assert select.select([stdout], [], [], 20)[0], "it waits for somebody to read its log"
+            os.close(writer)
+            said = _whatever_is_there(reader)
+            stdin.write(b"\n")
+            stdin.flush()
+            process.wait(20)
+            said += _whatever_is_there(reader)
+        finally:
+            process.kill()
+    lines = said.replace(b"\r", b"").decode().splitlines()
+    written = [line for line in lines if line.endswith("x" * 100)]
+    told = re.findall(r" (\d+) records were dropped", said.decode())
+    assert told  # a terminal moves on by itself, and has room now and then
+    assert len(written) + sum(map(int, told)) == 5000
+    assert lines[-1].endswith("read again")
+    assert len(lines) == len(written) + len(told) + 1
+
+
+def _socketpair() -> tuple[int, int]:
+    ours, theirs = socket.socketpair()
+    return ours.detach(), theirs.detach()
+
+
+def _terminal() -> tuple[int, int]:
+    return os.openpty()
+
+
+def _whatever_is_there(reader: int) -> bytes:
+    found = b""
+    os.set_blocking(reader, False)
+    with contextlib.suppress(OSError):  # nothing more for now, or nobody is there any more
+        while more := os.read(reader, 65536):
+            found += more
+    return found
