@@ -95,6 +95,8 @@ class EventsActor(Actor):
         if body.gather and not (body.gather <= MOST_GATHER and call.credit <= MOST_CREDIT):
             text = f"gather is at most {MOST_GATHER} ms, and with it credit at most {MOST_CREDIT} events"
             raise RemoteError("invalid_argument", text)
+        if body.follow and body.after > self._last:
+            raise self._not_there_yet(body.after)
         missed = self._journal.missed(body.after) if body.after else 0
         if missed:
             call.event({"gap": missed}, body.after + missed)
@@ -102,6 +104,12 @@ class EventsActor(Actor):
         self._followers.append(_Follower(call, wanted, body.after + missed, body.follow, body.gather / 1000))
         self._serve()
         return LATER
+
+    def _not_there_yet(self, number: int) -> RemoteError:
+        """It would be silent until then: a number of another journal, or of this one before a restore."""
+        text = f"there is no event {number} yet, the last one is {self._last}: follow after that, or after 0"
+        found = {"instance": self._journal.instance, "last": self._last}
+        return RemoteError("failed_precondition", text, details=found)
 
     def _measure(self) -> None:
         behind = [self._last - one.seq for one in self._followers]

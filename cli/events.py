@@ -117,6 +117,8 @@ def events(session: Session, wish: dict[str, Any], *, patience: float = PATIENCE
     )
     for message in stream:
         if message.kind != "event":
+            if message.body.get("last", reached) < reached:
+                complain(f"there is no event {reached} yet, the last one is {message.body['last']}")
             continue
         for number, body in events_of(message):
             reached = max(reached, number)

@@ -37,7 +37,8 @@ class EventsPublish:
 class EventsSubscribe:
     """Events after sequence number `after` (or since a time), as EVT; with `follow`, also those to come.
 
-    An EVT with `gap` says that the journal no longer has what lies between. Answer: `instance`, `last`.
+    An EVT with `gap` says that the journal no longer has what lies between. Answer: `instance`, `last`. To
+    follow after a number that is not there yet is failed_precondition, with both in its details.
     With `gather`, a next message comes so many milliseconds (at most 10,000) after the last, with all that
     has happened meanwhile: an EVT with `numbers` and, in the same order, `events`, each of them packed by
     itself, as it would have come alone. Credit, at most 20,000 then, counts events all the same.

@@ -104,6 +104,20 @@ def test_the_journal_is_trimmed_though_no_incarnation_lives_to_see_many_events(t
         stream.close()
 
 
+def test_nobody_waits_in_silence_for_a_number_that_is_far_away(town):
+    """It has that from another journal, say: told what the last one is, it can begin after that."""
+    publish(town.client(), 1, 3)
+    wish = {"after": 999999, "follow": True}
+    with pytest.raises(RemoteError, match="no event 999999 yet, the last one is 3") as caught:
+        next(town.client().stream("events.subscribe", wish, to="events", credit=1, patience=0.0, silence=5.0))
+    assert (caught.value.code, caught.value.details["last"]) == ("failed_precondition", 3)
+    (final,) = town.client().stream("events.subscribe", {"after": 999999}, to="events", credit=1)
+    assert final.body == {"instance": caught.value.details["instance"], "last": 3}
+    follower = Follower(town, 4, after=3)
+    publish(town.client(), 4, 4)
+    assert follower.heard() == [4]
+
+
 def test_followers_of_all_kinds_hear_each_event_once(town):
     wishes = [{}, {"topic": "/a"}, {"container_id": "c1"}, {"namespace": "other"}]
     kinds = [

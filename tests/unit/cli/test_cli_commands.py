@@ -257,6 +257,13 @@ def test_events(daemon, actr):
     assert (wish["after"], wish["follow"], wish["namespace"]) == (2, False, "default")
 
 
+def test_events_after_a_number_that_is_not_there_yet(daemon, actr):
+    daemon.on["events.subscribe"] = lambda asked: asked.fin({"instance": "i", "last": 5})
+    done = actr("events", "--no-follow", "--since", "999")
+    assert (done.out, done.err) == ("", "actr: there is no event 999 yet, the last one is 5\n")
+    assert actr("events", "--no-follow", "--since", "5").err == ""
+
+
 def test_events_as_json(daemon, actr):
     daemon.on["events.subscribe"] = journal
     assert json.loads(actr("events", "--no-follow", "--format", "json").out) == [
