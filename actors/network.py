@@ -36,6 +36,7 @@ from transport.errors import RemoteError
 
 Done = Callable[[Any], None]
 REMOVAL_PAUSE = 5.0  # seconds until a removal that failed is tried again
+TELL_AGAIN = 1.0  # seconds until the resolver is told again, which did not take it
 
 
 class NetworkActor(Primitives):
@@ -480,7 +481,9 @@ class NetworkActor(Primitives):
     def _told(self, result: Any) -> None:
         self._telling = False
         self._logged(result)
-        if self._names_changed:
+        if isinstance(result, Exception):
+            self.later(TELL_AGAIN, self._changed)
+        elif self._names_changed:
             self._changed()
 
     def _announce(self, verb: str, name: str) -> None:

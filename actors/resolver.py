@@ -1,8 +1,8 @@
 """Resolver: answers containers that ask for each other by name, and hands on what others know better.
 
 It listens at the host's address in each network. What it knows it asks the network actor for, at its start
-and each time it is told that something has changed; states: none of its own. It reads what containers send,
-and is a process of its own for that reason. Restarted by the supervisor, always.
+and each time it is told that something has changed, until it has an answer; states: none of its own. It reads
+what containers send, and is a process of its own for that reason. Restarted by the supervisor, always.
 """
 
 from typing import Any
@@ -13,6 +13,8 @@ from actors.call import LATER, Call, Later
 from actors.networking.dns_server import DnsServer, others_of, zones_of
 from transport.errors import RemoteError
 
+ASK_AGAIN = 1.0  # seconds after a refusal: what containers are answered until then is old, or nothing
+
 
 class ResolverActor(Actor):
     """One operation; the questions of containers do not come through the mailbox."""
@@ -22,6 +24,11 @@ class ResolverActor(Actor):
     def started(self) -> None:
         """Ask what there is to know; until the answer comes, nobody is served."""
         self._server: DnsServer | None = None
+        self._asks_again = False
+        self._ask()
+
+    def _ask(self) -> None:
+        self._asks_again = False
         self.ask(m.NetworkNames(), self._known, limit=3600)
 
     def stopping(self) -> None:
@@ -43,6 +50,9 @@ class ResolverActor(Actor):
     def _known(self, result: Any) -> None:
         if isinstance(result, RemoteError):
             self.log.warning("names are not known: %s", result)
+            if not self._asks_again:
+                self._asks_again = True
+                self.later(ASK_AGAIN, self._ask)
             return
         zones = zones_of(result["zones"])
         if self._server is None and zones:  # without a network there is no thread, and nothing is imported
