@@ -5,6 +5,7 @@ are written as ZeroMQ writes them, in Z85 (https://rfc.zeromq.org/spec/32/).
 """
 
 import contextlib
+import errno
 import json
 import os
 import struct
@@ -14,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from storage.content.disk import private_directory
+from storage.content.disk import private_directory, reported
 from storage.durable import sync_directory
 from storage.errors import InvalidArgumentError, NotFoundError
 from storage.names import check_identifier
@@ -22,6 +23,7 @@ from storage.names import check_identifier
 ROLES: Final = ("observer", "operator", "admin")
 """What a key may do, each what the one before may and more (actors/roles.py)."""
 KEY_LENGTH: Final = 40
+_SHORT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # of what passes, and says nothing about a file
 SETTLED_AFTER: Final = 10**9  # nanoseconds; file systems tell times apart by a hundredth of that at worst
 
 
@@ -80,6 +82,7 @@ class KeyRing:
 
         Raises:
             InvalidArgumentError: name, key or role is not one, or another client has this key.
+            StorageError: it could not be written; then nobody is let in by it.
         """
         check_identifier("key name", key.name)
         if key.role not in ROLES:
@@ -88,30 +91,38 @@ class KeyRing:
         for other in self.keys().values():
             if other.public == key.public and other.name != key.name:
                 raise InvalidArgumentError(f"this key is {other.name}'s already: revoke that first")
-        private_directory(self._clients)
-        write_private(self._clients / f"{key.name}.json", asdict(key))
+        with reported(f"enter key {key.name}"):
+            private_directory(self._clients)
+            write_private(self._clients / f"{key.name}.json", asdict(key))
 
     def revoke(self, name: str) -> None:
-        """Let a client in no more, and take nothing more from one that is in. Raises NotFoundError."""
+        """Let a client in no more, and take nothing more from one that is in.
+
+        Raises NotFoundError, StorageError.
+        """
         check_identifier("key name", name)
-        try:
-            (self._clients / f"{name}.json").unlink()
-        except FileNotFoundError:
-            raise NotFoundError(f"no key is named {name}: see actr keys ls") from None
-        sync_directory(self._clients)
+        with reported(f"revoke key {name}"):
+            try:
+                (self._clients / f"{name}.json").unlink()
+            except FileNotFoundError:
+                raise NotFoundError(f"no key is named {name}: see actr keys ls") from None
+            sync_directory(self._clients)
 
     def keys(self) -> Mapping[str, Key]:
         """Every client's key, by its public half; read again when the directory has changed.
 
         A change within the same tick of the kernel's clock leaves the same time behind, and may take a key
         away: what has changed only just now is read again each time.
+
+        Raises UnavailableError: without descriptors nobody can say; what was read before may be revoked.
         """
         try:
             changed = self._clients.stat().st_mtime_ns
         except FileNotFoundError:
             return {}
         if changed != self._seen:
-            found = [_read(path) for path in whole(self._clients)]
+            with reported("read who may come in"):
+                found = [_read(path) for path in whole(self._clients)]
             self._known = {key.public: key for key in found if key is not None}
             self._seen = changed if time.time_ns() - changed > SETTLED_AFTER else -1
         return self._known
@@ -130,10 +141,17 @@ def check_public(public: str) -> None:
 
 
 def _read(path: Path) -> Key | None:
-    """None for one that went this moment, and for one that says what no key says: it lets nobody in."""
+    """None for one that went this moment, and for one that says what no key says: it lets nobody in.
+
+    Raises OSError: for want of something it could not even be opened.
+    """
     try:
         key = Key(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
+    except OSError as error:
+        if error.errno in _SHORT:
+            raise
+        return None
+    except (ValueError, TypeError):
         return None
     return key if key.role in ROLES else None
 
@@ -147,10 +165,9 @@ def write_private(path: Path, fields: Mapping[str, Any]) -> None:
     """Whole or not at all, for us alone, and durable when it returns."""
     temporary = path.with_name(f".{path.name}")  # what a crash leaves, the next attempt writes over
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(descriptor, json.dumps(fields).encode())
+    with os.fdopen(descriptor, "w") as file:  # which writes all, or fails
+        file.write(json.dumps(fields))
+        file.flush()
         os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
     temporary.rename(path)
     sync_directory(path.parent)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from storage.content.disk import private_directory
+from storage.content.disk import private_directory, reported
 from storage.durable import sync_directory
 from storage.errors import InvalidArgumentError, NotFoundError
 from storage.names import check_identifier
@@ -22,7 +22,12 @@ class NodeBook:
         self._directory = directory
 
     def join(self, name: str, connection: Mapping[str, Any]) -> None:
-        """Enter a node, or its new address and keys; durable when it returns. InvalidArgumentError."""
+        """Enter a node, or its new address and keys; durable when it returns.
+
+        Raises:
+            InvalidArgumentError: name or connection is not one.
+            StorageError: it could not be written; then it is not entered.
+        """
         check_identifier("node name", name)
         fields = {key: connection.get(key, "") for key in FIELDS}
         if not all(isinstance(value, str) and len(value) <= MAX_ENDPOINT for value in fields.values()):
@@ -31,8 +36,9 @@ class NodeBook:
             raise InvalidArgumentError(f"endpoint {fields['endpoint'][:80]!a} does not begin with tcp://")
         for key in ("server", "public", "secret"):
             check_public(fields[key])
-        private_directory(self._directory)
-        write_private(self._directory / f"{name}.json", fields)
+        with reported(f"enter node {name}"):
+            private_directory(self._directory)
+            write_private(self._directory / f"{name}.json", fields)
 
     def leave(self, name: str) -> None:
         """Strike a node. Raises NotFoundError."""

@@ -18,6 +18,7 @@ from typing import Final
 import zmq
 from zmq.utils import z85
 
+from storage.errors import UnavailableError
 from transport import tcp, traces
 from transport.doors import OUTER, FullError, UnreachableError
 from transport.envelope import Envelope, failure, parse, unreadable
@@ -154,13 +155,16 @@ class OuterDoor:
         except zmq.Again:
             return
         request_id = frames[1] if len(frames) > 1 else b""
-        known = self._known(frames)
+        try:
+            known, why = self._known(frames), "its key is not allowed"
+        except UnavailableError as error:
+            known, why = None, str(error)
         status, text = (b"200", b"OK") if known else (b"400", b"this key is not allowed")
         user = known.public.encode() if known else b""
         self._zap.send_multipart([b"1.0", request_id, status, text, user, b""])
         if known is None:
             who = _text(frames[3:4])
-            self._complain(who, f"refused a connection from {who}: its key is not allowed")
+            self._complain(who, f"refused a connection from {who}: {why}")
 
     def _known(self, frames: list[bytes]) -> Key | None:
         """Frames: version, id, domain, address, identity, mechanism, the client's key in 32 bytes."""
@@ -180,26 +184,36 @@ class OuterDoor:
             return None
         public = str(peer.get("User-Id"))
         address = OUTER + public.encode().hex() + peer.bytes.hex()
-        key = self._ring.keys().get(public)
+        holder = self._holder(public)
         try:
-            message = parse([frame.bytes for frame in frames], address, key.name if key else "")
+            name = holder.name if isinstance(holder, Key) else ""
+            message = parse([frame.bytes for frame in frames], address, name)
         except ProtocolError as error:
             if self._pace.refusal(address, public, time.monotonic()):
                 raise
-            refused = unreadable(error) if key else RemoteError("permission_denied", REVOKED)
+            refused = unreadable(error) if isinstance(holder, Key) else holder
             return address, Envelope("REQ", fr=address), refused
-        return address, message, self._refusal(address, key, message)
+        return address, message, self._refusal(address, holder, message)
+
+    def _holder(self, public: str) -> Key | RemoteError:
+        """Whose key it is; else why nothing of it is heard, and nothing told to it."""
+        try:
+            known = self._ring.keys().get(public)
+        except UnavailableError as error:
+            return RemoteError("unavailable", str(error))
+        return known or RemoteError("permission_denied", REVOKED)
 
     def send(self, address: str, message: Envelope) -> None:
         """Give a message to ZeroMQ. Raises FullError, UnreachableError.
 
-        Whose key has been revoked since he asked hears of that, and of nothing else.
+        Whose key has been revoked since he asked, or cannot be looked up, hears of that, and of nothing else.
         """
         known = bytes.fromhex(address.removeprefix(OUTER))
         public, identity = known[:KEY_LENGTH].decode(), known[KEY_LENGTH:]
-        if message.type in RESULTS and self._ring.keys().get(public) is None:
-            error = RemoteError("permission_denied", REVOKED, outcome="unknown")
-            self._give(identity, failure(Envelope("REQ", id=message.re, fr=address), error))
+        holder = self._holder(public) if message.type in RESULTS else None
+        if isinstance(holder, RemoteError):
+            holder.outcome = "unknown"
+            self._give(identity, failure(Envelope("REQ", id=message.re, fr=address), holder))
             raise UnreachableError
         self._give(identity, message)
 
@@ -217,9 +231,9 @@ class OuterDoor:
         """Close at once; what was not sent is dropped."""
         self._context.destroy(linger=0)
 
-    def _refusal(self, address: str, key: Key | None, message: Envelope) -> RemoteError | None:
-        if key is None:
-            return RemoteError("permission_denied", REVOKED)
+    def _refusal(self, address: str, key: Key | RemoteError, message: Envelope) -> RemoteError | None:
+        if isinstance(key, RemoteError):
+            return key
         if message.type not in TYPES:
             return RemoteError("permission_denied", f"a client sends no {message.type}")
         if too_fast := self._pace.refusal(address, key.public, time.monotonic()):

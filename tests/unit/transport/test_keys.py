@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
+import resource
 import stat
 from dataclasses import replace
 
 import pytest
 
-from storage.errors import InvalidArgumentError, NotFoundError
+from storage.errors import InvalidArgumentError, NotFoundError, StorageError, UnavailableError
 from transport.keys import Key, KeyRing, check_public, new_pair
 
 
@@ -95,6 +97,47 @@ def test_a_damaged_file_lets_nobody_in(tmp_path):
     assert [one.name for one in ring.keys().values()] == ["good"]
 
 
+@pytest.fixture
+def no_descriptor_left():
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = [os.open(os.devnull, os.O_RDONLY)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(taken) + 40, before[1]))
+    with contextlib.suppress(OSError):
+        while True:
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+
+    def again() -> None:
+        for one in taken:
+            os.close(one)
+        taken.clear()
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+    yield again
+    again()
+
+
+@pytest.mark.parametrize("at_the_directory", [True, False])
+def test_without_descriptors_nobody_can_say_and_nobody_is_forgotten(
+    tmp_path, request, monkeypatch, at_the_directory
+):
+    """One who had been let in, and whose file could not be opened just then, was kept out for good."""
+    ring, one, two = KeyRing(tmp_path), key(), key("two")
+    ring.allow(one)
+    os.utime(tmp_path / "clients", ns=(1, 1))  # long ago: what is read now is remembered
+    if not at_the_directory:  # so that it is short at the file
+        found = list((tmp_path / "clients").glob("*.json"))
+        monkeypatch.setattr("transport.keys.whole", lambda _: iter(found))
+    again = request.getfixturevalue("no_descriptor_left")
+    try:
+        with pytest.raises(UnavailableError, match="cannot read who may come in: too many open files"):
+            ring.keys()
+        with pytest.raises(UnavailableError):
+            ring.allow(two)
+    finally:
+        again()
+    assert ring.keys() == {one.public: one}
+
+
 def test_a_key_that_was_only_being_written_lets_nobody_in(tmp_path, monkeypatch):
     """Whoever was told that it failed has nothing to revoke."""
     ring = KeyRing(tmp_path)
@@ -104,7 +147,7 @@ def test_a_key_that_was_only_being_written_lets_nobody_in(tmp_path, monkeypatch)
         raise OSError("no space left")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(StorageError, match="cannot enter key bad: no space left"):
         ring.allow(key("bad"))
     assert (tmp_path / "clients/.bad.json").exists()
     assert [one.name for one in KeyRing(tmp_path).keys().values()] == ["good"]

@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from storage.errors import StorageError
 from transport.keys import new_pair
 from transport.nodes import NodeBook
 
@@ -29,7 +30,7 @@ def test_a_node_that_was_only_being_entered_is_not_in_it(tmp_path, monkeypatch):
         raise OSError("no space left")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(StorageError, match="cannot enter node h2: no space left"):
         book.join("h2", connection())
     assert sorted(path.name for path in tmp_path.iterdir()) == [".h2.json", "h1.json"]
     assert NodeBook(tmp_path).names() == ["h1"]
