@@ -67,8 +67,8 @@ def actord() -> str:
         *_head("actord", 8, "containers as a tree of supervised actors: the daemon"),
         ".SH SYNOPSIS", ".B actord", "[OPTIONS]",
         ".SH DESCRIPTION",
-        "Stays in the foreground and logs to standard error. SIGTERM stops it; containers that run go on,",
-        "and the next start takes them over.",
+        "Stays in the foreground and logs to standard error. SIGTERM, SIGINT and SIGHUP stop it; containers",
+        "that run go on, and the next start takes them over.",
         ".SH OPTIONS",
     ]  # fmt: skip
     for action in parser()._actions:  # noqa: SLF001  # argparse has no other way to ask

@@ -83,7 +83,7 @@ class Zygote:
         self._signalled = True  # a child may have exited
 
     def run(self) -> None:
-        """Serve until stopped by SIGTERM or SIGINT. Running containers and their actors stay."""
+        """Serve until stopped by SIGTERM, SIGINT or SIGHUP. Running containers and their actors stay."""
         process.set_child_subreaper()
         wakeup = self._listen_for_signals()
         for child in self._children.survivors():
@@ -110,7 +110,10 @@ class Zygote:
         theirs.setblocking(False)
         signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        stops = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
+            stops.append(signal.SIGHUP)  # a terminal that goes must not end us in disorder
+        for number in stops:
             signal.signal(number, lambda *_: self._want_stop())
         self._selector.register(ours, selectors.EVENT_READ, lambda: self._note_signal(ours))
         self._wakeup_end = theirs

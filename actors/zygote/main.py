@@ -24,8 +24,9 @@ from actors.zygote.loop import Zygote
 log = logging.getLogger("zygote")
 DESCRIPTION = """\
 The daemon: containers as a tree of supervised actors. It stays in the
-foreground and logs to standard error. SIGTERM stops it; containers that run go
-on, and the next start takes them over.
+foreground and logs to standard error. SIGTERM, SIGINT and SIGHUP stop it;
+containers that run go on, and the next start takes them over. Settings are read
+when it starts: to have them read anew, start it again.
 """
 EPILOG = """\
 In brackets: the default. What is given here wins over the file of settings;

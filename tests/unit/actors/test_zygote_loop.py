@@ -306,19 +306,35 @@ def test_a_supervisor_that_keeps_dying_is_started_at_longer_and_longer_intervals
     zygote._reserve.close()
 
 
-def test_sigterm_asks_the_supervisor_and_leaves_the_survivors(stage):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_stop_asks_the_supervisor_and_leaves_the_survivors(stage, number):
     zygote, supervisor = stage.opening()
     worker, container = (stage.spawn(supervisor, kind, kind) for kind in ("worker", "container"))
     supervisor.say("up")
     supervisor.say("children")
     supervisor.hears("children")
     assert stage.up.exists()
-    zygote.kill(signal.SIGTERM)
+    zygote.kill(number)
     supervisor.hears("shutdown")
     supervisor.order("exit", code=0)
     assert zygote.wait() == 0
     worker.ended()
     container.hears("alone")
+
+
+def test_a_hang_up_that_whoever_started_it_ignores_is_ignored(stage):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        zygote, supervisor = stage.opening()
+        zygote.kill(signal.SIGHUP)
+        stage.spawn(supervisor, "worker", "worker")
+        zygote.kill(signal.SIGTERM)
+        supervisor.hears("shutdown")
+        assert not any(message.get("ev") == "shutdown" for message in supervisor.passed)
+        supervisor.order("exit", code=0)
+        assert zygote.wait() == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_supervisor_that_dies_during_the_stop_is_told_again(stage):
