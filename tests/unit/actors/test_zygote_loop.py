@@ -5,6 +5,7 @@ import errno
 import itertools
 import json
 import os
+import re
 import resource
 import selectors
 import signal
@@ -508,3 +509,10 @@ def test_the_next_supervisor_is_told_who_sleeps_and_not_who_was_stirred(stage, t
     spawned = third.hears("spawned")
     assert (spawned["inc"], spawned["first"]) == (2, 1)
     os.close(descriptor)
+
+
+def test_systemd_waits_longer_for_a_stop_than_we_do():
+    """At the same time it would kill the zygote while that kills what has not stopped, and call it failed."""
+    unit = (Path(__file__).parents[3] / "etc/actord.service").read_text()
+    (seconds,) = re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)
+    assert int(seconds) > loop.STOP_LIMIT + 5
