@@ -70,7 +70,7 @@ def info(settings: Settings, birth: Birth, tree: s.Tree, roster: Roster) -> dict
         "runtime": settings.runtime_name,
         "snapshotter": settings.snapshots_default,
         "kernel": platform.release(),
-        "cgroups": cgroups.detect().kind.value,
+        "cgroups": cgroups.mounted().kind.value,
         "actors": len(roster.running.keys() - {"supervisor"}) + 2,
         "containers": sum(child.spec.kind == "container" for child in tree.nodes.values()),
         "asleep": len(roster.asleep),

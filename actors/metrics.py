@@ -372,7 +372,7 @@ class _Containers(_Asking):
 
     def __init__(self, actor: MetricsActor) -> None:
         super().__init__(actor)
-        self._layout = cgroups.detect()
+        self._layout = cgroups.mounted()
 
     def taken(self) -> tuple[Iterable[Metric], Iterable[Owned]]:
         """Their counts, and what each uses."""

@@ -36,7 +36,7 @@ class Overview:
 
     def __init__(self, actor: Asking) -> None:
         self._actor = actor
-        self._layout = cgroups.detect()
+        self._layout = cgroups.mounted()
 
     def taken(self, namespace: str) -> dict[str, Any]:
         """All of it, of one namespace or of all. Raises RemoteError when somebody does not answer."""

@@ -4,8 +4,10 @@ import contextlib
 import fcntl
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+from actors.linux import cgroups, descriptors, privileges
 from actors.settings import Settings
 
 PROTOCOL = 1
@@ -23,28 +25,51 @@ def take(settings: Settings) -> list[int]:
     that lives on does not keep a new daemon out.
 
     Raises:
-        PlaceError: a directory cannot be made, or another daemon holds one of them.
+        PlaceError: nothing could work here, a directory cannot be made, or another daemon holds one of them.
     """
-    if os.geteuid() != 0:
-        raise PlaceError("it makes mounts, namespaces and cgroups, and so must run as root; try sudo")
-    locks = [_lock(settings.root, 0o700)]
+    _refuse_where_nothing_works()
+    locks: list[int] = []
     try:
-        locks.append(_lock(settings.state, 0o711))
+        for directory, mode in ((settings.root, 0o700), (settings.state, 0o711)):
+            locks.append(_lock(directory, mode))
+        for directory in (settings.state / "containers", settings.state / "runtime"):
+            with _usable(directory):
+                directory.mkdir(mode=0o700, exist_ok=True)
     except PlaceError:
-        os.close(locks[0])
+        descriptors.close_all(locks)
         raise
-    for directory in (settings.state / "containers", settings.state / "runtime"):
-        directory.mkdir(mode=0o700, exist_ok=True)
     return locks
 
 
-def _lock(directory: Path, mode: int) -> int:
+def _refuse_where_nothing_works() -> None:
+    """What is only missing for some things (a runtime, nft), is said by those. Raises PlaceError."""
+    if os.geteuid() != 0:
+        raise PlaceError("it makes mounts, namespaces and cgroups, and so must run as root; try sudo")
+    if lacks := privileges.lacking():
+        text = (
+            "that may not make mounts and networks: start it as the host's root, in a container --privileged"
+        )
+        raise PlaceError(f"{lacks}, and {text}")
     try:
+        cgroups.mounted()  # looked at once, for all that are forked
+    except OSError as error:
+        text = "no control groups are mounted, and no runtime starts anything without"
+        raise PlaceError(f"{text}: mount -t cgroup2 cgroup2 {cgroups.MOUNT_ROOT}") from error
+
+
+@contextlib.contextmanager
+def _usable(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise PlaceError(f"cannot use directory {directory}: {error.strerror}") from error
+
+
+def _lock(directory: Path, mode: int) -> int:
+    with _usable(directory):
         directory.mkdir(parents=True, exist_ok=True)
         directory.chmod(mode)
         lock = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise PlaceError(f"cannot use directory {directory}: {error.strerror}") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from actors.linux import cgroups
+from actors.linux import cgroups, privileges
 from actors.linux.clock import is_synchronised
 from cli.session import RefusedError, Session
 from transport.client import NotRunningError
@@ -48,6 +48,7 @@ class Facts:
     """Everything that is judged.
 
     Attributes:
+        lacks: of the rights of the host's root; empty for nothing, or where it is no root at all.
         programs: the first line of what each program says of its version; those that are not installed miss.
         controllers: cgroup controllers that are mounted, None where there are no control groups at all.
         user_namespaces: how many there may be; 0 where the kernel has none.
@@ -60,6 +61,7 @@ class Facts:
     """
 
     uid: int = 0
+    lacks: str = ""
     kernel: str = ""
     controllers: frozenset[str] | None = None
     cgroups: str = ""
@@ -83,6 +85,7 @@ def gather(session: Session) -> Facts:
     root, state = daemon.get("root", DEFAULT_ROOT), daemon.get("state", Path(session.address).parent)
     return Facts(
         uid=os.geteuid(),
+        lacks=privileges.lacking() if os.geteuid() == 0 else "",
         kernel=platform.release(),
         controllers=controllers,
         cgroups=kind,

@@ -55,6 +55,9 @@ def judge(facts: Facts) -> list[Finding]:
 
 
 def _permissions(facts: Facts) -> Finding:
+    if facts.lacks:
+        fix = "start actord as the host's root, or with all capabilities: docker run --privileged"
+        return Finding("permissions", "error", facts.lacks, fix)
     if facts.uid == 0:
         return Finding("permissions", "ok", "root")
     return Finding(

@@ -127,6 +127,34 @@ def test_a_broken_configuration_file(tmp: Path, text, says):
     assert not (tmp / "r").exists()
 
 
+ALONE = ("unshare", "--mount", "--propagation", "private", "sh", "-ec")
+
+
+@pytest.mark.parametrize(
+    ("around", "says"),
+    [
+        (("unshare", "--user", "--map-root-user"), "it is root of a user namespace only"),
+        (("setpriv", "--bounding-set=-net_admin"), "it is root without CAP_NET_ADMIN"),
+        ((*ALONE, 'umount -R /sys/fs/cgroup; exec "$@"', "sh"), "mount -t cgroup2 cgroup2 /sys/fs/cgroup"),
+        (
+            (*ALONE, 'mount -t tmpfs -o nr_inodes=3 none "$0"; mkdir "$0/s"; exec "$@"', "{}"),
+            "cannot use directory {}/s/containers: No space left on device",
+        ),
+    ],
+    ids=("user namespace", "capability", "control groups", "inodes"),
+)
+def test_a_daemon_says_in_a_line_what_keeps_it_from_starting(tmp: Path, around: tuple[str, ...], says: str):
+    at = tmp / "at"
+    at.mkdir()
+    words = ["--root", tmp / "r", "--state", at / "s", "--config", "/dev/null"]
+    done = subprocess.run(
+        [*(str(at) if word == "{}" else word for word in around), CHECKOUT / "bin/actord", *words],
+        capture_output=True, text=True, timeout=20, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert says.replace("{}", str(at)) in _one_line(done.stderr)
+
+
 def test_a_daemon_whose_standard_streams_are_closed_is_one_all_the_same(short_root: Path):
     """As `nohup actord <&- >&- 2>&- &` has it."""
     directory = short_root / "closed"

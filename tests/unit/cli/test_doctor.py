@@ -36,6 +36,7 @@ def test_a_healthy_machine_has_nothing_to_be_done():
     ("wrong", "subject", "level", "remedy"),
     [
         ({"uid": 1000}, "permissions", "error", "sudo"),
+        ({"lacks": "it is root without CAP_NET_ADMIN"}, "permissions", "error", "--privileged"),
         ({"kernel": "4.19.0"}, "kernel", "error", "5.14"),
         ({"kernel": "5.15.0"}, "kernel", "note", "--userns"),
         ({"kernel": "what"}, "kernel", "error", "5.14"),
