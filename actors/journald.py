@@ -3,14 +3,9 @@
 One datagram is one entry. Each field goes with its length, so that it may hold anything and forge nothing.
 """
 
-import errno
 import os
 import struct
 from collections.abc import Mapping
-from typing import Final
-
-AWAY: Final = (errno.ENOENT, errno.ECONNREFUSED, errno.ENOBUFS, errno.ECONNRESET, errno.EPIPE)
-"""The errors of a journal that does not run, or not just now."""
 
 _LENGTH = struct.Struct("<Q")
 

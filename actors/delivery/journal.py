@@ -53,9 +53,7 @@ class Journal:
             self._socket.sendto(entry, self._address)
         except TimeoutError as error:
             raise NotNowError(f"journal {self._address}: does not read") from error
-        except OSError as error:
-            if error.errno not in journald.AWAY:
-                raise
+        except OSError as error:  # whatever it is, our end by it would be the next one's too
             raise NotNowError(f"journal {self._address}: {(error.strerror or str(error)).lower()}") from error
 
     def flush(self) -> None:

@@ -140,6 +140,23 @@ def test_a_full_disk_does_not_send_a_line_to_the_journal_twice(tmp: Path, monkey
     assert Progress(tmp / "journal.progress").offsets == {1: 4, 2: 0}
 
 
+def test_a_socket_that_is_no_journal_is_waited_for_as_one_that_is_away(tmp: Path):
+    """The setting may name any, /run/systemd/journal/stdout say: each start of an actor would end there."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+        other.bind(str(tmp / "socket"))
+        other.listen()
+        sink = Journal(tmp, str(tmp / "socket"), {})
+        sink.put(Chunk(1, 0, 4, 7), b"one\n")
+        with pytest.raises(NotNowError, match="wrong type for socket"):
+            sink.flush()
+    (tmp / "socket").unlink()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+        journal.bind(str(tmp / "socket"))
+        sink.flush()
+        assert b"one" in journal.recv(4096)
+    sink.close()
+
+
 class KilledError(BaseException):
     """Where a kill is played."""
 
