@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from actors.delivery.sink import NotNowError
+from actors.linux import descriptors
 from actors.runtime.binary_logger import BinaryLogger
 from actors.runtime.input import MOST, Input
 from actors.runtime.output import NAMES, STDERR, Chunk
@@ -79,7 +80,7 @@ class ProgramSink:
         """Have all of it in the program's pipe. Raises NotNowError."""
         target = self._logger.ends[stream]
         if not self._stages[stream].deliver(target):
-            select.select([], [target], [], _PATIENCE)
+            descriptors.is_ready(target, select.POLLOUT, _PATIENCE)
             if not self._stages[stream].deliver(target):
                 raise NotNowError("the logger does not read")
 

@@ -6,6 +6,7 @@ or not at all.
 
 import contextlib
 import os
+import select
 import socket
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -74,6 +75,13 @@ def receive(
         close_all(descriptors)
         raise EOFError("the peer has closed")
     return payload, descriptors
+
+
+def is_ready(descriptor: int, event: int, seconds: float) -> bool:
+    """Wait for one of poll(2)'s events or an end; whether it came. Also beyond select's 1,024 descriptors."""
+    poll = select.poll()
+    poll.register(descriptor, event)
+    return bool(poll.poll(1000 * seconds))
 
 
 def _numbers(level: int, kind: int, packed: bytes) -> list[int]:

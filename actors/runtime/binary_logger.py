@@ -123,7 +123,7 @@ class BinaryLogger:
                 os.close(said)
             with contextlib.suppress(ProcessLookupError):  # it has ended
                 self._own = Process.of(pid)
-            select.select([ready], [], [], READY_LIMIT)
+            descriptors.is_ready(ready, select.POLLIN, READY_LIMIT)
         return True
 
     def _reading(self, name: str, stack: contextlib.ExitStack) -> int:

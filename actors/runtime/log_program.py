@@ -54,7 +54,7 @@ def _spawned(command: list[str], environment: dict[str, str], inherit: dict[int,
 
 
 def _wait_until_ready(program: str, pid: int, ready: int) -> None:
-    if not select.select([ready], [], [], READY_LIMIT)[0]:
+    if not descriptors.is_ready(ready, select.POLLIN, READY_LIMIT):
         os.kill(pid, signal.SIGKILL)
         text = f"logger {program[:256]!r} did not close descriptor {_READY} within {READY_LIMIT:.0f} s"
         raise InvalidSpecError(text)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from actors.runtime import log_program
 from actors.runtime.binary_logger import BinaryLogger, Program, parse
 from actors.runtime.errors import InvalidSpecError
+from chaos.left import children
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,6 +55,35 @@ def test_what_one_has_not_read_waits_for_the_next(tmp: Path):
         assert out.read_text() == "default/one\nabcdefault/one\ndef"
     finally:
         logger.close()
+
+
+@pytest.fixture
+def many_descriptors():
+    """As an actor has them that has some hundred execs."""
+    taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    yield
+    for one in taken:
+        os.close(one)
+
+
+@pytest.mark.usefixtures("many_descriptors")
+def test_one_starts_beside_more_descriptors_than_select_can_name(tmp: Path):
+    program, out = tmp / "logger", tmp / "out"
+    program.write_text('#!/bin/sh\nexec 5>&-\nexec cat <&3 >> "$1"\n')
+    program.chmod(0o755)
+    logger = BinaryLogger(Program(str(program), (str(out),)), tmp / "pipes", "one", "default")
+    try:
+        assert logger.start()
+        os.write(logger.ends[1], b"abc")
+        logger.end()
+        wait_for_end(logger)
+    finally:
+        logger.close()
+    with log_program.ends(f"binary://{program}?{out}", "default", "one") as ends:
+        os.write(ends[1], b"def")
+        child = children(os.getpid())[-1]
+    os.waitpid(child, 0)
+    assert out.read_text() == "abcdef"
 
 
 def wait_for_end(logger: BinaryLogger) -> None:
