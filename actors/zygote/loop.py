@@ -5,6 +5,7 @@ and a wake-up pipe for signals. Whatever comes in is small; nothing here waits f
 for a child that does not read what it is told.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -392,8 +393,8 @@ class Zygote:
                 self._spawn(message["name"], message["kind"], message["args"], survives=survives, **how)
             case "kill":
                 target = self._children.by_name.get(message["name"])
-                if target is not None and target.inc == message["inc"] and self._is_there(target):
-                    os.kill(target.process.pid, message["signal"])
+                if target is not None and target.inc == message["inc"]:
+                    self._kill(target, message["signal"])
             case "children":
                 self._heartbeats.listens(child.process.pid)  # ready only once there is a router
                 self._tell_children(child)
@@ -417,9 +418,14 @@ class Zygote:
         except OSError as error:
             log.error("it is up, and cannot say so: %s", error)  # noqa: TRY400
 
-    def _is_there(self, child: Child) -> bool:
-        with self._reserve.lent():
-            return child.process.exists()
+    @staticmethod
+    def _kill(child: Child, number: int) -> None:
+        """Our own is there until it is reaped here; an adopted one may go, and its pid be another's."""
+        with contextlib.suppress(ProcessLookupError):
+            if child.pidfd >= 0:
+                pidfd.send_signal(child.pidfd, number)
+            else:
+                os.kill(child.process.pid, number)
 
     def _answer_exit(self, child: Child, wanted: Process) -> None:
         self._reap()

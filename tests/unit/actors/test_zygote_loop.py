@@ -10,6 +10,7 @@ import resource
 import selectors
 import signal
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from puppets import LIMIT, Stage, programs
 
 from actors.linux.pidfd import Process
 from actors.zygote import loop
+from actors.zygote.children import Child
 from actors.zygote.control import MAX_DATAGRAM, Control
 from actors.zygote.door import knock
 from actors.zygote.spares import SIZE
@@ -205,6 +207,27 @@ def test_a_spare_is_taken_and_killed_while_the_zygote_has_no_descriptor_left(sta
     supervisor.say("kill", name="container/a", inc=1, signal=signal.SIGKILL)
     assert supervisor.hears("exited")["status"] == signal.SIGKILL
     container.ended()
+
+
+def test_a_kill_is_not_for_one_who_got_the_pid_of_an_adopted_child_this_moment(stage, monkeypatch):
+    """We are not its parent, so it goes without us; a look before the kill only makes that moment short."""
+    zygote = loop.Zygote(stage.settings, programs(stage.strings), "i", lambda: None, lambda: None)
+    gone = os.fork()
+    if gone == 0:
+        os._exit(0)
+    pidfd = os.pidfd_open(gone)
+    os.waitpid(gone, 0)
+    monkeypatch.setattr(Process, "exists", lambda _: True)  # it was there when it was looked at
+    with subprocess.Popen(["sleep", "60"]) as bystander:
+        child = Child("container/a", 1, "container", {}, True, Process(bystander.pid, 1), pidfd=pidfd)
+        zygote._children.add(child)
+        order = {"name": child.name, "inc": 1, "signal": signal.SIGKILL}
+        zygote._obey_supervisor(child, "kill", order)
+        bystander.terminate()
+        assert bystander.wait() == -signal.SIGTERM
+    zygote._children.remove(child)
+    zygote._selector.close()
+    zygote._reserve.close()
 
 
 def test_descriptors_are_kept_for_one_that_crashes_and_closed_for_one_that_ends(stage, tmp):
