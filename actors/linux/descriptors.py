@@ -20,6 +20,10 @@ _NUMBER = struct.Struct("=i")
 _CREDENTIALS = struct.Struct("=iII")
 
 
+class NoRoomError(ValueError):
+    """A message has come, and there was no descriptor left for one that came with it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
     """The process that connected, or made the socket pair: not necessarily the one that writes now."""
@@ -61,7 +65,8 @@ def receive(
 
     Raises:
         EOFError: the peer has closed.
-        ValueError: the message exceeded a limit; nothing of it is kept open.
+        NoRoomError: this process may not open so many; nothing of the message is kept open.
+        ValueError: the message exceeded a limit; the same.
         OSError: the socket failed, or would block.
     """
     # Not socket.recv_fds: Python 3.11 drops the flags it is given, and with them close-on-exec.
@@ -70,6 +75,8 @@ def receive(
     descriptors = [number for item in ancillary for number in _numbers(*item)]
     if seen & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
         close_all(descriptors)
+        if seen & socket.MSG_CTRUNC and len(descriptors) < most_descriptors:
+            raise NoRoomError("too many open files for what came with a message")
         raise ValueError(f"message of more than {most_bytes} bytes or {most_descriptors} descriptors")
     if not payload:
         close_all(descriptors)

@@ -5,19 +5,26 @@ announced, lets the next zygote find it again (pid and start time, so that a reu
 """
 
 import contextlib
+import errno
 import json
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
+from typing import Any, Final
+from urllib.parse import quote, unquote
 
-from actors.linux import plain_file
+from actors.linux import descriptors, plain_file
 from actors.linux.pidfd import Process
 from actors.zygote.control import Control
 
+_SHORT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # which say nothing about a process or its file
 log = logging.getLogger("zygote")
+
+
+class TakeoverError(Exception):
+    """What an earlier zygote left cannot be taken over now: to start without it would lose it."""
 
 
 @dataclass(slots=True)
@@ -118,22 +125,30 @@ class Children:
             known.pop(name, None)
 
     def survivors(self) -> list[Child]:
-        """Those of an earlier zygote that still live, each with a pidfd. Files of the dead are removed."""
+        """Those of an earlier zygote that still live, each with a pidfd. Files of the dead are removed.
+
+        Raises TakeoverError: one cannot be looked at; it would be taken for a stranger when it knocks.
+        """
         self.directory.mkdir(mode=0o700, exist_ok=True)
-        found = []
-        for path in sorted(self.directory.iterdir()):
-            if path.name.startswith("."):  # half written
-                path.unlink()
-                continue
-            try:
-                fields = json.loads(path.read_text())
-                process = Process(fields.pop("pid"), fields.pop("start"))
-                child = Child(process=process, pidfd=process.open(), **fields)
-            except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
-                path.unlink()
-                continue
-            found.append(child)
-        return found
+        with descriptors.closed_on_failure() as keep:
+            every = [self._survivor(path, keep) for path in sorted(self.directory.iterdir())]
+        return [child for child in every if child is not None]
+
+    @staticmethod
+    def _survivor(path: Path, keep: Callable[[int], int]) -> Child | None:
+        """None for one that has ended, and for a file that makes no sense. Raises TakeoverError."""
+        if path.name.startswith("."):  # half written
+            path.unlink()
+            return None
+        try:
+            fields = json.loads(path.read_text())
+            process = Process(fields.pop("pid"), fields.pop("start"))
+            return Child(process=process, pidfd=keep(process.open()), **fields)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+            if isinstance(error, OSError) and error.errno in _SHORT:
+                raise TakeoverError(f"cannot take over {unquote(path.name)}: {error.strerror}") from error
+            path.unlink()
+            return None
 
     def _file(self, name: str) -> Path:
         return self.directory / quote(name, safe="")

@@ -31,6 +31,7 @@ from actors import failpoints
 from actors.linux import descriptors
 from actors.linux.process import name_of
 from actors.zygote.birth import Birth
+from actors.zygote.children import TakeoverError
 from actors.zygote.control import Closed, Control, Message
 from actors.zygote.spares import Spare
 
@@ -64,7 +65,10 @@ class Keeper:
         self._held: dict[str, set[str]] = {}  # what it has: keys, by name
 
     def find(self) -> None:
-        """Take over from one that outlived its zygote, if any; it is killed if it does not answer."""
+        """Take over from one that outlived its zygote, if any; it is killed if it does not answer.
+
+        Raises TakeoverError: there is no room for what it has, and it keeps that.
+        """
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         connection.settimeout(PATIENCE)
         try:
@@ -78,6 +82,9 @@ class Keeper:
             for name, key, found in _told(process.control):
                 self._kept.setdefault(name, {})[key] = found
                 self._held.setdefault(name, set()).add(key)
+        except descriptors.NoRoomError as error:
+            self._lose()
+            raise TakeoverError(f"cannot take over what the keeper has: {error}") from error
         except Closed:  # it had nothing any more
             self._lose()
         except (OSError, ValueError, TypeError, KeyError) as error:

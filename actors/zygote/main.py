@@ -19,6 +19,7 @@ from actors.linux.libc import one_malloc_arena
 from actors.linux.memory import offer_for_merging
 from actors.settings import LOG_FORMATS, LOG_LEVELS, Settings, SettingsError, load
 from actors.zygote import place
+from actors.zygote.children import TakeoverError
 from actors.zygote.loop import Zygote
 
 log = logging.getLogger("zygote")
@@ -59,7 +60,12 @@ def main() -> None:
     resource.setrlimit(
         resource.RLIMIT_NOFILE, (most, most)
     )  # at the limit ZeroMQ spins; runtimes set their own
-    _run(settings)
+    try:
+        _run(settings)
+    except TakeoverError as error:
+        sys.exit(
+            f"actord: {error}; raise the limit of open files (LimitNOFILE, ulimit -n), what runs goes on"
+        )
     for lock in locks:
         os.close(lock)
 

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 from puppets import Stage
+from shortage import one_descriptor_left
 
 from actors.zygote import keeper, loop
+from actors.zygote.children import TakeoverError
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(60)]
 NAME = "container/a"
@@ -104,6 +106,21 @@ def test_what_waits_for_one_that_sleeps_outlives_the_zygote_and_comes_to_the_nex
     again.hears("kept")
     assert has(second.pid, fifo)
     assert stage.keeper() == old
+    assert take(fifo) == b"left"
+
+
+def test_a_zygote_that_has_no_room_for_what_it_has_leaves_that_to_it(stage, fifo):
+    """It is refused to start; killed as one that does not answer, the keeper would have hung up terminals."""
+    zygote, supervisor = stage.opening()
+    old = falls_asleep_over_something(stage, supervisor, fifo)
+    zygote.end()
+    with selectors.DefaultSelector() as selector:
+        following = keeper.Keeper(stage.settings.keeper_socket, selector, stage.zygote, {})
+        with one_descriptor_left(), pytest.raises(TakeoverError, match="the keeper has: too many open files"):
+            following.find()
+    assert stage.keeper() == old
+    second, _ = stage.opening()
+    stage.settles(lambda: has(second.pid, fifo))
     assert take(fifo) == b"left"
 
 

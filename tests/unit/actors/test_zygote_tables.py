@@ -10,12 +10,13 @@ import pytest
 from forked import Forked
 from hypothesis import given
 from hypothesis import strategies as st
+from shortage import one_descriptor_left
 
 from actors.linux.pidfd import Process
 from actors.settings import Settings
 from actors.zygote import exits as exits_module
 from actors.zygote import place
-from actors.zygote.children import Child, Children
+from actors.zygote.children import Child, Children, TakeoverError
 from actors.zygote.control import MAX_DATAGRAM, Closed, pair
 from actors.zygote.exits import Exits
 
@@ -53,6 +54,21 @@ def test_a_survivor_is_found_again(table, sleeper):
         sleeper,
     )
     os.close(found.pidfd)
+
+
+def test_survivors_for_whom_there_is_no_descriptor_are_not_forgotten(table, sleeper):
+    """They would be taken for strangers when they knock, and told to end."""
+    for name in ("container/default/a", "container/default/b"):
+        table.add(child(name, sleeper))
+    with (
+        one_descriptor_left(),
+        pytest.raises(TakeoverError, match="cannot take over container/default/a: Too many open files"),
+    ):
+        Children(table.directory).survivors()
+    found = Children(table.directory).survivors()
+    assert [one.name for one in found] == ["container/default/a", "container/default/b"]
+    for one in found:
+        os.close(one.pidfd)
 
 
 def test_those_who_end_with_the_zygote_are_not_written_down(table, sleeper):
