@@ -91,12 +91,20 @@ class Worker(threading.Thread):
             if run.over:
                 continue
             run.may_end = True
-            try:
-                self.remove(run)
-            except (RefusedError, NotRunningError) as error:
-                self.findings.check(EXPECTED, holds=False, text=f"{run.name} cannot be removed: {error}")
-            else:
-                run.over = True
+            while not run.over and self._cleared(run):
+                time.sleep(BREATH)
+
+    def _cleared(self, run: Run) -> bool:
+        """Whether it was removed, or is to be tried again: what the scenario lacked may still be missing."""
+        began = self.findings.now()
+        try:
+            self.remove(run)
+        except (RefusedError, NotRunningError) as error:
+            code = error.code if isinstance(error, RefusedError) else "not running"
+            excused = self.findings.excuses(_cause(code, str(error)), began, self.findings.now())
+            return self.findings.check(EXPECTED, excused, f"{run.name} cannot be removed: {error}")
+        run.over = True
+        return True
 
     # Scenarios
 

@@ -17,12 +17,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaos import crashes, probing, processes, report, residue, timeline
+from chaos import crashes, probing, processes, report, residue, scenarios, timeline
 from chaos.findings import Findings, Outage, Struck, Window
 from chaos.runs import Run, counted, sha256
 from chaos.scene import chain_ids
+from cli.session import RefusedError
 from storage.digest import Digest
 from storage.image.chain import chain_ids as of_the_store
+from transport.errors import RemoteError
 
 
 def test_a_check_that_does_not_hold_is_a_violation(capsys):
@@ -55,6 +57,25 @@ def test_a_window_excuses_only_what_it_meets(began: float, ended: float, expecte
 def test_a_window_that_is_open_has_no_end():
     assert Window(2.0).meets(100, 200)
     assert not Window(2.0).meets(0, 1)
+
+
+@pytest.mark.parametrize("starved", [True, False])
+def test_what_a_failed_scenario_left_is_removed_once_there_is_what_that_takes(monkeypatch, tmp_path, starved):
+    findings, refusals = Findings(), ["too many open files", "still too many", ""]
+    scene = SimpleNamespace(socket=tmp_path / "socket", findings=findings, runs=None)
+    worker = scenarios.Worker(scene, 1, 1, threading.Event())
+    run = Run("1", "one", 0)
+    worker._mine.append(run)
+    if starved:
+        findings.starved.append(Window(0.0))
+
+    def remove(_):
+        if why := refusals.pop(0):
+            raise RefusedError(RemoteError("internal", why), "containers.remove", {})
+
+    monkeypatch.setattr(worker, "remove", remove)
+    worker._clear()
+    assert (run.over, findings.broken.total()) == ((True, 0) if starved else (False, 1))
 
 
 @given(st.lists(st.floats(0, 100), min_size=1))
