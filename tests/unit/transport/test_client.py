@@ -169,7 +169,7 @@ def test_nobody_there(tmp):
 
 
 def test_a_daemon_that_does_not_come_back(daemon, client, monkeypatch):
-    monkeypatch.setattr(module, "PATIENCE", 0.1)
+    monkeypatch.setattr(client, "_patience", 0.1)
 
     def leave(_asked):
         daemon.die()
