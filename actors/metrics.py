@@ -46,6 +46,7 @@ LISTEN_AGAIN = 5.0  # seconds
 SHOWN_EVENTS = 50
 ALL_NODES = "nodes=all"
 PLAIN = [("Content-Type", "text/plain")]
+MOST_PORT = 1 << 16
 AT_ONCE = 16  # requests; a browser holds connections open that it may never use
 BUILD = {"version": __version__, "protocol": str(PROTOCOL), "python": platform.python_version()}
 
@@ -75,8 +76,7 @@ class MetricsActor(Actor):
         """As soon as nobody else has the port: that is no reason to do without a daemon."""
         host, port = metrics_address(self.settings)
         noted = self.settings.state / "metrics.port"
-        if port == 0 and noted.exists():
-            port = int(noted.read_text())
+        port = port or _noted(noted)
         try:
             self._server = _Server((host, port), _QuietHandler)
         except OSError as error:
@@ -204,6 +204,15 @@ class MetricsActor(Actor):
     def metrics_transferred(self, body: m.MetricsTransferred, _: Call) -> None:
         """Of a transfer, while it goes on."""
         self._transfers.note(body)
+
+
+def _noted(path: Path) -> int:
+    """The port of the last one; 0, for any, where there was none, or a power cut has left half a note."""
+    try:
+        port = int(path.read_text())
+    except (OSError, ValueError):
+        return 0
+    return port if 0 < port < MOST_PORT else 0
 
 
 class _Transfers(internal.Transfers, Collector):

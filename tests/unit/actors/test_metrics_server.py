@@ -18,6 +18,7 @@ from transport.errors import RemoteError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: the end is a reset
 
@@ -37,6 +38,14 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Server]:
     made.shutdown()
     serving.join()
     made.server_close()
+
+
+@pytest.mark.parametrize(("said", "port"), [("9400", 9400), ("", 0), ("94x", 0), ("70000", 0), (None, 0)])
+def test_a_note_that_makes_no_sense_leaves_the_choice_of_a_port(tmp_path: Path, said: str | None, port: int):
+    """No daemon comes up without its metrics actor."""
+    if said is not None:
+        (tmp_path / "metrics.port").write_text(said)
+    assert metrics._noted(tmp_path / "metrics.port") == port
 
 
 def until_closed(server: _Server, said: bytes = b"") -> bytes:
