@@ -7,6 +7,7 @@ is told as late as it is seen, and not never. Lost with the state directory, at 
 """
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 from actors.nodes.vitals import State
 
+log = logging.getLogger("nodes")
 Known = tuple[str, str, State]  # key, empty for one that is joined; name; state
 _STATES: Mapping[str, State] = {"up": "up", "suspect": "suspect", "down": "down"}
 
@@ -46,9 +48,13 @@ class Memory:
             self._write()
 
     def _write(self) -> None:
+        """Without room the next incarnation says something again; that is no reason to end the links."""
         fresh = self._path.with_suffix(".new")
-        fresh.write_text(json.dumps([[*who, state] for who, state in self._said.items()]))
-        os.replace(fresh, self._path)  # noqa: PTH105  # whole or not at all
+        try:
+            fresh.write_text(json.dumps([[*who, state] for who, state in self._said.items()]))
+            os.replace(fresh, self._path)  # noqa: PTH105  # whole or not at all
+        except OSError as error:
+            log.warning("what was said of other nodes is not kept: %s", error)
 
 
 def entry(node: Mapping[str, Any]) -> tuple[str, str, str]:

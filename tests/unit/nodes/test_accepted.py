@@ -44,3 +44,14 @@ def test_what_was_said_is_remembered_until_it_does_not_matter(tmp_path):
 def test_a_memory_that_cannot_be_read_is_none(tmp_path, text):
     (tmp_path / "nodes.json").write_text(text)
     assert Memory(tmp_path / "nodes.json").known() == []
+
+
+def test_without_room_what_was_said_is_kept_in_mind_alone(tmp_path, caplog):
+    """A full state directory ended the actor, and with it all links, at each change of a node."""
+    memory = Memory(tmp_path / "gone" / "nodes.json")
+    memory.said("", "h2", "up")
+    memory.forget("h2")
+    assert caplog.text.count("what was said of other nodes is not kept") == 2
+    (tmp_path / "gone").mkdir()
+    memory.said("", "h3", "up")
+    assert Memory(tmp_path / "gone" / "nodes.json").known() == [("", "h3", "up")]
