@@ -23,6 +23,7 @@ from actors.zygote.children import TakeoverError
 from actors.zygote.loop import Zygote
 
 log = logging.getLogger("zygote")
+ALIVE = "WATCHDOG=1"
 DESCRIPTION = """\
 The daemon: containers as a tree of supervised actors. It stays in the
 foreground and logs to standard error. SIGTERM, SIGINT and SIGHUP stop it;
@@ -155,19 +156,22 @@ def _run(settings: Settings) -> None:
             log.info("actord %s is up: %s", __version__, settings.router_socket)
             _notify("READY=1")
 
-    on_round = (lambda: _notify("WATCHDOG=1")) if os.environ.get("WATCHDOG_USEC") else lambda: None
+    on_round = (lambda: _notify(ALIVE)) if os.environ.get("WATCHDOG_USEC") else lambda: None
     Zygote(settings, programs, instance, on_up, on_round).run()
     _notify("STOPPING=1")
 
 
 def _notify(text: str) -> None:
-    """Tell systemd, if it started us (sd_notify(3))."""
+    """Tell systemd, if it started us (sd_notify(3)).
+
+    What is said every few seconds waits for nobody: when systemd does not read, we have others to look after.
+    """
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
     path = "\0" + address[1:] if address.startswith("@") else address
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, contextlib.suppress(OSError):
-        notify.sendto(text.encode(), path)
+        notify.sendto(text.encode(), socket.MSG_DONTWAIT if text == ALIVE else 0, path)
 
 
 if __name__ == "__main__":
