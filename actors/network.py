@@ -317,17 +317,27 @@ class NetworkActor(Primitives):
 
         def made(result: Any) -> None:
             if isinstance(result, Exception):
-                self._store.delete(network.name)
-                self.work(lambda: self._wiring.remove_network(network), self._logged)
+                self._unmake(network)
                 call.settle(_refused(result))
                 return
             self._made.add(network.name)
-            self._announce("create", network.name)
-            described = msgspec.to_builtins(network)
-            self._load_rules(lambda result: call.settle(_refused(result) or described))
+            self._load_rules(ruled)
+
+        def ruled(result: Any) -> None:
+            if isinstance(result, nft.MissingError):
+                self._unmake(network)
+            else:
+                self._announce("create", network.name)
+            call.settle(_refused(result) or msgspec.to_builtins(network))
 
         self._in_order(f"network {network.name}", lambda: self._wiring.ensure_network(network), made)
         return LATER
+
+    def _unmake(self, network: Network) -> None:
+        """Whoever asked for it is told that there is none, and asks anew once that can be."""
+        self._made.discard(network.name)
+        self._store.delete(network.name)
+        self.work(lambda: self._wiring.remove_network(network), self._logged)
 
     def _create(self, wish: NewNetwork) -> Network:
         return self._store.create(plan(wish, self._wiring.scope, self._store.networks(), links.routes()))
@@ -527,6 +537,8 @@ def _refused(result: Any) -> Exception | None:
     """What the kernel or nft said, as the wire has it; None when all is well."""
     if isinstance(result, OSError):
         return RemoteError("failed_precondition", f"network: {result.strerror or result}", outcome="unknown")
+    if isinstance(result, nft.MissingError):
+        return RemoteError("failed_precondition", str(result), outcome="done")
     if isinstance(result, nft.FilterError):
         return RemoteError("unavailable", str(result), outcome="unknown")
     return result if isinstance(result, Exception) else None

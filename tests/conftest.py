@@ -29,7 +29,7 @@ ALONE = (
     "test_chaos", "test_counts", "test_ctr", "test_ctr_compared", "test_docker", "test_docs_typed",
     "test_far_commands", "test_flags", "test_formats", "test_full_disk", "test_grpc_events",
     "test_grpc_tasks", "test_grpc_terminals", "test_leaks", "test_log_drivers", "test_main_job",
-    "test_metrics", "test_network", "test_network_beside_others", "test_network_hosts",
+    "test_metrics", "test_missing_tools", "test_network", "test_network_beside_others", "test_network_hosts",
     "test_network_plugins", "test_operations", "test_package", "test_quickstart", "test_runtime",
     "test_siege", "test_sleep_grpc", "test_traces", "test_userns",
 )  # fmt: skip

@@ -10,6 +10,10 @@ class FilterError(Exception):
     """nft refused, or is not there; the text is its first complaint."""
 
 
+class MissingError(FilterError):
+    """nft is not there: no later attempt ends otherwise."""
+
+
 def load(text: str) -> None:
     """Carry out a script: all of it, in one transaction, or nothing.
 
@@ -42,7 +46,7 @@ def _nft(words: tuple[str, ...], text: str = "") -> str:
     try:
         ended = run((PROGRAM, *words), text)
     except FileNotFoundError as error:
-        raise FilterError("nft is missing: apt-get install nftables") from error
+        raise MissingError("nft is missing: apt-get install nftables") from error
     except TimeoutError as error:
         raise FilterError(str(error)) from error
     if ended.code:
