@@ -7,17 +7,22 @@ has no mailbox and is not a Pykka actor: it only passes on. Ends with SIGTERM. R
 always; then actors announce themselves again and clients reconnect.
 """
 
+import logging
+
 from actors import __version__
 from actors.roles import is_audited, refusal
 from actors.settings import Settings
 from actors.zygote.birth import Birth
 from actors.zygote.control import Closed
 from actors.zygote.place import PROTOCOL
+from storage.errors import StorageError
 from transport.router import RouterSocket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from transport.outer import OuterDoor
+
+log = logging.getLogger("router")
 
 
 def run(birth: Birth) -> None:
@@ -45,8 +50,16 @@ def run(birth: Birth) -> None:
     door.close()
 
 
-def _outer(settings: Settings) -> "OuterDoor":
+def _outer(settings: Settings) -> "OuterDoor | None":
+    """None without keys of our own: that must not keep those of this host from their daemon."""
     from transport.keys import KeyRing  # noqa: PLC0415  # ZeroMQ, for this alone
     from transport.outer import OuterDoor, Policy  # noqa: PLC0415
 
-    return OuterDoor(settings.listen, KeyRing(settings.keys), Policy(refusal, is_audited))
+    ring = KeyRing(settings.keys)
+    try:
+        ring.server()
+    except StorageError as error:
+        text = "nobody of other hosts is let in at %s until the daemon is started again: %s"
+        log.error(text, settings.listen, error)  # noqa: TRY400  # a line says it
+        return None
+    return OuterDoor(settings.listen, ring, Policy(refusal, is_audited))

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from storage.content.disk import private_directory, reported
 from storage.durable import sync_directory
-from storage.errors import InvalidArgumentError, NotFoundError
+from storage.errors import InvalidArgumentError, NotFoundError, StorageError
 from storage.names import check_identifier
 
 ROLES: Final = ("observer", "operator", "admin")
@@ -65,17 +65,33 @@ class KeyRing:
         self._known: dict[str, Key] = {}
 
     def server(self) -> Pair:
-        """The daemon's own pair, made when it is first wanted, and durable when this returns."""
+        """The daemon's own pair, made when it is first wanted, and durable when this returns.
+
+        Raises StorageError: it cannot be made, or read, or is damaged.
+        """
         path = self._directory / "server.json"
-        private_directory(self._directory)
-        if not path.exists():  # router and metadata may both come for it: whoever is first has made it
-            fresh = path.with_suffix(f".{os.getpid()}")
-            write_private(fresh, asdict(new_pair()))
-            with contextlib.suppress(FileExistsError):
-                path.hardlink_to(fresh)
-            fresh.unlink()
-            sync_directory(self._directory)
-        return Pair(**json.loads(path.read_text()))
+        with reported("have keys of our own"):
+            private_directory(self._directory)
+            if not path.exists():  # router and metadata may both come for it: whoever is first has made it
+                self._make(path)
+            said = path.read_text()
+        try:
+            pair = Pair(**json.loads(said))
+            right = len(pair.public) == len(pair.secret) == KEY_LENGTH
+        except (ValueError, TypeError):
+            right = False
+        if not right:
+            text = f"{path} is no pair of keys: restore it, or remove it and give each client the new key"
+            raise StorageError(text)
+        return pair
+
+    def _make(self, path: Path) -> None:
+        fresh = path.with_suffix(f".{os.getpid()}")
+        write_private(fresh, asdict(new_pair()))
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(fresh)
+        fresh.unlink()
+        sync_directory(self._directory)
 
     def allow(self, key: Key) -> None:
         """Let a client in from now on; its name's earlier key no longer is.

@@ -26,6 +26,15 @@ def test_the_daemons_own_pair_stays(tmp_path):
     assert stat.S_IMODE((tmp_path / "keys/server.json").stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("said", ["", "{", "[]", '{"public": "x"}', '{"public": "x", "secret": "y"}'])
+def test_a_damaged_pair_is_named_and_stays(tmp_path, said):
+    """A new one in its place would lock out all who know the old one, for good."""
+    (tmp_path / "server.json").write_text(said)
+    with pytest.raises(StorageError, match=r"server\.json is no pair of keys: restore it, or remove it"):
+        KeyRing(tmp_path).server()
+    assert (tmp_path / "server.json").read_text() == said
+
+
 def test_all_who_come_for_the_first_time_get_the_same_pair(tmp_path):
     """Whoever is overtaken between looking and writing takes what is there."""
     with multiprocessing.get_context("fork").Pool(8) as pool:
