@@ -55,11 +55,16 @@ def container(store: Metadata, body: m.ContainersGet) -> dict[str, Any]:
 
 
 def containers(store: Metadata, body: m.ContainersList) -> dict[str, Any]:
-    """The containers of one namespace, or of all, each with its task."""
-    found = store.containers.list_with_tasks(body.namespace or None)
+    """The containers of one namespace, or of all, each with its task; or a page of them."""
+    following = {}
+    if body.page:
+        found, after = store.containers.page(body.namespace or None, body.after)
+        following = {"next": after}
+    else:
+        found = store.containers.list_with_tasks(body.namespace or None)
     wanted = [(one, task) for one, task in found if body.retired or not is_retired(one, task)]
     described = _briefly if body.brief else joined
-    return {"containers": [described(one, task) for one, task in wanted]}
+    return {"containers": [described(one, task) for one, task in wanted], **following}
 
 
 def _briefly(found: Container, task: Task | None) -> dict[str, Any]:
@@ -74,10 +79,15 @@ def namespaces(store: Metadata, _: m.NamespacesList) -> dict[str, Any]:
 
 
 def leases(store: Metadata, body: m.LeasesList) -> dict[str, Any]:
-    """The leases of a namespace, or all."""
+    """The leases of a namespace, or all; or a page of them."""
     filters = parse_filters(body.filters)
-    found = store.leases.list(body.namespace or None)
-    return {"leases": [one for one in found if filters.match(partial(_lease_field, one))]}
+    following = {}
+    if body.page:
+        found, after = store.leases.page(body.namespace or None, body.after)
+        following = {"next": after}
+    else:
+        found = store.leases.list(body.namespace or None)
+    return {"leases": [one for one in found if filters.match(partial(_lease_field, one))], **following}
 
 
 def content(store: Metadata, body: m.ContentsGet) -> Content:

@@ -292,11 +292,25 @@ class _Asking:
     def ask(self, body: Any, missing: dict[str, Any]) -> dict[str, Any]:
         """The answer, or `missing`."""
         try:
-            found: dict[str, Any] = self._actor.call(body, limit=SCRAPE_LIMIT)
+            return self._answer(body)
         except RemoteError as error:
-            self._actor.log.warning("%s is left out: %s", m.operation_of(body).name, error)
+            self._left_out(body, error)
             return missing
+
+    def listed(self, body: Any, key: str) -> list[Any]:
+        """All of a list that comes in pages, or nothing of it."""
+        try:
+            return everything(self._answer, body, key)
+        except RemoteError as error:
+            self._left_out(body, error)
+            return []
+
+    def _answer(self, body: Any) -> dict[str, Any]:
+        found: dict[str, Any] = self._actor.call(body, limit=SCRAPE_LIMIT)
         return found
+
+    def _left_out(self, body: Any, error: RemoteError) -> None:
+        self._actor.log.warning("%s is left out: %s", m.operation_of(body).name, error)
 
 
 class _Tree(_Asking, Collector):
@@ -363,8 +377,7 @@ class _Images(_Asking, Collector):
         """A count for each namespace."""
         images = Family("actord_images")
         for space in self.ask(m.NamespacesList(), {"namespaces": []})["namespaces"]:
-            listed = self.ask(m.ImagesList(space["name"]), {"images": []})["images"]
-            images.add(len(listed), space["name"])
+            images.add(len(self.listed(m.ImagesList(space["name"]), "images")), space["name"])
         yield images.metric
 
 
@@ -385,7 +398,7 @@ class _Containers(_Asking):
 
     def taken(self) -> tuple[Iterable[Metric], Iterable[Owned]]:
         """Their counts, and what each uses."""
-        every = self.ask(m.ContainersList(brief=True), {"containers": []})["containers"]
+        every = self.listed(m.ContainersList(brief=True), "containers")
         running = [one for one in every if (one["task"] or {}).get("status") in ("running", "paused")]
         return _of_containers(every), map(self._used, running)
 

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from actors import messages as m
 from actors.linux import cgroups, process
 from actors.linux.cgroup_figures import figures
+from actors.paging import everything
 from actors.runtime.bundle import actual_cgroups_path, cgroups_path
 from actors.settings import Settings
 from actors.usage import usage
@@ -43,7 +44,7 @@ class Overview:
         call = self._actor.call
         told = call(m.Actors(memory=False))
         traffic = call(m.RouterTraffic())
-        containers = call(m.ContainersList(namespace, brief=True))["containers"]
+        containers = everything(call, m.ContainersList(namespace, brief=True), "containers")
         return {
             "at": time.time_ns(),
             "node": self._actor.settings.node,
@@ -58,7 +59,8 @@ class Overview:
     def used(self, wish: m.MetricsUsage) -> list[dict[str, Any]]:
         """What containers use. Raises RemoteError: one that was named does not run, or nobody answers."""
         found = []
-        for one in self._actor.call(m.ContainersList(wish.namespace, brief=True))["containers"]:
+        body = m.ContainersList(wish.namespace, brief=True)
+        for one in everything(self._actor.call, body, "containers"):
             if wish.ids and one["id"] not in wish.ids:
                 continue
             if (one["task"] or {}).get("status") in RUNNING:

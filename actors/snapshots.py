@@ -29,6 +29,7 @@ _KINDS: dict[str, tuple[str, Callable[..., Snapshotter]]] = {
     "overlayfs": ("snapshots", OverlaySnapshotter),
     "native": ("snapshots-native", NativeSnapshotter),
 }
+_LONGEST_PLACE = 18  # digits: less than 2**63
 _Waiting = Callable[[Exception | None], None]
 
 
@@ -127,9 +128,12 @@ class SnapshotsActor(SnapshotSweepingActor):
         return described(store.update(body.namespace, body.key, body.labels, body.fields))
 
     def snapshots_list(self, body: m.SnapshotsList, _: Call) -> dict[str, Any]:
-        """All snapshots of a namespace."""
-        found = self.named(body.snapshotter).list(body.namespace)
-        return {"snapshots": [described(one) for one in found]}
+        """All snapshots of a namespace, or a page of them."""
+        store = self.named(body.snapshotter)
+        if not body.page:
+            return {"snapshots": [described(one) for one in store.list(body.namespace)]}
+        found, following = store.page(body.namespace, _place_in_list(body.after))
+        return {"snapshots": [described(one) for one in found], "next": str(following or "")}
 
     def snapshots_usage(self, body: m.SnapshotsUsage, _: Call) -> dict[str, Any]:
         """Inodes and bytes."""
@@ -202,6 +206,12 @@ def opened(root: Path, name: str, *, reader: bool = False) -> Snapshotter:
         raise InvalidArgumentError(f'snapshotter "{name}" is none of {", ".join(_KINDS)}')
     directory, make = _KINDS[name]
     return make(root / directory, sync=sync_filesystem, reader=reader)
+
+
+def _place_in_list(after: str) -> int:
+    if after and not (after.isascii() and after.isdecimal() and len(after) <= _LONGEST_PLACE):
+        raise InvalidArgumentError(f"{after[:80]!a} is not what a page of snapshots is followed by")
+    return int(after or 0)
 
 
 def how_to_use(store: Snapshotter, namespace: str, key: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import random
 import signal
 import time
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 from actors import failpoints, introspection, wishes
@@ -19,6 +20,7 @@ from actors import supervision as s
 from actors.actor import Actor
 from actors.call import LATER, Call, Later
 from actors.introspection import Tallies
+from actors.paging import gather
 from actors.roster import Roster, Sleeper, kind_of, process_row
 from actors.tracing import current
 from actors.watching import FarWatches, Watches
@@ -112,7 +114,7 @@ class SupervisorActor(Actor):
         if "router" in self._roster.running:
             self._introduce("router")
         self._say_up()
-        self.ask(m.LeasesList(), self._release_left, limit=RELEASE_LIMIT)
+        gather(partial(self.ask, limit=RELEASE_LIMIT), m.LeasesList(), "leases", self._release_left)
         if self._stop_wanted:
             self._shutdown()
 
@@ -215,7 +217,7 @@ class SupervisorActor(Actor):
             self.log.warning("leases of actors that are gone are not released: %s", result)
             return
         known = self._tree.nodes.keys() | self._tree.adopted.keys()  # also who is still to be claimed
-        for one in result["leases"]:
+        for one in result:
             alive = one["instance"] == self.birth.instance and one["holder"] in known
             if one["holder"] and not alive:
                 name, instance = one["holder"], one["instance"]
@@ -316,7 +318,8 @@ class SupervisorActor(Actor):
             self.later(RESTORE_AGAIN, self._list_containers)
 
     def _list_containers(self) -> None:
-        self.ask(m.ContainersList(retired=True, brief=True), self._restore, limit=60)
+        body = m.ContainersList(retired=True, brief=True)
+        gather(partial(self.ask, limit=60), body, "containers", self._restore)
 
     def _restore(self, result: Any) -> None:
         """Durable desired state: each container on record has its actor."""
@@ -324,7 +327,7 @@ class SupervisorActor(Actor):
             self.log.error("containers cannot be restored: %s; tried again", result)
             self.later(RESTORE_AGAIN, self._list_containers)
             return
-        on_record = {(one["namespace"], one["id"]): one["created_at"] for one in result["containers"]}
+        on_record = {(one["namespace"], one["id"]): one["created_at"] for one in result}
         for namespace, identity in sorted(on_record.keys() | self._left()):
             failpoints.hit("supervisor", "restore", "each")
             created = on_record.get((namespace, identity), 0)

@@ -28,6 +28,7 @@ from actors.applying import Appliers, Files, Layer
 from actors.inflight import InFlight, Progress
 from actors.layers import Layers, StoredLayers
 from actors.linux.syncfs import sync_filesystem
+from actors.paging import everything
 from actors.relating import hold
 from actors.settings import Settings
 from actors.tracing import current
@@ -321,7 +322,8 @@ class Unpacker:
     def clear(self) -> None:
         """Remove what an earlier incarnation of this transfer left half unpacked."""
         if self._actor.birth.inc > 1:
-            for one in self._actor.call(m.SnapshotsList(self._namespace, self._snapshotter))["snapshots"]:
+            body = m.SnapshotsList(self._namespace, self._snapshotter)
+            for one in everything(self._actor.call, body, "snapshots"):
                 if one["key"].startswith(self._key("")):
                     self._remove(one["key"])
 

@@ -85,7 +85,7 @@ class Upkeep:
         return removed
 
     def _remove_containers(self, namespace: str) -> Iterator[dict[str, str]]:
-        for one in self._call(m.ContainersList(namespace, brief=True))["containers"]:
+        for one in everything(self._call, m.ContainersList(namespace, brief=True), "containers"):
             status = (one["task"] or {}).get("status")
             stopped = status == "stopped" and one["wanted"] != "running"
             if stopped and self._removed(m.ContainersRemove(), to=one["actor"], limit=60):

@@ -12,6 +12,7 @@ from typing import Any
 from actors import messages as m
 from actors.actor import Actor
 from actors.call import LATER, Call, Later
+from actors.paging import gather
 from storage.errors import FailedPreconditionError, StorageError
 from storage.volumes import Volume, Volumes
 from transport.errors import RemoteError
@@ -106,11 +107,11 @@ class VolumesActor(Actor):
                 call.fail(result)
                 return
             try:
-                call.reply(answer(_uses(result["containers"])))
+                call.reply(answer(_uses(result)))
             except StorageError as error:
                 call.fail(error)
 
-        self.ask(m.ContainersList(namespace), heard)
+        gather(self.ask, m.ContainersList(namespace), "containers", heard)
 
 
 def _uses(containers: Iterable[dict[str, Any]]) -> Uses:

@@ -11,6 +11,8 @@ from cli.table import familiar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cli.session import Session
 
     Words = list[tuple[str, str]]  # each with what is said beside it
@@ -65,6 +67,7 @@ _ASKED = {
 }
 """What lists the things that an argument or a value may name: actor, operation, and where the names are."""
 _EVERYWHERE = ("NETWORK", "NODE", "KEY")  # they are in no namespace
+_MANY = ("CONTAINER", "IMAGE", "LEASE", "DIGEST")  # they come in pages
 
 
 def run(session: Session, given: Given) -> int:
@@ -221,8 +224,13 @@ def _names(kind: str, given: Given) -> list[str]:
     actor, operation, where, key = _ASKED[kind]
     try:
         there = session(given)
-        body = {} if kind in _EVERYWHERE else {"namespace": there.namespace}
-        found = there.ask(actor, operation, body, limit=LIMIT)[where]
+        body: dict[str, Any] = {} if kind in _EVERYWHERE else {"namespace": there.namespace}
+        if kind == "CONTAINER":
+            body["brief"] = True
+        if kind in _MANY:
+            found = there.ask_all(actor, operation, body, where, limit=LIMIT)
+        else:
+            found = there.ask(actor, operation, body, limit=LIMIT)[where]
     except (RefusedError, NotRunningError, ProtocolError, UsageError, OSError):
         return []
     there.close()

@@ -41,8 +41,7 @@ def run(session: Session, given: Given) -> int:
 def here(session: Session) -> list[dict[str, Any]]:
     """Every container of one node; whole records only where they are printed."""
     body = {"namespace": session.namespace, "brief": not session.json}
-    found: list[dict[str, Any]] = session.ask("metadata", "containers.list", body)["containers"]
-    return found
+    return session.ask_all("metadata", "containers.list", body, "containers")
 
 
 def everywhere(session: Session) -> tuple[list[dict[str, Any]], bool]:

@@ -104,12 +104,12 @@ class Session:
         """An operation that may be repeated. Raises RefusedError, NotRunningError."""
         return self._request(to, op, body, limit, repeatable=True)
 
-    def ask_all(self, to: str, op: str, body: dict[str, Any], key: str) -> list[Any]:
+    def ask_all(self, to: str, op: str, body: dict[str, Any], key: str, *, limit: float = 30.0) -> list[Any]:
         """All of a list that is answered page by page. Raises as `ask`."""
         found: list[Any] = []
         after = ""
         while True:
-            answer = self.ask(to, op, {**body, "page": True, "after": after})
+            answer = self.ask(to, op, {**body, "page": True, "after": after}, limit=limit)
             found += answer[key]
             after = answer.get("next", "")  # a daemon that knows no pages gives everything
             if not after:

@@ -151,6 +151,11 @@ class Database:
         with self._errors():
             return tuple(self.execute(sql, parameters).fetchall())
 
+    def each(self, sql: str, parameters: Parameters = ()) -> Generator[tuple[Any, ...]]:
+        """Row by row, of which no more are read than are asked for; nothing is to be written meanwhile."""
+        with contextlib.closing(self.execute(sql, parameters)) as cursor, self._errors():
+            yield from cursor
+
     @contextlib.contextmanager
     def transaction(self) -> Generator[None]:
         """All of the block is committed, durably, or nothing of it is.

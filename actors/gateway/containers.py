@@ -14,6 +14,7 @@ from typing import Any, Final
 from actors import messages as m
 from actors.gateway import runc_options
 from actors.gateway.translation import Asking, labels_of, put_time
+from actors.paging import everything
 from storage.filters import parse_filters
 from transport.errors import RemoteError
 from transport.grpc.interface import message
@@ -49,7 +50,7 @@ class Containers(Asking, Service):
 
     def _matching(self, request: Any, call: Call) -> Iterator[Any]:
         filters = parse_filters(list(request.filters))
-        for found in self.ask(call, m.ContainersList(call.namespace))["containers"]:
+        for found in everything(partial(self.ask, call), m.ContainersList(call.namespace), "containers"):
             if filters.match(partial(_field, found)):
                 yield _container(found)
 

@@ -13,6 +13,7 @@ from actors.actor import Actor
 from actors.gateway.containers import packed_from
 from actors.gateway.records import Records
 from actors.gateway.translation import SECOND, Asking, put_time
+from actors.paging import everything
 from storage.filters import parse_filters
 from storage.names import check_identifier
 from transport.client import Client, Message, NotRunningError
@@ -103,7 +104,7 @@ class Events(Asking, Service):
         actors = self.ask_owner(call, m.Actors(memory=False))["actors"]
         asleep = {one["name"] for one in actors if one["state"] == "asleep"}
         states = []
-        for one in self.ask_owner(call, m.ContainersList(brief=True))["containers"]:
+        for one in everything(partial(self.ask_owner, call), m.ContainersList(brief=True), "containers"):
             ended = (one["task"] or {}).get("status") == "stopped"
             if one["options"].get("foreign") and (ended or one["actor"] not in asleep):
                 states.append((one, self.actor.begin(m.TasksState(), to=one["actor"], limit=call.limit)))

@@ -2,10 +2,12 @@
 
 import secrets
 import time
+from functools import partial
 from typing import Any
 
 from actors import messages as m
 from actors.gateway.translation import Asking, labels_of, put_time
+from actors.paging import everything
 from transport.errors import RemoteError
 from transport.grpc.interface import message
 from transport.grpc.server import Call, Service
@@ -98,12 +100,13 @@ class Leases(Asking, Service):
 
     def _listed(self, call: Call, name: str) -> Any:
         """None or one. Not by a filter: an id may have a quotation mark in it."""
-        leases = self.ask(call, m.LeasesList(call.namespace))["leases"]
+        leases = everything(partial(self.ask, call), m.LeasesList(call.namespace), "leases")
         return [one for one in leases if one["id"] == name]
 
     def list(self, request: Any, call: Call) -> Any:
         """Those that pass a filter."""
-        found = self.ask(call, m.LeasesList(call.namespace, list(request.filters)))["leases"]
+        body = m.LeasesList(call.namespace, list(request.filters))
+        found = everything(partial(self.ask, call), body, "leases")
         return message("containerd.services.leases.v1.ListResponse")(leases=[_lease(one) for one in found])
 
     def add_resource(self, request: Any, call: Call) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 from actors import messages as m
 from actors.gateway.translation import Asking, labels_of, mounts, pages, put_time
+from actors.paging import everything
 from storage.filters import parse_filters
 from transport.errors import RemoteError
 from transport.grpc.interface import message
@@ -103,7 +104,8 @@ class Snapshots(Asking, Service):
     def list(self, request: Any, call: Call) -> Iterator[Any]:
         """Those that pass a filter."""
         filters = parse_filters(list(request.filters))
-        found = self.ask(call, m.SnapshotsList(call.namespace, request.snapshotter))["snapshots"]
+        body = m.SnapshotsList(call.namespace, request.snapshotter)
+        found = everything(partial(self.ask, call), body, "snapshots")
         kept = [_info(one) for one in found if filters.match(partial(_field, one))]
         make = message(f"{_PACKAGE}.ListSnapshotsResponse")
         yield from pages(kept, PAGE, lambda page: make(info=page))

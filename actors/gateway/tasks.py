@@ -14,6 +14,7 @@ from actors.gateway.containers import ask_container, record
 from actors.gateway.task_metrics import metric
 from actors.gateway.translation import PAUSE, Asking, parsed, put_time
 from actors.gateway.waiting import Waiting
+from actors.paging import everything
 from storage.filters import parse_filters
 from transport.errors import RemoteError
 from transport.grpc.interface import message
@@ -89,7 +90,8 @@ class Tasks(Asking, Service):
     def list(self, request: Any, call: Call) -> Any:
         """All that have a process; from the records, so that no actor that hangs can hold it up."""
         del request
-        found = self.ask_owner(call, m.ContainersList(call.namespace, brief=True))["containers"]
+        body = m.ContainersList(call.namespace, brief=True)
+        found = everything(partial(self.ask_owner, call), body, "containers")
         kinds = {"created": CREATED, "running": RUNNING, "paused": PAUSED, "stopped": STOPPED}
         make = message("containerd.v1.types.Process")
         tasks = []

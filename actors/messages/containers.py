@@ -50,6 +50,9 @@ class ContainersGet:
 class ContainersList:
     """Answer: `containers`, each as `containers.get` gives it. An empty namespace means every one.
 
+    The oldest of a namespace come first. With `page`: by id, as many as a message holds, and `next`, to be
+    asked for as `after`; empty with the last.
+
     Attributes:
         retired: as for `containers.get`.
         brief: without labels, and of the options only `entrypoint`, `args` and, for one of containerd's API,
@@ -59,6 +62,8 @@ class ContainersList:
     namespace: str = ""
     retired: bool = False
     brief: bool = False
+    page: bool = False
+    after: str = ""
 
 
 @operation("containers.want", "metadata", repeatable=True)

@@ -43,6 +43,8 @@ class LeasesCreate:
 class LeasesList:
     """Answer: `leases`, each with namespace, id, labels, created_at, expires_at (or null), and its holder.
 
+    With `page`: as many as a message holds, and `next`, to be asked for as `after`; empty with the last.
+
     Attributes:
         namespace: an empty one means every one.
         filters: see docs/protocol.md, "Filters"; fields are id and labels.
@@ -50,6 +52,8 @@ class LeasesList:
 
     namespace: str = ""
     filters: list[str] = field(default_factory=list)
+    page: bool = False
+    after: str = ""
 
 
 @operation("leases.delete", "metadata", repeatable=True)

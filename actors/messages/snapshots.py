@@ -118,10 +118,16 @@ class SnapshotsUpdate:
 @operation("snapshots.list", "snapshots", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class SnapshotsList:
-    """Answer: `snapshots`, each as `snapshots.stat` gives it, parents before children."""
+    """Answer: `snapshots`, each as `snapshots.stat` gives it, parents before children.
+
+    With `page`: in the order of their making, as many as a message holds, and `next`, to be asked for as
+    `after`; empty with the last.
+    """
 
     namespace: str
     snapshotter: SnapshotterName = ""
+    page: bool = False
+    after: str = ""
 
 
 @operation("snapshots.usage", "snapshots", repeatable=True)

@@ -17,7 +17,7 @@ HEADS = ("LEASE", "CREATED", "EXPIRES", "HOLDER")
 def run(session: Session, given: Given) -> int:
     """Print them by id."""
     wish = {"namespace": session.namespace, "filters": given.many("filter")}
-    found = session.ask("metadata", "leases.list", wish)["leases"]
+    found = session.ask_all("metadata", "leases.list", wish, "leases")
     print_listing(session, given, found, HEADS, row, (0, 3), key="id")
     return 0
 

@@ -13,6 +13,7 @@ from storage.metadata.namespaces import Namespaces
 from storage.metadata.records import Container, Json, Labels, NewContainer, Task, Wanted
 from storage.metadata.tasks import task_from_row
 from storage.names import check_identifier, check_text, decode, encode, encode_labels
+from storage.paging import page
 
 _WANTED = frozenset({"running", "stopped", "removed"})
 _PREFIX_LENGTH = 3
@@ -29,7 +30,12 @@ _UPDATE = """UPDATE containers SET updated_at = :now, wanted = coalesce(:wanted,
 _RETIRE = "UPDATE containers SET updated_at = ?, wanted = 'removed', name = id WHERE namespace = ? AND id = ?"
 _JOINED = """SELECT c.*, t.* FROM containers c
     LEFT JOIN tasks t ON t.namespace = c.namespace AND t.container = c.id
-    WHERE :namespace IS NULL OR c.namespace = :namespace ORDER BY c.namespace, c.created_at, c.id"""
+    WHERE (?1 IS NULL OR c.namespace = ?1)"""
+_OLDEST_FIRST = f"{_JOINED} ORDER BY c.namespace, c.created_at, c.id"
+_PAGE = f"{_JOINED} AND (c.namespace, c.id) > (?2, ?3) ORDER BY c.namespace, c.id"
+
+Recorded = tuple[Container, Task | None]
+"""A container, and its task as far as one has been reported."""
 
 
 class Containers:
@@ -99,12 +105,14 @@ class Containers:
         """The containers of every namespace: what the supervisor has to bring about."""
         return tuple(container for container, _ in self.list_with_tasks(None))
 
-    def list_with_tasks(self, namespace: str | None) -> tuple[tuple[Container, Task | None], ...]:
+    def list_with_tasks(self, namespace: str | None) -> tuple[Recorded, ...]:
         """Containers, each with its last known task; None lists every namespace."""
-        return tuple(
-            (_container(row[:_COLUMNS]), None if row[_COLUMNS] is None else task_from_row(row[_COLUMNS:]))
-            for row in self._database.rows(_JOINED, {"namespace": namespace})
-        )
+        return tuple(map(_with_task, self._database.rows(_OLDEST_FIRST, (namespace,))))
+
+    def page(self, namespace: str | None, after: str) -> tuple[tuple[Recorded, ...], str]:
+        """Some of them, by namespace and id, and what to go on after; nothing where these are the last."""
+        found, more = page(self._database, _PAGE, (namespace, *after.partition(" ")[::2]))
+        return tuple(map(_with_task, found)), " ".join(found[-1][:2]) if more else ""
 
     def update(
         self,
@@ -207,6 +215,11 @@ def _check(new: NewContainer, name: str) -> None:
 def _check_wanted(wanted: str) -> None:
     if wanted not in _WANTED:
         raise InvalidArgumentError(f'wanted state "{wanted}" is not valid: use running, stopped or removed')
+
+
+def _with_task(row: tuple[Any, ...]) -> Recorded:
+    task = None if row[_COLUMNS] is None else task_from_row(row[_COLUMNS:])
+    return _container(row[:_COLUMNS]), task
 
 
 def _container(row: tuple[Any, ...]) -> Container:

@@ -11,9 +11,9 @@ from typing import Any
 from storage.database import Database
 from storage.errors import NotFoundError
 from storage.metadata.namespaces import Namespaces
-from storage.metadata.paging import PAGE_ROWS, page
 from storage.metadata.records import Content, Labels
 from storage.names import check_text, decode, encode_labels
+from storage.paging import page
 
 # A document has a label for each of its children, and may have as many of these as 4 MiB of JSON can name.
 _MOST_LABELS = 40_000
@@ -22,7 +22,7 @@ _PUT = """INSERT INTO content_labels VALUES (?1, ?2, ?3, ?4, ?4) ON CONFLICT (na
     DO UPDATE SET labels = excluded.labels, updated_at = excluded.updated_at"""
 
 _PAGE = """SELECT * FROM content_labels WHERE (?1 IS NULL OR namespace = ?1)
-    AND (namespace, digest) > (?2, ?3) ORDER BY namespace, digest LIMIT ?4"""
+    AND (namespace, digest) > (?2, ?3) ORDER BY namespace, digest"""
 
 
 class Contents:
@@ -84,9 +84,8 @@ class Contents:
     def page(self, namespace: str | None, after: str) -> tuple[tuple[Content, ...], str]:
         """Some of them, in the same order, and what to go on after; nothing where these are the last."""
         last = after.partition(" ")[::2]
-        found = page(self._database.rows(_PAGE, (namespace, *last, PAGE_ROWS)))
-        following = self._database.rows(_PAGE, (namespace, *found[-1][:2], 1)) if found else ()
-        return tuple(_content(row) for row in found), " ".join(found[-1][:2]) if following else ""
+        found, more = page(self._database, _PAGE, (namespace, *last))
+        return tuple(_content(row) for row in found), " ".join(found[-1][:2]) if more else ""
 
     def delete(self, namespace: str | None, digest: str) -> bool:
         """Forget a blob in a namespace, or in all; whether it was known."""

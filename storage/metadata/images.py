@@ -6,11 +6,11 @@ from typing import Any
 from storage.database import Database
 from storage.errors import AlreadyExistsError, NotFoundError
 from storage.metadata.namespaces import Namespaces
-from storage.metadata.paging import PAGE_ROWS, page
 from storage.metadata.records import Image, Json, Labels
 from storage.names import check_text, decode, encode, encode_labels
+from storage.paging import page
 
-_PAGE = "SELECT * FROM images WHERE namespace = ? AND name > ? ORDER BY name LIMIT ?"
+_PAGE = "SELECT * FROM images WHERE namespace = ? AND name > ? ORDER BY name"
 
 
 class Images:
@@ -39,9 +39,8 @@ class Images:
 
     def page(self, namespace: str, after: str) -> tuple[tuple[Image, ...], str]:
         """Some of them, by name, and what to go on after; nothing where these are the last."""
-        found = page(self._database.rows(_PAGE, (namespace, after, PAGE_ROWS)))
-        following = self._database.rows(_PAGE, (namespace, found[-1][1], 1)) if found else ()
-        return tuple(_image(row) for row in found), found[-1][1] if following else ""
+        found, more = page(self._database, _PAGE, (namespace, after))
+        return tuple(_image(row) for row in found), found[-1][1] if more else ""
 
     def create(self, namespace: str, name: str, target: Json, labels: Labels | None = None) -> Image:
         """Make an image name.

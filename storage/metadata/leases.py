@@ -14,9 +14,12 @@ from storage.errors import AlreadyExistsError, InvalidArgumentError, NotFoundErr
 from storage.metadata.namespaces import Namespaces
 from storage.metadata.records import Labels, Lease, Resource
 from storage.names import check_text, decode, encode_labels
+from storage.paging import page
 
 _RESOURCE_TYPE = re.compile(r"content|ingests|images|snapshots/[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")
 
+_PAGE = """SELECT * FROM leases WHERE (?1 IS NULL OR namespace = ?1)
+    AND (namespace, id) > (?2, ?3) ORDER BY namespace, id"""
 _HELD = "WHERE holder = ? AND holder != '' AND instance = ? AND incarnation <= ?"
 _DELETE_HELD = f"DELETE FROM leases {_HELD}"  # noqa: S608  # nothing in it is anybody's
 _LET_HELD_GO = f"UPDATE leases SET holder = '', expires_at = ? {_HELD}"  # noqa: S608  # the same
@@ -68,6 +71,11 @@ class Leases:
             "SELECT * FROM leases WHERE ?1 IS NULL OR namespace = ?1 ORDER BY namespace, id", (namespace,)
         )
         return tuple(_lease(row) for row in rows)
+
+    def page(self, namespace: str | None, after: str) -> tuple[tuple[Lease, ...], str]:
+        """Some of them, in the same order, and what to go on after; nothing where these are the last."""
+        found, more = page(self._database, _PAGE, (namespace, *after.partition(" ")[::2]))
+        return tuple(_lease(row) for row in found), " ".join(found[-1][:2]) if more else ""
 
     def delete(self, namespace: str, identity: str) -> None:
         """Delete the lease; what it alone held goes with the next garbage collection."""

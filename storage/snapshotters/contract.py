@@ -187,6 +187,9 @@ class Snapshotter(Protocol):
     def list(self, namespace: str | None = None) -> tuple[Snapshot, ...]:
         """The snapshots of a namespace, or of all; parents before children."""
 
+    def page(self, namespace: str | None, after: int) -> tuple[tuple[Snapshot, ...], int]:
+        """Some of them, in the order of their making, from 0, and what to go on after; 0 with the last."""
+
     def usage(self, namespace: str, key: str) -> Usage:
         """What the snapshot takes: as of its commit, or scanned now if active."""
 

@@ -190,6 +190,10 @@ class DirectorySnapshotter(abc.ABC):
         """See `Snapshotter.list`."""
         return self._records.list(namespace)
 
+    def page(self, namespace: str | None, after: int) -> tuple[tuple[Snapshot, ...], int]:
+        """See `Snapshotter.page`."""
+        return self._records.page(namespace, after)
+
     def usage(self, namespace: str, key: str) -> Usage:
         """See `Snapshotter.usage`."""
         record = self._records.get(namespace, key)

@@ -13,6 +13,7 @@ from storage.errors import (
     NotFoundError,
 )
 from storage.names import check_identifier, check_text, decode, encode_labels
+from storage.paging import page
 from storage.snapshotters.contract import Kind, Snapshot, Usage
 
 # AUTOINCREMENT: an id names a directory, and a removed one may still be on its way out.
@@ -83,6 +84,12 @@ class Records:
         where = "WHERE ?1 IS NULL OR s.namespace = ?1"
         sql = f"{_DEPTH} {_SELECT} JOIN depths d ON d.id = s.id {where} {_IN_ORDER}"
         return tuple(_record(row).snapshot for row in self.database.rows(sql, (namespace,)))
+
+    def page(self, namespace: str | None, after: int) -> tuple[tuple[Snapshot, ...], int]:
+        """Some of them, in the order of their making, and what to go on after; 0 where these are the last."""
+        sql = f"{_SELECT} WHERE s.id > ?2 AND (?1 IS NULL OR s.namespace = ?1) ORDER BY s.id"
+        found, more = page(self.database, sql, (namespace, after))
+        return tuple(_record(row).snapshot for row in found), found[-1][0] if more else 0
 
     def ids(self) -> dict[int, Kind]:
         """Every id with its kind."""

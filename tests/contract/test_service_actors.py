@@ -139,6 +139,33 @@ def test_a_list_that_no_message_holds_comes_in_pages(metadata):
     assert everything(metadata, m.ImagesList("nowhere"), "images") == []
 
 
+def test_leases_that_no_message_holds_come_in_pages(metadata):
+    labels = {f"key {number}": "x" * 4000 for number in range(1000)}
+    names = [f"/mnt/{number}" for number in range(6)]
+    for name in names:
+        metadata.once(m.LeasesCreate("default", name, labels))
+    with pytest.raises(ProtocolError, match="larger than"):
+        metadata.once(m.LeasesList())
+    assert [one["id"] for one in everything(metadata, m.LeasesList(), "leases")] == names
+    filtered = everything(metadata, m.LeasesList("default", ["id==/mnt/5"]), "leases")
+    assert [one["id"] for one in filtered] == names[5:]
+
+
+def test_snapshots_that_no_message_holds_come_in_pages(town):
+    snapshots = Asker(town, SnapshotsActor)
+    labels = {f"key {number}": "x" * 4000 for number in range(1000)}
+    keys = [f"z{9 - number}" for number in range(6)]
+    for key in keys:
+        snapshots.once(m.SnapshotsPrepare("default", key, labels=labels))
+        snapshots.once(m.SnapshotsPrepare("other", key))
+    with pytest.raises(ProtocolError, match="larger than"):
+        snapshots.once(m.SnapshotsList("default"))
+    found = everything(snapshots, m.SnapshotsList("default"), "snapshots")
+    assert [(one["namespace"], one["key"]) for one in found] == [("default", key) for key in keys]
+    for wrong in ("z9", "-1", "9" * 40):
+        assert snapshots.refused(m.SnapshotsList("default", page=True, after=wrong)) == "invalid_argument"
+
+
 def test_containers(metadata):
     metadata(m.ImagesPut("default", "x", TARGET))
     create = m.ContainersCreate(
@@ -176,6 +203,9 @@ def test_a_brief_list_has_room_for_those_whose_whole_records_have_none(metadata)
         metadata(m.ContainersCreate("default", image, id=f"c{number}", options=options, labels={"k": "v"}))
     with pytest.raises(ProtocolError, match="is larger than"):
         metadata(m.ContainersList())
+    in_pages = everything(metadata, m.ContainersList(), "containers")
+    assert in_pages == [metadata(m.ContainersGet("default", one["id"])) for one in in_pages]
+    assert {one["id"] for one in in_pages} == {f"c{number}" for number in range(20)}
     found = {one["id"]: one for one in metadata(m.ContainersList(brief=True))["containers"]}
     assert len(found) == 20
     for number, options in enumerate(({"args": ["a"]}, {"foreign": True})):

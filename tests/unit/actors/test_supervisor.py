@@ -171,6 +171,16 @@ def test_a_list_that_does_not_come_is_asked_for_again_but_not_at_once(house, ask
     assert house.spawned == [CONTAINER]
 
 
+def test_a_list_in_pages_is_asked_for_to_its_end_before_anybody_is_started(house, asked_for):
+    house.adopts(*WORKERS)
+    two = [{"namespace": "n", "id": name, "created_at": 7} for name in ("one", "two")]
+    house.answers("containers.list", {"containers": two[:1], "next": "n one"})
+    assert house.spawned == []
+    assert [(body["page"], body["after"]) for body in asked_for("containers.list")] == [(True, "n one")]
+    house.answers("containers.list", {"containers": two[1:], "next": ""})
+    assert house.spawned == [CONTAINER, "container/n/two"]
+
+
 @pytest.mark.parametrize(("instance", "released"), [("this", 0), ("another", 1)])
 def test_the_lease_of_one_that_is_still_to_be_claimed_is_not_released(house, instance, released):
     house.adopts(PULLER)

@@ -92,7 +92,8 @@ def test_names_are_those_of_what_there_is(stocked, line: str, wanted: list[str])
 
 def test_names_are_asked_for_where_the_line_works(stocked):
     assert words("actr -n other rm ") == ["web", "db"]
-    assert stocked.bodies("containers.list") == [{"namespace": "other"}]
+    (body,) = stocked.bodies("containers.list")
+    assert (body["namespace"], body["brief"], body["page"]) == ("other", True, True)
 
 
 def test_without_a_daemon_nothing_is_offered_and_nothing_said(capsys, tmp):

@@ -1,9 +1,12 @@
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError
 from storage.metadata import Container, Metadata, NewContainer, Task
+from storage.paging import PAGE_ROWS
 
 FULL = NewContainer(
     id="abcdef0123",
@@ -174,3 +177,43 @@ def test_lookup_agrees_with_a_plain_model(tmp_path_factory, ids, reference):
             with pytest.raises(InvalidArgumentError if begins else NotFoundError):
                 metadata.containers.get("ns", reference)
     metadata.close()
+
+
+def test_twenty_thousand_come_in_pages_whatever_comes_and_goes_meanwhile(metadata):
+    """Each that is there all the time is told once."""
+    ids = [f"c{number:05}" for number in range(20_000)]
+    with metadata.transaction():
+        for number, identity in enumerate(reversed(ids)):
+            create(metadata, identity, namespace=f"ns{number % 3}")
+        metadata.tasks.record(Task("ns0", ids[-1], revision=1, status="running", pid=7))
+    found, after, sizes = [], "", []
+    while True:
+        listed, after = metadata.containers.page(None, after)
+        found += listed
+        sizes.append(len(listed))
+        if not after:
+            break
+        metadata.containers.delete("ns0", found[len(sizes)][0].id)
+        create(metadata, f"a{len(sizes)}", namespace="ns0")  # before the place that the list has come to
+    assert len(sizes) > 3
+    assert max(sizes) <= PAGE_ROWS
+    told = [(one.namespace, one.id) for one, _ in found]
+    assert told == sorted(told)
+    assert sorted(one.id for one, _ in found) == ids
+    assert [task.pid for _, task in found if task is not None] == [7]
+
+
+def test_a_page_is_of_one_namespace_and_reads_no_more_than_it_gives(metadata):
+    large = {"foreign": "x" * 3_000_000}
+    for namespace in ("a", "b"):
+        for number in range(5):
+            metadata.containers.create(namespace, NewContainer(f"c{number}", options=large))
+    tracemalloc.start()
+    found, after = metadata.containers.page("b", "")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [(one.namespace, one.id) for one, _ in found] == [("b", "c0"), ("b", "c1")]
+    assert peak < 24_000_000
+    assert [one.id for one, _ in metadata.containers.page("b", after)[0]] == ["c2", "c3"]
+    assert metadata.containers.page("b", "b c4") == ((), "")
+    assert metadata.containers.page("nowhere", "") == ((), "")

@@ -190,3 +190,19 @@ def test_what_is_undone_is_not_announced(metadata):
     with pytest.raises(NotFoundError):
         delete()
     assert metadata.announcements.recent() == ()
+
+
+def test_twenty_thousand_leases_come_in_pages(metadata):
+    names = sorted(f"/mnt/image {number}" for number in range(20_000))
+    with metadata.transaction():
+        for name in names:
+            metadata.leases.create("ns", name)
+        metadata.leases.create("other", names[0])
+    found, after = metadata.leases.page("ns", "")
+    while after:
+        more, after = metadata.leases.page("ns", after)
+        found += more
+    assert [one.id for one in found] == names
+    assert found == metadata.leases.list("ns")
+    (last,), after = metadata.leases.page(None, f"ns {names[-1]}")
+    assert (last.namespace, after) == ("other", "")
