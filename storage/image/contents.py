@@ -10,9 +10,10 @@ from storage.errors import InvalidArgumentError
 from storage.image.manifest import Manifest, parse_manifest
 from storage.image.media_types import INDEXES, MANIFESTS
 from storage.image.platform import Platform, preference
-from storage.image.selection import MAX_DOCUMENTS, MAX_INDEX_DEPTH
+from storage.image.selection import MAX_INDEX_DEPTH
 
-# Of all documents of one image together: of each alone, the size is bounded (document.py).
+# Of all documents of one image together: of each alone, the size is bounded (document.py). Each but the root
+# is named by another, so their number is bounded too.
 MAX_CHILDREN: Final = 1 << 16
 MAX_BYTES: Final = 64 << 20
 
@@ -96,18 +97,15 @@ class _Budget:
 
     def __init__(self, root: Descriptor) -> None:
         self._root = root
-        self._documents = self._bytes = self._children = 0
+        self._bytes = self._children = 0
 
     def check_depth(self, depth: int) -> None:
         if depth > MAX_INDEX_DEPTH:
             raise self._refused(f"nests more than {MAX_INDEX_DEPTH} levels")
 
     def spend(self, size: int, children: int) -> None:
-        self._documents += 1
         self._bytes += size
         self._children += children
-        if self._documents > MAX_DOCUMENTS:
-            raise self._refused(f"has more than {MAX_DOCUMENTS} documents")
         if self._children > MAX_CHILDREN or self._bytes > MAX_BYTES:
             raise self._refused(f"names more than {MAX_CHILDREN} blobs, or takes {MAX_BYTES} bytes to do so")
 

@@ -9,7 +9,7 @@ from storage.image.manifest import Index, Manifest, parse_manifest
 from storage.image.media_types import INDEXES, MANIFESTS
 from storage.image.platform import Platform, preference
 
-# Indexes in indexes, and documents read in all: nobody needs more, and a hostile tree ends here.
+# Indexes in indexes, and documents read to find one image: nobody needs more, and a hostile tree ends here.
 MAX_INDEX_DEPTH: Final = 8
 MAX_DOCUMENTS: Final = 256
 
