@@ -28,7 +28,8 @@ class Database:
     """One SQLite file in WAL mode, with foreign keys, explicit transactions and a schema version.
 
     `migrations` are SQL scripts; the n-th one (from 1) leads to schema version n, kept in
-    `PRAGMA user_version`. Each runs in a transaction of its own, so a crash leaves a whole version.
+    `PRAGMA user_version`. All that are missing run in one transaction, so a crash leaves the file as it was,
+    or at the last version. Beforehand it is copied to `PATH.schema-VERSION`, for the way back.
 
     A `reader` looks at a file that another process owns: what is committed, and nothing half done, whatever
     becomes of the owner. It waits for nobody and keeps nobody waiting, changes nothing, and may be used in
@@ -106,12 +107,23 @@ class Database:
         if found > known:
             raise FailedPreconditionError(
                 f"database {self.path} has schema version {found} but this actord knows only up to {known}: "
-                "start the newer actord again or restore a backup made before the upgrade"
+                f"start the newer actord again or restore {self._copies(known)}"
             )
-        for number in range(found, known):
-            script = f"BEGIN IMMEDIATE;{migrations[number]};PRAGMA user_version={number + 1};COMMIT;"
-            with self._errors():
-                self._connection.executescript(script)
+        if found == known:
+            return
+        if found:
+            self.backup(self._before_migration(found))
+        script = ";".join(("BEGIN IMMEDIATE", *migrations[found:], f"PRAGMA user_version={known}", "COMMIT;"))
+        with self._errors():
+            self._connection.executescript(script)
+
+    def _before_migration(self, version: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.schema-{version}")
+
+    def _copies(self, known: int) -> str:
+        """What an actord that knows no more than this version could go on with."""
+        copies = [path for number in range(known, 0, -1) if (path := self._before_migration(number)).exists()]
+        return f"{copies[0]}, from before the upgrade" if copies else "a backup made before the upgrade"
 
     @property
     def version(self) -> int:

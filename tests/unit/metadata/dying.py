@@ -1,19 +1,21 @@
 """Run an action in a child that kills itself before its n-th effect: SIGKILL at every possible step.
 
-Effects are the changes to directories (seen through Python's audit events) and the SQL statements.
+Effects are the changes to directories (seen through Python's audit events) and the SQL statements that write,
+also each one of a script.
 """
 
 import itertools
 import os
 import signal
+import sqlite3
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-
-from storage.database import Database, Parameters
+from typing import Any
 
 _EFFECTS = frozenset({"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "os.chown", "os.link"})
-_READS = ("SELECT", "WITH", "PRAGMA")
+_READS = ("SELECT", "WITH", "PRAGMA", "--")
+_WRITES = "PRAGMA user_version="
 _LIMIT = 200
 
 
@@ -59,11 +61,15 @@ def _arm(step: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(lambda event, _arguments: effect() if event in _EFFECTS else None)
-    plain = Database.execute
+    plain = sqlite3.connect
 
-    def execute(self: Database, sql: str, parameters: Parameters = ()) -> object:
-        if not sql.lstrip().startswith(_READS):
+    def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = plain(*arguments, **options)
+        connection.set_trace_callback(begun)
+        return connection
+
+    def begun(sql: str) -> None:
+        if sql.lstrip().startswith(_WRITES) or not sql.lstrip().startswith(_READS):
             effect()
-        return plain(self, sql, parameters)
 
-    Database.execute = execute
+    sqlite3.connect = connect  # type: ignore[assignment]

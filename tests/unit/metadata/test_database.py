@@ -85,8 +85,35 @@ def test_failing_migration_leaves_the_version_before(path):
 
 def test_newer_version_is_refused(path):
     Database(path, (*SCHEMA, "CREATE TABLE more (a);")).close()
-    with pytest.raises(FailedPreconditionError, match="schema version 2 but this actord knows only up to 1"):
+    with pytest.raises(
+        FailedPreconditionError, match=r"version 2 but .* only up to 1: .* restore a backup made before"
+    ):
         Database(path, SCHEMA)
+
+
+def test_a_migrated_file_is_kept_as_it_was_for_the_way_back(path):
+    before = Database(path, SCHEMA)
+    add(before, "old")
+    before.close()
+    later = Database(path, (*SCHEMA, "DROP TABLE things;"))
+    later.close()
+    kept = path.with_name("things.db.schema-1")
+    with pytest.raises(FailedPreconditionError, match=f"restore {kept}, from before the upgrade"):
+        Database(path, SCHEMA)
+    kept.replace(path)
+    back = Database(path, SCHEMA)
+    assert names(back) == ["old"]
+    back.close()
+
+
+def test_what_cannot_be_kept_is_not_migrated(path):
+    Database(path, SCHEMA).close()
+    path.with_name(".things.db.schema-1.partial").mkdir()
+    with pytest.raises(UnavailableError):
+        Database(path, (*SCHEMA, "DROP TABLE things;"))
+    found = Database(path, SCHEMA)
+    assert (found.version, names(found)) == (1, [])
+    found.close()
 
 
 def test_transaction_is_all_or_nothing(database):
