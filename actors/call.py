@@ -7,10 +7,10 @@ import msgspec
 from msgspec.structs import replace
 
 from actors.tracing import of_request
-from storage.errors import BusyError, StorageError
+from storage.errors import BusyError, FullError, StorageError
 from transport.codec import pack
 from transport.envelope import EMPTY, Envelope, answer, failure, part
-from transport.errors import ProtocolError, RemoteError
+from transport.errors import FULL, ProtocolError, RemoteError
 from transport.registry.errors import RegistryError
 
 
@@ -99,6 +99,8 @@ def as_remote(error: Exception, actor: str) -> RemoteError:
         return error
     if isinstance(error, ProtocolError):
         return RemoteError("invalid_argument", str(error), actor=actor)
+    if isinstance(error, FullError):
+        return RemoteError(error.code, str(error), actor=actor, details={FULL: True})
     if isinstance(error, BusyError):
         return RemoteError(error.code, str(error), actor=actor, details={BUSY: True})
     if isinstance(error, StorageError | RegistryError):

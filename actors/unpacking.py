@@ -36,7 +36,7 @@ from storage.content import ContentStore
 from storage.content.disk import reported
 from storage.descriptor import Descriptor
 from storage.digest import Digest
-from storage.errors import InvalidArgumentError, UnavailableError
+from storage.errors import FullError, InvalidArgumentError, UnavailableError
 from storage.image.chain import chain_ids
 from storage.image.manifest import Manifest
 from storage.layer.apply import Applied
@@ -213,8 +213,8 @@ class Unpacker:
             files = self._apply_ahead(step)
         except Exception as error:
             layers.settle(layer)  # a blob that did not arrive well is the reason for everything else
-            again = isinstance(error, UnavailableError) or layers.renewed(layer)
-            if layers is self._stored or not again:
+            passing = isinstance(error, UnavailableError) and not isinstance(error, FullError)
+            if layers is self._stored or not (passing or layers.renewed(layer)):
                 raise
             return self._apply(step, self._stored, ahead=False)
         layers.settle(layer)
@@ -282,7 +282,7 @@ class Unpacker:
         """Have the files of some layers on the disk: here, not in the actor whom everybody waits for."""
         fresh = [files for step in steps if (files := step.applied.result())]
         if fresh:
-            with reported(f"make {len(fresh)} layers durable"):
+            with reported(f"make {len(fresh)} layers durable", fresh[0].directory):
                 sync_filesystem(fresh[0].directory)
 
     def _finish(self, step: _Step) -> None:

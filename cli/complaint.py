@@ -39,5 +39,7 @@ def _advised(error: RefusedError) -> str:
         return text
     if error.error.details.get("node"):
         return f"{text}; how the nodes are: actr node ls"
+    if error.error.details.get("full"):
+        return f"{text}; what takes how much: actr system df"
     advice = hint(error.code, error.op, error.body, outcome=error.error.outcome)
     return f"{text}; {advice}" if advice else text

@@ -41,6 +41,10 @@ class UnavailableError(StorageError):
     code = "unavailable"
 
 
+class FullError(UnavailableError):
+    """No room on a file system: the same call succeeds when somebody has made some, and not by itself."""
+
+
 class BusyError(UnavailableError):
     """Somebody else is writing it: wait for them, or try again later."""
 

@@ -12,12 +12,14 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from storage.content.disk import reported
 from storage.durable import sync_directory
 from storage.errors import NotFoundError
 from storage.names import check_identifier, encode_labels
@@ -69,19 +71,28 @@ class Volumes:
 
         Raises:
             InvalidArgumentError: the name is none: `..` and slashes never are.
+            FullError: there is no room; nothing is left of it.
         """
         with contextlib.suppress(NotFoundError):
             return self.get(namespace, name)
         encode_labels(labels)
         volume = Volume(namespace, name, dict(labels), owner, time.time_ns())
         final = self._path(namespace, name)
+        with reported(f'make volume "{name}"', self._root):
+            self._appear(final, volume)
+        return volume
+
+    def _appear(self, final: Path, volume: Volume) -> None:
         fresh = final.with_name(f"{_PASSING}new-{secrets.token_hex(8)}")
-        (fresh / DATA).mkdir(mode=0o755, parents=True)
-        self._write(fresh, volume)
-        fresh.rename(final)
+        try:
+            (fresh / DATA).mkdir(mode=0o755, parents=True)
+            self._write(fresh, volume)
+            fresh.rename(final)
+        except OSError:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
         for directory in (final, final.parent, self._root):
             sync_directory(directory)
-        return volume
 
     def get(self, namespace: str, name: str) -> Volume:
         """Look one up. Raises NotFoundError, InvalidArgumentError."""
@@ -110,9 +121,10 @@ class Volumes:
         """
         seed, data = self.seed(volume, container), self.data(volume)
         if not self.get(volume.namespace, volume.name).settled:
-            if seed.is_dir() and not any(data.iterdir()):
-                os.rename(seed, data)  # noqa: PTH104  # in place of the empty directory, at once
-            self._write(data.parent, replace(volume, settled=True))
+            with reported(f'settle volume "{volume.name}"', self._root):
+                if seed.is_dir() and not any(data.iterdir()):
+                    os.rename(seed, data)  # noqa: PTH104  # in place of the empty directory, at once
+                self._write(data.parent, replace(volume, settled=True))
         if seed.is_dir():
             delete_tree(seed)
 

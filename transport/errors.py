@@ -23,6 +23,7 @@ CODES = frozenset(
     },
 )
 RETRYABLE = frozenset({"unavailable", "overloaded"})
+FULL = "full"  # among an error's details: a file system has no room, and will not have any by itself
 
 
 class RemoteError(Exception):
@@ -54,7 +55,7 @@ class RemoteError(Exception):
     @property
     def retryable(self) -> bool:
         """Whether the same request may succeed when it is sent again."""
-        return self.code in RETRYABLE
+        return self.code in RETRYABLE and not self.details.get(FULL)
 
     def to_body(self) -> dict[str, Any]:
         """The body of an ERR message."""

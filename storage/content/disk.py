@@ -13,6 +13,7 @@ from typing import Final
 
 from storage.digest import Hasher
 from storage.errors import BusyError, StorageError, UnavailableError
+from storage.room import FULL, no_room
 
 PRIVATE_DIRECTORY: Final = 0o700
 PRIVATE_FILE: Final = 0o600
@@ -22,22 +23,23 @@ _FLOCK: Final = "hhqqi0q"  # struct flock: kind, whence, start, length, pid, and
 _WHOLE_FILE: Final = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
 # Lack of a resource: the same call may succeed when there is more of it.
-_TRANSIENT: Final = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR}
-)
+_TRANSIENT: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR})
 
 
 @contextmanager
-def reported(action: str) -> Iterator[None]:
-    """Turn an operating-system error into a storage error that begins with `action`.
+def reported(action: str, place: Path | None = None) -> Iterator[None]:
+    """Turn an operating-system error into a storage error that begins with `action`, at a path of ours.
 
     Raises:
-        UnavailableError: Space, memory or descriptors ran out.
+        FullError: Space ran out.
+        UnavailableError: Memory or descriptors did.
         StorageError: Anything else.
     """
     try:
         yield
     except OSError as error:
+        if error.errno in FULL:
+            raise no_room(f"cannot {action}", error, place) from error
         kind = UnavailableError if error.errno in _TRANSIENT else StorageError
         raise kind(f"cannot {action}: {(error.strerror or str(error)).lower()}") from error
 

@@ -229,7 +229,7 @@ def is_sealed(directory: Path, digest: Digest, size: int) -> bool:
 
 def discard(directory: Path, ref: str) -> None:
     """Remove an ingest, in one step for every observer. A writer at work finds out when it finishes."""
-    with reported(f"discard ingest {ref!r}"):
+    with reported(f"discard ingest {ref!r}", directory):
         remove_tree(directory)
 
 

@@ -39,7 +39,7 @@ class Parts:
         self._claimed: set[int] = set()
         self._first_free = offset // window + 1  # windows before it are the writer's
         self._closed = False
-        with reported(f"look for parts in {directory.name}"):
+        with reported(f"look for parts in {directory.name}", self._directory):
             self._lengths = self._left_over()
 
     def span(self, number: int) -> tuple[int, int]:
@@ -71,7 +71,7 @@ class Parts:
 
     def append(self, number: int, chunk: bytes) -> None:
         """Add to the part of a claimed window. Raises UnavailableError when the disk is full."""
-        with reported(f"write part {number} of {self._directory.name}"):
+        with reported(f"write part {number} of {self._directory.name}", self._directory):
             descriptor = os.open(self._path(number), _FLAGS, PRIVATE_FILE)
             try:
                 rest = memoryview(chunk)

@@ -64,7 +64,7 @@ class ContentStore:
         if reader:
             return
         algorithms = [self._blobs / algorithm for algorithm in HEX_LENGTHS]
-        with reported(f"prepare content store {root}"):
+        with reported(f"prepare content store {root}", root):
             for directory in (root, self._blobs, self._ingests, *algorithms):
                 private_directory(directory)
             sync_directory(self._blobs)
@@ -91,7 +91,7 @@ class ContentStore:
         if total is not None and total < 0:
             raise InvalidArgumentError(f"ingest {ref!r} has a negative total")
         directory = self._ingest(ref)
-        with reported(f"open ingest {ref!r}"):
+        with reported(f"open ingest {ref!r}", self._ingests):
             current = self._resumable(ref, directory, expected, total)
             if current is None:
                 ingests.create(directory, ref, expected, total)
@@ -163,7 +163,7 @@ class ContentStore:
         if self.path(digest).is_file():
             return self._settle(ref, digest, size, keep=keep)
         directory = self._ingest(ref)
-        with reported(f"commit ingest {ref!r}"):
+        with reported(f"commit ingest {ref!r}", self._ingests):
             with ingests.locked(directory, ref) as data:
                 self._verify(directory, ref, data, digest, size, verified=verified)
                 if keep:
@@ -259,7 +259,7 @@ class ContentStore:
         Whole ingests stay, also while a writer that outlived the crash is at work on them. Their seals do
         not: after a loss of power a seal may be older than the data.
         """
-        with reported("recover the content store"):
+        with reported("recover the content store", self._ingests):
             recovery = recover(self._ingests)
             for algorithm in HEX_LENGTHS:
                 sync_directory(self._blobs / algorithm)  # a blob may have been renamed and not made durable
@@ -267,7 +267,7 @@ class ContentStore:
 
     def clear_remains(self) -> None:
         """Free what a failing disk did not let go of, as far as it does now."""
-        with reported("clear the content store"):
+        with reported("clear the content store", self._ingests):
             clear_remains(self._ingests)
 
     def _ingest(self, ref: str) -> Path:
@@ -330,7 +330,7 @@ class ContentStore:
         """End the ingest of a blob that is here already."""
         info = self.info(digest)
         directory = self._ingest(ref)
-        with reported(f"commit ingest {ref!r}"):
+        with reported(f"commit ingest {ref!r}", self._ingests):
             sync_directory(self.path(digest).parent)  # a crash may have come right after the rename
             if keep:
                 ingests.become_committed(directory, digest, info.size)

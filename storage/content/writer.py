@@ -41,7 +41,7 @@ class IngestWriter:
         self._what = f"ingest {path.parent.name}"
         self.path = path
         try:
-            with reported(f"open {self._what}"):
+            with reported(f"open {self._what}", path):
                 self._open(path, source)
         except BaseException:
             self.close()
@@ -104,7 +104,7 @@ class IngestWriter:
             raise InvalidArgumentError(f"{self._what} gets more than the {self._limit} bytes announced")
         self._catch_up()
         rest = memoryview(chunk).cast("B")
-        with reported(f"write {self._what}"):
+        with reported(f"write {self._what}", self.path):
             while rest:
                 written = os.write(self._data, rest)
                 self._hasher.update(rest[:written])
@@ -127,7 +127,7 @@ class IngestWriter:
             StorageError: The bytes could not be made durable.
         """
         digest = self.digest()
-        with reported(f"make {self._what} durable"):
+        with reported(f"make {self._what} durable", self.path):
             os.fsync(self._data)
             try:
                 seal(self._directory, digest, self._offset)

@@ -28,9 +28,10 @@ from storage.layer.names import Meaning
 from storage.layer.source import ChunkSource, Progress
 from storage.layer.tar import TarReader, write_body
 from storage.layer.tree import Directory, Tree, join
+from storage.room import FULL, no_room
 
 _OPEN_ROOT = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_OUT_OF_SOMETHING = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+_OUT_OF_SOMETHING = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 _OUR_TROUBLE = {errno.EIO, errno.EROFS, errno.EBADF}
 
 
@@ -74,7 +75,8 @@ def apply_layer(
         FailedPreconditionError: The upper of an overlay is not empty.
         WrongAssumptionError: What had to wait for `lowers` turned out otherwise than assumed: apply the layer
             once more to a new upper, with the lowers that are there now.
-        UnavailableError: Out of space, descriptors or memory.
+        FullError: Out of space.
+        UnavailableError: Out of descriptors or memory.
         StorageError: The filesystem failed.
     """
     with contextlib.ExitStack() as stack:
@@ -91,15 +93,15 @@ def apply_layer(
         tree = Tree(os.dup(root), below, open_in_root, limits, opaque, overlay=overlay)
         stack.callback(tree.close)
         applier = _Applier(tree, reader, limits)
-        with _reported(f"layer upper {shown(os.fsencode(upper))}"):
+        with _reported(f"layer upper {shown(os.fsencode(upper))}", upper):
             applier.begin()
             if not callable(lowers):
                 tree.settle()
         for entry in reader:
-            with _reported(f"layer entry {shown(entry.name)}"):
+            with _reported(f"layer entry {shown(entry.name)}", upper):
                 applier.apply(entry)
         diff_id = source.finish()
-        with _reported(f"layer upper {shown(os.fsencode(upper))}"):
+        with _reported(f"layer upper {shown(os.fsencode(upper))}", upper):
             tree.settle()
             applier.finish()
             tree.set_times()
@@ -110,19 +112,21 @@ def apply_layer(
 @contextlib.contextmanager
 def _directory(path: Path) -> Iterator[int]:
     """A descriptor of the top of a layer."""
-    with _reported(f"layer directory {shown(os.fsencode(path))}"):
+    with _reported(f"layer directory {shown(os.fsencode(path))}", path):
         fd = os.open(path, _OPEN_ROOT)
     with inode.opened(fd):
         yield fd
 
 
 @contextlib.contextmanager
-def _reported(about: str) -> Iterator[None]:
-    """An OSError as the kind of storage error that it means."""
+def _reported(about: str, place: Path) -> Iterator[None]:
+    """An OSError at a path as the kind of storage error that it means."""
     try:
         yield
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
+        if error.errno in FULL:
+            raise no_room(about, error, place) from error
         if error.errno in _OUT_OF_SOMETHING:
             raise UnavailableError(f"{about}: {reason}, make room and try again") from error
         if error.errno in _OUR_TROUBLE:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from storage.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
+from storage.room import FULL, no_room
 from storage.snapshotters.contract import Kind, Mount, Place, Snapshot, Usage
 from storage.snapshotters.ids import GIDS, UIDS, Shift, shift_of
 from storage.snapshotters.records import Record, Records
@@ -95,7 +96,7 @@ class DirectorySnapshotter(abc.ABC):
     def _create(
         self, namespace: str, key: str, parent: str, kind: Kind, labels: Mapping[str, str] | None
     ) -> tuple[Mount, ...]:
-        with self._records.database.transaction(), _disk_errors(key):
+        with self._records.database.transaction(), _disk_errors(key, self._snapshots):
             record = self._records.insert(namespace, key, parent, kind, labels)
             parents = self._records.chain(record.id)
             mounts = self._mounts(record, parents)
@@ -139,7 +140,7 @@ class DirectorySnapshotter(abc.ABC):
         synced: bool = False,
     ) -> None:
         """See `Snapshotter.commit`."""
-        with self._records.database.transaction(), _disk_errors(key):
+        with self._records.database.transaction(), _disk_errors(key, self._snapshots):
             record = self._active(namespace, key)
             if shift_of(record.snapshot.labels):
                 raise FailedPreconditionError(
@@ -197,7 +198,7 @@ class DirectorySnapshotter(abc.ABC):
     def usage(self, namespace: str, key: str) -> Usage:
         """See `Snapshotter.usage`."""
         record = self._records.get(namespace, key)
-        with _disk_errors(key):
+        with _disk_errors(key, self._snapshots):
             return record.usage or measure(self._directory(record.id) / "fs")
 
     def _below(self, parents: Iterable[int]) -> tuple[Path, ...]:
@@ -327,8 +328,10 @@ def masked(old: Mapping[str, str], new: Mapping[str, str], fields: Sequence[str]
 
 
 @contextlib.contextmanager
-def _disk_errors(key: str) -> Iterator[None]:
+def _disk_errors(key: str, place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno in FULL:
+            raise no_room(f'snapshot "{key}"', error, place) from error
         raise UnavailableError(f'snapshot "{key}": {error.strerror}: {error.filename}') from error

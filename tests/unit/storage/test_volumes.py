@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import errno
+import os
+from pathlib import Path
 
 import pytest
 
+from storage.errors import FullError
 from storage.volumes import Volume, Volumes
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -66,3 +66,18 @@ def test_what_somebody_has_put_there_by_hand_stays(volumes: Volumes):
     volumes.settle(volume, "a")
     assert volumes.get("n", "v").settled
     assert _content(volumes, volume) == {"mine": "kept"}
+
+
+@pytest.mark.parametrize("step", ["mkdir", "fsync", "rename"])
+def test_one_that_finds_no_room_leaves_nothing_and_can_be_made_later(tmp_path, monkeypatch, step):
+    volumes = Volumes(tmp_path / "volumes")
+
+    def full(*_args, **_options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os if step == "fsync" else Path, step, full)
+        with pytest.raises(FullError, match='cannot make volume "v": no space left on device on the file'):
+            volumes.create("ns", "v", {})
+    assert list((tmp_path / "volumes").glob("*/*")) == []
+    assert volumes.create("ns", "v", {}).name == "v"

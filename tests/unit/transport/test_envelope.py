@@ -175,3 +175,10 @@ def test_errors_travel(code):
 def test_an_error_that_makes_no_sense_is_internal_and_of_unknown_outcome(body):
     error = RemoteError.from_body(body)
     assert (error.code, error.outcome, error.details, error.retryable) == ("internal", "unknown", {}, False)
+
+
+def test_what_found_no_room_is_not_repeated_by_itself():
+    error = RemoteError("unavailable", "no space left", details={"full": True})
+    assert error.to_body()["retryable"] is False
+    assert RemoteError.from_body(error.to_body()).retryable is False
+    assert RemoteError("unavailable", "held by somebody", details={"busy": True}).retryable
