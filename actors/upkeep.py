@@ -131,17 +131,29 @@ class Upkeep:
     def _lost(self, known: dict[str, Any]) -> Iterator[Problem]:
         """Records whose blob is not there."""
         blobs = {one["digest"] for one in everything(self._call, m.ContentList(), "blobs")}
+        lost = self._still_lost({digest for *_, digest in known["contents"] + known["images"]} - blobs)
+        if lost:
+            known = self._call(m.MetadataCheck())
+            lost = self._still_lost(lost)
         for namespace, digest in known["contents"]:
-            if digest not in blobs:
+            if digest in lost:
                 text = f"content {digest} of namespace {namespace} is on record, but its blob is gone"
                 yield Problem("content", text, "forget it; pull its image again", namespace, digest)
         for namespace, name, digest in known["images"]:
-            if digest not in blobs:
+            if digest in lost:
                 yield Problem(
                     "image", f"image {name} of namespace {namespace} lacks its blob {digest}: pull it again"
                 )
         for digest in self._unheld(sorted(blobs)):
             yield Problem("orphan", f"blob {digest} is known to no namespace", "collect", id=digest)
+
+    def _still_lost(self, digests: set[str]) -> set[str]:
+        """Those that are not here. A record goes before its blob, and comes after it.
+
+        So who looks at records, and at blobs before and after that, sees what is lost, and not what comes and
+        goes meanwhile.
+        """
+        return set(self._call(m.ContentMissing(sorted(digests)))["missing"]) if digests else set()
 
     def _layers(self, found: dict[str, Any]) -> Iterator[Problem]:
         for line in found["problems"]:
