@@ -5,6 +5,7 @@ SIGKILL at any moment leaves an ingest that the next writer resumes at its size.
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -124,17 +125,28 @@ class IngestWriter:
 
         Raises:
             NotFoundError: The ingest was aborted meanwhile.
-            StorageError: The bytes could not be made durable.
+            StorageError: The bytes could not be made durable, and are dropped.
         """
         digest = self.digest()
         with reported(f"make {self._what} durable", self.path):
-            os.fsync(self._data)
+            self._sync()
             try:
                 seal(self._directory, digest, self._offset)
             except FileNotFoundError:
                 raise NotFoundError(f"{self._what} was aborted: begin again") from None
         self._finished = True
         return digest
+
+    def _sync(self) -> None:
+        try:
+            os.fsync(self._data)
+        except OSError:
+            # The kernel says so once and then calls the pages clean: whoever went on with these bytes would
+            # be told that all is well, and lose them with the next loss of power.
+            with suppress(OSError):
+                os.ftruncate(self._data, 0)
+            self._offset, self._hasher = 0, Hasher(self._hasher.algorithm)
+            raise
 
     def close(self) -> None:
         """Let the next writer in. What was written stays, finished or not."""

@@ -299,6 +299,29 @@ def test_bytes_that_the_disk_did_not_take_are_never_committed(tmp_path, monkeypa
     assert list(store.statuses()) == []
 
 
+@pytest.mark.parametrize("number", [5, 28], ids=["EIO", "ENOSPC"])
+def test_bytes_that_the_disk_did_not_take_from_a_writer_are_not_gone_on_with(tmp_path, monkeypatch, number):
+    """A second fsync of them would succeed: the kernel tells of a failed write once."""
+    store = ContentStore(tmp_path)
+
+    def fail(_):
+        raise OSError(number, os.strerror(number))
+
+    with IngestWriter(store.open_ingest("r").path, limit=None) as writer:
+        writer.write(CONTENT)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", fail)
+            with pytest.raises(StorageError, match="cannot make ingest 'r' durable"):
+                writer.finish()
+        assert writer.offset == 0
+    assert store.open_ingest("r").offset == 0
+    with IngestWriter(store.open_ingest("r").path, limit=None) as writer:
+        writer.write(CONTENT)
+        assert writer.finish() == DIGEST
+    store.commit("r", DIGEST, verified=True)
+    assert store.read(DIGEST, len(CONTENT)) == CONTENT
+
+
 def test_a_full_disk_is_unavailable_and_what_was_written_counts(tmp_path, monkeypatch):
     store = ContentStore(tmp_path)
     real_write = os.write
