@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from storage.durable import sync_directory, sync_file
+from storage.durable import sync_directory, sync_file, sync_names
 from storage.errors import FailedPreconditionError, StorageError, UnavailableError
 
 Parameters = Sequence[Any] | Mapping[str, Any]
@@ -55,7 +55,6 @@ class Database:
         if reader:
             self._open_to_read(len(migrations))
             return
-        new = not path.exists()
         with self._errors():
             # check_same_thread stays on: the owner is one thread, and a second one is a bug.
             self._connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None)
@@ -63,11 +62,11 @@ class Database:
             self._configure(synchronous)
             self._migrate(migrations)
             self._extend_log()
+            with self._errors():
+                sync_names(path.parent)
         except BaseException:
             self._connection.close()
             raise
-        if new:
-            sync_directory(path.parent)
 
     def _open_to_read(self, version: int) -> None:
         place = f"file:{quote(str(self.path))}?mode=ro"

@@ -14,6 +14,15 @@ def sync_directory(path: Path) -> None:
     _sync(path, os.O_DIRECTORY)
 
 
+def sync_names(directory: Path) -> None:
+    """Make durable what a directory's names and its own name are, whoever has made it just now.
+
+    Also where it was there already: whoever made it may have been killed before he came to this.
+    """
+    for one in (directory, directory.absolute().parent):
+        sync_directory(one)
+
+
 def _sync(path: Path, flags: int) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
     try:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.content.disk import reported
-from storage.durable import sync_directory
+from storage.durable import sync_directory, sync_names
 from storage.errors import NotFoundError
 from storage.names import check_identifier, encode_labels
 from storage.snapshotters.trees import delete_tree
@@ -54,6 +54,7 @@ class Volumes:
         """Delete what a crash has left half made or half deleted."""
         self._root = root
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        sync_names(root)
         for left in root.glob(f"*/{_PASSING}*"):
             delete_tree(left)
 

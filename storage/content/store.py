@@ -24,7 +24,7 @@ from storage.content.ingest import Ingest, IngestStatus
 from storage.content.reader import VerifiedReader
 from storage.content.recovery import Recovery, clear_remains, recover
 from storage.digest import HEX_LENGTHS, Digest, Hasher
-from storage.durable import sync_directory
+from storage.durable import sync_directory, sync_names
 from storage.errors import (
     AlreadyExistsError,
     FailedPreconditionError,
@@ -68,7 +68,7 @@ class ContentStore:
             for directory in (root, self._blobs, self._ingests, *algorithms):
                 private_directory(directory)
             sync_directory(self._blobs)
-            sync_directory(root)
+            sync_names(root)
 
     # Ingests
 
