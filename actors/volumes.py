@@ -1,12 +1,13 @@
 """Volumes: directories that containers share and that outlive them.
 
 States: none beside the directory. Accepts the `volumes.*` operations. Who uses a volume is asked of
-metadata, whose records say what each container mounts. Restarted by the supervisor, always; the start
-deletes what a crash left half made or half deleted.
+metadata, whose records say what each container mounts. The files of what was removed are deleted in the
+background, after the answer. Restarted by the supervisor, always; the start goes on with that.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from actors import messages as m
@@ -14,6 +15,7 @@ from actors.actor import Actor
 from actors.call import LATER, Call, Later
 from actors.paging import gather
 from storage.errors import FailedPreconditionError, StorageError
+from storage.snapshotters.trees import delete_tree
 from storage.volumes import Volume, Volumes
 from transport.errors import RemoteError
 
@@ -26,8 +28,10 @@ class VolumesActor(Actor):
     kind = "volumes"
 
     def started(self) -> None:
-        """Open the directory."""
+        """Open the directory, then delete in the background what is to go."""
         self._store = Volumes(self.settings.root / "volumes")
+        self._deleting = self._more = False
+        self._delete_discarded()
 
     def volumes_create(self, body: m.VolumesCreate, _: Call) -> dict[str, Any]:
         """Make it, or find it made."""
@@ -38,6 +42,7 @@ class VolumesActor(Actor):
     def volumes_settle(self, body: m.VolumesSettle, _: Call) -> None:
         """Take over the first content."""
         self._store.settle(self._store.get(body.namespace, body.name), body.container)
+        self._delete_discarded()
 
     def volumes_get(self, body: m.VolumesGet, call: Call) -> Later:
         """One volume and who uses it."""
@@ -64,6 +69,7 @@ class VolumesActor(Actor):
                 text = f'volume "{body.name}" is used by container {", ".join(users[:3])}; remove that first'
                 raise FailedPreconditionError(text)
             self._store.remove(body.namespace, body.name)
+            self._delete_discarded()
 
         self._with_uses(body.namespace, call, remove)
         return LATER
@@ -91,7 +97,25 @@ class VolumesActor(Actor):
         for volume in volumes:
             self._store.remove(volume.namespace, volume.name)
             names.append(volume.name)
+        self._delete_discarded()
         return names
+
+    def _delete_discarded(self) -> None:
+        """In a thread, one at a time; what is discarded meanwhile has its turn afterwards.
+
+        What cannot be deleted, as something is mounted in it, has another turn then, or after the next start.
+        """
+        self._more = self._deleting
+        if not self._deleting and (waiting := self._store.discarded()):
+            self._deleting = True
+            self.work(lambda: _delete(waiting), self._deleted)
+
+    def _deleted(self, result: Any) -> None:
+        self._deleting = False
+        if isinstance(result, Exception):
+            self.log.warning("files of a removed volume remain: %s; they go with the next one", result)
+        if self._more:
+            self._delete_discarded()
 
     def _described(self, volume: Volume, uses: Uses | None = None) -> dict[str, Any]:
         found = {**asdict(volume), "path": str(self._store.data(volume))}
@@ -112,6 +136,18 @@ class VolumesActor(Actor):
                 call.fail(error)
 
         gather(self.ask, m.ContainersList(namespace), "containers", heard)
+
+
+def _delete(paths: Iterable[Path]) -> None:
+    """As many as can be; raises what kept the first of the others."""
+    kept: list[OSError] = []
+    for path in paths:
+        try:
+            delete_tree(path)
+        except OSError as error:
+            kept.append(error)
+    if kept:
+        raise kept[0]
 
 
 def _uses(containers: Iterable[dict[str, Any]]) -> Uses:

@@ -5,7 +5,7 @@
     NAMESPACE/NAME/seed-ID/      what container ID copies from its image, until it takes the place of data
 
 A volume is made under another name and then renamed, so that it is there as a whole or not at all. It goes
-the same way: renamed first, then deleted; `Volumes` deletes what a crash has left of either.
+the same way: renamed first, and deleted when its owner has time for that; `discarded` names what is to be.
 """
 
 import contextlib
@@ -23,10 +23,10 @@ from storage.content.disk import reported
 from storage.durable import sync_directory, sync_names
 from storage.errors import NotFoundError
 from storage.names import check_identifier, encode_labels
-from storage.snapshotters.trees import delete_tree
 
 RECORD, DATA = "volume.json", "data"
 _PASSING = "."  # begins the name of what is being made or deleted: no identifier begins so
+_GONE, _NEW = f"{_PASSING}gone-", f"{_PASSING}new-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,12 @@ class Volumes:
     """The volumes below one directory."""
 
     def __init__(self, root: Path) -> None:
-        """Delete what a crash has left half made or half deleted."""
+        """Discard what a crash has left half made."""
         self._root = root
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         sync_names(root)
-        for left in root.glob(f"*/{_PASSING}*"):
-            delete_tree(left)
+        for left in root.glob(f"*/{_NEW}*"):
+            _discard(left, left.parent)
 
     def data(self, volume: Volume) -> Path:
         """Where its content is."""
@@ -84,7 +84,7 @@ class Volumes:
         return volume
 
     def _appear(self, final: Path, volume: Volume) -> None:
-        fresh = final.with_name(f"{_PASSING}new-{secrets.token_hex(8)}")
+        fresh = final.with_name(f"{_NEW}{secrets.token_hex(8)}")
         try:
             (fresh / DATA).mkdir(mode=0o755, parents=True)
             self._write(fresh, volume)
@@ -127,18 +127,23 @@ class Volumes:
                     os.rename(seed, data)  # noqa: PTH104  # in place of the empty directory, at once
                 self._write(data.parent, replace(volume, settled=True))
         if seed.is_dir():
-            delete_tree(seed)
+            _discard(seed, data.parent.parent)
 
     def remove(self, namespace: str, name: str) -> None:
-        """Remove it with all that is in it; one that is gone is no error."""
+        """Remove it with all that is in it; one that is gone is no error.
+
+        Durable when this returns. Its files are `discarded` then, as to delete them can take long.
+        """
         path = self._path(namespace, name)
-        gone = path.with_name(f"{_PASSING}gone-{secrets.token_hex(8)}")
         try:
-            path.rename(gone)
+            _discard(path, path.parent)
         except FileNotFoundError:
             return
         sync_directory(path.parent)
-        delete_tree(gone)
+
+    def discarded(self) -> tuple[Path, ...]:
+        """Directories that are to be deleted, in any thread."""
+        return tuple(sorted(self._root.glob(f"*/{_GONE}*")))
 
     def _path(self, namespace: str, name: str) -> Path:
         check_identifier("namespace", namespace)
@@ -154,3 +159,7 @@ class Volumes:
             os.fsync(file.fileno())
         temporary.rename(directory / RECORD)
         sync_directory(directory)
+
+
+def _discard(path: Path, namespace: Path) -> None:
+    path.rename(namespace / f"{_GONE}{secrets.token_hex(8)}")

@@ -55,7 +55,10 @@ class VolumesList:
 @operation("volumes.remove", "volumes", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class VolumesRemove:
-    """Remove a volume and its content. Refused while a container mounts it; one that is gone is no error."""
+    """Remove a volume and its content. Refused while a container mounts it; one that is gone is no error.
+
+    Its files are deleted afterwards.
+    """
 
     namespace: str
     name: str

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
+from pathlib import Path
+
 import pytest
 from actor_town import LIMIT, Town
 
 from actors.actor import Actor
 from actors.volumes import VolumesActor
+from storage.snapshotters.trees import delete_tree
 from transport.errors import RemoteError
 
 
@@ -32,3 +37,71 @@ def test_a_name_that_is_none_is_refused_when_it_is_to_be_removed(tmp, namespace,
         assert caught.value.code == "invalid_argument"
         assert client.request("volumes.list", {"namespace": ""}, to="volumes", limit=LIMIT) == {"volumes": []}
         assert [one["op"] for one in volumes.said] == ["ready"]
+
+
+@pytest.fixture
+def town(tmp):
+    with Town(tmp) as town:
+        town.actor(VolumesActor)
+        town.actor(Metadata)
+        yield town
+
+
+def ask(town, op, **body):
+    return town.client().request(f"volumes.{op}", {"namespace": "ns", **body}, to="volumes", limit=LIMIT)
+
+
+def wait_until(what, condition):
+    end = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < end, f"not within {LIMIT} s: {what}"
+        time.sleep(0.02)
+
+
+def left(town):
+    """What is still on the disk of volumes that are removed."""
+    return [path for path in (town.settings.root / "volumes").glob("*/*") if path.name.startswith(".")]
+
+
+@pytest.mark.root
+def test_what_cannot_be_deleted_now_keeps_nobody_from_anything(town):
+    """Something is mounted in it, say, or immutable. The actor could not be started any more."""
+    inside = Path(ask(town, "create", name="v")["path"]) / "inside"
+    inside.mkdir()
+    (inside.parent / "file").write_text("x")
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", inside], check=True)
+    try:
+        assert ask(town, "remove", name="v") == {}
+        town.killed("volumes")
+        town.actor(VolumesActor)
+        assert ask(town, "list") == {"volumes": []}
+        assert ask(town, "create", name="v")["settled"] is False
+        wait_until("the rest is deleted", lambda: not list(left(town)[0].glob("**/file")))
+    finally:
+        (mounted,) = [path for path in left(town)[0].glob("**/*") if path.is_mount()]
+        subprocess.run(["umount", mounted], check=True)
+    ask(town, "remove", name="v")
+    wait_until("everything is deleted", lambda: left(town) == [])
+
+
+def test_a_removal_that_takes_long_holds_nobody_up(tmp, monkeypatch):
+    """One of a million files: the actor stood still over it, hung and was killed, again and again."""
+    held = tmp / "held"
+    held.touch()
+
+    def waits(path):
+        while held.exists():
+            time.sleep(0.01)
+        delete_tree(path)
+
+    monkeypatch.setattr("actors.volumes.delete_tree", waits)
+    with Town(tmp) as town:
+        town.actor(VolumesActor)
+        town.actor(Metadata)
+        for name in ("a", "b"):
+            ask(town, "create", name=name)
+            ask(town, "remove", name=name)
+        assert ask(town, "list") == {"volumes": []}
+        assert len(left(town)) == 2
+        held.unlink()
+        wait_until("everything is deleted", lambda: left(town) == [])
