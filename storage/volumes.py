@@ -17,11 +17,10 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from storage.content.disk import reported
 from storage.durable import sync_directory, sync_names
-from storage.errors import NotFoundError
+from storage.errors import NotFoundError, StorageError
 from storage.names import check_identifier, encode_labels
 
 RECORD, DATA = "volume.json", "data"
@@ -96,15 +95,19 @@ class Volumes:
             sync_directory(directory)
 
     def get(self, namespace: str, name: str) -> Volume:
-        """Look one up. Raises NotFoundError, InvalidArgumentError."""
-        try:
-            raw: dict[str, Any] = json.loads((self._path(namespace, name) / RECORD).read_bytes())
-        except FileNotFoundError:
-            raise NotFoundError(f'volume "{name}" not found in namespace "{namespace}"') from None
-        return Volume(**raw)
+        """Look one up.
+
+        Raises:
+            NotFoundError, InvalidArgumentError: there is none; it cannot be the name of one.
+            StorageError: its record cannot be read.
+        """
+        return _read(self._path(namespace, name))
 
     def list(self, namespace: str) -> list[Volume]:
-        """The volumes of a namespace, or of all for an empty one, by name."""
+        """The volumes of a namespace, or of all for an empty one, by name.
+
+        One whose record cannot be read is left out, so that it is in nobody's way.
+        """
         return sorted(self._all(namespace or "*"), key=lambda volume: (volume.namespace, volume.name))
 
     def _all(self, pattern: str) -> Iterator[Volume]:
@@ -112,7 +115,8 @@ class Volumes:
             check_identifier("namespace", pattern)
         for record in self._root.glob(f"{pattern}/*/{RECORD}"):
             if not record.parent.name.startswith(_PASSING):
-                yield Volume(**json.loads(record.read_bytes()))
+                with contextlib.suppress(StorageError):
+                    yield _read(record.parent)
 
     def settle(self, volume: Volume, container: str) -> None:
         """Let what a container has put at its `seed` be the content, unless there is some already.
@@ -133,13 +137,17 @@ class Volumes:
         """Remove it with all that is in it; one that is gone is no error.
 
         Durable when this returns. Its files are `discarded` then, as to delete them can take long.
+
+        Raises:
+            StorageError: something is mounted on its directory.
         """
         path = self._path(namespace, name)
-        try:
-            _discard(path, path.parent)
-        except FileNotFoundError:
-            return
-        sync_directory(path.parent)
+        with reported(f'remove volume "{name}"', self._root):
+            try:
+                _discard(path, path.parent)
+            except FileNotFoundError:
+                return
+            sync_directory(path.parent)
 
     def discarded(self) -> tuple[Path, ...]:
         """Directories that are to be deleted, in any thread."""
@@ -159,6 +167,17 @@ class Volumes:
             os.fsync(file.fileno())
         temporary.rename(directory / RECORD)
         sync_directory(directory)
+
+
+def _read(directory: Path) -> Volume:
+    namespace, name = directory.parts[-2:]
+    try:
+        return Volume(**json.loads((directory / RECORD).read_bytes()))
+    except FileNotFoundError:
+        raise NotFoundError(f'volume "{name}" not found in namespace "{namespace}"') from None
+    except (OSError, ValueError, TypeError) as error:
+        text = f'the record of volume "{name}" of namespace "{namespace}" cannot be read: {error}'
+        raise StorageError(text) from error
 
 
 def _discard(path: Path, namespace: Path) -> None:

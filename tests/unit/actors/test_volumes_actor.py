@@ -105,3 +105,32 @@ def test_a_removal_that_takes_long_holds_nobody_up(tmp, monkeypatch):
         assert len(left(town)) == 2
         held.unlink()
         wait_until("everything is deleted", lambda: left(town) == [])
+
+
+@pytest.mark.root
+def test_one_that_something_is_mounted_on_is_refused_and_stays(town):
+    """Somebody keeps it on a disk of its own. The actor ended over it."""
+    place = Path(ask(town, "create", name="v")["path"]).parent
+    subprocess.run(["mount", "--bind", place, place], check=True)
+    try:
+        with pytest.raises(RemoteError, match='cannot remove volume "v": device or resource busy'):
+            ask(town, "remove", name="v")
+        assert [one["name"] for one in ask(town, "list")["volumes"]] == ["v"]
+    finally:
+        subprocess.run(["umount", place], check=True)
+    assert ask(town, "remove", name="v") == {}
+    assert [one["op"] for one in town.actors["volumes"].said].count("ready") == 1
+
+
+@pytest.mark.parametrize("record", [b"", b"[]", b'{"name": "v"}', b"\xff"])
+def test_one_whose_record_cannot_be_read_is_in_nobodys_way(town, record):
+    for name in ("v", "w"):
+        place = Path(ask(town, "create", name=name)["path"]).parent
+    (place.with_name("v") / "volume.json").write_bytes(record)
+    assert [one["name"] for one in ask(town, "list")["volumes"]] == ["w"]
+    with pytest.raises(RemoteError, match='the record of volume "v" of namespace "ns" cannot be read'):
+        ask(town, "get", name="v")
+    ask(town, "forget", owner="c")
+    assert ask(town, "prune") == {"removed": ["w"]}
+    assert ask(town, "remove", name="v") == {}
+    assert ask(town, "list") == {"volumes": []}
