@@ -61,6 +61,8 @@ class Fetcher:
         self._shared = "" if transfer.settings.content_sharing == "shared" else f"{transfer.namespace}/"
         self._peers = Peers(transfer, node)
         self._sources: dict[Digest, set[str]] = {}
+        self._resumed: set[Digest] = set()  # which began with what was there
+        self._deceived: set[Digest] = set()  # which was wrong for that
         self._avoided: set[str] = set()  # endpoints that have sent wrong bytes
 
     def root(self) -> Descriptor:
@@ -130,19 +132,31 @@ class Fetcher:
         transfer, watch = self._transfer, Watch()
         while not self._is_here(blob):
             transfer.check()
-            others = transfer.store.is_being_written(self._ref(blob))
+            alone = blob.digest in self._deceived
+            others = not alone and transfer.store.is_being_written(self._ref(blob))
             if others and not self._watch(blob, watch):
                 continue
             try:
                 fill = partial(self._fill, blob, arrival=arrival)
-                keep(transfer.actor, blob, fill, source=self._source, beside=others)
+                keep(transfer.actor, blob, fill, source=self._source, beside=others or alone)
             except (BusyError, NotFoundError):
                 transfer.pause(WAIT_FOR_OTHERS)  # somebody was faster, this very moment
             except (InvalidArgumentError, RemoteError) as error:
-                if error.code != InvalidArgumentError.code or not self._avoid_sources(blob):
+                wrong = error.code == InvalidArgumentError.code
+                if not wrong or not (self._had_bytes_of_others(blob) or self._avoid_sources(blob)):
                     raise
             else:
                 return
+
+    def _had_bytes_of_others(self, blob: Descriptor) -> bool:
+        """Whether what turned out to be wrong, and is gone, had begun with what somebody else had left.
+
+        A loss of power may have torn that, and a registry of somebody else's may have sent anything. From now
+        on the blob is fetched where nobody else writes.
+        """
+        had = blob.digest in self._resumed - self._deceived
+        self._deceived |= {blob.digest} if had else set()
+        return had
 
     def _avoid_sources(self, blob: Descriptor) -> bool:
         """Whoever has sent a wrong blob is asked last from now on; whether that leaves anybody to ask first.
@@ -181,6 +195,8 @@ class Fetcher:
             writer.write(blob.data)
             return
         arrival.began(writer.path)
+        if writer.offset or any(writer.path.parent.glob("part-*")):
+            self._resumed.add(blob.digest)
         download = Download(self._transfer, blob, writer, arrival)
         try:
             download.run(lambda start, end: self._open(blob, start, end))

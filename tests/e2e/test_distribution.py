@@ -452,3 +452,23 @@ def test_a_mirror_with_wrong_bytes_is_passed_over(registry: Registry, image: Ima
             blob = daemon.root / "content" / "blobs" / "sha256" / digest.partition(":")[2]
             assert blob.read_bytes() == layer
         assert len(mirror.requests("GET", path)) == 1
+
+
+@pytest.mark.parametrize("where", ["data", "part-1"])
+def test_wrong_bytes_that_others_have_left_cost_a_pull_nothing_but_them(
+    registry: Registry, image: Image, tmp: Path, where: str
+):
+    """A loss of power leaves zeros at the end of what was being fetched; somebody else, anything."""
+    push_with_skopeo(image, registry.host, "resumed/app")
+    digest, layer = max(image.blobs.items(), key=lambda item: len(item[1]))
+    window = len(layer) // 3
+    settings = f'[registry]\nrange_bytes = {window}\nranges_at_once = 4\ndocker_config = "/nowhere"\n'
+    with running(tmp, settings=settings) as daemon:
+        with daemon.client_in_use() as client:
+            wish = {"namespace": "other", "ref": f"blob-{digest}", "digest": digest, "size": len(layer)}
+            ingest = Path(client.request("content.open", wish, to="content")["path"]).parent
+        (ingest / "window").write_text(str(window))
+        (ingest / where).write_bytes(bytes(window))
+        daemon.actr("pull", f"{registry.host}/resumed/app:v1")
+        blob = daemon.root / "content" / "blobs" / "sha256" / digest.partition(":")[2]
+        assert blob.read_bytes() == layer
