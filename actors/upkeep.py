@@ -4,6 +4,8 @@ Each owner checks what is its own; here their answers are compared. Nothing is l
 back but the sizes of files.
 """
 
+import secrets
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -13,6 +15,7 @@ from typing import Any
 from actors import messages as m
 from actors.keeping import Asking
 from actors.paging import everything
+from storage.content.disk import reported
 from storage.durable import sync_directory
 from storage.errors import AlreadyExistsError, InvalidArgumentError
 from transport.errors import RemoteError
@@ -188,24 +191,41 @@ class Upkeep:
     # Backup
 
     def backup(self, text: str) -> dict[str, Any]:
-        """Each database into a file of a new directory, by its owner: whole and durable, or not there."""
+        """Each database into a file of a new directory, by its owner.
+
+        It has its name when all of them are there, durable; where one fails, nothing is left of it.
+        """
         directory = Path(text)
         if not directory.is_absolute() or not directory.parent.is_dir():
             raise InvalidArgumentError(
                 f"backup {text[:200]!a} is not in a directory that exists: make it first"
             )
-        try:
-            directory.mkdir(mode=0o700)
-        except FileExistsError:
-            raise AlreadyExistsError(f"backup {directory} exists already: choose another name") from None
+        _refuse_existing(directory)
+        fresh = directory.with_name(f".{directory.name[:200]}.{secrets.token_hex(8)}.partial")
+        with reported(f"make backup {directory}", directory.parent):
+            fresh.mkdir(mode=0o700)
+            try:
+                names = self._copied_to(fresh)
+                _refuse_existing(directory)
+                fresh.rename(directory)
+            except BaseException:
+                shutil.rmtree(fresh, ignore_errors=True)
+                raise
+            sync_directory(directory.parent)
+            sizes = [(name, (directory / name).stat().st_size) for name in names]
+        return {"directory": str(directory), "files": [{"name": name, "size": size} for name, size in sizes]}
+
+    def _copied_to(self, directory: Path) -> tuple[str, ...]:
         self._call(m.MetadataBackup(str(directory / "metadata.db")), limit=CHECK_LIMIT)
         snapshots = self._call(m.SnapshotsBackup(str(directory)), limit=CHECK_LIMIT)["names"]
         self._call(m.NetworkBackup(str(directory / "networks.db")), limit=CHECK_LIMIT)
         self._call(m.EventsBackup(str(directory / "events.db")), limit=CHECK_LIMIT)
-        sync_directory(directory.parent)
-        names = ("metadata.db", *snapshots, "networks.db", "events.db")
-        sizes = [(name, (directory / name).stat().st_size) for name in names]
-        return {"directory": str(directory), "files": [{"name": name, "size": size} for name, size in sizes]}
+        return ("metadata.db", *snapshots, "networks.db", "events.db")
+
+
+def _refuse_existing(directory: Path) -> None:
+    if directory.exists() or directory.is_symlink():
+        raise AlreadyExistsError(f"backup {directory} exists already: choose another name")
 
 
 def _row(kind: str, count: int, active: int, size: int, reclaimable: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ is shared is how a file is opened, migrated, grouped into transactions, checked 
 """
 
 import contextlib
+import errno
 import os
 import sqlite3
 from collections.abc import Generator, Mapping, Sequence
@@ -14,6 +15,7 @@ from urllib.parse import quote
 
 from storage.durable import sync_directory, sync_file, sync_names
 from storage.errors import FailedPreconditionError, StorageError, UnavailableError
+from storage.room import FULL, no_room
 
 Parameters = Sequence[Any] | Mapping[str, Any]
 
@@ -215,13 +217,24 @@ class Database:
         temporary = target.with_name(f".{target.name}.partial")
         with self._errors():
             temporary.unlink(missing_ok=True)
-            with contextlib.closing(sqlite3.connect(temporary, isolation_level=None)) as copy:
-                self._connection.backup(copy)
-                # One file on its own: a copy in WAL mode would want a -wal file beside it.
-                copy.execute("PRAGMA journal_mode=DELETE")
-            sync_file(temporary)
-            temporary.replace(target)
+            try:
+                self._copy_to(temporary)
+                temporary.replace(target)
+            except (sqlite3.DatabaseError, OSError) as error:
+                with contextlib.suppress(OSError):
+                    temporary.unlink()
+                if _is_full(error):
+                    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                    raise no_room(f"cannot copy database {self.path} to {target}", full, target) from error
+                raise
             sync_directory(target.parent)
+
+    def _copy_to(self, path: Path) -> None:
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as copy:
+            self._connection.backup(copy)
+            # One file on its own: a copy in WAL mode would want a -wal file beside it.
+            copy.execute("PRAGMA journal_mode=DELETE")
+        sync_file(path)
 
     def close(self) -> None:
         """Close the file; committed work is durable already."""
@@ -248,3 +261,9 @@ class Database:
         if name == "SQLITE_NOTADB":
             return StorageError(f"database {self.path} is damaged ({error}): restore a backup")
         return StorageError(f"database {self.path}: {error}")
+
+
+def _is_full(error: sqlite3.DatabaseError | OSError) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in FULL
+    return getattr(error, "sqlite_errorname", "") == "SQLITE_FULL"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,23 @@ def test_leases_and_backups(own_daemon: Daemon, busybox: str):
     assert names == ["events.db", "metadata.db", "networks.db", "snapshots.db"]
     assert all((target / one["name"]).stat().st_size == one["size"] for one in files)
     daemon.actr("system", "backup", target, check=1)
+
+
+def test_a_backup_without_room_is_said_at_once_and_leaves_nothing(daemon: Daemon, busybox: str, tmp: Path):
+    """Tried again for an hour; and what there was of it was in the way of the next, or taken for whole."""
+    del busybox
+    small = tmp / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", small], check=True)
+    try:
+        done = daemon.actr("system", "backup", small / "backup", check=1, seconds=60.0)
+        assert f"no space left on device on the file system at {small}, make room there" in done.stderr
+        assert list(small.iterdir()) == []
+        subprocess.run(["mount", "-o", "remount,size=16m", small], check=True)
+        daemon.actr("system", "backup", small / "backup")
+        assert [one.name for one in small.iterdir()] == ["backup"]
+    finally:
+        subprocess.run(["umount", small], check=True)
 
 
 def test_a_backup_has_the_records_of_each_snapshotter(own_daemon: Daemon, busybox: str):
