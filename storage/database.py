@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from storage.durable import sync_directory, sync_file, sync_names
 from storage.errors import FailedPreconditionError, StorageError, UnavailableError
+from storage.reserve import Reserve
 from storage.room import FULL, no_room
 
 Parameters = Sequence[Any] | Mapping[str, Any]
@@ -22,8 +23,8 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 _LOG_BYTES = 1 << 20
 _LOG_PAGES = 250  # of 4 KiB, and what stands before each, in those bytes: then they are written over
 
-# Full disk, I/O error, lock held, out of memory: the same call may succeed later.
-_PASSING = frozenset({"SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_NOMEM", "SQLITE_CANTOPEN"})
+# I/O error, lock held, out of memory: the same call may succeed later.
+_PASSING = frozenset({"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_NOMEM", "SQLITE_CANTOPEN"})
 
 
 class Database:
@@ -54,9 +55,11 @@ class Database:
     ) -> None:
         self.path = path
         self._depth = 0
+        self._reserve: Reserve | None = None
         if reader:
             self._open_to_read(len(migrations))
             return
+        self._reserve = Reserve(path.with_name(f"{path.name}.reserve"))
         with self._errors():
             # check_same_thread stays on: the owner is one thread, and a second one is a bug.
             self._connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None)
@@ -145,7 +148,8 @@ class Database:
         """Run one statement.
 
         Raises:
-            UnavailableError: disk full, file locked, or the transaction around it was lost to such an error.
+            FullError: the disk is full; a little room, kept for this moment, is there for what makes more.
+            UnavailableError: file locked, or the transaction around it was lost to such an error.
             sqlite3.IntegrityError: a constraint of the schema; callers test their preconditions first.
         """
         # A full disk makes SQLite roll back by itself; later statements must not slip through alone.
@@ -183,6 +187,8 @@ class Database:
         try:
             yield
             self.execute(commit)
+            if self._depth == 1 and self._reserve:
+                self._reserve.renew()
         except BaseException:
             self._undo(undo)
             raise
@@ -224,8 +230,8 @@ class Database:
                 with contextlib.suppress(OSError):
                     temporary.unlink()
                 if _is_full(error):
-                    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                    raise no_room(f"cannot copy database {self.path} to {target}", full, target) from error
+                    action = f"cannot copy database {self.path} to {target}"
+                    raise no_room(action, _no_space(), target) from error
                 raise
             sync_directory(target.parent)
 
@@ -253,6 +259,9 @@ class Database:
 
     def _translated(self, error: sqlite3.DatabaseError) -> StorageError:
         name = str(getattr(error, "sqlite_errorname", ""))
+        if name == "SQLITE_FULL" and self._reserve:
+            self._reserve.spend()
+            return no_room(f"database {self.path}", _no_space(), self.path)
         if name in _PASSING or name.startswith(("SQLITE_IOERR", "SQLITE_BUSY", "SQLITE_READONLY")):
             return UnavailableError(f"database {self.path}: {error}")
         if name.startswith("SQLITE_CORRUPT"):  # also what SQLite makes of a read that the disk refused
@@ -261,6 +270,11 @@ class Database:
         if name == "SQLITE_NOTADB":
             return StorageError(f"database {self.path} is damaged ({error}): restore a backup")
         return StorageError(f"database {self.path}: {error}")
+
+
+def _no_space() -> OSError:
+    """As the system would have said it, of whose words SQLite leaves none."""
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _is_full(error: sqlite3.DatabaseError | OSError) -> bool:

@@ -7,15 +7,19 @@ import os
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from daemon import running
+
+from transport.errors import RemoteError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from daemon import Daemon
+
+    from transport.client import Client
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
 CHANGED = ("run", "--name", "c")
@@ -41,6 +45,30 @@ def small(short_root: Path, busybox: str) -> Iterator[Daemon]:
             yield daemon
     finally:
         subprocess.run(["umount", "-l", root], check=True)
+
+
+def test_what_fills_a_database_can_be_removed_though_there_is_no_room(small: Daemon, busybox: str):
+    """A removal is written down too. Who had no room had none to make any, but by hand."""
+    small.actr("pull", busybox)
+    target = small.json("inspect", "--type", "image", busybox)["target"]
+    wish = {"namespace": "default", "target": target, "labels": {"key": "x" * 3000}}
+    made: list[str] = []
+    with full_but_for(small.root, 0), small.client_in_use() as client:
+        with pytest.raises(RemoteError, match="no space left on device on the file system at") as caught:
+            _name_until_full(client, wish, made)
+        assert not caught.value.retryable
+        small.actr("rmi", *made[1:], seconds=AT_ONCE)
+        assert {one["name"] for one in small.json("images")} >= {busybox, made[0]}
+        assert not {one["name"] for one in small.json("images")} & set(made[1:])
+    small.actr("rmi", made[0])
+    assert small.json("system", "check") == []
+
+
+def _name_until_full(client: Client, wish: dict[str, Any], made: list[str]) -> None:
+    for number in range(2000):
+        name = f"localhost/m:{number}"
+        client.request("images.put", {**wish, "name": name}, to="metadata")
+        made.append(name)
 
 
 def _archive(directory: Path) -> bytes:
