@@ -114,7 +114,7 @@ class MetadataActor(LeasingActor):
     def images_delete(self, body: m.ImagesDelete, call: Call) -> Image | Later:
         """Forget a name that no container uses."""
         name = image_name(body)
-        users = [one.name for one in self._store.containers.list(body.namespace) if one.image == name]
+        users = self._store.containers.users(body.namespace, name)
         if users and not body.force:
             text = f"image {name} is used by container {', '.join(users[:3])}; remove that or use --force"
             raise FailedPreconditionError(text)

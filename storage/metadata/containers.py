@@ -33,6 +33,11 @@ _JOINED = """SELECT c.*, t.* FROM containers c
     WHERE (?1 IS NULL OR c.namespace = ?1)"""
 _OLDEST_FIRST = f"{_JOINED} ORDER BY c.namespace, c.created_at, c.id"
 _PAGE = f"{_JOINED} AND (c.namespace, c.id) > (?2, ?3) ORDER BY c.namespace, c.id"
+_USERS = """SELECT c.name FROM containers c
+    LEFT JOIN tasks t ON t.namespace = c.namespace AND t.container = c.id
+    WHERE c.namespace = ? AND c.image = ?
+    AND NOT (coalesce(t.status, '') = 'stopped' AND c.auto_remove AND c.wanted = 'removed')
+    ORDER BY c.created_at, c.id"""
 
 Recorded = tuple[Container, Task | None]
 """A container, and its task as far as one has been reported."""
@@ -100,6 +105,10 @@ class Containers:
         """The containers of a namespace that have not retired, oldest first."""
         found = self.list_with_tasks(namespace)
         return tuple(container for container, task in found if not is_retired(container, task))
+
+    def users(self, namespace: str, image: str) -> tuple[str, ...]:
+        """The names of those that were made from an image and have not retired, oldest first."""
+        return tuple(row[0] for row in self._database.rows(_USERS, (namespace, image)))
 
     def list_all(self) -> tuple[Container, ...]:
         """The containers of every namespace: what the supervisor has to bring about."""

@@ -1,3 +1,4 @@
+import itertools
 import tracemalloc
 
 import pytest
@@ -217,3 +218,23 @@ def test_a_page_is_of_one_namespace_and_reads_no_more_than_it_gives(metadata):
     assert [one.id for one, _ in metadata.containers.page("b", after)[0]] == ["c2", "c3"]
     assert metadata.containers.page("b", "b c4") == ((), "")
     assert metadata.containers.page("nowhere", "") == ((), "")
+
+
+def test_users_of_an_image_are_those_that_have_not_retired(metadata):
+    """As `list` says; and nobody's options are read for it, which may be 30 kB each."""
+    for number, (image, wanted, removes) in enumerate(
+        itertools.product("xy", ("running", "removed"), (0, 1))
+    ):
+        for status in ("", "running", "stopped"):
+            identity = f"c{number}{status}"
+            how = {"wanted": wanted, "auto_remove": bool(removes), "name": f"n{identity}"}
+            metadata.containers.create("ns", NewContainer(identity, image=image, **how))
+            if status:
+                metadata.tasks.record(Task("ns", identity, revision=1, status=status, pid=7))
+    metadata.containers.create("other", NewContainer("c", image="x"))
+    for image in ("x", "y", "z"):
+        wanted = tuple(one.name for one in metadata.containers.list("ns") if one.image == image)
+        assert metadata.containers.users("ns", image) == wanted
+    assert len(metadata.containers.users("ns", "x")) == 11
+    metadata._database.execute("UPDATE containers SET options = 'no json'")
+    assert len(metadata.containers.users("ns", "x")) == 11
