@@ -36,7 +36,7 @@ from actors.linux import plain_file
 from actors.linux.pidfd import Process
 from actors.oom import OomWatch
 from actors.processes import Processes, shelf
-from actors.removal import Removal
+from actors.removal import DETACH_LIMIT, Removal
 from actors.reports import Reports
 from actors.runtime import bundle as files
 from actors.runtime.errors import CANNOT_START, ContainerError, RuntimeCommandError
@@ -425,13 +425,13 @@ class ContainerActor(Requests):
             detached = self._begin_to_detach()
         files.unmount_rootfs(self.bundle)
         self.removal.release()
-        detached()
+        self.removal.left = (detached() or {}).get("left", [])
 
     def _begin_to_detach(self) -> Callable[[], Any]:
         """What waits until its network is gone; that of a client's container is the client's affair."""
         if self.record["options"].get("foreign"):
             return lambda: None
-        return self.begin(m.NetworkDetach(self.namespace, self.id))
+        return self.begin(m.NetworkDetach(self.namespace, self.id), limit=DETACH_LIMIT)
 
     def _released(self, result: Any) -> None:
         if isinstance(result, Exception):

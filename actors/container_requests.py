@@ -111,7 +111,7 @@ class Requests(Actor):
     def _answer_removed(self) -> None:
         self.copying.clear()  # who is told that it is gone finds no copies of its files
         for call in self._take(self._wants_removal):
-            call.reply({})
+            call.reply({"left": self.removal.left} if self.removal.left else {})
 
     @staticmethod
     def _take(calls: list[Call]) -> list[Call]:

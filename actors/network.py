@@ -24,6 +24,7 @@ from actors.networking.cni import Cni
 from actors.networking.drift import Drift
 from actors.networking.plan import Wish as NewNetwork
 from actors.networking.plan import plan
+from actors.networking.removals import Removals
 from actors.networking.rules import Bridge, ruleset
 from actors.networking.wiring import Wiring
 from actors.primitives import Primitives
@@ -35,8 +36,8 @@ from storage.networks import Endpoint, Network, NetworkStore, Port
 from transport.errors import RemoteError
 
 Done = Callable[[Any], None]
-REMOVAL_PAUSE = 5.0  # seconds until a removal that failed is tried again
 TELL_AGAIN = 1.0  # seconds until the resolver is told again, which did not take it
+Wired = m.NetworkAttach | m.NetworkConnect
 
 
 class NetworkActor(Primitives):
@@ -63,9 +64,8 @@ class NetworkActor(Primitives):
         self._made: set[str] = set()  # networks whose interfaces are known to be there
         for port in self._store.ports():
             self._hold_again(port)
-        for endpoint in self._store.endpoints():
-            if endpoint.removing:
-                self._finish_removal(endpoint)
+        self._removals = Removals(self._store, self._wiring, self._path, self._in_order, self.later)
+        self._removals.finish()
         if any(one.kind in ("bridge", "vxlan") for one in self._store.networks()):
             self._load_rules(self._logged)
 
@@ -88,6 +88,8 @@ class NetworkActor(Primitives):
             return names.host_answer(wish)
         if wish.mode:
             return names.shared_answer(self._shared(body.namespace, wish.mode), wish)
+        if self._once_gone(body, {one.network for one in wish.networks}, call, self.network_attach):
+            return LATER
         with self._held.all_or_none(), self._store.transaction():
             for one in wish.networks:
                 self._network(one.network)
@@ -122,6 +124,26 @@ class NetworkActor(Primitives):
 
         self._in_order(_key(body), work, wired)
         return LATER
+
+    def _once_gone(self, body: Wired, networks: set[str], call: Call, operation: Callable[..., Any]) -> bool:
+        """Whether an earlier run has left an end in one of these: it goes first, or is in the way."""
+        leaving = self._removals.of_container(body.namespace, body.id, networks) if networks else []
+        if not leaving:
+            return False
+
+        def gone(result: Any) -> None:
+            if isinstance(result, Exception):
+                call.settle(_refused(result))
+                return
+            try:
+                answer = operation(body, call)
+            except (RemoteError, StorageError) as error:
+                answer = error
+            if answer is not LATER:
+                call.settle(answer)
+
+        self._removals.remove(leaving[0], gone)
+        return True
 
     def _make_namespaces(self, path: Path, ids: id_ranges.IdRange | None) -> None:
         """In a worker thread."""
@@ -178,26 +200,25 @@ class NetworkActor(Primitives):
         failpoints.hit("network", "detach", "recorded")
         pairs = [(self._store.get(end.network), end) for end in ends]
 
-        def work() -> None:
+        def work() -> list[str]:
+            refusals = []
             for network, end in pairs:
-                self._wiring.remove_endpoint(network, end, path)
+                refusals.append(self._removals.attempt(network, end, path))
                 failpoints.hit("network", "detach", "endpoint")
             netns.remove(path)
             netns.remove(self._owner(path), idmap.CLONE_NEWUSER)
+            return refusals
 
         def unwired(result: Any) -> None:
             if isinstance(result, Exception):
                 call.settle(_refused(result))
                 return
             failpoints.hit("network", "detach", "unwired")
-            if ends:
-                with self._store.transaction():
-                    for end in ends:
-                        self._store.forget(end)
+            answer = {"left": self._removals.attempted(ends, result)} if ends else {}
             if ports:
-                self._load_rules(lambda result: call.settle(_refused(result) or {}))
+                self._load_rules(lambda result: call.settle(_refused(result) or answer))
             else:
-                call.reply()
+                call.reply(answer)
             if ends:
                 self._changed()
 
@@ -209,6 +230,8 @@ class NetworkActor(Primitives):
         path = self._running(body.namespace, body.id)
         wish = wishes.connection(body.network, body.wish)
         self._network(body.network)
+        if self._once_gone(body, {body.network}, call, self.network_connect):
+            return LATER
         there = self._store.endpoint(body.network, body.namespace, body.id) is not None
         (wanted,) = wishes.endpoints(body.namespace, body.id, body.name, (wish,))
         endpoint = self._store.connect(wanted)
@@ -219,7 +242,9 @@ class NetworkActor(Primitives):
             if there:  # it was on that network before, and may still be
                 call.settle(refusal)
                 return
-            self._remember(body, None, lambda _: self._remove(endpoint, lambda _: call.settle(refusal)))
+            self._remember(
+                body, None, lambda _: self._removals.remove(endpoint, lambda _: call.settle(refusal))
+            )
 
         def remembered(result: Any) -> None:
             if isinstance(result, Exception):
@@ -267,7 +292,7 @@ class NetworkActor(Primitives):
                 call.settle(result if isinstance(result, Exception) else {})
                 return
             failpoints.hit("network", "disconnect", "remembered")
-            self._remove(endpoint, gone)
+            self._removals.remove(endpoint, gone)
 
         self._remember(body, None, remembered)
         return LATER
@@ -276,38 +301,6 @@ class NetworkActor(Primitives):
         """From now on the resolver knows it by that name, and nobody by the old one."""
         if self._store.rename(body.namespace, body.id, body.name):
             self._changed()
-
-    def _remove(self, endpoint: Endpoint, then: Done) -> None:
-        """An endpoint: marked, its interface removed, forgotten."""
-        self._store.removing(endpoint)
-        failpoints.hit("network", "disconnect", "recorded")
-        path = self._path(endpoint.namespace, endpoint.container)
-
-        def gone(result: Any) -> None:
-            if not isinstance(result, Exception):
-                failpoints.hit("network", "disconnect", "unwired")
-                self._store.forget(endpoint)
-            then(result)
-
-        key = f"{endpoint.namespace}/{endpoint.container}"
-        network = self._store.get(endpoint.network)
-        self._in_order(key, lambda: self._wiring.remove_endpoint(network, endpoint, path), gone)
-
-    def _finish_removal(self, endpoint: Endpoint) -> None:
-        """What an earlier incarnation began; until it is done."""
-
-        def tried(result: Any) -> None:
-            self._logged(result)
-            if isinstance(result, Exception):
-                self.later(REMOVAL_PAUSE, again)
-
-        def again() -> None:
-            """Unless its container has seen to it, and may be on that network once more."""
-            found = self._store.endpoint(*endpoint.key)
-            if found is not None and found.removing:
-                self._finish_removal(found)
-
-        self._remove(endpoint, tried)
 
     # Networks
 
@@ -378,12 +371,15 @@ class NetworkActor(Primitives):
         return LATER
 
     def network_prune(self, _body: m.NetworkPrune, call: Call) -> Later:
-        """All that nobody is on."""
+        """All that nobody is on. What plugins have refused to take back is tried once more before."""
+        self._removals.again(lambda left: self._prune(call, left))
+        return LATER
+
+    def _prune(self, call: Call, left: list[str]) -> None:
         used = {one.network for one in self._store.endpoints()} | {wishes.DEFAULT_NETWORK}
         unused = [one for one in self._store.networks() if one.name not in used | self._going]
-        answer = {"removed": [one.name for one in unused]}
+        answer = {"removed": [one.name for one in unused], "left": left}
         self._take_away(unused, lambda result: call.settle(_refused(result) or answer))
-        return LATER
 
     def _take_away(self, networks: list[Network], then: Done) -> None:
         self._going |= {one.name for one in networks}
@@ -424,7 +420,10 @@ class NetworkActor(Primitives):
             found += drift.rules(self._table, text, mend=body.mend)
             return [*found, *drift.others(self._table)]
 
-        self.work(work, lambda result: call.settle(_refused(result) or {"findings": result}))
+        def looked(result: Any) -> None:
+            call.settle(_refused(result) or {"findings": [*result, *self._removals.findings()]})
+
+        self.work(work, looked)
         return LATER
 
     # The machinery

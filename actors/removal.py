@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from actors.container import ContainerActor
 
 AGAIN = 1.0  # seconds until a removal that failed is tried again
+DETACH_LIMIT = 90.0  # seconds: plugins of networks are asked several times
 
 
 class Removal:
@@ -28,12 +29,14 @@ class Removal:
         volumes: whether the run has any; so it is taken to have while nobody has said.
         retired: the end is on record as final, by this incarnation.
         announced: that it goes has been told, with its exit.
+        left: what plugins of networks have not taken back; None while nobody has asked.
     """
 
     def __init__(self, actor: "ContainerActor") -> None:
         self._actor = actor
         self.volumes = True
         self.retired = self.announced = False
+        self.left: list[str] | None = None
         self._under_way: dict[type, Callable[[], Any]] = {}
 
     def release(self) -> None:
@@ -79,6 +82,9 @@ class Removal:
         failpoints.hit("container", "remove", "wanted")
         if not (actor.state.settled or actor.stepwise.has_forgotten()):
             actor.clean_up_run()
+        elif self.left is None and (actor.record["options"].get("network") or {}).get("networks"):
+            found = actor.call(m.NetworkDetach(actor.namespace, actor.id), limit=DETACH_LIMIT)
+            self.left = found.get("left", [])
         failpoints.hit("container", "remove", "cleaned")
         self._begin_with_the_rest()
         if not self.announced:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cli.complaint import complain
 from cli.each import for_each
 from cli.options import Command, Given, Option
 from cli.session import RefusedError
@@ -32,7 +33,9 @@ def remove_container(session: Session, name: str, *, force: bool) -> None:
     """Remove one. Raises RefusedError."""
     record = session.container(name)
     try:
-        session.ask(record["actor"], "containers.remove", {"force": force}, limit=LIMIT)
+        answer = session.ask(record["actor"], "containers.remove", {"force": force}, limit=LIMIT)
+        for left in answer.get("left", ()):
+            complain(left)
     except RefusedError as error:
         # An actor that is gone may have finished the removal first.
         if error.code != "not_found" or session.find_container(record["id"]):

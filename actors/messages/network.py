@@ -31,7 +31,8 @@ class NetworkAttach:
 class NetworkDetach:
     """Remove the container's interfaces and its namespace, free its addresses and ports.
 
-    One that is gone is no error.
+    One that is gone is no error. What a plugin refuses to take back stays on record and is tried again: the
+    answer's `left` says what that is, a text for each network.
     """
 
     namespace: str
@@ -131,7 +132,11 @@ class NetworkRemove:
 @operation("network.prune", "network", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class NetworkPrune:
-    """Remove all networks that nobody is on, but the default one. Answer: `removed`, their names."""
+    """Remove all networks that nobody is on, but the default one. Answer: `removed`, their names.
+
+    What plugins have refused to take back of containers is tried once more; `left` in the answer says of what
+    they refused again.
+    """
 
 
 @operation("network.ports", "network", repeatable=True)

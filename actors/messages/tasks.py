@@ -354,6 +354,9 @@ class TasksThaw:
 @operation("containers.remove", "container", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class ContainersRemove:
-    """Remove it and all that belongs to it. Refused while it runs, unless forced."""
+    """Remove it and all that belongs to it. Refused while it runs, unless forced.
+
+    The answer's `left` says what plugins of networks have not taken back yet, if there is any such thing.
+    """
 
     force: bool = False

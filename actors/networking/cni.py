@@ -1,8 +1,9 @@
 """Networks of kind `cni`: plugins of others, run as the Container Network Interface says (CNI spec 1.0.0).
 
 Every ADD is written down before it is begun, with the configuration that it is made with, and again with
-its result; CHECK and DEL are given just those. A DEL is repeated until the plugins say that it is done; one
-that is not installed any more is passed over, since nobody knows when it will be. What was killed in the
+its result; CHECK and DEL are given just those. A DEL is repeated (actors/networking/removals.py) until the
+plugins say that it is done; one that is not installed any more is passed over, since nobody knows when it
+will be. What was killed in the
 middle of an ADD begins anew with a DEL.
 """
 
@@ -21,6 +22,7 @@ from storage.errors import FailedPreconditionError, InvalidArgumentError
 from storage.networks import Endpoint, Network, Port
 
 LIMIT: Final = 60.0  # seconds that a plugin may take
+DELETE_LIMIT: Final = 20.0  # the same, for what it has made: a container waits for it
 MOST: Final = 256 << 10  # bytes of a configuration list
 MOST_PLUGINS: Final = 32
 _PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -89,7 +91,7 @@ class Cni:
         """Connect; gives the addresses, as `10.0.0.2/24`. Done before, it is not done again.
 
         Raises:
-            FailedPreconditionError: a plugin is missing or refused; nothing is left.
+            FailedPreconditionError: a plugin is missing or refused; nothing is left if it takes it back.
         """
         known = self._known(attachment)
         if known is not None and known["result"] is None:  # cut off in the middle
@@ -110,7 +112,10 @@ class Cni:
             for plugin in config["plugins"]:
                 result = self._run("ADD", config, plugin, result, attachment)
         except FailedPreconditionError:
-            self.delete(attachment)
+            try:
+                self.delete(attachment)
+            except FailedPreconditionError as error:  # tried again when the container is detached
+                log.warning("%s", error)
             raise
         return self._write(attachment, {"config": config, "result": result})
 
@@ -172,8 +177,9 @@ class Cni:
             "CNI_PATH": self._search,
         }
         kind = str(plugin["type"])
+        limit = DELETE_LIMIT if command == "DEL" else LIMIT
         try:
-            ended = run([self._program(kind)], json.dumps(given), env=env, limit=LIMIT)
+            ended = run([self._program(kind)], json.dumps(given), env=env, limit=limit)
         except (OSError, TimeoutError) as error:
             raise FailedPreconditionError(f"cni plugin {kind} {command}: {error}") from error
         if ended.code:

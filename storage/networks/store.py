@@ -99,12 +99,16 @@ class NetworkStore:
     def refuse_removal(self, name: str) -> None:
         """Raise what `delete` would raise."""
         self.get(name)
-        users = [one.name or one.container[:12] for one in self.endpoints(network=name)]
+        ends = self.endpoints(network=name)
+        users = [one for one in ends if not one.removing]
         if users:
-            more = ", ..." if len(users) > _SHOWN else ""
-            shown = ", ".join(users[:_SHOWN]) + more
             raise FailedPreconditionError(
-                f'network "{name}" is used by {shown}; disconnect or remove them first'
+                f'network "{name}" is used by {_shown(users)}; disconnect or remove them first'
+            )
+        if ends:
+            raise FailedPreconditionError(
+                f'network "{name}" has what {_shown(ends)} had of it, which is still to be removed: '
+                "actr network prune tries that, actr network check says why"
             )
 
     # Endpoints
@@ -287,6 +291,12 @@ class NetworkStore:
         self._database.execute(
             "DELETE FROM ports WHERE namespace = ? AND container = ?", (namespace, container)
         )
+
+
+def _shown(ends: Sequence[Endpoint]) -> str:
+    """The containers of some."""
+    names = [one.name or one.container[:12] for one in ends]
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 
 def _matching(**wanted: str | int | None) -> tuple[str, tuple[str | int, ...]]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import socket
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from actors import messages as m
 from actors.network import NetworkActor
 from actors.networking import publishing
+from actors.networking.removals import Removals
 from storage.errors import AlreadyExistsError, FailedPreconditionError, UnavailableError
 from storage.networks import Network, NetworkStore
 
@@ -30,6 +31,8 @@ def network(tmp_path: Path) -> Iterator[NetworkActor]:
     made._store.create(Network("bridge", "bridge", "b1", ("10.9.0.0/24",), ("10.9.0.1",), ("10.9.0.0/24",)))
     made._directory, made._going, made._made = tmp_path, set(), set()
     made._in_order = lambda *_: None  # type: ignore[method-assign]  # what is recorded is made elsewhere
+    wiring: Any = SimpleNamespace()
+    made._removals = Removals(made._store, wiring, made._path, made._in_order, lambda *_: None)
     yield made
     for port in made._store.ports():
         made._held.free(port)
