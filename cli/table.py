@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from cli.template import Template
 
 GAP = "  "
-NARROWEST = 8  # a column is not cut shorter than this
+NARROWEST = 8  # a column is not cut shorter than this, as long as others can be
+NAMING = 20  # the same, of the column that tells rows apart
+LEAST = 3  # two characters and an ellipsis
 SECOND = 1_000_000_000
 SHORT_ID = 12
 _templates: list[Template] = []  # the one of --format, if it is one
@@ -27,10 +29,12 @@ _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 
 def terminal_width() -> int | None:
     """Columns of the terminal that standard output is, None when it is none: then nothing is cut."""
-    columns = variable("COLUMNS")
-    if columns.isdecimal() and int(columns) > 0:
-        return int(columns)
     try:
+        if not sys.stdout.isatty():
+            return None
+        columns = variable("COLUMNS")
+        if columns.isdecimal() and int(columns) > 0:
+            return int(columns)
         return posix.get_terminal_size(sys.stdout.fileno()).columns or None
     except (OSError, ValueError):
         return None
@@ -41,12 +45,14 @@ def print_table(
     rows: Sequence[Sequence[str]],
     flexible: Sequence[int] = (),
     tails: Sequence[int] = (),
+    naming: int = 0,
 ) -> None:
     """Print rows under heads; where they are too wide, the `flexible` columns are cut, widest first.
 
-    Columns in `tails` are cut at their beginning, since what tells them apart is at the end.
+    Columns in `tails` are cut at their beginning, since what tells them apart is at the end. Where that is
+    not enough all are cut, and last of all the one that is `naming` the rows.
     """
-    for line in table(heads, rows, flexible, terminal_width(), tails):
+    for line in table(heads, rows, flexible, terminal_width(), tails, naming):
         print(line)
 
 
@@ -81,23 +87,41 @@ def table(
     flexible: Sequence[int] = (),
     width: int | None = None,
     tails: Sequence[int] = (),
+    naming: int | None = None,
 ) -> list[str]:
-    """The lines of a table of at most `width` columns, where that is possible."""
+    """The lines of a table of at most `width` columns: where that is possible, if no column is `naming`."""
     cells = [list(map(printable, row)) for row in (heads, *rows)]
     widths = [max(columns(row[column]) for row in cells) for column in range(len(heads))]
     if width is not None:
-        widths = fitted(widths, flexible, width)
+        widths = (
+            fitted(widths, flexible, width) if naming is None else squeezed(widths, flexible, width, naming)
+        )
     first, *rest = cells
     return [_line(first, widths, ()), *(_line(row, widths, tails) for row in rest)]
 
 
-def fitted(widths: list[int], flexible: Sequence[int], width: int) -> list[int]:
-    """Narrower columns, so that all of them fit; only `flexible` ones shrink, to `NARROWEST` at least."""
+def squeezed(widths: list[int], flexible: Sequence[int], width: int, naming: int) -> list[int]:
+    """Narrower columns, so that all of them fit whatever it takes; the one that is `naming` the rows last."""
+    others = [column for column in range(len(widths)) if column != naming]
+    for which, least in (
+        ([column for column in flexible if column != naming], NARROWEST),
+        (others, NARROWEST),
+        ([naming], NAMING),
+        (others, LEAST),
+        ([naming], 1),
+        (others, 1),
+    ):
+        widths = fitted(widths, which, width, least)
+    return widths
+
+
+def fitted(widths: list[int], flexible: Sequence[int], width: int, least: int = NARROWEST) -> list[int]:
+    """Narrower columns, so that all of them fit; only `flexible` ones shrink, to `least` at least."""
     widths = list(widths)
     excess = sum(widths) + len(GAP) * (len(widths) - 1) - width
     while excess > 0:
         widest = max(flexible, key=lambda column: widths[column], default=None)
-        if widest is None or widths[widest] <= NARROWEST:
+        if widest is None or widths[widest] <= least:
             break
         widths[widest] -= 1
         excess -= 1

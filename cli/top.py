@@ -77,7 +77,7 @@ def _print(readings: Readings) -> None:
 
     from cli.colour import coloured
     from cli.live.view import WIDE, View, arriving, news, summary, tree
-    from cli.table import terminal_width
+    from cli.table import cut, terminal_width
 
     width = terminal_width()
     lines = [
@@ -86,7 +86,8 @@ def _print(readings: Readings) -> None:
         *tree(readings, View(), width),
         *news(readings),
     ]
-    for text, colour in lines:
+    for line, colour in lines:
+        text = cut(line, width) if width else line
         print(coloured(text, colour, sys.stdout) if colour else text)
 
 

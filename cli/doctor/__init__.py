@@ -11,9 +11,9 @@ from cli.doctor.facts import gather
 from cli.doctor.judge import Finding, judge
 from cli.options import Command, Given, Option
 from cli.session import Session
-from cli.table import print_json, terminal_width
+from cli.table import cut, print_json, terminal_width
 
-NARROW, WIDE = 20, 10_000  # columns of what is said at least, and into a pipe
+NARROW, WIDE = 30, 10_000  # columns of what is said beside its subject at least, and into a pipe
 MARKS = {"ok": "ok", "note": "--", "warning": "!!", "error": "XX"}
 COLOURS = {"ok": GREEN, "note": CYAN, "warning": YELLOW, "error": RED}
 
@@ -30,16 +30,25 @@ def run(session: Session, given: Given) -> int:
 
 
 def _print(shown: list[Finding], found: list[Finding]) -> None:
+    screen = terminal_width() or WIDE
     width = max((len(one.subject) for one in shown), default=0)
-    columns = max((terminal_width() or WIDE) - width - 6, NARROW)
+    width = width if screen - width - 6 >= NARROW else 0
     for one in shown:
-        first, *more = wrap(one.found, columns) or [""]
-        print(f"{_mark(one)}  {one.subject:<{width}}  {first}")
-        more += wrap(one.fix, columns, initial_indent="-> ", subsequent_indent="   ")
-        for line in more:
-            print(f"    {'':<{width}}  {line}")
+        print("\n".join(_lines(one, width, screen)))
     counts = ", ".join(f"{level}: {sum(one.level == level for one in found)}" for level in MARKS)
-    print(f"{len(found)} things looked at ({counts})")
+    print("\n".join(wrap(f"{len(found)} things looked at ({counts})", screen)))
+
+
+def _lines(one: Finding, width: int, screen: int) -> list[str]:
+    """What was found stands beside its subject, which takes `width` columns; below it, if that is 0."""
+    indent = " " * (width + 6 if width else 4)
+    columns = max(1, screen - len(indent))
+    said = wrap(one.found, columns)
+    said += wrap(one.fix, columns, initial_indent="-> ", subsequent_indent="   ")
+    if not width:
+        return [f"{_mark(one)}  {cut(one.subject, columns)}", *(indent + line for line in said)]
+    first, *more = said or [""]
+    return [f"{_mark(one)}  {one.subject:<{width}}  {first}", *(indent + line for line in more)]
 
 
 def _mark(one: Finding) -> str:

@@ -19,7 +19,7 @@ def run(session: Session, given: Given) -> int:
     if session.json:
         print_json(found)
     else:
-        print_table(HEADS, [(one["type"], one["id"]) for one in found], (1,))
+        print_table(HEADS, [(one["type"], one["id"]) for one in found], (1,), naming=1)
     return 0
 
 

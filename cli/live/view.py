@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Member = tuple[Callable[[str], Row], Sequence[Cells]]  # a row once its branch is known; what is below
 
 HEADS = ("NAME", "STATE", "IMAGE", "CPU", "MEMORY", "PIDS", "RESTARTS", "UP")
-FLEXIBLE, ALL_FLEXIBLE = (1, 2), (0, 1, 2)  # a name is cut last
+FLEXIBLE = (1, 2)
 TAILS = (2,)
 SORTS = ("name", "cpu", "memory")
 PARTS = ("all", "containers", "actors")
@@ -143,17 +143,14 @@ def tree(
 
 
 def _fitting(cells: list[Cells], columns: int | None) -> list[str]:
-    """Heads and rows. Where there is no room, columns in which nothing stands go, and names are cut last."""
+    """Heads and rows. Where there is no room, columns in which nothing stands go; names are cut last."""
     lines = table(HEADS, cells, FLEXIBLE, columns, TAILS)
     if not columns or max(map(len, lines)) <= columns:
         return lines
     kept = [at for at in range(len(HEADS)) if any(row[at] for row in cells)]
     heads, rows = [HEADS[at] for at in kept], [[row[at] for at in kept] for row in cells]
-    places = [[kept.index(at) for at in which if at in kept] for which in (FLEXIBLE, ALL_FLEXIBLE, TAILS)]
-    lines = table(heads, rows, places[0], columns, places[2])
-    if max(map(len, lines)) > columns:
-        return table(heads, rows, places[1], columns, places[2])
-    return lines
+    flexible, tails = ([kept.index(at) for at in which if at in kept] for which in (FLEXIBLE, TAILS))
+    return table(heads, rows, flexible, columns, tails, naming=0)
 
 
 def _rows(readings: Readings, view: View, below: Mapping[str, Sequence[Cells]]) -> Iterable[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import re
 import signal
 import subprocess
 import termios
@@ -39,6 +40,33 @@ def sleeper(daemon: Daemon, image: str, runtime: str) -> Iterator[str]:
         yield name
     finally:
         daemon.actr("rm", "-f", name)
+
+
+LISTINGS = (
+    "ps -a", "images", "images check", "actors", "tree", "top --no-stream", "top sleepy", "stats --no-stream",
+    "network ls", "volume ls", "leases ls", "content ls", "keys ls", "node ls", "system df", "doctor",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_no_listing_is_wider_than_its_terminal(daemon: Daemon, busybox: str, columns: int):
+    name = "sleepy-and-of-a-name-that-alone-takes-most-of-a-line"
+    daemon.actr("run", "-d", "--name", name, busybox, "sh", "-c", "sleep 600; echo that was all there is")
+    daemon.actr("rename", name, "sleepy")
+    daemon.actr("create", "--name", name, busybox)
+    daemon.actr("volume", "create", name)
+    daemon.actr("leases", "create", name)
+    try:
+        for listing in LISTINGS:
+            with at(daemon, *listing.split(), columns=columns, rows=200) as terminal:
+                said = terminal.child.read().decode().replace("\r", "")
+            lines = re.sub(r"\x1b\[[0-9;]*m", "", said).splitlines()
+            assert lines, listing
+            assert max(map(len, lines)) <= columns, f"{listing}\n{said}"
+    finally:
+        daemon.actr("rm", "-f", "sleepy", name)
+        daemon.actr("volume", "rm", name)
+        daemon.actr("leases", "rm", name)
 
 
 def edit(terminal: Terminal) -> None:

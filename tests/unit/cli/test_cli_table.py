@@ -24,6 +24,7 @@ from cli.table import (
     short,
     size,
     span,
+    squeezed,
     stamp,
     table,
 )
@@ -48,6 +49,28 @@ def test_the_widest_column_is_cut_first_and_the_others_never():
     assert fitted([10, 50, 12], (0, 1), 50) == [10, 24, 12]
     assert fitted([10, 50, 12], (0, 1), 10) == [8, 8, 12]
     assert table(("A", "B"), [("x" * 20, "keep me whole")], (0,), 25)[1] == "xxxxxxxxx…  keep me whole"
+
+
+@given(CELLS, st.integers(20, 120), st.integers(0, 2), st.lists(st.integers(0, 2), unique=True))
+def test_a_table_that_must_fit_does_whatever_is_in_it(rows, width, naming, flexible):
+    lines = table(("IDENTITY", "RATHER LONG", "C"), rows, flexible, width, (1,), naming)
+    assert len(lines) == len(rows) + 1
+    assert all(columns(line) <= width for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("width", "fits"),
+    [
+        (80, [40, 12, 8, 14]),
+        (75, [40, 8, 8, 13]),
+        (60, [30, 8, 8, 8]),
+        (50, [20, 8, 8, 8]),
+        (40, [20, 4, 5, 5]),
+        (20, [5, 3, 3, 3]),
+    ],
+)
+def test_what_names_a_row_is_cut_last(width, fits):
+    assert squeezed([40, 20, 8, 14], (0, 1), width, 0) == fits
 
 
 def test_wide_characters_take_two_columns_and_accents_none():
