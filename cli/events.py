@@ -8,6 +8,7 @@ from datetime import datetime
 
 from cli.complaint import complain
 from cli.options import LARGEST, Command, Given, Option, UsageError, is_number
+from cli.reader import end_with_reader
 from cli.table import SECOND, print_json, print_object, printable, stamp
 
 TYPE_CHECKING = False
@@ -29,6 +30,8 @@ def run(session: Session, given: Given) -> int:
     """Print events as they come; with --until or --no-follow, those that are there."""
     until = moment(given.text("until")) if given.flag("until") else 0
     follow = given.flag("follow") or not (until or given.flag("no-follow"))
+    if follow:
+        end_with_reader()
     everywhere = _everywhere(given, follow=follow, until=until) if given.flag("all-nodes") else None
     found = everywhere.events(session) if everywhere else _here(session, given, follow=follow, until=until)
     if everywhere and not follow:

@@ -8,6 +8,7 @@ from collections import deque
 from cli.following import Output, follow_container, write_through
 from cli.log_lines import Objects, PassedError, Span, print_cut
 from cli.options import Command, Given, Option, UsageError, is_number
+from cli.reader import end_with_reader
 from cli.table import by_template, stamp
 
 TYPE_CHECKING = False
@@ -24,6 +25,8 @@ def run(session: Session, given: Given) -> int:
     span = _span(given)
     record = session.container(given.arguments[0])
     _refuse_unkept(record, given)
+    if given.flag("follow"):
+        end_with_reader()
     output = Output(session, record["actor"])
     write: Write = Stamps(write_through) if given.flag("timestamps") else write_through
     if session.json:

@@ -6,6 +6,7 @@ import sys
 import time
 
 from cli.options import Command, Given, Option
+from cli.reader import end_with_reader
 from cli.table import print_json, print_table, short, size
 
 TYPE_CHECKING = False
@@ -23,6 +24,8 @@ Sample = dict[str, dict[str, "Any"]]  # by the container's id
 
 def run(session: Session, given: Given) -> int:
     """Of those named, or of all that run; once or until interrupted."""
+    if not given.flag("no-stream"):
+        end_with_reader()
     before = sample(session, given)
     time.sleep(EVERY if not given.flag("no-stream") else min(EVERY, 0.2))
     while True:

@@ -25,6 +25,21 @@ def test_what_vanished_clients_leave_goes_away(daemon: Daemon, busybox: str):
     assert {"execs", "attachments", "resizes"} <= set(found.operations)
 
 
+@pytest.mark.parametrize("words", ["events", "events --all-nodes", "logs -f quiet", "stats quiet"])
+def test_a_command_ends_with_its_reader_though_nothing_more_comes(daemon: Daemon, busybox: str, words: str):
+    daemon.actr("run", "-d", "--name", "quiet", busybox, "sh", "-c", "echo once; exec sleep 600")
+    follower = daemon.popen(*words.split())
+    try:
+        assert follower.stdout is not None
+        assert follower.stdout.readline()
+        follower.stdout.close()
+        assert follower.wait(20) == 1
+    finally:
+        follower.kill()
+        follower.communicate()
+        daemon.actr("rm", "-f", "quiet")
+
+
 def test_who_followed_a_silent_container_and_is_gone_holds_nothing_open(daemon: Daemon, busybox: str):
     name = daemon.actr("run", "-d", busybox, "sleep", "600").stdout.strip()
     actor = f"container/default/{name}"
