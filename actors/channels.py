@@ -101,15 +101,17 @@ class Channels:
             if wants.terminal:
                 ends.console = ConsoleSocket(pipes)
                 self._actor.host.say([ends.console.listener], op="keep", key=f"{name}/console")
-            elif wants.stdin:
+            elif wants.stdin:  # whose end the process must not see, should we die once it runs
                 ends.stdin, channel.target = open_stdin(pipes)
+                self._keep(name, channel)
             yield ends
             if ends.console:
                 self._has_terminal(channel, ends.console.take(), wants)
-            if channel.descriptors():  # nothing need not be kept
                 self._keep(name, channel)
             self._known[name] = channel
         except BaseException:
+            if channel.target >= 0:
+                self._actor.host.say(op="drop", key=f"{name}/channel")
             self._close(channel)
             raise
         finally:
@@ -182,6 +184,8 @@ class Channels:
             channel.master = next(given)
         if channel.input is not None and not channel.input.ended:
             channel.target = next(given, -1)
+            if channel.target < 0:  # who sends more is to know that it reaches nobody
+                channel.input.end()
         descriptors.close_all(given)
         self._known[name] = channel
         self._keep(name, channel)

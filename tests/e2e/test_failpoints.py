@@ -115,6 +115,28 @@ def test_a_run_killed_at(fragile: Daemon, busybox: str, place: str):
     _is_clean(daemon)
 
 
+@pytest.mark.parametrize("place", ["container.runtime.before", "container.runtime.after"])
+def test_a_run_that_is_killed_at_its_start_reads_all_of_its_input(fragile: Daemon, busybox: str, place: str):
+    content = b"all of it\n" * 20_000
+    _set(fragile, place, "kill(count=1)")
+    done = fragile.actr("run", "--rm", "-i", busybox, "cat", stdin=content)
+    _fired(fragile, place)
+    assert done.stdout == content.decode()
+    wait_until("all is well again", lambda: _is_whole(fragile))
+    _is_clean(fragile)
+
+
+def test_an_exec_that_is_killed_at_its_start_reads_all_of_its_input(fragile: Daemon, busybox: str):
+    content = b"all of it\n" * 20_000
+    _set(fragile, "container.exec.after", "kill(count=1)")
+    fragile.actr("run", "-d", "--name", "one", busybox, "sleep", "600")
+    done = fragile.actr("exec", "-i", "one", "cat", stdin=content)
+    _fired(fragile, "container.exec.after")
+    assert done.stdout == content.decode()
+    fragile.actr("rm", "-f", "one")
+    _is_clean(fragile)
+
+
 def _is_clean(daemon: Daemon) -> None:
     """Nothing of a container is left."""
     assert daemon.json("ps", "-a") == []
