@@ -6,7 +6,9 @@ takes it from us. We stay until the work is done, as the descriptor goes with us
 
 from __future__ import annotations
 
+import fcntl
 import os
+import stat
 
 from cli.progress import progress
 from cli.session import RefusedError
@@ -25,7 +27,11 @@ STDIN, STDOUT = 0, 1
 def lend(fd: int) -> dict[str, int]:
     """How the daemon finds a descriptor of ours, and knows that it is the right one."""
     status = os.fstat(fd)
-    return {"pid": os.getpid(), "fd": fd, "dev": status.st_dev, "ino": status.st_ino}
+    known = {"pid": os.getpid(), "fd": fd, "dev": status.st_dev, "ino": status.st_ino}
+    if not stat.S_ISREG(status.st_mode):
+        return known
+    appends = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND  # then the position is that of the last write
+    return {**known, "at": status.st_size if appends else os.lseek(fd, 0, os.SEEK_CUR)}
 
 
 def do(session: Session, work: str, args: dict[str, Any], *, quiet: bool = False) -> dict[str, Any]:

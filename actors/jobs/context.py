@@ -53,8 +53,10 @@ class Context:
         """A failpoint."""
         failpoints.hit("job", place, when)
 
-    def borrow(self, lent: Lent, *, fresh: bool = False) -> int:
+    def borrow(self, lent: Lent, *, writes: bool = False, fresh: bool = False) -> int:
         """The client's descriptor, ours to close. A `fresh` file is the client's for this job alone.
+
+        To a file that one `writes` to, what an earlier attempt has written is taken back.
 
         Raises:
             FailedPreconditionError: it cannot be had; or this is not the first attempt, and what went through
@@ -63,9 +65,12 @@ class Context:
         fd = borrow(lent)
         if fresh and is_file(fd):
             begin_file(fd)
-        elif self.interrupted and not (is_file(fd) or is_directory(fd)):
-            os.close(fd)
-            raise FailedPreconditionError("interrupted while bytes went through a pipe: run it again")
+        elif self.interrupted and not is_directory(fd):
+            if not is_file(fd) or (writes and lent.at < 0):
+                os.close(fd)
+                raise FailedPreconditionError("interrupted while bytes went through a pipe: run it again")
+            if writes:
+                begin_file(fd, lent.at)
         return fd
 
     # Images

@@ -33,10 +33,11 @@ def is_directory(fd: int) -> bool:
     return stat.S_ISDIR(os.fstat(fd).st_mode)
 
 
-def begin_file(fd: int) -> None:
-    """Empty a file, whatever an interrupted attempt has written."""
-    os.ftruncate(fd, 0)
-    os.lseek(fd, 0, os.SEEK_SET)
+def begin_file(fd: int, at: int = 0) -> None:
+    """Go back to `at`, and take away what an interrupted attempt has written there: the end of the file."""
+    if os.lseek(fd, 0, os.SEEK_CUR) >= os.fstat(fd).st_size:
+        os.ftruncate(fd, at)
+    os.lseek(fd, at, os.SEEK_SET)
 
 
 def _read_pipe(fd: int, size: int) -> bytes:

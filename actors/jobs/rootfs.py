@@ -62,7 +62,7 @@ def diff(context: Context, wish: DiffWish) -> dict[str, Any]:
     record = context.call(m.ContainersGet(context.namespace, wish.container))
     place = changes_of(context, record)
     lowers = [Path(path) for path in place["lowers"]]
-    fd = context.borrow(wish.target, fresh=True)
+    fd = context.borrow(wish.target, writes=True, fresh=True)
     count = 0
     try:
         for change in changes(Path(place["upper"]), lowers, open_in_root=open_in_root):
@@ -78,7 +78,7 @@ def export(context: Context, wish: ExportWish) -> dict[str, Any]:
     """Write the merged root as a tar; gives its digest, size and entries."""
     record = context.call(m.ContainersGet(context.namespace, wish.container))
     place, back = files_of(context, record), shift_of_snapshot(context, record).back()
-    fd = context.borrow(wish.target, fresh=wish.fresh)
+    fd = context.borrow(wish.target, writes=True, fresh=wish.fresh)
     sent = 0
 
     def write(data: bytes) -> None:

@@ -51,7 +51,7 @@ def save(context: Context, wish: SaveWish) -> dict[str, Any]:
     blobs = {
         one.digest: one for _, contents in chosen for one in contents.blobs() if context.store.has(one.digest)
     }
-    fd = context.borrow(wish.target, fresh=wish.fresh)
+    fd = context.borrow(wish.target, writes=True, fresh=wish.fresh)
     try:
         _write(context, wish, _sink(fd, wish), chosen, sorted(blobs.values(), key=blob_name))
         if is_file(fd):
@@ -102,6 +102,7 @@ def _write(
     for blob in blobs:
         context.at("save", "blob")
         sink.put(blob_name(blob), blob.size, _pieces(context, blob))
+        context.at("save", "written")
     docker = []
     for named, contents in chosen:
         suiting = contents.suiting(context.platform(""))

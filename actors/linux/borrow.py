@@ -17,12 +17,17 @@ _SYS_PIDFD_GETFD = 438  # the same number on every architecture
 
 @dataclass(frozen=True, slots=True)
 class Lent:
-    """A descriptor of process `pid`, and the device and inode of what it is."""
+    """A descriptor of process `pid`, and the device and inode of what it is.
+
+    Attributes:
+        at: where the process stood in a regular file; -1 for what is none, or if it did not say.
+    """
 
     pid: int
     fd: int
     dev: int
     ino: int
+    at: int = -1
 
 
 def borrow(lent: Lent) -> int:

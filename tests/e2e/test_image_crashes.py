@@ -118,6 +118,24 @@ def test_all_killed_during_a_load(tmp: Path, layout: Path):
         is_whole(daemon, layout)
 
 
+@pytest.mark.parametrize("redirection", [">", ">>"])
+def test_a_save_into_a_redirected_file_has_nothing_of_the_attempt_that_was_killed(
+    failing: Daemon, layout: Path, tmp: Path, redirection: str
+):
+    """The file's position is the shell's, the killed job's and the next one's."""
+    failing.actr("load", "-q", *BASE, "-i", layout)
+    failing.actr("chaos", "set", "job.save.written", "kill(count=1)")
+    (tmp / "saved").write_text("before\n")
+    script = f'"$1" --address "$2" save -q "$3" {redirection} "$4"'
+    words = ["bash", "-c", script, "bash", CHECKOUT / "bin/actr", failing.state, NAME, tmp / "saved"]
+    subprocess.run(words, check=True)
+    assert (failing.state / "failpoints/job.save.written").stat().st_size == 1
+    failing.actr("chaos", "set", "job.save.written", "off")
+    failing.actr("save", "-q", "-o", tmp / "whole", NAME)
+    before = b"before\n" if redirection == ">>" else b""
+    assert (tmp / "saved").read_bytes() == before + (tmp / "whole").read_bytes()
+
+
 def test_a_save_is_begun_anew_in_a_file_and_refused_in_a_pipe(failing: Daemon, layout: Path, tmp: Path):
     failing.actr("load", "-q", *BASE, "-i", layout)
     failing.actr("chaos", "set", "job.save.blob", "kill(count=1)")
