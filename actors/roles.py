@@ -42,6 +42,7 @@ OBSERVER: Final = _named(
 )
 OPERATOR: Final = _named(
     bundles="spec",
+    children="start",
     containers="create remove rename networks want",
     tasks="create start let_run delete kill stop restart pause resume update checkpoint restore"
     " exec exec_add exec_start exec_delete input close_io resize",
@@ -89,14 +90,21 @@ def refusal(role: str, request: Envelope) -> str:
         if needed:
             return f"{request.op} needs the role {needed}, this key is of an {role}"
         return f"{request.op} is for the daemon's own host only"
-    if request.op == "jobs.start" and (work := _work(request)) in LENDING:
+    if request.op == "jobs.start" and (work := str(_body(request).get("work", ""))) in LENDING:
         return f"{work} reads or writes a file of its client: run it on the daemon's host"
+    if request.op == "children.start" and not _is_for_a_record(_body(request)):
+        return "children.start is, of all but the containers on record, for the daemon's own host only"
     return ""
 
 
-def _work(request: Envelope) -> str:
+def _is_for_a_record(start: dict[str, Any]) -> bool:
+    """A client that lost the answer to its creation has the actor of what is on record started."""
+    return start.get("kind") == "container" and not start.get("told")
+
+
+def _body(request: Envelope) -> dict[str, Any]:
     try:
-        body: Any = request.value()
+        found: Any = request.value()
     except ProtocolError:
-        return ""  # the supervisor refuses it
-    return str(body.get("work", "")) if isinstance(body, dict) else ""
+        return {}  # the supervisor refuses it
+    return found if isinstance(found, dict) else {}

@@ -32,7 +32,7 @@ HALF_OPEN = 300
 def far(short_root: Path, busybox: str) -> Iterator[Daemon]:
     directory = short_root / "far"
     directory.mkdir()
-    with running(directory, "--listen", f"tcp://127.0.0.1:{free_port()}") as started:
+    with running(directory, "--listen", f"tcp://127.0.0.1:{free_port()}", "--failpoints") as started:
         started.actr("pull", busybox)
         for name, role in (("oscar", "operator"), ("olga", "observer"), ("ada", "admin")):
             started.actr("keys", "new", name, "--role", role, "-o", directory / f"{name}.json")
@@ -252,6 +252,21 @@ def test_what_was_said_once_is_not_done_twice(far: Daemon, busybox: str):
                     pass
     assert [one["id"] for one in far.json("ps", "-a")] == [made["id"]]
     far.actr("rm", made["id"])
+
+
+@pytest.mark.parametrize("words", [("run", "--rm"), ("run", "-d"), ("create",)])
+def test_a_creation_from_afar_whose_answer_was_lost_is_gone_on_with(
+    far: Daemon, busybox: str, words: tuple[str, ...]
+):
+    """It is on record: the client finds it, and has its actor started, as one of this host does."""
+    before = far.pid("metadata")
+    far.actr("chaos", "set", "metadata.containers.create.after", "kill(count=1)")
+    done = from_afar(far, "oscar", *words, busybox, "echo", "from afar")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "from afar\n" if "--rm" in words else len(done.stdout) == 65
+    assert far.pid("metadata") != before
+    for one in far.json("ps", "-a"):
+        far.actr("rm", "-f", one["id"])
 
 
 def test_a_stream_from_afar_outlives_the_router(far: Daemon, busybox: str):

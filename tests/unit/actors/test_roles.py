@@ -15,7 +15,7 @@ from transport.envelope import request
 ROUTERS = {"router.peers", "router.ping"}
 INTERNAL = frozenset(
     {
-        "bundles.expect", "bundles.make", "children.start", "collection.sweep", "collection.unreached",
+        "bundles.expect", "bundles.make", "collection.sweep", "collection.unreached",
         "collector.note", "containers.forget", "containers.update", "content.check", "content.commit",
         "content.open", "content.sweep", "contents.admit", "contents.forget", "contents.get", "contents.list",
         "contents.merge", "contents.put", "contents.unheld", "contents.update", "events.backup",
@@ -70,6 +70,14 @@ def test_jobs_with_a_descriptor_of_their_client_stay_at_home():
         assert "run it on the daemon's host" in asked("jobs.start", work=work)
     assert asked("jobs.start", work="commit") == ""
     assert asked("jobs.start", work=3) == ""  # the supervisor says what is wrong with it
+
+
+def test_of_the_daemons_children_only_actors_of_what_is_on_record_are_started_from_afar():
+    start = {"kind": "container", "name": "container/n/c", "args": {"namespace": "n", "id": "c"}}
+    assert asked("children.start", **start) == ""
+    for other in ({**start, "kind": "job"}, {**start, "told": {"image": "x"}}, {}):
+        assert "own host only" in asked("children.start", **other)
+    assert "needs the role operator" in refusal("observer", request("somebody", "children.start", start))
 
 
 def test_what_is_only_looked_at_leaves_no_line():
