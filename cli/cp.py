@@ -6,6 +6,8 @@ import os
 import sys
 
 from cli.options import Command, Given, UsageError
+from cli.session import RefusedError
+from transport.errors import RemoteError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,14 +44,28 @@ def copy_out(session: Session, name: str, path: str, target: str) -> int:
 
     actor = session.container(name)["actor"]
     with TemporaryFile() as file:
-        destination: IO[bytes] = sys.stdout.buffer if target == "-" else file
+        take = file.write if target != "-" else sys.stdout.buffer.write
+        taken = 0
         for message in session.stream(actor, "files.get", {"path": path}, credit=CREDIT):
+            if message.kind == "final":
+                break
+            if message.body["offset"] != taken:  # by another incarnation of the actor: from the beginning
+                if target == "-":
+                    raise _cut_off(name)
+                file.seek(message.body["offset"])
+                file.truncate()
             for piece in message.buffers:
-                destination.write(piece)
+                take(piece)
+            taken = message.body["offset"] + sum(map(len, message.buffers))
         if target != "-":
             file.seek(0)
             _unpack_here(file, target, contents=path.endswith("/."))
     return 0
+
+
+def _cut_off(name: str) -> RefusedError:
+    text = f"the files of {name} were cut off, and what has been written cannot be taken back: run it again"
+    return RefusedError(RemoteError("unavailable", text, outcome="unknown"), "files.get", {})
 
 
 def _unpack_here(file: IO[bytes], target: str, *, contents: bool) -> None:
