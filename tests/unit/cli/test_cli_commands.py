@@ -90,6 +90,29 @@ def test_a_narrow_terminal(listed, actr, monkeypatch):
     assert lines[1].startswith("abababababab  done  …")
 
 
+PORTS = [
+    {"protocol": "tcp", "host": "", "host_port": 8080, "container_port": 80},
+    {"protocol": "udp", "host": "::1", "host_port": 5300, "container_port": 53},
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "out", "code"),
+    [
+        ([], "80/tcp -> *:8080\n53/udp -> [::1]:5300\n", 0),
+        (["80"], "0.0.0.0:8080\n", 0),
+        (["53/udp"], "[::1]:5300\n", 0),
+        (["53"], "", 1),
+        (["80/x"], "", 2),
+    ],
+)
+def test_ports(daemon, actr, words, out, code):
+    daemon.answers("containers.get", WEB)
+    daemon.answers("network.ports", {"ports": PORTS})
+    done = actr("port", "web", *words)
+    assert (done.out, done.code) == (out, code)
+
+
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
