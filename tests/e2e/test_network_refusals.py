@@ -72,6 +72,10 @@ def test_a_container_ends_and_goes_though_its_plugin_refuses(plugged: Daemon, bu
     assert SAID in found[0]["problem"]
     assert "has what a had of it" in plugged.actr("network", "rm", "plugged", check=1).stderr
 
+    old = plugged.kill_actor("network")
+    wait_until("healed", lambda: plugged.healed("network", old))
+    wait_until("it was tried again", lambda: plugged.actr("network", "check", check=None).returncode == 1)
+
     _give_in(tmp)
     plugged.actr("run", "-d", "--name", "b", "--net", "plugged", busybox, "sleep", "600")
     assert "10.198.8.2/" not in plugged.actr("exec", "b", "ip", "addr").stdout
