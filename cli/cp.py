@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 
 from cli.options import Command, Given, UsageError
@@ -42,6 +43,8 @@ def copy_out(session: Session, name: str, path: str, target: str) -> int:
     """From the container. What it sends is unpacked like any stranger's archive."""
     from tempfile import TemporaryFile
 
+    if target != "-":
+        _refuse_special(target)
     actor = session.container(name)["actor"]
     with TemporaryFile() as file:
         take = file.write if target != "-" else sys.stdout.buffer.write
@@ -59,8 +62,19 @@ def copy_out(session: Session, name: str, path: str, target: str) -> int:
             taken = message.body["offset"] + sum(map(len, message.buffers))
         if target != "-":
             file.seek(0)
-            _unpack_here(file, target, contents=path.endswith("/."))
+            # Of these the archive has what is in the directory, and not the directory.
+            _unpack_here(file, target, contents=path.endswith("/.") or not path.strip("/"))
     return 0
+
+
+def _refuse_special(target: str) -> None:
+    """Raises UsageError: a device, a FIFO or a socket would be replaced by a file, for everybody."""
+    try:
+        kind = os.lstat(target).st_mode
+    except OSError:  # not there, or what is wrong is said when it is made
+        return
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind) or stat.S_ISLNK(kind)):
+        raise UsageError(f"cp: {target} is no file or directory: give - for a tar on standard output")
 
 
 def _cut_off(name: str) -> RefusedError:
@@ -74,12 +88,15 @@ def _unpack_here(file: IO[bytes], target: str, *, contents: bool) -> None:
     from storage.layer.transplant import Landing, unpack
 
     there = os.path.isdir(target)  # noqa: PTH112  # pathlib is 4 ms
+    if contents and not there:
+        os.mkdir(target)  # noqa: PTH102
+        there = True
     path = os.path.abspath(target)  # noqa: PTH100
     directory, top = (path, "") if there else os.path.split(path)
     root = os.open(directory, os.O_PATH | os.O_DIRECTORY)
     try:
         owner = (os.geteuid(), os.getegid())
-        landing = Landing(root, b"/", os.fsencode(top), contents and there, owner)
+        landing = Landing(root, b"/", os.fsencode(top), owner=owner)
         unpack(lambda: file.read(PIECE), landing, open_in_root=open_in_root)
     finally:
         os.close(root)

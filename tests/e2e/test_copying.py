@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from daemon import wait_until
 
 if TYPE_CHECKING:
     from daemon import Daemon
@@ -41,6 +42,35 @@ def test_both_ways_running_or_not(daemon: Daemon, busybox: str, tmp: Path):
     assert (tmp / "single").read_bytes() == (tree / "deep/file").read_bytes()
     daemon.actr("rm", name)
     assert list((daemon.root / "spool").glob("*/*")) == []
+
+
+def test_the_contents_of_a_directory_come_out_into_one_that_is_there_or_not(
+    daemon: Daemon, busybox: str, tmp: Path
+):
+    name = f"c{uuid.uuid4().hex[:8]}"
+    script = "mkdir -p /d/deep; echo 1 > /d/one; echo 2 > /d/deep/two; ln /d/one /d/again; sleep 300"
+    daemon.actr("run", "-d", "--name", name, busybox, "sh", "-c", script)
+    wait_until("it is made", lambda: "again" in daemon.actr("exec", name, "ls", "/d").stdout)
+    (tmp / "there").mkdir()
+    for target in ("there", "new"):
+        daemon.actr("cp", f"{name}:/d/.", str(tmp / target))
+        found = {str(one.relative_to(tmp / target)) for one in (tmp / target).rglob("*")}
+        assert found == {"one", "again", "deep", "deep/two"}
+        assert (tmp / target / "again").read_text() == "1\n"
+    daemon.actr("stop", "-t", "0", name)
+    daemon.actr("cp", f"{name}:/.", str(tmp / "root"))
+    assert (tmp / "root/d/deep/two").read_text() == "2\n"
+    daemon.actr("rm", name)
+
+
+def test_what_is_no_file_here_is_not_replaced_by_one(daemon: Daemon, busybox: str, tmp: Path):
+    name = f"c{uuid.uuid4().hex[:8]}"
+    daemon.actr("create", "--name", name, busybox)
+    os.mkfifo(tmp / "fifo")
+    done = daemon.actr("cp", f"{name}:/etc/passwd", str(tmp / "fifo"), check=2)
+    assert "is no file or directory" in done.stderr
+    assert (tmp / "fifo").is_fifo()
+    daemon.actr("rm", name)
 
 
 def test_files_are_had_though_the_network_is_not(daemon: Daemon, busybox: str, tmp: Path):
