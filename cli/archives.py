@@ -29,7 +29,8 @@ def archive(path: str) -> Iterator[tuple[int, bool]]:
         yield STDOUT, False
         return
     target = Path(path)
-    if target.exists() and not target.is_file():  # a fifo or a device
+    # A FIFO, a device, or a link to anything: /dev/stdout is one. They are not ours to replace.
+    if target.is_symlink() or (target.exists() and not target.is_file()):
         with target.open("wb", buffering=0) as stream:
             yield stream.fileno(), False
         return

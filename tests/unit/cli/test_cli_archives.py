@@ -51,6 +51,23 @@ def test_a_saved_file_appears_when_all_is_well(daemon, actr, job, tmp):
     assert (tmp / "out").read_bytes() == b""
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_that_is_saved_to_stays_one(daemon, actr, job, tmp, there):
+    """As /dev/stdout is, whose replacement everybody on the machine would have."""
+    (tmp / "link").symlink_to("out")
+    if there:
+        (tmp / "out").write_bytes(b"something longer than that")
+
+    def write(args):
+        assert not args["fresh"]
+        os.write(args["target"]["fd"], b"archive")
+
+    job(RESULT, write)
+    assert actr("save", "-q", "-o", tmp / "link", "a:1").code == 0
+    assert (tmp / "link").is_symlink()
+    assert (tmp / "out").read_bytes() == b"archive"
+
+
 def test_a_save_that_fails_leaves_nothing(daemon, actr, job, tmp):
     job(RESULT)
     daemon.refuses("jobs.attach", "failed_precondition", "not all here", by="job/default/1/1")
