@@ -44,7 +44,7 @@ def copy_out(session: Session, name: str, path: str, target: str) -> int:
     from tempfile import TemporaryFile
 
     if target != "-":
-        _refuse_special(target)
+        target = _place(target)
     actor = session.container(name)["actor"]
     with TemporaryFile() as file:
         take = file.write if target != "-" else sys.stdout.buffer.write
@@ -67,14 +67,20 @@ def copy_out(session: Session, name: str, path: str, target: str) -> int:
     return 0
 
 
-def _refuse_special(target: str) -> None:
-    """Raises UsageError: a device, a FIFO or a socket would be replaced by a file, for everybody."""
+def _place(target: str) -> str:
+    """Where it leads, if it is a link.
+
+    Raises:
+        UsageError: a device, a FIFO or a socket would be replaced by a file, for everybody.
+    """
+    place = os.path.realpath(target) if os.path.islink(target) else target  # noqa: PTH114
     try:
-        kind = os.lstat(target).st_mode
+        kind = os.lstat(place).st_mode
     except OSError:  # not there, or what is wrong is said when it is made
-        return
-    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind) or stat.S_ISLNK(kind)):
+        return place
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
         raise UsageError(f"cp: {target} is no file or directory: give - for a tar on standard output")
+    return place
 
 
 def _cut_off(name: str) -> RefusedError:

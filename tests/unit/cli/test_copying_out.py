@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cli.cp import copy_out
+from cli.options import UsageError
 from cli.session import RefusedError
 
 if TYPE_CHECKING:
@@ -51,6 +53,25 @@ def test_a_file_is_as_the_last_attempt_has_it(tmp: Path):
     session: Any = _Session(_tar(b"a" * 70_000), _tar(b"b" * 30_000))
     assert copy_out(session, "c", "/file", str(tmp / "file")) == 0
     assert (tmp / "file").read_bytes() == b"b" * 30_000
+
+
+def test_a_link_stays_one_and_is_followed(tmp: Path):
+    (tmp / "link").symlink_to("file")
+    for content in (b"a" * 9000, b"b" * 9000):
+        session: Any = _Session(_tar(content), _tar(content))
+        assert copy_out(session, "c", "/file", str(tmp / "link")) == 0
+        assert (tmp / "link").is_symlink()
+        assert (tmp / "file").read_bytes() == content
+
+
+def test_a_link_to_what_is_no_file_leads_to_no_harm(tmp: Path):
+    os.mkfifo(tmp / "fifo")
+    (tmp / "link").symlink_to("fifo")
+    session: Any = _Session(_tar(b"x"), _tar(b"x"))
+    with pytest.raises(UsageError, match="is no file or directory"):
+        copy_out(session, "c", "/file", str(tmp / "link"))
+    assert (tmp / "link").is_symlink()
+    assert (tmp / "fifo").is_fifo()
 
 
 def test_what_went_to_standard_output_is_not_followed_by_another_archive(capfdbinary: Any):
