@@ -29,12 +29,30 @@ LAST = ("delete", "remove", "forget")  # what these take away, others need
 
 
 class Supervisor(Actor):
-    """In the place of the real one: every child runs already."""
+    """In the place of the real one: every child runs already, and whoever is not there will not come.
+
+    A router that has not been told so has those who ask for anybody else wait for half a minute.
+    """
 
     kind = "supervisor"
 
+    def started(self):
+        self.tell("router", "router.expect", {"names": [], "all": True})
+
     def children_start(self, body, _):
         return {"actor": body.name}
+
+
+class Collector(Actor):
+    """In the place of the real one: there is nothing to collect, so that what waits for it goes on."""
+
+    kind = "collector"
+
+    def gc_run(self, _body, _):
+        return {}
+
+    def collector_note(self, _body, _):
+        return None
 
 
 ODD = {
@@ -51,6 +69,9 @@ ODD = {
     ],
     bool: [True],
 }
+
+
+BESIDE = (Supervisor, Collector, MetadataActor)
 
 
 def values(kind):
@@ -83,7 +104,7 @@ def outcome(asker, name, body, to):
 @pytest.mark.parametrize("service", SERVICES, ids=lambda one: one.kind)
 def test_nothing_that_a_client_says_ends_an_actor(service, tmp):
     with Town(tmp) as town:
-        for one in {service, Supervisor}:
+        for one in dict.fromkeys((*BESIDE, service)):
             town.actor(one)
         asker, pid = town.client(), town.actors[service.kind].pid
         owned = m.owned_by(service.kind).items()
