@@ -25,7 +25,7 @@ from actors import messages as m
 from actors.call import LATER, Call
 from actors.host import Host
 from actors.mailbox import Mailbox
-from actors.messages import Operation, operation_of
+from actors.messages import Operation, is_repeatable, operation_of
 from actors.tracing import NOTHING, Cause, bound, current, of_birth
 from actors.zygote.birth import Birth, Program
 from storage.errors import StorageError
@@ -58,6 +58,7 @@ class _Question:
     heard: Answered
     cause: Cause
     direct: bool
+    repeatable: bool
 
 
 class LinkError(Exception):
@@ -186,7 +187,8 @@ class Actor(pykka.ThreadingActor):
         how: dict[str, Any] = {"deadline": int(limit * 1000), "trace": cause.carried()}
         envelope = request(to or operation.owner, operation.name, msgspec.to_builtins(body), **how)
         until = time.monotonic() + limit
-        question = _Question(envelope, operation, then, until, wanted, heard, cause, direct)
+        repeatable = is_repeatable(body)
+        question = _Question(envelope, operation, then, until, wanted, heard, cause, direct, repeatable)
         self._send(question, None if first is None else pack(msgspec.to_builtins(first)))
 
     def call(self, body: Any, *, to: str = "", limit: float = ASK_LIMIT) -> Any:
@@ -449,7 +451,7 @@ class Actor(pykka.ThreadingActor):
         self._questions.pop(question.envelope.id, None)
         current.set(question.cause)
         left = question.until - time.monotonic()
-        if not isinstance(result, RemoteError) or not _worth_repeating(question.operation, result):
+        if not isinstance(result, RemoteError) or not _worth_repeating(question, result):
             question.then(result)
         elif left <= RETRY_AFTER:
             text = f"{question.operation.name}: {result} (tried until the deadline)"
@@ -474,8 +476,8 @@ class Actor(pykka.ThreadingActor):
                 self.forsaken(call)
 
 
-def _worth_repeating(operation: Operation, error: RemoteError) -> bool:
-    return error.retryable and (error.outcome == "not_started" or operation.repeatable)
+def _worth_repeating(question: _Question, error: RemoteError) -> bool:
+    return error.retryable and (error.outcome == "not_started" or question.repeatable)
 
 
 def program(actor: type[Actor]) -> Program:

@@ -343,7 +343,7 @@ class Requests(Actor):
 
     def tasks_exec_delete(self, body: m.TasksExecDelete, _: Call) -> None:
         """Forget one that has ended."""
-        self.execs.delete(body.exec_id)
+        self.execs.delete(body.exec_id, strict=body.strict)
 
     def tasks_freeze(self, body: m.TasksFreeze, call: Call) -> Later:
         """Have it stand still for a while."""

@@ -114,7 +114,8 @@ class ContentActor(SweepingActor):
         try:
             self._store.abort(self._stored(body.namespace, body.ref))
         except NotFoundError:
-            return
+            if body.strict:
+                raise
 
     def _stored(self, namespace: str, ref: str, digest: str = "") -> str:
         """The ref in the store. Where content is shared, so is the fetching: one blob, one ingest."""

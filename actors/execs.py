@@ -405,9 +405,11 @@ class Execs:
         if self._known.get(name) is one:
             self._forget(name)
 
-    def delete(self, name: str) -> None:
-        """Forget one that has exited; one that is unknown is fine."""
+    def delete(self, name: str, *, strict: bool = False) -> None:
+        """Forget one that has exited; one that is unknown is fine, unless this is `strict`."""
         one = self._known.get(name)
+        if one is None and strict:
+            raise self._unknown(name)
         if one is not None and one.phase not in ("added", "exited"):
             raise RemoteError("failed_precondition", f"exec {name} is still running; kill it first")
         self._forget(name)

@@ -115,7 +115,8 @@ class LeasingActor(Actor):
         try:
             self._store.leases.delete(body.namespace, body.id)
         except NotFoundError:
-            pass
+            if body.strict:
+                raise
         else:
             self.changed(deleted=True)
         if not body.sync:
@@ -242,6 +243,8 @@ class LeasingActor(Actor):
         """A namespace, or all of them, no longer know a blob."""
         if self._store.contents.delete(body.namespace or None, body.digest):
             self.changed(deleted=True)
+        elif body.strict:
+            raise NotFoundError(f'blob {body.digest} not found in namespace "{body.namespace}"')
 
     def contents_unheld(self, body: m.ContentsUnheld, _: Call) -> dict[str, Any]:
         """The final word before blobs and ingests are deleted."""

@@ -113,8 +113,12 @@ class SnapshotsActor(SnapshotSweepingActor):
                     synced=body.synced,
                 )
         except AlreadyExistsError:
+            if body.strict:
+                raise
             self._drop(store, body.namespace, body.key)
         except NotFoundError:  # repeated after an answer that was lost
+            if body.strict:
+                raise
             store.stat(body.namespace, body.name)
         return {"files": str(store.layers(body.namespace, body.name)[0])}
 
@@ -148,8 +152,8 @@ class SnapshotsActor(SnapshotSweepingActor):
     def snapshots_remove(self, body: m.SnapshotsRemove, _: Call) -> None:
         """Remove; doing it twice is fine. Nothing is opened to find that there is nothing."""
         name = body.snapshotter or self.settings.snapshots_default
-        if name in self.stores or name not in _KINDS:
-            self._drop(self.named(body.snapshotter), body.namespace, body.key)
+        if body.strict or name in self.stores or name not in _KINDS:
+            self._drop(self.named(body.snapshotter), body.namespace, body.key, strict=body.strict)
 
     def snapshots_cleanup(self, body: m.SnapshotsCleanup, call: Call) -> Later:
         """Wait for the deleting that is under way, or what is left to delete."""
@@ -158,10 +162,12 @@ class SnapshotsActor(SnapshotSweepingActor):
         self.delete_discarded(store)
         return LATER
 
-    def _drop(self, store: Snapshotter, namespace: str, key: str) -> None:
+    def _drop(self, store: Snapshotter, namespace: str, key: str, *, strict: bool = False) -> None:
         try:
             store.remove(namespace, key)
         except NotFoundError:
+            if strict:
+                raise
             return
         self.delete_discarded(store, every=False)
 

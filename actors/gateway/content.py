@@ -56,7 +56,9 @@ class Content(Asking, Service):
     def delete(self, request: Any, call: Call) -> Any:
         """Forgotten here; one that is not known here is an error."""
         self.ask(call, m.ContentInfo(request.digest, call.namespace))
-        self.ask(call, m.ContentDelete(request.digest, call.namespace))
+        known = m.ContentsGet(call.namespace, request.digest)
+        forget = m.ContentsForget(call.namespace, request.digest, strict=True)
+        self.ask_once(call, forget, lambda: self.is_gone(call, known))
         self.announce(call, "/content/delete", digest=request.digest)
         return message(_EMPTY)()
 
@@ -86,8 +88,9 @@ class Content(Asking, Service):
 
     def abort(self, request: Any, call: Call) -> Any:
         """Drop one; one that is not there is an error."""
-        self.ask(call, m.ContentStatus(request.ref, call.namespace))
-        self.ask(call, m.ContentAbort(request.ref, call.namespace))
+        known = m.ContentStatus(request.ref, call.namespace)
+        abort = m.ContentAbort(request.ref, call.namespace, strict=True)
+        self.ask_once(call, abort, lambda: self.is_gone(call, known))
         return message(_EMPTY)()
 
     def write(self, requests: Iterator[Any], call: Call) -> Iterator[Any]:

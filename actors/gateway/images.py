@@ -63,15 +63,9 @@ class Images(Asking, Service):
         """Even one that a container uses: clients of this API keep that in order by themselves."""
         self._get(call, request.name)
         body = m.ImagesDelete(call.namespace, request.name, force=True, sync=request.sync, exact=True)
-        self.ask_once(call, body, lambda: self._is_gone(call, request.name))
+        known = m.ImagesGet(call.namespace, request.name, exact=True)
+        self.ask_once(call, body, lambda: self.is_gone(call, known, collected=request.sync))
         return message("google.protobuf.Empty")()
-
-    def _is_gone(self, call: Call, name: str) -> bool | None:
-        try:
-            self._get(call, name)
-        except RemoteError as error:
-            return error.code == "not_found" or None
-        return None
 
     def _get(self, call: Call, name: str) -> Any:
         return self.ask(call, m.ImagesGet(call.namespace, name, exact=True))

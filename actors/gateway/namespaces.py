@@ -91,8 +91,15 @@ class Leases(Asking, Service):
         """With sync, what it alone held is gone when this is answered. One that is not there is an error."""
         if not self._listed(call, request.id):
             raise RemoteError("not_found", f'lease "{request.id}": not found')
-        self.ask(call, m.LeasesDelete(call.namespace, request.id, request.sync))
+        body = m.LeasesDelete(call.namespace, request.id, request.sync, strict=True)
+        self.ask_once(call, body, lambda: self._is_gone(call, request))
         return message(_EMPTY)()
+
+    def _is_gone(self, call: Call, request: Any) -> bool | None:
+        if self._listed(call, request.id):
+            return None
+        self.ask(call, m.LeasesDelete(call.namespace, request.id, request.sync))  # what it held may not be
+        return True
 
     def _since(self, began: int, call: Call, name: str) -> Any:
         """The lease of this id, if it was made since then (nanoseconds)."""

@@ -67,20 +67,33 @@ class Snapshots(Asking, Service):
     def commit(self, request: Any, call: Call) -> Any:
         """Under a name that there is not yet."""
         self._refuse_known(request, request.name, call)
-        self.ask(
-            call,
-            m.SnapshotsCommit(
-                call.namespace, request.key, request.name, labels_of(request),
-                snapshotter=request.snapshotter, lease=call.lease,
-            ),
-        )  # fmt: skip
+        began = time.time_ns()
+        body = m.SnapshotsCommit(
+            call.namespace,
+            request.key,
+            request.name,
+            labels_of(request),
+            snapshotter=request.snapshotter,
+            lease=call.lease,
+            strict=True,
+        )
+        self.ask_once(call, body, lambda: self._committed(began, request, call))
         self.announce(call, "/snapshot/commit", key=request.key, name=request.name)
         return message("google.protobuf.Empty")()
+
+    def _committed(self, began: int, request: Any, call: Call) -> bool | None:
+        """Whether the name has been made since then (nanoseconds), and of this key."""
+        with contextlib.suppress(RemoteError):
+            if self._stat(request, request.name, call)["updated_at"] >= began:
+                return self.is_gone(call, m.SnapshotsStat(call.namespace, request.key, request.snapshotter))
+        return None
 
     def remove(self, request: Any, call: Call) -> Any:
         """One that is not there is an error, and so is one with children."""
         self._stat(request, request.key, call)
-        self.ask(call, m.SnapshotsRemove(call.namespace, request.key, request.snapshotter))
+        known = m.SnapshotsStat(call.namespace, request.key, request.snapshotter)
+        body = m.SnapshotsRemove(call.namespace, request.key, request.snapshotter, strict=True)
+        self.ask_once(call, body, lambda: self.is_gone(call, known))
         self.announce(call, "/snapshot/remove", key=request.key)
         return message("google.protobuf.Empty")()
 

@@ -74,9 +74,14 @@ class Tasks(Asking, Service):
             raise RemoteError(
                 "failed_precondition", f"process {request.exec_id} must be stopped before deletion"
             )
-        self.ask(call, m.TasksExecDelete(request.exec_id), to=actor)
+        body = m.TasksExecDelete(request.exec_id, strict=True)
+        self.ask_once(call, body, lambda: self._is_forgotten(call, request), to=actor)
         ended = {**one, "exit_code": 0} if one["phase"] == "added" else one
         return _deleted(request.exec_id, ended)
+
+    def _is_forgotten(self, call: Call, request: Any) -> bool | None:
+        _, state = self._task(call, request.container_id)
+        return request.exec_id not in state["execs"] or None
 
     def get(self, request: Any, call: Call) -> Any:
         """How a process is."""

@@ -33,7 +33,7 @@ class Asking:
         """The answer of whom it concerns, who has heard already what others have told him just before."""
         return self.actor.call(body, to=to, limit=call.limit)
 
-    def ask_once(self, call: Call, body: Any, found: Callable[[], Any]) -> Any:
+    def ask_once(self, call: Call, body: Any, found: Callable[[], Any], *, to: str = "") -> Any:
         """The answer to what may not be done twice. Raises RemoteError.
 
         When somebody died over it, nobody knows whether it was done: then `found` gives what there is of it,
@@ -42,7 +42,7 @@ class Asking:
         until, again = time.monotonic() + call.limit, False
         while True:
             try:
-                return self.ask(call, body)
+                return self.ask(call, body, to=to)
             except RemoteError as error:
                 open_end = error.retryable or (again and error.code in ("already_exists", "not_found"))
                 if open_end and (there := found()) is not None:
@@ -51,6 +51,22 @@ class Asking:
                     raise
             again = True
             time.sleep(PAUSE)
+
+    def is_gone(self, call: Call, known: Any, *, collected: bool = False) -> bool | None:
+        """Whether there is nothing any more to answer `known` with, for `ask_once`.
+
+        With `collected`, what it alone held is gone too when this returns.
+        """
+        try:
+            self.ask(call, known)
+        except RemoteError as error:
+            if error.code != "not_found":
+                return None
+        else:
+            return None
+        if collected:
+            self.ask(call, m.GcRun())
+        return True
 
     def appear(self, call: Call) -> None:
         """Have its namespace on record, before something is put there of which metadata does not hear."""

@@ -141,10 +141,15 @@ class ContentStatuses:
 @operation("content.abort", "content", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class ContentAbort:
-    """Drop an ingest; one that is gone is no error."""
+    """Drop an ingest; one that is gone is no error.
+
+    Attributes:
+        strict: it is one; not repeatable.
+    """
 
     ref: str
     namespace: str = "default"
+    strict: bool = False
 
 
 @operation("content.sweep", "content", repeatable=True)

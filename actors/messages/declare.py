@@ -20,7 +20,7 @@ class Operation:
     """What is known of one operation.
 
     Attributes:
-        repeatable: sending it again after an answer of unknown outcome does no harm.
+        repeatable: sending it again after an answer of unknown outcome does no harm, unless it is `strict`.
         streams: partial answers come before the final one.
     """
 
@@ -56,6 +56,15 @@ def operation(
 def operation_of(body: object) -> Operation:
     """The operation whose request `body` is."""
     return _BY_BODY[type(body)]
+
+
+def is_repeatable(body: object) -> bool:
+    """Whether sending it again after an answer of unknown outcome does no harm.
+
+    One that is `strict` is of somebody who has to know that it was done for nobody else: what is done already
+    is an error then. Such a request is not repeated by itself: the error might be its own doing.
+    """
+    return operation_of(body).repeatable and not getattr(body, "strict", False)
 
 
 def owned_by(owner: str) -> Mapping[str, Operation]:

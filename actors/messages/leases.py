@@ -59,11 +59,16 @@ class LeasesList:
 @operation("leases.delete", "metadata", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class LeasesDelete:
-    """Delete a lease; one that is gone is no error. With `sync`, answered when what it held is gone too."""
+    """Delete a lease; one that is gone is no error. With `sync`, answered when what it held is gone too.
+
+    Attributes:
+        strict: one that is gone is an error; not repeatable.
+    """
 
     namespace: str
     id: str
     sync: bool = False
+    strict: bool = False
 
 
 @operation("leases.add_resource", "metadata", repeatable=True)
@@ -206,10 +211,15 @@ class ContentsList:
 @operation("contents.forget", "metadata", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class ContentsForget:
-    """Said by content: this namespace, or with an empty one nobody, knows the blob any more."""
+    """Said by content or grpc: this namespace, or with an empty one nobody, knows the blob any more.
+
+    Attributes:
+        strict: one that it does not know is an error; not repeatable.
+    """
 
     namespace: str
     digest: str
+    strict: bool = False
 
 
 @operation("contents.unheld", "metadata", repeatable=True)

@@ -75,6 +75,7 @@ class SnapshotsCommit:
         inodes: how many it has, where the caller has counted them and their bytes on the disk; else that is
             done now.
         size: those bytes.
+        strict: a `name` that exists is an error, and so is a `key` that is gone; not repeatable.
     """
 
     namespace: str
@@ -87,6 +88,7 @@ class SnapshotsCommit:
     synced: bool = False
     inodes: Number = 0
     size: Number = 0
+    strict: bool = False
 
 
 @operation("snapshots.stat", "snapshots", repeatable=True)
@@ -153,11 +155,16 @@ class SnapshotsLayers:
 @operation("snapshots.remove", "snapshots", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class SnapshotsRemove:
-    """Remove a snapshot. One that is gone is no error; one with children is refused."""
+    """Remove a snapshot. One that is gone is no error; one with children is refused.
+
+    Attributes:
+        strict: one that is gone is an error; not repeatable.
+    """
 
     namespace: str
     key: str
     snapshotter: SnapshotterName = ""
+    strict: bool = False
 
 
 @operation("snapshots.cleanup", "snapshots", repeatable=True)

@@ -329,9 +329,14 @@ class TasksResize:
 @operation("tasks.exec_delete", "container", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class TasksExecDelete:
-    """Forget an exec that has exited."""
+    """Forget an exec that has exited; one that is unknown is no error.
+
+    Attributes:
+        strict: it is one; not repeatable.
+    """
 
     exec_id: str
+    strict: bool = False
 
 
 @operation("tasks.freeze", "container", repeatable=True)
