@@ -309,6 +309,7 @@ class MetadataActor(LeasingActor):
         with self.announcing() as tell:
             self._store.namespaces.delete(body.name)
             tell(*_event_in("delete", Namespace(body.name, {})))
+        self.changed(deleted=True)  # its leases, which may have held something
 
 
 def _event_of(image: Image, *, created: bool) -> tuple[str, str, str, dict[str, Any]]:

@@ -9,7 +9,7 @@ from storage.names import check_identifier, decode, encode_labels
 _CONTENTS = (
     ("container", "SELECT id FROM containers WHERE namespace = ? ORDER BY id"),
     ("image", "SELECT name FROM images WHERE namespace = ? ORDER BY name"),
-    ("lease", "SELECT id FROM leases WHERE namespace = ? ORDER BY id"),
+    ("lease", "SELECT id FROM leases WHERE namespace = ? AND holder != '' ORDER BY id"),
     ("blob", "SELECT digest FROM content_labels WHERE namespace = ? ORDER BY digest"),
 )
 _NAMED = 3
@@ -66,7 +66,7 @@ class Namespaces:
         return self.get(name)
 
     def delete(self, name: str) -> None:
-        """Delete an empty namespace.
+        """Delete an empty namespace. Leases go with it, unless an actor works under them.
 
         Raises:
             NotFoundError: it does not exist.
@@ -79,6 +79,7 @@ class Namespaces:
                 raise FailedPreconditionError(
                     f'namespace "{name}" is not empty: remove {", ".join(left)} first'
                 )
+            self._database.execute("DELETE FROM leases WHERE namespace = ?", (name,))
             self._database.execute("DELETE FROM namespaces WHERE name = ?", (name,))
 
     def contents(self, name: str) -> tuple[str, ...]:

@@ -268,10 +268,13 @@ def test_namespaces(api: Api):
     held = api.within(namespace=name).ask(LEASES, "Create").lease.id
     assert name in {one.name for one in api.ask(NAMESPACES, "List").namespaces}
     assert api.fails(NAMESPACES, "Create", namespace={"name": name})[0] == "ALREADY_EXISTS"
-    assert api.fails(NAMESPACES, "Delete", name=name)[0] == "FAILED_PRECONDITION"
-    api.within(namespace=name).ask(LEASES, "Delete", id=held)
+    api.within(namespace=name).ask(IMAGES, "Create", image=image("one", f"sha256:{'0' * 64}", {}))
+    code, text = api.fails(NAMESPACES, "Delete", name=name)
+    assert (code, "image (one)" in text, held in text) == ("FAILED_PRECONDITION", True, False)
+    api.within(namespace=name).ask(IMAGES, "Delete", name="one")
     api.ask(NAMESPACES, "Delete", name=name)
     assert api.fails(NAMESPACES, "Delete", name=name)[0] == "NOT_FOUND"
+    assert not api.within(namespace=name).ask(LEASES, "List").leases  # they went with it
 
 
 def test_a_namespace_with_nothing_but_snapshots_is_there_and_is_not_empty(api: Api):

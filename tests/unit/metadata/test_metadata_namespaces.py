@@ -8,7 +8,7 @@ from storage.errors import (
     InvalidArgumentError,
     NotFoundError,
 )
-from storage.metadata import Namespace, NewContainer
+from storage.metadata import Namespace, NewContainer, Resource
 from storage.names import check_identifier, check_text, encode, encode_labels, storable
 
 
@@ -60,7 +60,7 @@ def test_delete_of_a_filled_one_names_what_is_left(metadata):
     for name in "abcd":
         metadata.containers.create("ns", NewContainer(name))
     metadata.images.put("ns", "busybox", {})
-    metadata.leases.create("ns", "lease")
+    metadata.leases.take("ns", "lease", "puller/1", "instance", 1)
     metadata.contents.put("ns", "sha256:0", {})
     with pytest.raises(FailedPreconditionError) as caught:
         metadata.namespaces.delete("ns")
@@ -68,6 +68,16 @@ def test_delete_of_a_filled_one_names_what_is_left(metadata):
         'namespace "ns" is not empty: remove 4 containers (a, b, c, ...), 1 image (busybox), '
         "1 lease (lease), 1 blob (sha256:0) first"
     )
+
+
+def test_leases_that_no_actor_works_under_go_with_a_namespace(metadata):
+    metadata.leases.create("ns", "lease")
+    metadata.leases.add("ns", "lease", Resource("images", "i"))
+    metadata.leases.create("other", "lease")
+    metadata.namespaces.delete("ns")
+    assert [one.namespace for one in metadata.leases.list()] == ["other"]
+    metadata.leases.create("ns", "lease")
+    assert metadata.leases.resources("ns", "lease") == ()
 
 
 def test_delete_after_emptying(metadata):
