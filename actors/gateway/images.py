@@ -35,6 +35,7 @@ class Images(Asking, Service):
     def create(self, request: Any, call: Call) -> Any:
         """A name that there is already is refused."""
         given, began = request.image, time.time_ns()
+        _refuse_no_target(given.target)
         body = m.ImagesCreate(call.namespace, given.name, descriptor_map(given.target), labels_of(given))
         found = self.ask_once(call, body, lambda: self._since(began, call, given.name))
         return message(f"{_PACKAGE}.CreateImageResponse")(image=_image(found))
@@ -49,6 +50,9 @@ class Images(Asking, Service):
     def update(self, request: Any, call: Call) -> Any:
         """Target and labels; with a mask, only what it names: `target`, `labels` or `labels.KEY`."""
         given, paths = request.image, list(request.update_mask.paths)
+        if not paths or "target" in paths:
+            self._get(call, given.name)
+            _refuse_no_target(given.target)
         fields = [path for path in paths if path != "target"]
         body = m.ImagesUpdate(
             call.namespace,
@@ -69,6 +73,14 @@ class Images(Asking, Service):
 
     def _get(self, call: Call, name: str) -> Any:
         return self.ask(call, m.ImagesGet(call.namespace, name, exact=True))
+
+
+def _refuse_no_target(target: Any) -> None:
+    """What points at nothing. Raises RemoteError."""
+    if target.size <= 0:
+        raise RemoteError("invalid_argument", "target.size of an image must be more than 0")
+    if not target.media_type:
+        raise RemoteError("invalid_argument", "target.media_type of an image must be set")
 
 
 def _image(found: dict[str, Any]) -> Any:

@@ -204,6 +204,20 @@ def test_what_could_never_run_is_not_put_on_record(api: Api, root: Path, missing
     assert api.fails(CONTAINERS, "Get", id=given.id)[0] == "NOT_FOUND"
 
 
+@pytest.mark.parametrize("missing", ["size", "media_type"])
+def test_an_image_that_points_at_nothing_is_not_put_on_record(api: Api, missing: str):
+    name = f"example.org/{secrets.token_hex(4)}:1"
+    given = image(name, f"sha256:{'0' * 64}", {})
+    api.ask(IMAGES, "Create", image=given)
+    given.target.ClearField(missing)
+    for method in ("Create", "Update"):
+        code, text = api.fails(IMAGES, method, image=given)
+        assert (code, missing in text) == ("INVALID_ARGUMENT", True)
+    assert api.ask(IMAGES, "Get", name=name).image.target.size == 64
+    given.name = "nobody"
+    assert api.fails(IMAGES, "Update", image=given)[0] == "NOT_FOUND"
+
+
 def test_extensions_one_by_one(api: Api, root: Path):
     name = api.container(root, "true")
     packed = message("google.protobuf.Any")(type_url="own", value=b"1")
