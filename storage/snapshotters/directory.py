@@ -313,15 +313,16 @@ def masked(old: Mapping[str, str], new: Mapping[str, str], fields: Sequence[str]
     Raises:
         InvalidArgumentError: a field is none of these.
     """
-    result = dict(old) if fields else dict(new)
+    given = {key: value for key, value in new.items() if value}
+    result = dict(old) if fields else given
     for one in fields:
         table, _, key = one.partition(".")
         if table != "labels":
             raise InvalidArgumentError(f'field "{one}" of a snapshot cannot be updated: only labels can')
         if not key:
-            result = dict(new)
-        elif new.get(key):
-            result[key] = new[key]
+            result = dict(given)
+        elif key in given:
+            result[key] = given[key]
         else:
             result.pop(key, None)
     return result

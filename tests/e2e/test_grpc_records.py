@@ -146,6 +146,12 @@ def test_a_label_without_a_value_is_none(api: Api, root: Path, kind: Kind):
     assert labels == {**KEPT, "last": "1"}
 
 
+def test_a_snapshot_s_label_without_a_value_is_none_without_a_mask(api: Api, root: Path):
+    name = _snapshot(api, root, {})
+    held = {"containerd.io/gc.root": "1"}
+    assert dict(_update_snapshot(api, name, {**held, "empty": ""}, [])) == held
+
+
 def test_a_label_without_a_value_is_none_wherever_labels_are_given(api: Api, root: Path):
     given, kept = {"empty": "", "first": "1"}, {"first": "1"}
     made = api.ask(CONTAINERS, "Get", id=api.container(root, "true")).container
