@@ -129,7 +129,7 @@ class _Writing:
         self._service, self._call = service, call
         self.ref, self.total, self.expected = first.ref, first.total, first.expected
         found = self._opened(first)
-        self._writer = IngestWriter(Path(found["path"]), limit=first.total or None)
+        self._writer = IngestWriter(Path(found["path"]), limit=None)
         self.committed = False
 
     def _opened(self, first: Any) -> Any:
@@ -151,7 +151,7 @@ class _Writing:
             self.total = request.total
         if request.expected:
             self.expected = request.expected
-        if request.action != STAT and request.data:
+        if request.action != STAT:
             self._place(request.offset)
             self._refuse_wrong_size(self._writer.offset + len(request.data), final=False)
             self._writer.write(request.data)

@@ -70,6 +70,23 @@ def test_a_write_that_broke_off_goes_on_where_it_was(api: Api):
     assert api.fails(CONTENT, "Status", ref=ref)[0] == "NOT_FOUND"
 
 
+def test_a_commit_without_bytes_is_where_the_ingest_ends(api: Api):
+    """What else is there is not what its client has written."""
+    ref, data = fresh()
+    written(api, {"action": WRITE, "ref": ref, "data": data})
+    code, text = refused(api, {"action": COMMIT, "ref": ref, "offset": 7})
+    assert (code, str(len(data)) in text) == ("OUT_OF_RANGE", True)
+    done = written(api, {"action": COMMIT, "ref": ref, "labels": {"containerd.io/gc.root": "1"}})[-1]
+    assert (done.digest, done.offset) == (digest_of(b""), 0)  # nought begins anew
+
+
+def test_a_size_is_the_last_that_was_announced(api: Api):
+    ref, data = fresh()
+    first = {"action": WRITE, "ref": ref, "data": data[:3], "total": 5}
+    *_, done = written(api, first, {"action": COMMIT, "offset": 3, "data": data[3:], "total": len(data)})
+    assert done.digest == digest_of(data)
+
+
 def test_an_offset_is_where_the_ingest_ends_or_nought(api: Api):
     ref, data = fresh()
     code, text = refused(
