@@ -111,12 +111,11 @@ class Leases:
             NotFoundError: the lease does not exist.
             InvalidArgumentError: the type is none of content, ingests, images, snapshots/NAME.
         """
-        for resource in resources:
-            _check_resource(resource)
         before = self._database.changes
         with self._database.transaction():
             self.get(namespace, identity)
             for resource in resources:
+                _check_resource(resource)
                 self._database.execute(
                     "INSERT OR IGNORE INTO lease_resources VALUES (?, ?, ?, ?)",
                     (namespace, identity, resource.type, resource.id),
@@ -124,9 +123,10 @@ class Leases:
         return self._database.changes > before
 
     def remove(self, namespace: str, identity: str, resource: Resource) -> None:
-        """Let the lease hold a resource no longer; one that it does not hold is no error."""
+        """Let the lease hold a resource no longer; one that it does not hold is no error. Else as `add`."""
         with self._database.transaction():
             self.get(namespace, identity)
+            _check_resource(resource)
             self._database.execute(
                 "DELETE FROM lease_resources WHERE namespace = ? AND lease = ? AND type = ? AND id = ?",
                 (namespace, identity, resource.type, resource.id),
