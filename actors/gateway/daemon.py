@@ -80,8 +80,9 @@ class Introspection(Asking, Service):
         """Those of PLUGINS that pass a filter; each is there and well."""
         filters = parse_filters(list(request.filters))
         host = host_platform()
+        variant = host.variant if host.architecture.startswith("arm") else ""  # of others it is a level
         platform = message("containerd.types.Platform")(
-            os=host.os, architecture=host.architecture, variant=host.variant or ""
+            os=host.os, architecture=host.architecture, variant=variant
         )
         make = message("containerd.services.introspection.v1.Plugin")
         found = [

@@ -12,7 +12,7 @@ import pytest
 
 from actors import messages as m
 from actors.call import BEGUN
-from actors.gateway import runc_options
+from actors.gateway import daemon, runc_options
 from actors.gateway.containers import _change
 from actors.gateway.events import MOST, TYPES, Events, _exits, filled
 from actors.gateway.services import all_of
@@ -20,6 +20,7 @@ from actors.gateway.tasks import Tasks
 from actors.gateway.translation import Asking
 from actors.metadata import _options
 from storage.errors import StorageError
+from storage.image.platform import Platform
 from storage.metadata import Container
 from transport.errors import RemoteError
 from transport.grpc import interface
@@ -316,3 +317,13 @@ def test_a_second_start_is_to_these_clients_what_containerd_says(details, code, 
     with pytest.raises(RemoteError) as raised:
         tasks.start(SimpleNamespace(container_id="a", exec_id=""), None)
     assert (raised.value.code, str(raised.value)) == (code, text)
+
+
+@pytest.mark.parametrize(
+    ("host", "variant"), [(("amd64", "v4"), ""), (("arm64", "v8"), "v8"), (("arm", "v7"), "v7")], ids=str
+)
+def test_a_plugin_is_of_a_platform_and_not_of_a_level_of_it(monkeypatch, host, variant):
+    monkeypatch.setattr(daemon, "host_platform", lambda: Platform("linux", *host))
+    asked = message("containerd.services.introspection.v1.PluginsRequest")(filters=["id==overlayfs"])
+    [plugin] = daemon.Introspection(None, None).plugins(asked, None).plugins
+    assert [(one.architecture, one.variant) for one in plugin.platforms] == [(host[0], variant)]
