@@ -1,7 +1,8 @@
 """grpc: containerd's API on a Unix socket, translated to messages of ours.
 
-States: none. grpcio's threads ask other actors; this one's own thread only starts and stops the server. What
-is killed breaks its clients' connections, and no more: what they spoke of is elsewhere.
+States: serving, or waiting until its address can be had. grpcio's threads ask other actors; this one's own
+thread only starts and stops the server. What is killed breaks its clients' connections, and no more: what
+they spoke of is elsewhere.
 Restarted by the supervisor, always.
 """
 
@@ -13,6 +14,8 @@ from typing import Any
 from actors.actor import Actor
 from actors.tracing import current, of_birth
 
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 32.0  # seconds until an address that cannot be had is tried again
+
 
 class GrpcActor(Actor):
     """No operations of its own, but where it listens."""
@@ -22,8 +25,12 @@ class GrpcActor(Actor):
     def started(self) -> None:
         """Begin to listen, unless the configuration says not to; nobody waits for grpcio to be loaded."""
         self._server: Any = None
+        self._pause = FIRST_PAUSE
         if self.settings.grpc_listen:
-            self.work(self._serve, self._served)
+            self._open()
+
+    def _open(self) -> None:
+        self.work(self._serve, self._served)
 
     def _serve(self) -> Any:
         """In a worker thread. grpcio is loaded here: only this process pays for it."""
@@ -42,6 +49,12 @@ class GrpcActor(Actor):
         current.set(of_birth(call.trace)._replace(op=method))
 
     def _served(self, result: Any) -> None:
+        if isinstance(result, OSError):  # of its address: to begin anew would not change that
+            text = "containerd's API is not served at %s: %s; tried again in %g s"
+            self.log.error(text, self.address(), result.strerror or result, self._pause)
+            self.later(self._pause, self._open)
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+            return
         if isinstance(result, Exception):
             raise result
         self._server = result

@@ -21,7 +21,7 @@ import grpc
 from storage.errors import InvalidArgumentError
 from storage.names import check_identifier
 from transport.errors import ProtocolError, RemoteError
-from transport.grpc import interface
+from transport.grpc import interface, socket_file
 
 MOST_BYTES: Final = 16 << 20
 """Of one message, as containerd has it."""
@@ -167,10 +167,9 @@ def serve(address: Path, services: Sequence[Service], log: logging.Logger, begun
     `begun` is called before each call, in the thread that works for it.
 
     Raises:
-        RuntimeError: the address cannot be had.
+        OSError: the address cannot be had.
     """
-    with contextlib.suppress(FileNotFoundError):
-        address.unlink()
+    socket_file.clear(address)
     options = [
         ("grpc.max_receive_message_length", MOST_BYTES),
         ("grpc.max_send_message_length", MOST_BYTES),
@@ -185,6 +184,8 @@ def serve(address: Path, services: Sequence[Service], log: logging.Logger, begun
     before = os.umask(0o117)
     try:
         server.add_insecure_port(f"unix:{address}")
+    except RuntimeError as error:
+        raise socket_file.reason(address) from error
     finally:
         os.umask(before)
     server.start()
