@@ -239,6 +239,7 @@ class Control:
     def kill(self, target: Process) -> None:
         """SIGKILL, which a process that stands still takes only when it may go on."""
         signal_process(target, signal.SIGKILL)
+        self._actor.freezing.bar()
         self.let_go()
 
     def signal_everyone(self, number: int) -> None:
@@ -246,9 +247,11 @@ class Control:
         cgroups.signal_all(cgroups.mounted(), self._cgroup(), number)
 
     def let_go(self) -> None:
-        """A paused one goes on, so that a signal reaches it."""
-        if self._actor.state.paused:
+        """One that stands still goes on, be it for a commit, so that a signal reaches it."""
+        paused = self._actor.state.paused
+        if paused:
             self._actor.happened(life.Pause(paused=False))
+        if paused or not self._actor.freezing.is_idle():
             self._actor.freezing.thaw()
 
     # Looking

@@ -34,6 +34,7 @@ class Freezing:
     def __init__(self, actor: "ContainerActor") -> None:
         self._actor = actor
         self._until = 0.0
+        self._barred = False  # it has been killed: a frozen process would not take that (version 1)
         self._writing = threading.Lock()
 
     def is_idle(self) -> bool:
@@ -41,7 +42,17 @@ class Freezing:
         return not self._until
 
     def freeze(self, seconds: float, call: Call) -> Later:
-        """Freeze, or stay frozen for longer; answered when every process stands still."""
+        """Freeze, or stay frozen for longer; answered when every process stands still.
+
+        Raises:
+            RemoteError: failed_precondition, of one that somebody ends.
+        """
+        state = self._actor.state
+        if self._barred or state.halted or state.again or state.remove or state.cause:
+            name = self._actor.record["name"]
+            raise RemoteError(
+                "failed_precondition", f"container {name} is being ended, and does not stand still"
+            )
         seconds = min(max(0.0, seconds), LONGEST)
         self._until = time.monotonic() + seconds
         self._actor.later(seconds + 0.01, self._expire)
@@ -61,9 +72,13 @@ class Freezing:
         with contextlib.suppress(FileNotFoundError):  # without a freezer, nothing was frozen
             self._write()
 
+    def bar(self) -> None:
+        """Whoever wants this run to stand still for a while is refused from now on."""
+        self._barred = True
+
     def end(self) -> None:
         """The run is over: nobody wants that of the next one."""
-        self._until = 0.0
+        self._until, self._barred = 0.0, False
 
     def follow(self, then: Answered) -> None:
         """Bring about what a person wants, which has been journalled: paused or not."""

@@ -12,11 +12,14 @@ from actors.control import Control
 from actors.freezing import Freezing
 from actors.lifecycle import State
 from actors.linux import cgroups
+from actors.linux.pidfd import Process
 from storage.errors import UnavailableError
 from transport.errors import RemoteError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+NOBODY = Process(1 << 30, 1)
 
 
 @pytest.fixture
@@ -71,7 +74,9 @@ class _Paused:
         monkeypatch.setattr(cgroups, "mounted", lambda: layout)
         monkeypatch.setattr("actors.freezing.actual_cgroups_path", lambda _: "/n/c")
         monkeypatch.setattr("actors.freezing.WAIT", -1.0)
-        self.state, self.bundle, self.record = State("running", run=1), place, {"name": "web"}
+        pid, start = NOBODY.pid, NOBODY.start_time
+        self.state = State("running", run=1, pid=pid, start_time=start)
+        self.bundle, self.record = place, {"name": "web"}
         self.jobs: list[tuple[Any, Any]] = []
         self.told: list[str] = []
         self.reports = SimpleNamespace(
@@ -170,3 +175,22 @@ def test_the_next_run_does_not_stand_still_for_whoever_wanted_that_of_the_last(c
     container.pause(paused=False)
     container.comes_back(1)
     assert container.wanted() == "0"
+
+
+def test_one_that_has_been_killed_is_not_frozen_any_more(container: _Paused):
+    """Its commit would have renewed that, and SIGKILL waited for the commit (version 1)."""
+    container.later = lambda *_: None
+    call = SimpleNamespace(settle=lambda _: None)
+    container.freezing.freeze(30.0, call)  # type: ignore[arg-type]
+    container.control.kill(NOBODY)
+    assert (container.freezing.is_idle(), container.wanted()) == (True, "0")
+    with pytest.raises(RemoteError, match="container web is being ended"):
+        container.freezing.freeze(30.0, call)  # type: ignore[arg-type]
+    container.freezing.end()
+    container.freezing.freeze(30.0, call)  # type: ignore[arg-type]
+
+
+def test_one_that_is_being_stopped_is_not_frozen_either(container: _Paused):
+    container.happened(life.Stop())
+    with pytest.raises(RemoteError, match="container web is being ended"):
+        container.freezing.freeze(30.0, SimpleNamespace())  # type: ignore[arg-type]

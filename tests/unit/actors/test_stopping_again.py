@@ -38,7 +38,8 @@ def deaf() -> Iterator[Process]:
 def _control(target: Process, **options: Any) -> tuple[Control, list[tuple[float, Any]]]:
     timers: list[tuple[float, Any]] = []
     state = State("running", run=1, pid=target.pid, start_time=target.start_time, halted=True)
-    actor = SimpleNamespace(state=state, record={"options": options})
+    freezing = SimpleNamespace(is_idle=lambda: True, bar=lambda: None)
+    actor = SimpleNamespace(state=state, record={"options": options}, freezing=freezing)
     actor.later = lambda seconds, function: timers.append((seconds, function))
     return Control(actor), timers  # type: ignore[arg-type]
 
