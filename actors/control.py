@@ -237,10 +237,16 @@ class Control:
         return target
 
     def kill(self, target: Process) -> None:
-        """SIGKILL, which a process that stands still takes only when it may go on."""
+        """SIGKILL, which a process that stands still takes only when it may go on.
+
+        Of an earlier run, whose time to stop is over only now, there is nothing left to do: the next one may
+        stand still.
+        """
         signal_process(target, signal.SIGKILL)
-        self._actor.freezing.bar()
-        self.let_go()
+        state = self._actor.state
+        if state.phase == "running" and target == Process(state.pid, state.start_time):
+            self._actor.freezing.bar()
+            self.let_go()
 
     def signal_everyone(self, number: int) -> None:
         """Each of its processes; one that stands still takes it when it may go on."""

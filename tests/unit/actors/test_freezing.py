@@ -194,3 +194,15 @@ def test_one_that_is_being_stopped_is_not_frozen_either(container: _Paused):
     container.happened(life.Stop())
     with pytest.raises(RemoteError, match="container web is being ended"):
         container.freezing.freeze(30.0, SimpleNamespace())  # type: ignore[arg-type]
+
+
+def test_the_time_to_stop_of_an_earlier_run_lets_nobody_go_on_who_is_paused(container: _Paused):
+    """It had ended before, and was started anew and paused: ten seconds later it went on by itself."""
+    timers: list[Any] = []
+    container.later = lambda _, function: timers.append(function)
+    container.control.signal_to_stop(10.0)
+    container.happened(life.Exited(0, 5))
+    container.state = State("running", run=2, pid=NOBODY.pid, start_time=NOBODY.start_time + 1)
+    container.pause()
+    timers.pop()()
+    assert container.state.paused
