@@ -506,6 +506,8 @@ _PERFORM: dict[Effect, Callable[[ContainerActor], None]] = {
     Effect.REPORT: lambda actor: actor.reports.report(),
     Effect.ANNOUNCE_CREATE: lambda actor: actor.reports.announce_create(),
     Effect.ANNOUNCE_START: lambda actor: actor.reports.announce_start(),
+    Effect.FOLLOW: lambda actor: actor.control.follow_again(),
+    Effect.ANNOUNCE_TURN: lambda actor: actor.reports.announce_turn(),
     Effect.SETTLE: lambda actor: actor.reports.settle(),
     Effect.REMOVE: lambda actor: actor.removal.begin(),
     Effect.RESTART: ContainerActor._restart,  # noqa: SLF001

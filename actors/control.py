@@ -55,9 +55,15 @@ class Control:
 
     def pause(self, call: Call, *, paused: bool) -> None:
         """Have it stand still, or go on; what is so already is done once more. Told when it is so."""
-        actor = self._actor
-        changed = actor.state.paused != paused
-        actor.happened(life.Pause(paused))
+        self._actor.happened(life.Pause(paused))
+        self.follow(call.settle)
+
+    def follow(self, then: Callable[[Any], None]) -> None:
+        """Bring about what a person wants of it, which is journalled; `then` gets what keeps it from that.
+
+        That it is so is journalled before it is told: each incarnation tells the last turn once more.
+        """
+        actor, paused = self._actor, self._actor.state.paused
 
         def followed(result: Any) -> None:
             try:
@@ -67,13 +73,20 @@ class Control:
             stays = actor.state.paused == paused
             if isinstance(result, Exception) and stays and paused:  # it did not come to that
                 self.let_go()
-            elif changed and stays and not isinstance(result, Exception):
-                at = time.time_ns()
-                actor.reports.announce("/tasks/paused" if paused else "/tasks/resumed", str(at), at)
-                actor.reports.report()
-            call.settle(result)
+            elif stays and not isinstance(result, Exception):
+                actor.happened(life.Turned(time.time_ns()))
+            then(result)
 
         actor.freezing.follow(followed)
+
+    def follow_again(self) -> None:
+        """As our predecessor had begun to."""
+
+        def followed(result: Any) -> None:
+            if isinstance(result, Exception):
+                self._actor.log.warning("to be paused, or to go on: %s", result)
+
+        self.follow(followed)
 
     # Limits
 

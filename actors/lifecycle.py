@@ -37,6 +37,8 @@ class State:
         again: a person wants it started anew when it has exited.
         restarts: how often in a row the policy has started it.
         paused: a person wants its processes to stand still.
+        stands: that it stands still has been told, or is told next; else that it goes on.
+        turned_at: when that last changed; 0 for never in this run. Names the event.
         oom: the kernel has killed one of its processes for want of memory.
         cause: why we ended it ourselves; empty if we did not.
         held: its process is made, but the program is not to run before somebody says so.
@@ -62,6 +64,8 @@ class State:
     again: bool = False
     restarts: int = 0
     paused: bool = False
+    stands: bool = False
+    turned_at: int = 0
     oom: bool = False
     cause: str = ""
     held: bool = False
@@ -81,6 +85,8 @@ class Effect(Enum):
     REPORT = auto()  # the task to metadata, durable
     ANNOUNCE_CREATE = auto()
     ANNOUNCE_START = auto()
+    FOLLOW = auto()  # have its processes do what a person wants -> Turned
+    ANNOUNCE_TURN = auto()  # that they stand still, or go on
     SETTLE = auto()  # the task to metadata, then the exit event -> Settled
     REMOVE = auto()  # everything that is left, durable -> Removed
     RESTART = auto()  # after a pause -> RestartDue
@@ -210,6 +216,13 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
+class Turned:
+    """All of its processes do what a person wants: they stand still, or go on."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """We end it ourselves, for this reason; the policy may start it again."""
 
@@ -249,6 +262,7 @@ Fact = (
     | Stop
     | Policy
     | Pause
+    | Turned
     | Ended
     | RestartDue
     | Remove
@@ -316,7 +330,7 @@ def decide(state: State, fact: Fact) -> Decision:
             return (state, (E.SETTLE,)) if state.phase == "exited" else _settled(state)
         case Settled() if state.phase == "exited" and not state.settled:
             return _settled(state)
-        case Stop() | Policy() | Pause() | Ended() | RestartDue() | Remove():
+        case Stop() | Policy() | Pause() | Turned() | Ended() | RestartDue() | Remove():
             return _wished(state, fact)
         case Create() | LetRun() | Forget():
             return _in_steps(state, fact)
@@ -356,7 +370,7 @@ def _in_steps(state: State, fact: Create | LetRun | Forget) -> Decision:
             return state, ()
 
 
-def _wished(state: State, fact: Stop | Policy | Pause | Ended | RestartDue | Remove) -> Decision:
+def _wished(state: State, fact: Stop | Policy | Pause | Turned | Ended | RestartDue | Remove) -> Decision:
     """What is wanted of one that exists already; journalled before anything is done about it."""
     match fact:
         case Stop() if state.phase in ("preparing", "starting", "running"):
@@ -368,6 +382,9 @@ def _wished(state: State, fact: Stop | Policy | Pause | Ended | RestartDue | Rem
             return replace(state, policy=fact.policy, tries=fact.tries), (E.SAVE,)
         case Pause() if state.phase == "running" and fact.paused != state.paused:
             return replace(state, paused=fact.paused), (E.SAVE,)
+        case Turned() if state.phase == "running" and state.paused != state.stands:
+            turned = replace(state, stands=state.paused, turned_at=fact.at)
+            return turned, (E.SAVE, E.ANNOUNCE_TURN, E.REPORT)
         case Ended() if state.phase == "running":
             return replace(state, cause=fact.cause), (E.SAVE,)
         case Remove():
@@ -429,12 +446,18 @@ def _resume(state: State) -> Decision:
         "created": (E.REPORT, *release) if release else (),
         "preparing": (E.PREPARE,),
         "starting": (E.INSPECT,),
-        "running": (E.WATCH, E.REPORT, _announcement(state), *_end_wanted(state)),
+        "running": (E.WATCH, E.REPORT, _announcement(state), *_turn(state), *_end_wanted(state)),
         "exited": release,
         "removing": (E.REMOVE,),
         "gone": (E.FINISH,),
     }
     return state, effects[state.phase]
+
+
+def _turn(state: State) -> tuple[Effect, ...]:
+    """Whoever was about to tell that it stands still, or goes on, may have died before that."""
+    told = (E.ANNOUNCE_TURN,) if state.turned_at else ()
+    return (*told, E.FOLLOW) if state.paused != state.stands else told
 
 
 def _end_wanted(state: State) -> tuple[Effect, ...]:
@@ -504,6 +527,8 @@ def _exited(state: State, fact: Exited) -> Decision:
         known=fact.code is not None,
         settled=False,
         paused=False,
+        stands=False,
+        turned_at=0,
         oom=fact.oom,
         restarts=0 if fact.lasted >= HEALTHY_RUN else state.restarts,
     )

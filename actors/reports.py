@@ -119,6 +119,12 @@ class Reports:
         if not isinstance(result, Exception):
             self._begun = key
 
+    def announce_turn(self) -> None:
+        """The event of processes that stand still, or go on."""
+        state = self._actor.state
+        at = state.turned_at
+        self.announce("/tasks/paused" if state.stands else "/tasks/resumed", str(at), at)
+
     def _run_key(self) -> str:
         """Names the run for good; its number alone begins anew with each reboot."""
         return f"{self._actor.state.started_at or self._actor.state.run}:{self._actor.record['created_at']}"

@@ -79,3 +79,28 @@ def test_one_that_is_removed_while_it_is_committed_is_gone_at_once(fragile: Daem
         asked = fragile.popen("rm", "-f", "web")
         wait_until("it is gone", lambda: fragile.json("ps", "-a") == [])
         asked.communicate(timeout=20)
+
+
+@pytest.mark.parametrize("place", ["freeze.before", "announce_turn.before", "announce_turn.after"])
+def test_that_it_stands_still_is_told_once_whenever_its_actor_is_killed(
+    fragile: Daemon, busybox: str, place: str
+):
+    fragile.actr("chaos", "set", f"container.{place}", "kill(count=1)")
+    fragile.actr("run", "-d", "--name", "web", busybox, *STOPPABLE)
+    [one] = fragile.json("ps")
+    old = fragile.pid(one["actor"])
+    fragile.actr("pause", "web", check=None)
+    wait_until("its actor was killed, and is back", lambda: fragile.healed(one["actor"], old))
+    wait_until("it is told", lambda: _turns(fragile, one["id"]) == ["/tasks/paused"])
+    assert _freezer(fragile, one["id"]) == "FROZEN"
+    fragile.actr("unpause", "web")
+    fragile.kill_actor(one["actor"])
+    wait_until("it is told", lambda: _turns(fragile, one["id"]) == ["/tasks/paused", "/tasks/resumed"])
+    fragile.actr("rm", "-f", "web")
+    assert _turns(fragile, one["id"]) == ["/tasks/paused", "/tasks/resumed"]
+
+
+def _turns(daemon: Daemon, container: str) -> list[str]:
+    found = daemon.json("events", "--no-follow")
+    told = [event for event in found if event["body"].get("container_id") == container]
+    return [event["topic"] for event in told if event["topic"] in ("/tasks/paused", "/tasks/resumed")]

@@ -10,7 +10,7 @@ import pytest
 from actors import lifecycle as life
 from actors.control import Control
 from actors.freezing import Freezing
-from actors.lifecycle import State
+from actors.lifecycle import Effect, State
 from actors.linux import cgroups
 from actors.linux.pidfd import Process
 from storage.errors import UnavailableError
@@ -19,6 +19,7 @@ from transport.errors import RemoteError
 if TYPE_CHECKING:
     from pathlib import Path
 
+TOLD = ["save", "announce_turn", "report"]
 NOBODY = Process(1 << 30, 1)
 
 
@@ -79,9 +80,6 @@ class _Paused:
         self.bundle, self.record = place, {"name": "web"}
         self.jobs: list[tuple[Any, Any]] = []
         self.told: list[str] = []
-        self.reports = SimpleNamespace(
-            announce=lambda topic, *_: self.told.append(topic), report=lambda: self.told.append("report")
-        )
         self.freezing = Freezing(self)  # type: ignore[arg-type]
         self.control = Control(self)  # type: ignore[arg-type]
 
@@ -92,7 +90,10 @@ class _Paused:
         return (self.cgroup / "cgroup.freeze").read_text()
 
     def happened(self, fact: life.Fact) -> None:
-        self.state, _ = life.decide(self.state, fact)
+        self.state, effects = life.decide(self.state, fact)
+        self.told += [
+            effect.word for effect in effects if effect in (Effect.ANNOUNCE_TURN, Effect.REPORT, Effect.SAVE)
+        ]
 
     def refuse_unless_running(self) -> None:
         if self.state.phase != "running":
@@ -122,17 +123,19 @@ def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _Paused:
 
 def test_a_pause_is_told_once_all_stand_still(container: _Paused):
     heard = container.pause()
-    assert (container.state.paused, container.told) == (True, []), "it is journalled first"
+    assert (container.state.paused, container.told) == (True, ["save"]), "it is journalled first"
     container.stands(still=True)
     container.comes_back()
-    assert (heard, container.told) == ([None], ["/tasks/paused", "report"])
+    assert (heard, container.told) == ([None], ["save", *TOLD])
+    assert container.state.stands
 
 
 def test_a_pause_that_does_not_come_about_is_not_on_record_and_freezes_nothing(container: _Paused):
     heard = container.pause()
     container.comes_back()
     assert [error.code for error in heard] == ["unavailable"]
-    assert (container.state.paused, container.told, container.wanted()) == (False, [], "0")
+    assert (container.state.paused, container.state.stands, container.wanted()) == (False, False, "0")
+    assert "announce_turn" not in container.told
 
 
 def test_what_was_wanted_last_is_so_whichever_thread_comes_last(container: _Paused):
@@ -141,7 +144,7 @@ def test_what_was_wanted_last_is_so_whichever_thread_comes_last(container: _Paus
     container.comes_back(1)
     container.comes_back()
     assert (container.wanted(), container.state.paused) == ("0", False)
-    assert (resumed, container.told) == ([None], ["/tasks/resumed", "report"])
+    assert (resumed, "announce_turn" in container.told) == ([None], False), "nor was a pause told"
     assert [error.code for error in paused] == ["failed_precondition"]
 
 
@@ -156,7 +159,8 @@ def test_a_pause_of_one_that_ends_meanwhile_is_told_so(container: _Paused):
     heard = container.pause()
     container.happened(life.Exited(0, 5))
     container.comes_back()
-    assert ([str(error) for error in heard], container.told) == (["container web is not running"], [])
+    assert [str(error) for error in heard] == ["container web is not running"]
+    assert "announce_turn" not in container.told
 
 
 def test_a_new_incarnation_brings_a_pause_about_without_waiting_for_it(container: _Paused):
@@ -206,3 +210,16 @@ def test_the_time_to_stop_of_an_earlier_run_lets_nobody_go_on_who_is_paused(cont
     container.pause()
     timers.pop()()
     assert container.state.paused
+
+
+@pytest.mark.parametrize("paused", [True, False])
+def test_the_next_incarnation_goes_on_with_a_turn_and_tells_of_it(container: _Paused, paused: bool):
+    """Whoever was killed between the freezing and the telling left nobody who would tell."""
+    container.state = life.replace(container.state, paused=paused, stands=not paused, turned_at=7)
+    after, effects = life.decide(container.state, life.Loaded(start=True))
+    assert (after, [Effect.ANNOUNCE_TURN, Effect.FOLLOW]) == (container.state, [*effects[3:]])
+    container.stands(still=paused)
+    container.control.follow_again()
+    container.comes_back()
+    assert (container.told, container.state.stands) == (TOLD, paused)
+    assert life.decide(container.state, life.Loaded(start=True))[1][3:] == (Effect.ANNOUNCE_TURN,)
