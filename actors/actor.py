@@ -146,6 +146,9 @@ class Actor(pykka.ThreadingActor):
         asked = self._questions or self._resting or any(call.open for call in self._calls.values())
         return not asked and not self._at_work and self.actor_inbox.empty()
 
+    def failing(self, error: BaseException | None) -> None:
+        """This process is about to end of an exception that nobody has expected."""
+
     def finish(self, code: int = 0) -> None:
         """End the process with `code` once what was said has been sent. Nothing more is taken up."""
         self._finished = True
@@ -332,6 +335,7 @@ class Actor(pykka.ThreadingActor):
             self.started()
             failpoints.hit(self.kind, "open", "after")
         except Exception as error:  # noqa: BLE001  # whatever it is, this start has failed
+            self.failing(error)
             self.host.crash(error)
         self.host.opened()
         current.set(NOTHING)
@@ -363,6 +367,7 @@ class Actor(pykka.ThreadingActor):
     ) -> None:
         """Let it crash: what is durable is right, what is in memory may not be."""
         del exception_type, traceback
+        self.failing(exception_value)
         self.host.crash(exception_value)
 
     def _perform(self, call: Call) -> None:

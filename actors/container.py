@@ -27,6 +27,7 @@ from actors.call import Call
 from actors.container_requests import ENDED, Requests
 from actors.control import Control
 from actors.copying import Copying
+from actors.degraded import Degraded
 from actors.delivery.delivery import Delivery
 from actors.execs import Execs
 from actors.freezing import Freezing
@@ -51,6 +52,7 @@ from transport.errors import RemoteError
 
 LINGER = 5.0  # seconds
 BRIEF = 0.003  # seconds in which a program may end unwatched: from runc's end to that of `true` it takes one
+LOAD_AGAIN = 10.0  # seconds
 LOCK_LIMIT = 120.0  # seconds that a runtime's call may take
 
 
@@ -66,6 +68,7 @@ class ContainerActor(Requests):
         self.bundle.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.lock = os.open(self.bundle / files.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._take_lock()
+        self.degraded = Degraded(self)
         self._look_up()  # while we go on
         self.record: dict[str, Any] = {}
         self.state = State()
@@ -84,8 +87,21 @@ class ContainerActor(Requests):
         self.sleep = Sleep(self)
         self._early: list[Call] = []
         self._brief = False  # it has ended before we came to watch it, and that is heard of next
+        if not self.degraded.on:
+            self._read_journal()
+            self._hold()
+
+    def open_again(self) -> None:
+        """As at first, after all: it has stood still for a while."""
+        self.record = {}
         self._read_journal()
         self._hold()
+        self._load()
+
+    def failing(self, error: BaseException | None) -> None:
+        """It is counted how often in a row."""
+        if hasattr(self, "degraded"):
+            self.degraded.failed(error)
 
     def _look_up(self) -> None:
         """What is on record, unless it has just been written: then nobody has had time to change it."""
@@ -134,12 +150,15 @@ class ContainerActor(Requests):
             self.sleep.stir()
         if isinstance(message, Call) and not self.record:
             self._early.append(message)
-        else:
+        elif not (isinstance(message, Call) and self.degraded.refuses(message)):
             super().on_receive(message)
 
     def _loaded(self, result: Any) -> None:
         if isinstance(result, RemoteError) and result.code == "deadline_exceeded":
             self._load()
+            return
+        if isinstance(result, RemoteError) and result.code != "not_found" and self.degraded.on:
+            self.later(LOAD_AGAIN, self._load)
             return
         if isinstance(result, RemoteError):
             if result.code != "not_found":
@@ -154,6 +173,10 @@ class ContainerActor(Requests):
         self.launcher = Launcher(
             program, self._runtime_state(), self.id, self.bundle, self.lock, self.settings.filters
         )
+        self.degraded.begin()
+        if self.degraded.on:
+            self._take_early()
+            return
         task = result["task"] or {}
         self.state = life.remembered(self._with_record(result), task)
         if self.state.phase in ENDED:  # who takes its output may not have taken all
@@ -172,10 +195,13 @@ class ContainerActor(Requests):
         if self.state.phase == "running":
             self.freezing.thaw()  # who had it frozen may have died with our predecessor
             self.control.tell_name()
-        for call in self._early:
-            super().on_receive(call)
-        self._early.clear()
+        self._take_early()
         self.sleep.begin()
+
+    def _take_early(self) -> None:
+        early, self._early = self._early, []
+        for call in early:
+            self.on_receive(call)
 
     def _leave(self) -> None:
         """It was removed while we were away."""
@@ -221,6 +247,7 @@ class ContainerActor(Requests):
         os.rename(temporary, path)  # noqa: PTH104  # see plain_file
 
     def _read_journal(self) -> None:
+        self.stepwise.read()
         try:
             document = json.loads((self.bundle / files.JOURNAL).read_bytes())
         except FileNotFoundError:
@@ -467,7 +494,8 @@ class ContainerActor(Requests):
         parts = (
             self.streams, self.execs, self.freezing, self.control, self.health, self.processes, self.stepwise,
         )  # fmt: skip
-        return super().is_idle() and self._is_at_rest() and all(part.is_idle() for part in parts)
+        awake = self.degraded.on or not super().is_idle()
+        return not awake and self._is_at_rest() and all(part.is_idle() for part in parts)
 
     def _is_at_rest(self) -> bool:
         """Whether the container is in a state that lasts, and needs nobody beside it.

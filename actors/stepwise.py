@@ -45,8 +45,12 @@ class Stepwise:
         self._actor = actor
         self._letting: list[Call] = []  # who wait for the runtime to let the program run
         self._deleting: list[tuple[Call, str]] = []
-        self.task = files.read_task(actor.bundle)
+        self.task: dict[str, Any] = {}
         self.lines = Lines(actor)
+
+    def read(self) -> None:
+        """What its client has said, as the last incarnation kept it."""
+        self.task = files.read_task(self._actor.bundle)
 
     def io(self) -> dict[str, str]:
         """The client's names of its standard streams."""

@@ -79,7 +79,16 @@ def status_of(container: dict[str, Any]) -> str:
 
 
 def describe_status(container: dict[str, Any], now: int) -> str:
-    """`up 3 minutes`, `exited (7) 5 seconds ago`, `created 1 hour ago`, `removing`, `failed: ...`."""
+    """`up 3 minutes`, `exited (7) 5 seconds ago`, `created 1 hour ago`, `removing`, `failed to start`.
+
+    The error of one that has been started is its actor's, which fails; actr inspect shows it.
+    """
+    text = _status_text(container, now)
+    error = (container.get("task") or {}).get("error")
+    return f"{text}, actor failing" if error and status_of(container) != "created" else text
+
+
+def _status_text(container: dict[str, Any], now: int) -> str:
     task = container.get("task") or {}
     status = status_of(container)
     if container.get("wanted") == "removed":

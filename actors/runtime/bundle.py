@@ -30,6 +30,7 @@ from storage.image.selection import find_manifest
 ROOTFS = "rootfs"
 CONFIG = "config.json"
 JOURNAL = "journal.json"
+FAILURES = "failures.json"  # to start, in a row
 LOCK = "lock"
 PIPES = "pipes"
 PINS = "pins"
