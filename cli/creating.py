@@ -14,11 +14,16 @@ from transport.bare import is_set, random_id, variable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable
+    from types import FrameType
     from typing import Any, Self
 
     from cli.session import Session
+else:
+    import _signal as signal  # as cli/forwarding.py
 
+ENDING = (signal.SIGTERM, signal.SIGHUP)  # besides Ctrl-C, which raises KeyboardInterrupt anyway
 _MEANT = ("no_new_privileges", "oom_score_adj", "stop_timeout")  # said only when given: then 0 counts too
 ATTEMPTS = 5  # times that whoever creates it may die meanwhile
 ENVIRONMENT = Option("-e --env", "a variable to set; without =V, to its value here", value="K[=V]", many=True)
@@ -199,9 +204,10 @@ def _with_actor(session: Session, record: dict[str, Any]) -> dict[str, Any]:
 
 
 class Unknown:
-    """While it is entered, nobody has been told of what is being begun: Ctrl-C then leaves nothing behind.
+    """While it is entered, nobody has been told of what is being begun: a signal then leaves nothing behind.
 
-    It would go on under an id that its user has never seen.
+    It would go on under an id that its user has never seen; or, once its signals are its own, as long as none
+    could be delivered, since it is only just being started.
     """
 
     def __init__(self, session: Session, take_back: Callable[[Session], None]) -> None:
@@ -209,23 +215,60 @@ class Unknown:
         self._session = session
         self._take_back = take_back
         self._told = False
+        self._insisted = 0
+        self._before: dict[int, Any] = {}
 
     def told(self) -> None:
         """From now on it is known, by its id or since our signals are its own."""
         self._told = True
 
     def __enter__(self) -> Self:
-        """Ask for it."""
+        """Ask for it. A signal that is to be ignored (nohup) still is."""
+        for number in ENDING:
+            if signal.getsignal(number) == signal.SIG_DFL:
+                self._before[number] = signal.signal(number, _interrupt)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
         """Take it back, if we are interrupted. That comes in the middle of anything: see Forwarding."""
-        if kind is KeyboardInterrupt and not self._told:
-            other = self._session.another()
-            try:
-                self._take_back(other)
-            finally:
-                other.close()
+        try:
+            if kind is not None and issubclass(kind, KeyboardInterrupt) and self._is_to_go(error):
+                self._undo()
+        finally:
+            for number, before in self._before.items():
+                signal.signal(number, before)
+
+    def _is_to_go(self, error: BaseException | None) -> bool:
+        from cli.forwarding import NothingRunsError
+
+        return not self._told or isinstance(error, NothingRunsError)
+
+    def _undo(self) -> None:
+        """Who presses Ctrl-C twice is told what we are at; the third time, we leave it."""
+        before = signal.signal(signal.SIGINT, self._insist)
+        for number in self._before:
+            signal.signal(number, self._insist)
+        other = self._session.another()
+        try:
+            self._take_back(other)
+        finally:
+            other.close()
+            signal.signal(signal.SIGINT, before)
+
+    def _insist(self, number: int, _frame: FrameType | None) -> None:
+        from cli.complaint import complain
+
+        self._insisted += 1
+        if self._insisted > 1:
+            complain("left as it is; see actr ps -a")
+            _interrupt(number, None)
+        complain("taking back what was begun; once more to leave it")
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    from cli.forwarding import SignalledError
+
+    raise SignalledError(number)
 
 
 def unknown_container(session: Session, body: dict[str, Any]) -> Unknown:

@@ -17,6 +17,7 @@ else:
     import _signal as signal  # the module of that name makes enums of the numbers first: 1.8 ms of each run
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM)
+STARTS = ("created", "preparing", "starting")
 ENOUGH = 3  # signals after which the user wants us to let go
 LIMIT = 3.0  # seconds for one signal to be passed on
 
@@ -36,6 +37,22 @@ class DetachedError(Exception):
     def exit_code(self) -> int:
         """What we end with: as one whom that signal ended, 0 after the keys that detach."""
         return 128 + self.number if self.number else 0
+
+
+class SignalledError(KeyboardInterrupt):
+    """A signal has come that ends us.
+
+    Attributes:
+        number: that signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"signal {number}")
+        self.number = number
+
+
+class NothingRunsError(SignalledError):
+    """It was meant for a process that is only just being started."""
 
 
 class Forwarding:
@@ -70,20 +87,30 @@ class Forwarding:
             raise DetachedError(number)
         if self._count == ENOUGH - 1:
             complain(f"sent again; once more to detach, or end it with: actr kill {self._name}")
-        failure = self._forward(number)
-        if failure:
-            complain(failure)
-
-    def _forward(self, number: int) -> str:
         other = self._session.another()
+        try:
+            self._forward(other, number)
+        finally:
+            other.close()
+
+    def _forward(self, other: Session, number: int) -> None:
         body = {"signal": number, "exec_id": self._exec_id}
         try:
             other.ask_once(self._actor, "tasks.kill", body, limit=LIMIT)
         except (RefusedError, NotRunningError) as error:
-            return f"signal {_name(number)} was not delivered: {error}"
-        finally:
-            other.close()
-        return ""
+            if isinstance(error, RefusedError) and self._only_starts(other, error):
+                raise NothingRunsError(number) from error
+            complain(f"signal {_name(number)} was not delivered: {error}")
+
+    def _only_starts(self, other: Session, error: RefusedError) -> bool:
+        """Whether its first process is still to come, which would never hear of the signal."""
+        if error.code != "failed_precondition" or self._exec_id:
+            return False
+        try:
+            found = other.ask(self._actor, "tasks.state", {}, limit=LIMIT)
+        except (RefusedError, NotRunningError):
+            return False
+        return found["phase"] in STARTS and found["run"] <= 1 and not found.get("error")
 
 
 def _name(number: int) -> str:

@@ -155,8 +155,8 @@ def main(words: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _forget_stdout()
         return FAILED
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except KeyboardInterrupt as error:
+        return 128 + error.number if hasattr(error, "number") else INTERRUPTED
     except OSError as error:  # of standard output: all others are known to `_run`
         if not code:
             complain(f"standard output: {error.strerror or error}")

@@ -259,14 +259,38 @@ def test_a_copy_killed_while_it_has_the_root_mounted(fragile: Daemon, busybox: s
     _is_clean(daemon)
 
 
-def test_who_is_interrupted_before_hearing_of_a_container_leaves_none(fragile: Daemon, busybox: str):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_who_is_interrupted_before_hearing_of_a_container_leaves_none(
+    fragile: Daemon, busybox: str, number: signal.Signals
+):
     """The answer never comes; without the id that it has, nobody would think of removing it."""
     daemon = fragile
     _set(daemon, "metadata.containers.create.reply", "drop-reply(count=1)")
     client = daemon.popen("run", "--rm", "--name", "one", busybox, "sleep", "600")
     wait_until("it runs", lambda: [one["name"] for one in daemon.json("ps")] == ["one"])
-    client.send_signal(signal.SIGINT)
-    assert (client.communicate(timeout=60), client.returncode) == ((b"", b""), 130)
+    client.send_signal(number)
+    assert (client.communicate(timeout=60), client.returncode) == ((b"", b""), 128 + number)
+    assert daemon.json("ps", "-a") == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_who_is_interrupted_while_the_container_starts_leaves_none(
+    fragile: Daemon, busybox: str, number: signal.Signals
+):
+    """The signal cannot be passed on to a process that is not there yet; it would have run on unasked."""
+    daemon = fragile
+    _set(daemon, "bundles.mount.after", "delay(3000,count=1)")
+    client = daemon.popen("run", "--rm", "--name", "one", busybox, "sleep", "600")
+
+    def starts() -> bool:
+        found = daemon.json("ps", "-a")
+        with daemon.client_in_use() as asking:
+            phases = [asking.request("tasks.state", {}, to=one["actor"])["phase"] for one in found]
+        return phases == ["preparing"]
+
+    wait_until("it starts", starts)
+    client.send_signal(number)
+    assert (client.communicate(timeout=60), client.returncode) == ((b"", b""), 128 + number)
     assert daemon.json("ps", "-a") == []
 
 

@@ -246,6 +246,72 @@ def test_ctrl_c_while_it_is_being_created_leaves_nothing_behind(made, actr, word
     assert made.bodies("containers.get")[0]["id"] == made.bodies("containers.create")[0]["id"]
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+@pytest.mark.parametrize("words", [("run", "--rm"), ("run", "-d"), ("create",)], ids=" ".join)
+def test_a_signal_while_it_is_being_created_leaves_nothing_behind(made, actr, words, number):
+    """Of `timeout`, or a terminal that is closed: the container would have gone on, known to nobody."""
+    before = signal.getsignal(number)
+    made.on["containers.create"] = lambda _: os.kill(os.getpid(), number)
+    made.answers("children.start", {"actor": WEB["actor"]})
+    made.answers("containers.remove", {})
+    signal.signal(number, signal.SIG_DFL)
+    done = actr(*words, "busybox")
+    assert (done.code, done.out, done.err) == (128 + number, "", "")
+    assert made.bodies("containers.remove") == [{"force": True}]
+    assert signal.getsignal(number) is signal.SIG_DFL
+    signal.signal(number, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_that_finds_no_process_yet_takes_the_container_back(made, actr, number):
+    """It was said not to be delivered, and the container started all the same."""
+    made.on["tasks.output"] = lambda _: os.kill(os.getpid(), number)
+    made.refuses("tasks.kill", "failed_precondition", "container web is not running")
+    made.answers("tasks.state", {"phase": "preparing", "run": 1, "error": ""})
+    made.answers("children.start", {"actor": WEB["actor"]})
+    made.answers("containers.remove", {})
+    done = actr("run", "busybox")
+    assert (done.code, done.out, done.err) == (128 + number, "", "")
+    assert made.bodies("containers.remove") == [{"force": True}]
+
+
+@pytest.mark.parametrize("found", [{"phase": "exited", "run": 1}, {"phase": "preparing", "run": 2}], ids=str)
+def test_a_signal_that_comes_after_the_end_takes_nothing_back(made, actr, found):
+    """Nor between that and the next start, which a policy makes."""
+
+    def late(asked):
+        os.kill(os.getpid(), signal.SIGTERM)
+        made.waiting = asked
+
+    made.on["tasks.output"] = late
+    made.refuses("tasks.kill", "failed_precondition", "container web is not running")
+
+    def state(asked):
+        asked.fin({**found, "error": ""})
+        ends(4)(made.waiting)
+
+    made.on["tasks.state"] = state
+    done = actr("run", "busybox")
+    assert done.code == 4
+    assert "signal SIGTERM was not delivered" in done.err
+    assert made.bodies("containers.remove") == []
+
+
+def test_a_second_signal_does_not_keep_it_from_being_taken_back(made, actr):
+    made.on["containers.create"] = lambda _: os.kill(os.getpid(), signal.SIGINT)
+    made.answers("children.start", {"actor": WEB["actor"]})
+
+    def remove(asked):
+        os.kill(os.getpid(), signal.SIGINT)
+        asked.fin({})
+
+    made.on["containers.remove"] = remove
+    done = actr("run", "--rm", "busybox")
+    assert (done.code, done.out) == (130, "")
+    assert done.err == "actr: taking back what was begun; once more to leave it\n"
+    assert made.bodies("containers.remove") == [{"force": True}]
+
+
 @pytest.mark.parametrize(("words", "place"), [((), "cli.attach.attach"), (("-d",), "cli.start.start_once")])
 def test_ctrl_c_before_anybody_knows_of_it_leaves_nothing_behind(made, actr, monkeypatch, words, place):
     monkeypatch.setattr(place, interrupt)
