@@ -211,7 +211,7 @@ class Launcher:
         cannot be removed helps nobody.
         """
         log = self._fresh_log()
-        with contextlib.suppress(RuntimeCommandError):
+        with contextlib.suppress(RuntimeCommandError, OSError):
             self._do("delete", self._runtime.delete(self._id, log, force=True), log, {})
         self.forget()
 
@@ -257,18 +257,26 @@ class Launcher:
             if verb in _MAKES_PROCESSES:
                 migration.expect()  # not before: it would be in the way of what is mounted for a view
             with self._given(verb, ends) as given, self._copied(found) as copy:
-                return spawn(
-                    [found, *command[1:]],
-                    stdin=given.get(0),
-                    stdout=given.get(1),
-                    stderr=given.get(2),
-                    inherit={LOCK_NUMBER: self._lock},
-                    program=copy,
-                )
+                return self._spawned([found, *command[1:]], given, copy)
 
         status = yield self._in_view(start)
         if status != 0:
             raise failure(verb, read_log(log))
+
+    def _spawned(self, command: list[str], given: Mapping[int, int], program: int | None) -> int:
+        inherit = {LOCK_NUMBER: self._lock}
+        try:
+            return spawn(
+                command,
+                stdin=given.get(0),
+                stdout=given.get(1),
+                stderr=given.get(2),
+                inherit=inherit,
+                program=program,
+            )
+        except OSError as error:  # something else has taken its place: half a file, another machine's
+            text = f"runtime {command[0]} cannot be executed: {error.strerror}; install it anew"
+            raise RuntimeCommandError(text, "failed_precondition") from error
 
     def _given(self, verb: str, ends: Mapping[int, int]) -> AbstractContextManager[Mapping[int, int]]:
         if verb in _MAKES_PROCESSES and files.has_user_namespace(self._bundle):

@@ -7,6 +7,9 @@ import subprocess
 import threading
 from pathlib import Path
 
+import pytest
+
+from actors.runtime.errors import RuntimeCommandError
 from actors.runtime.launch import PROGRAM_LIMIT, Launcher, _is_runtime, _wait_for_program
 
 
@@ -38,3 +41,21 @@ def test_a_start_that_was_killed_before_it_wrote_anything_down_leaves_nothing(tm
     with (bundle / "lock").open("w") as lock:
         assert Launcher("true", tmp_path / "state", "c1", bundle, lock.fileno(), tmp_path).inspect() is None
     assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    "content", ["#!/nonexistent\n", "neither program nor script"], ids=["script", "text"]
+)
+def test_a_runtime_that_cannot_be_executed_keeps_nobody_from_deleting(tmp_path: Path, content: str):
+    """Of half an upgrade, say: the end of a run was cleaned up in vain once a second, and rm -f hung."""
+    program, bundle = tmp_path / "runc", tmp_path / "bundles/n/c1"
+    program.write_text(content)
+    program.chmod(0o755)
+    bundle.mkdir(parents=True)
+    (tmp_path / "state/c1").mkdir(parents=True)
+    with (bundle / "lock").open("w") as lock:
+        launcher = Launcher(str(program), tmp_path / "state", "c1", bundle, lock.fileno(), tmp_path)
+        with pytest.raises(RuntimeCommandError, match=r"runc cannot be executed: .*; install it anew"):
+            launcher.checkpoint(tmp_path, leave_running=False)
+        launcher.delete()
+    assert not (tmp_path / "state/c1").exists()
