@@ -50,6 +50,7 @@ from actors.streams import Streams
 from storage.errors import StorageError
 from transport.errors import RemoteError
 
+ABANDON_AFTER = 10.0  # seconds for a runtime's call to end by itself, once nobody wants its result
 LINGER = 5.0  # seconds
 BRIEF = 0.003  # seconds in which a program may end unwatched: from runc's end to that of `true` it takes one
 LOAD_AGAIN = 10.0  # seconds
@@ -350,6 +351,17 @@ class ContainerActor(Requests):
         if self.birth.footprint:
             self.host.say(op="wrote", pages=self.birth.footprint.pages())
 
+    def _abandon(self) -> None:
+        """Its end may be a matter of moments; and what is killed early leaves more behind."""
+        run = self.state.run
+
+        def due() -> None:
+            if (self.state.run, self.state.phase) == (run, "starting"):
+                self.log.warning("the runtime has not come to its end: it is killed")
+                self.launcher.abandon()
+
+        self.later(ABANDON_AFTER, due)
+
     def _inspect(self) -> None:
         self.processes.run_runtime(self.launcher.inspect, self._inspected)
 
@@ -526,6 +538,7 @@ _PERFORM: dict[Effect, Callable[[ContainerActor], None]] = {
     Effect.SAVE: ContainerActor.save,
     Effect.PREPARE: ContainerActor._prepare,  # noqa: SLF001  # the table belongs to the class
     Effect.START: ContainerActor._start,  # noqa: SLF001
+    Effect.ABANDON: ContainerActor._abandon,  # noqa: SLF001
     Effect.INSPECT: ContainerActor._inspect,  # noqa: SLF001
     Effect.WATCH: ContainerActor._watch,  # noqa: SLF001
     Effect.KILL: ContainerActor._kill,  # noqa: SLF001

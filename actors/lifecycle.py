@@ -77,6 +77,7 @@ class Effect(Enum):
     SAVE = auto()  # the journal, before anything that follows
     PREPARE = auto()  # snapshot, network namespace, mount, bundle -> Prepared or Failed
     START = auto()  # the runtime -> Started or Failed
+    ABANDON = auto()  # the runtime's call that is under way, if it has not come to its end in a while
     INSPECT = auto()  # what became of a start that was cut off -> Started, Failed, NeverStarted or Exited
     WATCH = auto()  # its process -> Exited
     KILL = auto()  # its process, at once
@@ -346,7 +347,7 @@ def _starting(state: State, fact: Prepared | NeverStarted | Started) -> Decision
     match fact:
         case Prepared() if state.phase == "preparing":
             prepared = replace(state, phase="starting", stop_signal=fact.stop_signal)
-            return _unless_unwanted(prepared, (E.SAVE, E.START))
+            return _unless_unwanted(prepared, (E.SAVE, E.START, *_if_unwanted(prepared)))
         case NeverStarted() if state.phase == "starting":
             return _unless_unwanted(replace(state, phase="preparing"), (E.PREPARE,))
         case Started() if state.phase == "starting":
@@ -374,7 +375,7 @@ def _wished(state: State, fact: Stop | Policy | Pause | Turned | Ended | Restart
     """What is wanted of one that exists already; journalled before anything is done about it."""
     match fact:
         case Stop() if state.phase in ("preparing", "starting", "running"):
-            return replace(state, halted=not fact.again, again=fact.again), (E.SAVE,)
+            return _unwanted(replace(state, halted=not fact.again, again=fact.again))
         case Stop() if _is_over(state):
             again = fact.again and not state.settled
             return replace(state, halted=not fact.again, again=again), (E.SAVE,)
@@ -445,7 +446,7 @@ def _resume(state: State) -> Decision:
     effects: dict[Phase, tuple[Effect, ...]] = {
         "created": (E.REPORT, *release) if release else (),
         "preparing": (E.PREPARE,),
-        "starting": (E.INSPECT,),
+        "starting": (E.INSPECT, *_if_unwanted(state)),
         "running": (E.WATCH, E.REPORT, _announcement(state), *_turn(state), *_end_wanted(state)),
         "exited": release,
         "removing": (E.REMOVE,),
@@ -492,6 +493,16 @@ def _begin(state: State, run: int, restarts: int) -> Decision:
         restarts=restarts,
     )
     return fresh, (E.SAVE, E.PREPARE)
+
+
+def _unwanted(state: State) -> Decision:
+    """Somebody wants it to end before it has begun."""
+    return state, (E.SAVE, *_if_unwanted(state))
+
+
+def _if_unwanted(state: State) -> tuple[Effect, ...]:
+    """A runtime that hangs would keep it for ever from the end that somebody wants."""
+    return (E.ABANDON,) if state.phase == "starting" and _end_wanted(state) else ()
 
 
 def _unless_unwanted(state: State, effects: tuple[Effect, ...]) -> Decision:
@@ -553,7 +564,7 @@ def _remove(state: State) -> Decision:
         case "gone":
             return state, (E.ANSWER_REMOVED,)
         case "preparing" | "starting":
-            return replace(state, remove=True), (E.SAVE,)
+            return _unwanted(replace(state, remove=True))
         case "running":
             return replace(state, remove=True), (E.SAVE, E.KILL)
         case _ if _is_over(state) and not state.settled:

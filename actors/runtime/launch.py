@@ -11,6 +11,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from actors import failpoints
-from actors.linux import cgroups, migration, mounts, sealed
+from actors.linux import cgroups, migration, mounts, pidfd, sealed
 from actors.linux.pidfd import Process
 from actors.linux.spawn import spawn
 from actors.runtime import bundle as files
@@ -28,6 +29,7 @@ from actors.runtime import filters, stand_ins
 from actors.runtime.errors import RuntimeCommandError
 from actors.runtime.oci_runtime import OciRuntime, failure, is_crun, parse_state, read_log, recorded_init
 
+DELETE_LIMIT = 20.0  # seconds
 PROGRAM_LIMIT, PROGRAM_PAUSE = 1.0, 0.001  # seconds
 FIFO_LOOKS, FIFO_PAUSE = 10, 100  # how often, and milliseconds each, what is let go is waited for
 LOCK_NUMBER = 3  # the descriptor under which the runtime inherits the lock
@@ -60,6 +62,7 @@ class Launcher:
         self._is_crun = is_crun(program)
         self._kept = kept
         self._binary = ""  # where it was found last
+        self._under_way = 0  # the pid of the runtime's process whose end was waited for last, until that
         self.program = program
         self.restore_from: Path | None = None  # a checkpoint that the next start is made from
 
@@ -207,13 +210,21 @@ class Launcher:
     def delete(self) -> None:
         """Have the runtime forget the container, killing what is left of it; no container is fine.
 
-        What the runtime cannot do, not being installed for example, is done without it: a container that
-        cannot be removed helps nobody.
+        What the runtime cannot do, not being installed for example, or not in time, is done without it: a
+        container that cannot be removed helps nobody.
         """
         log = self._fresh_log()
         with contextlib.suppress(RuntimeCommandError, OSError):
-            self._do("delete", self._runtime.delete(self._id, log, force=True), log, {})
+            command = self._runtime.delete(self._id, log, force=True)
+            waited(self._steps("delete", command, log, {}), DELETE_LIMIT)
         self.forget()
+
+    def abandon(self) -> None:
+        """SIGKILL to the runtime's process that is under way; what it has left is for `delete`."""
+        pid = self._under_way
+        with contextlib.suppress(ChildProcessError, ProcessLookupError):
+            if pid and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                os.kill(pid, signal.SIGKILL)
 
     def can_forget(self) -> bool:
         """Whether `forget` does all that the runtime's delete does."""
@@ -259,7 +270,9 @@ class Launcher:
             with self._given(verb, ends) as given, self._copied(found) as copy:
                 return self._spawned([found, *command[1:]], given, copy)
 
-        status = yield self._in_view(start)
+        self._under_way = self._in_view(start)
+        status = yield self._under_way
+        self._under_way = 0
         if status != 0:
             raise failure(verb, read_log(log))
 
@@ -293,15 +306,32 @@ class Launcher:
         return work()
 
 
-def waited(steps: Steps[_Result]) -> _Result:
-    """Take all steps, waiting for each process. In a worker thread. Raises what they raise."""
+def waited(steps: Steps[_Result], limit: float | None = None) -> _Result:
+    """Take all steps, waiting for each process. In a worker thread. Raises what they raise.
+
+    One that has not ended within `limit` seconds is killed, and fails.
+    """
     try:
         pid = next(steps)
         while True:
+            if limit is not None:
+                _end_in_time(pid, limit)
             pid = steps.send(os.waitpid(pid, 0)[1])
     except StopIteration as end:
         result: _Result = end.value
         return result
+
+
+def _end_in_time(pid: int, limit: float) -> None:
+    """SIGKILL to our child, unless it has ended by then."""
+    descriptor = pidfd.open_pidfd(pid)
+    try:
+        ended = select.poll()
+        ended.register(descriptor, select.POLLIN)
+        if not ended.poll(limit * 1000):
+            pidfd.send_signal(descriptor, signal.SIGKILL)
+    finally:
+        os.close(descriptor)
 
 
 def _came(descriptor: int, held: Process) -> bool:

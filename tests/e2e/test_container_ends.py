@@ -66,3 +66,17 @@ def test_who_asks_late_still_hears_why_a_container_that_removes_itself_did_not_s
         with pytest.raises(RefusedError, match='network "nobody" not found') as refused:
             follow_container(session, made["id"], write_through, Output(session, made["actor"]))
     assert refused.value.error.details == {"exit_code": 125}
+
+
+def test_one_whose_runtime_hangs_can_be_removed(own_daemon: Daemon, busybox: str):
+    """A hook, or a file system that does not answer, is enough for that."""
+    runtime = own_daemon.directory / "runc"
+    runtime.write_text("#!/bin/sh\ntouch $0.begun\nexec sleep 600\n")
+    runtime.chmod(0o755)
+    own_daemon.actr("create", "--name", "h", "--runtime", str(runtime), busybox, "true")
+    starting = own_daemon.popen("start", "h")
+    wait_until("it hangs", (runtime.parent / "runc.begun").exists)
+    own_daemon.actr("rm", "-f", "h")
+    starting.communicate(timeout=60)
+    assert starting.returncode
+    assert own_daemon.json("ps", "-a") == []

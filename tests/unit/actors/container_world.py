@@ -114,7 +114,7 @@ class World:
                 self.waiting["removal"] = 0
             case E.FINISH:
                 self.finished = True
-            case E.REPORT:
+            case E.REPORT | E.ABANDON:
                 pass
             case _:
                 self.pending.append(effect)

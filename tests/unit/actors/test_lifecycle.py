@@ -39,7 +39,7 @@ TABLE = {
     ("starting", "failed"): ("created", (E.SAVE, E.REPORT, E.RELEASE)),
     ("starting", "exited"): ("exited", (E.SAVE, E.RELEASE)),
     ("starting", "unknown"): ("exited", (E.SAVE, E.RELEASE)),
-    ("starting", "remove"): ("starting", (E.SAVE,)),
+    ("starting", "remove"): ("starting", (E.SAVE, E.ABANDON)),
     ("running", "start"): ("running", (E.ANSWER_START,)),
     ("running", "exited"): ("exited", (E.SAVE, E.RELEASE)),
     ("running", "unknown"): ("exited", (E.SAVE, E.RELEASE)),
@@ -246,3 +246,13 @@ def test_no_order_of_facts_is_too_odd(phase, remove, auto_remove, error, settled
             assert effects[0] is E.SAVE
         assert state.run >= before.run
         assert not before.remove or state.remove or state.phase == "preparing"
+
+
+def test_a_runtime_that_hangs_is_not_waited_for_by_who_wants_the_end():
+    starting = State(phase="starting", run=1)
+    assert life.decide(starting, life.Stop())[1] == (E.SAVE, E.ABANDON)
+    halted, effects = life.decide(State(phase="preparing", run=1), life.Stop())
+    assert effects == (E.SAVE,), "no runtime is under way"
+    assert life.decide(halted, life.Prepared())[1] == (E.SAVE, E.START, E.ABANDON)
+    assert life.decide(replace(starting, remove=True), life.Loaded(start=True))[1] == (E.INSPECT, E.ABANDON)
+    assert life.decide(starting, life.Loaded(start=True))[1] == (E.INSPECT,)

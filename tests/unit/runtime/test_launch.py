@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from actors.runtime import launch
 from actors.runtime.errors import RuntimeCommandError
 from actors.runtime.launch import PROGRAM_LIMIT, Launcher, _is_runtime, _wait_for_program
 
@@ -58,4 +59,16 @@ def test_a_runtime_that_cannot_be_executed_keeps_nobody_from_deleting(tmp_path: 
         with pytest.raises(RuntimeCommandError, match=r"runc cannot be executed: .*; install it anew"):
             launcher.checkpoint(tmp_path, leave_running=False)
         launcher.delete()
+    assert not (tmp_path / "state/c1").exists()
+
+
+def test_a_runtime_that_hangs_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(launch, "DELETE_LIMIT", 0.1)
+    program, bundle = tmp_path / "runc", tmp_path / "bundles/n/c1"
+    program.write_text("#!/bin/sh\nexec sleep 600\n")
+    program.chmod(0o755)
+    bundle.mkdir(parents=True)
+    (tmp_path / "state/c1").mkdir(parents=True)
+    with (bundle / "lock").open("w") as lock:
+        Launcher(str(program), tmp_path / "state", "c1", bundle, lock.fileno(), tmp_path).delete()
     assert not (tmp_path / "state/c1").exists()
