@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from actors import failpoints
-from actors.linux import cgroups, migration, mounts, pidfd, sealed
+from actors.linux import cgroups, migration, mounts, pidfd, sealed, unseen
 from actors.linux.pidfd import Process
 from actors.linux.spawn import spawn
 from actors.runtime import bundle as files
@@ -240,6 +240,8 @@ class Launcher:
         if not cgroups.remove_empty(layout, path) and cgroups.is_a_containers(path):
             cgroups.kill(layout, path)
             cgroups.remove(layout, path)
+        if self._is_crun and cgroups.needs_private_view(layout) and cgroups.is_a_containers(path):
+            unseen.remove(layout, path)
         directory = self._state / self._id
         shutil.rmtree(directory, ignore_errors=True)
         if directory.exists():  # runc mounts its own program there while it starts; killed, it leaves that
