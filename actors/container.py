@@ -33,13 +33,14 @@ from actors.execs import Execs
 from actors.freezing import Freezing
 from actors.health import Health
 from actors.lifecycle import Effect, Fact, State
-from actors.linux import plain_file
+from actors.linux import cgroups, plain_file
 from actors.linux.pidfd import Process
 from actors.oom import OomWatch
 from actors.processes import Processes, shelf
 from actors.removal import DETACH_LIMIT, Removal
 from actors.reports import Reports
 from actors.runtime import bundle as files
+from actors.runtime.cgroup_parents import Parents
 from actors.runtime.errors import CANNOT_START, ContainerError, RuntimeCommandError
 from actors.runtime.launch import Launcher, Running, Steps, waited
 from actors.runtime.oci_runtime import recorded_init
@@ -171,8 +172,10 @@ class ContainerActor(Requests):
             return
         self.record = result
         program = self.settings.runtime_binary or result["runtime"]
+        own = result["options"].get("cgroup_parent")
+        parents = Parents(self.settings.state / "cgroups", cgroups.mounted()) if own else None
         self.launcher = Launcher(
-            program, self._runtime_state(), self.id, self.bundle, self.lock, self.settings.filters
+            program, self._runtime_state(), self.id, self.bundle, self.lock, self.settings.filters, parents
         )
         self.degraded.begin()
         if self.degraded.on:

@@ -26,6 +26,7 @@ from actors.linux.pidfd import Process
 from actors.linux.spawn import spawn
 from actors.runtime import bundle as files
 from actors.runtime import filters, stand_ins
+from actors.runtime.cgroup_parents import Parents
 from actors.runtime.errors import RuntimeCommandError
 from actors.runtime.oci_runtime import OciRuntime, failure, is_crun, parse_state, read_log, recorded_init
 
@@ -51,9 +52,19 @@ class Launcher:
     """The runtime, as one container's actor uses it."""
 
     def __init__(
-        self, program: str, state: Path, container: str, bundle: Path, lock: int, kept: Path
+        self,
+        program: str,
+        state: Path,
+        container: str,
+        bundle: Path,
+        lock: int,
+        kept: Path,
+        parents: Parents | None = None,
     ) -> None:
-        """`state` is the runtime's own directory; `lock` a descriptor to pass on; `kept` has the filters."""
+        """`state` is the runtime's own directory; `lock` a descriptor to pass on; `kept` has the filters.
+
+        `parents` sees to the cgroups above the container's, where these are not the daemon's own.
+        """
         self._runtime = OciRuntime(program, state)
         self._state = state
         self._id = container
@@ -61,6 +72,7 @@ class Launcher:
         self._lock = lock
         self._is_crun = is_crun(program)
         self._kept = kept
+        self._parents = parents
         self._binary = ""  # where it was found last
         self._under_way = 0  # the pid of the runtime's process whose end was waited for last, until that
         self.program = program
@@ -78,12 +90,17 @@ class Launcher:
         images, self.restore_from = self.restore_from, None
         if images is not None:
             command = self._runtime.restore(self._id, self._bundle, pid_file, images, log)
-            yield from self._steps("restore", command, log, ends)
+            with self._below_parents():
+                yield from self._steps("restore", command, log, ends)
             return _running(pid_file)
         command = self._runtime.run(self._id, self._bundle, pid_file, log, console_socket=console)
-        yield from self._steps("run", command, log, ends)
+        with self._below_parents():
+            yield from self._steps("run", command, log, ends)
         self._keep_filter()
         return self.begun(_running(pid_file).process)
+
+    def _below_parents(self) -> AbstractContextManager[None]:
+        return self._parents.entered(self._cgroups_path()) if self._parents else contextlib.nullcontext()
 
     def begun(self, process: Process) -> Running:
         """What the runtime has started, once the program has taken its place: signals are the program's."""
@@ -242,6 +259,8 @@ class Launcher:
             cgroups.remove(layout, path)
         if self._is_crun and cgroups.needs_private_view(layout) and cgroups.is_a_containers(path):
             unseen.remove(layout, path)
+        if self._parents:
+            self._parents.leave()
         directory = self._state / self._id
         shutil.rmtree(directory, ignore_errors=True)
         if directory.exists():  # runc mounts its own program there while it starts; killed, it leaves that

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 from daemon import wait_until
 
+from actors.linux.cgroups import MOUNT_ROOT
 from cli.following import Output, follow_container, write_through
 from cli.session import RefusedError, Session
 
@@ -80,3 +82,17 @@ def test_one_whose_runtime_hangs_can_be_removed(own_daemon: Daemon, busybox: str
     starting.communicate(timeout=60)
     assert starting.returncode
     assert own_daemon.json("ps", "-a") == []
+
+
+@pytest.mark.parametrize("runtime", ["runc", "crun"])
+def test_a_cgroup_parent_that_was_made_for_containers_goes_with_the_last(
+    daemon: Daemon, busybox: str, runtime: str
+):
+    parent = f"/actord-ends-{os.getpid()}"
+    words = ("run", "-d", "--runtime", runtime, "--cgroup-parent", f"{parent}/deep")
+    for name in ("one", "two"):
+        daemon.actr(*words, "--name", name, busybox, "sleep", "600")
+    daemon.actr("rm", "-f", "one")
+    assert [path for path in MOUNT_ROOT.glob(f"*{parent}/deep/default/*") if path.is_dir()]
+    daemon.actr("rm", "-f", "two")
+    assert list(MOUNT_ROOT.glob(f"*{parent}")) == []
