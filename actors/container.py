@@ -33,7 +33,7 @@ from actors.execs import Execs
 from actors.freezing import Freezing
 from actors.health import Health
 from actors.lifecycle import Effect, Fact, State
-from actors.linux import cgroups, plain_file
+from actors.linux import cgroups, locking, plain_file
 from actors.linux.pidfd import Process
 from actors.oom import OomWatch
 from actors.processes import Processes, shelf
@@ -55,7 +55,8 @@ ABANDON_AFTER = 10.0  # seconds for a runtime's call to end by itself, once nobo
 LINGER = 5.0  # seconds
 BRIEF = 0.003  # seconds in which a program may end unwatched: from runc's end to that of `true` it takes one
 LOAD_AGAIN = 10.0  # seconds
-LOCK_LIMIT = 120.0  # seconds that a runtime's call may take
+LOCK_PATIENCE = 90.0  # seconds that a runtime's call may take, after the actor that began it has died
+LOCK_LIMIT = 120.0  # seconds until we have its lock
 
 
 class ContainerActor(Requests):
@@ -116,12 +117,18 @@ class ContainerActor(Requests):
         self.ask(m.ContainersGet(self.namespace, self.id, retired=True), self._loaded)
 
     def _take_lock(self) -> None:
-        """Wait for our predecessor, or for a runtime's call that outlived it, to let go."""
+        """Wait for our predecessor, or for a runtime's call that outlived it, to let go.
+
+        One that hangs would keep us from starting, each time anew, and the container from being removed.
+        """
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             with self.busy(LOCK_LIMIT):
-                fcntl.flock(self.lock, fcntl.LOCK_EX)
+                for one in locking.take(self.lock, LOCK_PATIENCE):
+                    self.log.warning(
+                        "process %d of the runtime did not come to its end: it is killed", one.pid
+                    )
 
     def found_zygote(self) -> None:
         """Hand the pipes, and the processes watched, over once more."""
