@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 else:
     import _signal as signal  # the module of that name makes enums of the numbers first: 1.8 ms of each run
 
-FORWARDED = (signal.SIGINT, signal.SIGTERM)
+INSISTING = (signal.SIGINT, signal.SIGTERM)
+FORWARDED = (*INSISTING, signal.SIGUSR1, signal.SIGUSR2)  # the latter would end us, and mean something there
 STARTS = ("created", "preparing", "starting")
 ENOUGH = 3  # signals after which the user wants us to let go
 LIMIT = 3.0  # seconds for one signal to be passed on
@@ -56,7 +57,9 @@ class NothingRunsError(SignalledError):
 
 
 class Forwarding:
-    """While it is entered, SIGINT and SIGTERM go to the process; the third raises DetachedError.
+    """While it is entered, SIGINT and SIGTERM go to the process, as do SIGUSR1 and 2, which end nothing.
+
+    The third of the former raises DetachedError.
 
     A signal arrives in the middle of anything, so each takes a connection of its own.
     """
@@ -82,10 +85,11 @@ class Forwarding:
             signal.signal(number, before)
 
     def _arrived(self, number: int, _frame: FrameType | None) -> None:
-        self._count += 1
-        if self._count >= ENOUGH:
+        insists = number in INSISTING
+        self._count += insists
+        if self._count >= ENOUGH and insists:
             raise DetachedError(number)
-        if self._count == ENOUGH - 1:
+        if self._count == ENOUGH - 1 and insists:
             complain(f"sent again; once more to detach, or end it with: actr kill {self._name}")
         other = self._session.another()
         try:
@@ -98,13 +102,14 @@ class Forwarding:
         try:
             other.ask_once(self._actor, "tasks.kill", body, limit=LIMIT)
         except (RefusedError, NotRunningError) as error:
-            if isinstance(error, RefusedError) and self._only_starts(other, error):
+            if number in INSISTING and self._only_starts(other, error):
                 raise NothingRunsError(number) from error
             complain(f"signal {_name(number)} was not delivered: {error}")
 
-    def _only_starts(self, other: Session, error: RefusedError) -> bool:
+    def _only_starts(self, other: Session, error: Exception) -> bool:
         """Whether its first process is still to come, which would never hear of the signal."""
-        if error.code != "failed_precondition" or self._exec_id:
+        refused = isinstance(error, RefusedError) and error.code == "failed_precondition"
+        if not refused or self._exec_id:
             return False
         try:
             found = other.ask(self._actor, "tasks.state", {}, limit=LIMIT)

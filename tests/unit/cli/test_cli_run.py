@@ -230,6 +230,27 @@ def test_signals_are_passed_on_and_the_third_detaches(made, actr):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_a_signal_that_is_the_programs_own_is_passed_on_however_often(made, actr):
+    """One that rotates its logs by it, say; actr ended of it, and left the container."""
+
+    def kill(asked):
+        asked.fin({})
+        if len(made.bodies("tasks.kill")) < 4:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        else:
+            ends(7)(made.waiting)
+
+    def follow(asked):
+        made.waiting = asked
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    made.on["tasks.kill"] = kill
+    made.on["tasks.output"] = follow
+    done = actr("run", "--name", "web", "busybox")
+    assert (done.code, done.err) == (7, "")
+    assert made.bodies("tasks.kill") == 4 * [{"signal": signal.SIGUSR1, "exec_id": ""}]
+
+
 def interrupt(*_, **__):
     raise KeyboardInterrupt
 
