@@ -250,6 +250,7 @@ class ContainerActor(Requests):
             "execs": self.execs.to_journal(),
             "health": self.health.to_journal(),
             "sleep": self.sleep.to_journal(),
+            "heard": self.reports.to_journal(),
         }
         path = f"{self.bundle}/{files.JOURNAL}"
         temporary = f"{path}.new"
@@ -267,6 +268,7 @@ class ContainerActor(Requests):
         self.execs.from_journal(document["execs"])
         self.health.from_journal(document.get("health", {}))
         self.sleep.from_journal(document.get("sleep", {}))
+        self.reports.from_journal(document.get("heard", {}))
 
     def _hold(self) -> None:
         """What is under way, before anybody is asked for anything.

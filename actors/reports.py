@@ -28,9 +28,17 @@ class Reports:
         self._revision = 0
         self._ending: int | None = None  # the run whose end is being told, or has been
         self._told_end = self._end_wanted = False
-        self._begun = ""  # the key of the run whose start has been heard
+        self._heard: dict[str, str] = {}  # by topic, the key of the last event that has been heard
         self._durable: Callable[[], None] = _nothing  # called once the end is
         self._final = False
+
+    def to_journal(self) -> dict[str, str]:
+        """Plain form. Each incarnation tells once more what it does not know to have been heard."""
+        return self._heard
+
+    def from_journal(self, plain: dict[str, str]) -> None:
+        """Read it back."""
+        self._heard = dict(plain)
 
     def report(self) -> None:
         """The task, to metadata."""
@@ -72,6 +80,17 @@ class Reports:
         """Publish an event about this container, once for each `key`."""
         self._publish([self._event(topic, key, at, **body)], self._told, LIMIT)
 
+    def _announce_once(self, event: m.NewEvent) -> None:
+        """What each incarnation would tell. The journal of events knows a key as long as it has the event."""
+        if self._heard.get(event.topic) != event.key:
+            self._publish([event], partial(self._heard_of, event), LIMIT)
+
+    def _heard_of(self, event: m.NewEvent, result: Any) -> None:
+        """Or never will be."""
+        self._told(result)
+        if not isinstance(result, Exception):
+            self._heard[event.topic] = event.key
+
     def _event(self, topic: str, key: str, at: int, **body: Any) -> m.NewEvent:
         actor = self._actor
         full = f"{topic}:{actor.namespace}:{actor.id}:{key}"
@@ -90,7 +109,8 @@ class Reports:
         state = self._actor.state
         bundle, io = str(self._actor.bundle), self._actor.stepwise.io()
         key = f"{state.pid}:{state.start_time}"
-        self.announce("/tasks/create", key, state.started_at, bundle=bundle, io=io, pid=state.pid)
+        about = {"bundle": bundle, "io": io, "pid": state.pid}
+        self._announce_once(self._event("/tasks/create", key, state.started_at, **about))
 
     def announce_delete(self, state: life.State) -> None:
         """The event of a run that its client has taken note of."""
@@ -107,23 +127,19 @@ class Reports:
     def announce_start(self) -> None:
         """The event of the start."""
         if not self._actor.retires_at_once():
-            self._publish([self._start()], partial(self._heard_start, self._run_key()), LIMIT)
+            self._announce_once(self._start())
 
     def _start(self) -> m.NewEvent:
         state = self._actor.state
         return self._event("/tasks/start", self._run_key(), state.started_at, pid=state.pid)
 
-    def _heard_start(self, key: str, result: Any) -> None:
-        """Or never will be."""
-        self._told(result)
-        if not isinstance(result, Exception):
-            self._begun = key
-
     def announce_turn(self) -> None:
         """The event of processes that stand still, or go on."""
-        state = self._actor.state
-        at = state.turned_at
-        self.announce("/tasks/paused" if state.stands else "/tasks/resumed", str(at), at)
+        topic, at = (
+            "/tasks/paused" if self._actor.state.stands else "/tasks/resumed",
+            self._actor.state.turned_at,
+        )
+        self._announce_once(self._event(topic, str(at), at))
 
     def _run_key(self) -> str:
         """Names the run for good; its number alone begins anew with each reboot."""
@@ -164,7 +180,7 @@ class Reports:
     def announce_oom(self, at: int) -> None:
         """The event of a process that was killed for want of memory, once for each run."""
         if not self._actor.retires_at_once():  # else it would come before the start
-            self._publish([self._oom(at)], self._told, LIMIT)
+            self._announce_once(self._oom(at))
 
     def _oom(self, at: int) -> m.NewEvent:
         return self._event("/tasks/oom", self._run_key(), at, id=self._actor.id)
@@ -186,7 +202,8 @@ class Reports:
     def _announce_end(self) -> None:
         """Whoever hears of an end has heard of the start, and of a kill; of neither twice, by its key."""
         state, removal = self._actor.state, self._actor.removal.told_with_exit()
-        before = [] if state.held or self._begun == self._run_key() else [self._start()]
+        start = self._start()
+        before = [] if state.held or self._heard.get(start.topic) == start.key else [start]
         before += [self._oom(state.exited_at)] if state.oom else []
 
         def settled(result: Any) -> None:

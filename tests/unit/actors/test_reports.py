@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from dataclasses import replace
@@ -158,3 +159,23 @@ def test_of_one_that_ended_before_it_was_watched_and_retires_only_the_end_is_tol
     [record, _] = run.asked
     assert (record.status, record.started_at, record.exit_code, record.final) == ("stopped", 11, 3, True)
     assert run.topics == [["/tasks/start", "/tasks/oom", "/tasks/exit"]]
+
+
+def test_what_has_been_heard_is_not_told_again_by_the_next_incarnation():
+    """An actor that wakes after days told of its start, which the journal of events had forgotten by then."""
+    told = _Told()
+    told.actor.state = State("running", run=1, pid=5, started_at=11, stands=True, turned_at=12)
+    for announce in (told.reports.announce_start, told.reports.announce_turn):
+        announce()
+        told.heard()
+    told.reports.announce_oom(13)
+    told.heard(RemoteError("unavailable", "no events"))
+    after = Reports(told.actor)
+    after.from_journal(json.loads(json.dumps(told.reports.to_journal())))
+    told.asked.clear()
+    for again in (after.announce_start, after.announce_turn, lambda: after.announce_oom(13)):
+        again()
+    assert told.topics == [["/tasks/oom"]]
+    told.actor.state = replace(told.actor.state, stands=False, turned_at=14)
+    after.announce_turn()
+    assert told.topics[1:] == [["/tasks/resumed"]]
