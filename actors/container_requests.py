@@ -348,11 +348,11 @@ class Requests(Actor):
     def tasks_freeze(self, body: m.TasksFreeze, call: Call) -> Later:
         """Have it stand still for a while."""
         self.refuse_unless_running()
-        return self.freezing.freeze(body.seconds, call)
+        return self.freezing.freeze(body.seconds, call, body.holder, again=body.again)
 
-    def tasks_thaw(self, _body: m.TasksThaw, _: Call) -> None:
+    def tasks_thaw(self, body: m.TasksThaw, _: Call) -> None:
         """Let it go on."""
-        self.freezing.thaw()
+        self.freezing.let_go(body.holder)
 
     def tasks_pause(self, _body: m.TasksPause, call: Call) -> Later:
         """Freeze it."""

@@ -7,6 +7,7 @@ thaws first of all. A container is never left frozen.
 import contextlib
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from actors import failpoints
@@ -33,42 +34,51 @@ class Freezing:
 
     def __init__(self, actor: "ContainerActor") -> None:
         self._actor = actor
-        self._until = 0.0
+        self._holders: dict[str, float] = {}  # who wants it to stand still, and until when
         self._barred = False  # it has been killed: a frozen process would not take that (version 1)
         self._writing = threading.Lock()
 
     def is_idle(self) -> bool:
         """Whether it has not to be thawed in time."""
-        return not self._until
+        return not self._holders
 
-    def freeze(self, seconds: float, call: Call) -> Later:
+    def freeze(self, seconds: float, call: Call, holder: str = "", *, again: bool = False) -> Later:
         """Freeze, or stay frozen for longer; answered when every process stands still.
 
         Raises:
-            RemoteError: failed_precondition, of one that somebody ends.
+            RemoteError: failed_precondition, of one that somebody ends; or that has gone on since, if it is
+                said `again` to be standing still for this holder.
         """
-        state = self._actor.state
+        state, name = self._actor.state, self._actor.record["name"]
         if self._barred or state.halted or state.again or state.remove or state.cause:
-            name = self._actor.record["name"]
-            raise RemoteError(
-                "failed_precondition", f"container {name} is being ended, and does not stand still"
-            )
+            text = f"container {name} is being ended, and does not stand still"
+            raise RemoteError("failed_precondition", text)
+        if again and holder not in self._holders:
+            text = f"container {name} has gone on meanwhile: its files may have changed; try again"
+            raise RemoteError("failed_precondition", text)
         seconds = min(max(0.0, seconds), LONGEST)
-        self._until = time.monotonic() + seconds
-        self._actor.later(seconds + 0.01, self._expire)
-        self._actor.work(lambda: self._bring_about(frozen=True), lambda result: self._frozen(call, result))
+        self._holders[holder] = time.monotonic() + seconds
+        self._actor.later(seconds + 0.01, lambda: self._expire(holder))
+        then = partial(self._frozen, call, holder)
+        self._actor.work(lambda: self._bring_about(frozen=True), then)
         return LATER
 
-    def _frozen(self, call: Call, result: Any) -> None:
+    def _frozen(self, call: Call, holder: str, result: Any) -> None:
         if isinstance(result, Exception):
-            self.thaw()
+            self.let_go(holder)
             if isinstance(result, OSError):
                 result = RemoteError("unavailable", f"the container cannot be frozen: {result}")
         call.settle(result)
 
+    def let_go(self, holder: str) -> None:
+        """Let it go on, unless another wants it to stand still as well."""
+        self._holders.pop(holder, None)
+        if not self._holders:
+            self.thaw()
+
     def thaw(self) -> None:
         """Let it go on, unless a person has paused it; one that is not frozen does."""
-        self._until = 0.0
+        self._holders.clear()
         with contextlib.suppress(FileNotFoundError):  # without a freezer, nothing was frozen
             self._write()
 
@@ -78,12 +88,13 @@ class Freezing:
 
     def end(self) -> None:
         """The run is over: nobody wants that of the next one."""
-        self._until, self._barred = 0.0, False
+        self._holders.clear()
+        self._barred = False
 
     def follow(self, then: Answered) -> None:
         """Bring about what a person wants, which has been journalled: paused or not."""
         paused = self._actor.state.paused
-        if self._until and not paused:  # who wants it to stand still for a while lets it go on
+        if self._holders and not paused:  # who wants it to stand still for a while lets it go on
             then({})
             return
 
@@ -94,10 +105,10 @@ class Freezing:
 
         self._actor.work(lambda: self._bring_about(frozen=paused), followed)
 
-    def _expire(self) -> None:
-        if self._until and time.monotonic() >= self._until:
-            self._actor.log.warning("thawed: nobody has renewed the freezing")
-            self.thaw()
+    def _expire(self, holder: str) -> None:
+        if holder in self._holders and time.monotonic() >= self._holders[holder]:
+            self._actor.log.warning("it stands still no longer for %r, who has not renewed that", holder)
+            self.let_go(holder)
 
     def _bring_about(self, *, frozen: bool) -> None:
         """In a worker thread: until all do so. Raises UnavailableError; RemoteError: not wanted any more."""
@@ -117,5 +128,5 @@ class Freezing:
         """In any thread. Gives whether they are to stand still, and whether all do what they are to do."""
         path = actual_cgroups_path(self._actor.bundle)
         with self._writing:
-            wanted = self._actor.state.paused or bool(self._until)
+            wanted = self._actor.state.paused or bool(self._holders)
             return wanted, cgroups.freeze(cgroups.mounted(), path, frozen=wanted, wait=0.0)

@@ -5,6 +5,7 @@ has to be renewed, so that nothing which dies on the way leaves it frozen.
 """
 
 import json
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -91,27 +92,30 @@ def standing_still(context: Context, record: dict[str, Any], wanted: bool) -> It
     if not (wanted and running):
         yield lambda: None
         return
-    actor, renewed = record["actor"], time.monotonic()
-    _freeze(context, record)
+    actor, renewed, holder = record["actor"], time.monotonic(), secrets.token_hex(8)
+    _freeze(context, record, m.TasksFreeze(FROZEN_FOR, holder))
 
     def renew() -> None:
         nonlocal renewed
         if time.monotonic() - renewed > RENEW_AFTER:
             renewed = time.monotonic()
-            _freeze(context, record)
+            _freeze(context, record, m.TasksFreeze(FROZEN_FOR, holder, again=True))
 
     try:
         context.at("commit", "frozen")
         yield renew
+        _freeze(
+            context, record, m.TasksFreeze(FROZEN_FOR, holder, again=True)
+        )  # it has not gone on meanwhile
     finally:
         with suppress(RemoteError):  # it has gone; or nobody renews it, and it goes on by itself
-            context.call(m.TasksThaw(), to=actor)
+            context.call(m.TasksThaw(holder), to=actor)
 
 
-def _freeze(context: Context, record: dict[str, Any]) -> None:
+def _freeze(context: Context, record: dict[str, Any], freeze: m.TasksFreeze) -> None:
     """Have it stand still for a while, as one does that has ended meanwhile. Raises RemoteError."""
     try:
-        context.call(m.TasksFreeze(FROZEN_FOR), to=record["actor"])
+        context.call(freeze, to=record["actor"])
     except RemoteError as error:
         if error.code != "failed_precondition":
             raise

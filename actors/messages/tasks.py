@@ -344,16 +344,21 @@ class TasksExecDelete:
 class TasksFreeze:
     """Stop its processes where they are, for at most `seconds` (300): said again, for as long from then on.
 
-    Answered when they stand still.
+    Answered when they stand still. They go on when the last `holder` has let go, or not renewed it in time.
+    With `again`, it is refused if they have gone on since this holder asked for the first time.
     """
 
     seconds: float = 30.0
+    holder: str = ""
+    again: bool = False
 
 
 @operation("tasks.thaw", "container", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class TasksThaw:
-    """Let them go on."""
+    """Let them go on, as far as this holder is concerned."""
+
+    holder: str = ""
 
 
 @operation("containers.remove", "container", repeatable=True)

@@ -29,7 +29,12 @@ def freezing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Freezing:
     layout = cgroups.Layout(cgroups.Kind.V1, tmp_path, (tmp_path,), {"memory": tmp_path})
     monkeypatch.setattr(cgroups, "mounted", lambda: layout)
     (tmp_path / "n/c").mkdir(parents=True)
-    actor = SimpleNamespace(state=State("running", run=1), bundle=tmp_path / "n/c", later=lambda *_: None)
+    actor = SimpleNamespace(
+        state=State("running", run=1),
+        bundle=tmp_path / "n/c",
+        later=lambda *_: None,
+        record={"name": "web"},
+    )
 
     def work(function: Any, then: Any) -> None:
         try:
@@ -223,3 +228,30 @@ def test_the_next_incarnation_goes_on_with_a_turn_and_tells_of_it(container: _Pa
     container.comes_back()
     assert (container.told, container.state.stands) == (TOLD, paused)
     assert life.decide(container.state, life.Loaded(start=True))[1][3:] == (Effect.ANNOUNCE_TURN,)
+
+
+def _freeze(container: _Paused, holder: str, *, again: bool = False) -> None:
+    container.later = lambda *_: None
+    call = SimpleNamespace(settle=lambda _: None)
+    container.freezing.freeze(30.0, call, holder, again=again)  # type: ignore[arg-type]
+
+
+def test_it_stands_still_until_the_last_who_wants_that_lets_go(container: _Paused):
+    """Of two commits at the same time, the end of one let the container go on under the other."""
+    for holder in ("one", "two"):
+        _freeze(container, holder)
+        container.stands(still=True)
+        container.comes_back()
+    container.freezing.let_go("one")
+    assert container.wanted() == "1"
+    container.freezing.let_go("two")
+    assert container.wanted() == "0"
+
+
+def test_whoever_took_it_for_standing_still_hears_that_it_has_gone_on(container: _Paused):
+    """Its actor has died, or the renewal come too late: the image was of two moments, and nobody knew."""
+    _freeze(container, "one")
+    _freeze(container, "one", again=True)
+    container.freezing.thaw()
+    with pytest.raises(RemoteError, match="container web has gone on meanwhile"):
+        _freeze(container, "one", again=True)

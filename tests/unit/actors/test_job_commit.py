@@ -39,7 +39,7 @@ def context(monkeypatch: pytest.MonkeyPatch) -> _Context:
 def test_it_is_frozen_for_longer_and_let_go_on(context: _Context):
     with standing_still(context, RECORD, True) as renew:  # type: ignore[arg-type]
         renew()
-    assert context.asked == [m.TasksFreeze, m.TasksFreeze, m.TasksThaw]
+    assert context.asked == [m.TasksFreeze, m.TasksFreeze, m.TasksFreeze, m.TasksThaw]
 
 
 def test_one_that_has_ended_stands_still(context: _Context):
@@ -64,3 +64,13 @@ def test_that_it_cannot_be_let_go_on_hides_nothing(context: _Context):
     context.refused = {m.TasksThaw: RemoteError("not_found", "no actor is named container/n/c")}
     with pytest.raises(ZeroDivisionError), standing_still(context, RECORD, True):  # type: ignore[arg-type]
         raise ZeroDivisionError
+
+
+def test_one_that_has_gone_on_by_the_end_makes_no_image(context: _Context):
+    gone_on = RemoteError("failed_precondition", "container web has gone on meanwhile")
+    with (
+        pytest.raises(RemoteError, match="has gone on meanwhile"),
+        standing_still(context, RECORD, True),  # type: ignore[arg-type]
+    ):
+        context.refused = {m.TasksFreeze: gone_on}
+    assert context.asked[-1] is m.TasksThaw
