@@ -259,12 +259,13 @@ class ContainerActor(Requests):
         os.rename(temporary, path)  # noqa: PTH104  # see plain_file
 
     def _read_journal(self) -> None:
+        """What a later version has added to it, before a downgrade, is passed over."""
         self.stepwise.read()
         try:
             document = json.loads((self.bundle / files.JOURNAL).read_bytes())
         except FileNotFoundError:
             return
-        self.state = State(**document["state"])
+        self.state = msgspec.convert(document["state"], State)
         self.execs.from_journal(document["execs"])
         self.health.from_journal(document.get("health", {}))
         self.sleep.from_journal(document.get("sleep", {}))

@@ -15,6 +15,8 @@ from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
+
 from actors import failpoints
 from actors.call import BEGUN, Call
 from actors.channels import Wants
@@ -70,7 +72,7 @@ class Execs:
 
     def from_journal(self, plain: dict[str, Any]) -> None:
         """Read it back; `recover` then goes on where each stood."""
-        self._known = {name: Exec(**fields) for name, fields in plain.items()}
+        self._known = msgspec.convert(plain, dict[str, Exec])
 
     def hold(self) -> None:
         """Those that run or were just being started, and output that is not copied yet, until `recover`.

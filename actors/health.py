@@ -73,7 +73,7 @@ class Health:
 
     def from_journal(self, plain: dict[str, Any]) -> None:
         """Read it back."""
-        self.record = Record(**plain)
+        self.record = msgspec.convert(plain, Record)
 
     def begin(self) -> None:
         """It runs: look after it from now on, if that is wanted."""

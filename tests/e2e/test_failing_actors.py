@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -62,3 +64,24 @@ def test_one_whose_actor_can_start_again_is_as_before(daemon: Daemon, busybox: s
     assert daemon.actr("exec", "web", "echo", "hello").stdout == "hello\n"
     wait_until("it counts anew", lambda: not (bundle / "failures.json").exists())
     daemon.actr("rm", "-f", "web")
+
+
+def test_a_journal_of_a_later_version_is_read(daemon: Daemon, busybox: str):
+    """Of a downgrade under running containers, whose actors wake as older ones than they slept."""
+    check = ("--health-cmd", "true", "--health-interval", "1s")
+    daemon.actr("run", "-d", "--name", "web", *check, busybox, "sleep", "600")
+    [one] = daemon.json("ps")
+    exec_ = daemon.popen("exec", "web", "sleep", "600")
+    path = _bundle(daemon, one) / "journal.json"
+    wait_until("it has it all", lambda: json.loads(path.read_bytes())["health"]["results"])
+    journal = json.loads(path.read_bytes())
+    for part in (journal["state"], journal["health"], *journal["execs"].values()):
+        part["later"] = {"than": "ours"}
+    os.kill(daemon.pid(one["actor"]), signal.SIGSTOP)  # it shall not write it anew
+    path.write_text(json.dumps(journal))
+    old = daemon.kill_actor(one["actor"])
+    wait_until("it is back", lambda: daemon.healed(one["actor"], old))
+    assert daemon.actr("exec", "web", "echo", "hello").stdout == "hello\n"
+    assert not (path.parent / "failures.json").exists()
+    daemon.actr("rm", "-f", "web")
+    exec_.communicate(timeout=20)
