@@ -46,6 +46,4 @@ def _place(one: dict[str, Any], anywhere: str) -> str:
     return f"{host}:{one['host_port']}"
 
 
-COMMAND = Command(
-    "port", "Show the published ports of a container, or where one is", run, arguments=("CONTAINER", "[PORT]")
-)
+COMMAND = Command("port", "Show the published ports of a container", run, arguments=("CONTAINER", "[PORT]"))

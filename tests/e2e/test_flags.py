@@ -73,29 +73,40 @@ def refused(daemon: Daemon, busybox: str, *flags: str) -> str:
     return done.stderr
 
 
+LIMITS_BOTH = {("cpuset", "cpuset.cpus"): "0", ("cpuset", "cpuset.mems"): "0", ("pids", "pids.max"): "50"}
+LIMITS_V1 = {
+    ("memory", "memory.limit_in_bytes"): str(64 << 20),
+    ("memory", "memory.memsw.limit_in_bytes"): str(96 << 20),
+    ("memory", "memory.soft_limit_in_bytes"): str(32 << 20),
+    ("cpu", "cpu.cfs_quota_us"): "50000",
+    ("cpu", "cpu.cfs_period_us"): "100000",
+    ("cpu", "cpu.shares"): "300",
+    **LIMITS_BOTH,
+}
+LIMITS_V2 = {
+    ("memory", "memory.max"): str(64 << 20),
+    ("memory", "memory.swap.max"): str(32 << 20),  # without what is not swap
+    ("memory", "memory.low"): str(32 << 20),
+    ("cpu", "cpu.max"): "50000 100000",
+    ("cpu", "cpu.weight"): "12",  # runc's and crun's 1 + (shares - 2) * 9999 / 262142
+    **LIMITS_BOTH,
+}
+
+
 def test_limits(daemon: Daemon, busybox: str, runtime: str):
     flags = ("-m", "64m", "--memory-swap", "96m", "--memory-reservation", "32m", "--cpus", "0.5", "-c", "300",
              "--cpuset-cpus", "0", "--cpuset-mems", "0", "--pids-limit", "50",
              "--ulimit", "nofile=77:88", "--ulimit", "core=0", "--oom-score-adj", "321", "--shm-size", "3m",
              "--cgroup-parent", "/actord-test-parent")  # fmt: skip
+    is_v2 = cgroups.detect().kind is cgroups.Kind.V2
     weight = ("--blkio-weight", "300")
-    if runtime == "crun":  # crun 1.8.1 knows no weight but that of a scheduler that is gone, and says so
+    if runtime == "crun" and not is_v2:  # crun 1.8.1 knows that of a scheduler which is gone, and says so
         assert "blkio.weight" in refused(daemon, busybox, "--runtime", "crun", *weight)
         weight = ()
     with Inside(daemon, busybox, runtime, *flags, *weight) as inside:
-        expected = {
-            ("memory", "memory.limit_in_bytes"): str(64 << 20),
-            ("memory", "memory.memsw.limit_in_bytes"): str(96 << 20),
-            ("memory", "memory.soft_limit_in_bytes"): str(32 << 20),
-            ("cpu", "cpu.cfs_quota_us"): "50000",
-            ("cpu", "cpu.cfs_period_us"): "100000",
-            ("cpu", "cpu.shares"): "300",
-            ("cpuset", "cpuset.cpus"): "0",
-            ("cpuset", "cpuset.mems"): "0",
-            ("pids", "pids.max"): "50",
-        }
-        if weight:
-            expected["blkio", "blkio.bfq.weight"] = "300"
+        expected = LIMITS_V2 if is_v2 else LIMITS_V1
+        if weight and not is_v2:  # with v2 there is a file only where the disk's scheduler has weights
+            expected = expected | {("blkio", "blkio.bfq.weight"): "300"}
         found = {key: inside.cgroup(*key, parent="actord-test-parent") for key in expected}
         assert found == expected
         limits = inside.proc("limits")

@@ -148,4 +148,4 @@ def test_a_lease_is_deleted_whatever_its_id(owner: Metadata, records: Records, n
     actor = SimpleNamespace(call=lambda body, **_: asked.append(body))
     leases, call = Leases(actor, records), SimpleNamespace(namespace="n", limit=1.0)
     leases.delete(message("containerd.services.leases.v1.DeleteRequest")(id=name), call)
-    assert asked == [m.LeasesDelete("n", name)]
+    assert asked == [m.LeasesDelete("n", name, strict=True)]

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import FailedPreconditionError, InvalidArgumentError, StorageError, UnavailableError
+from storage.errors import (
+    FailedPreconditionError,
+    FullError,
+    InvalidArgumentError,
+    StorageError,
+    UnavailableError,
+)
 from storage.layer.limits import Limits
 from tests.unit.layer.applied import apply_to
 from tests.unit.layer.crafted import Tar, describe, names, tree
@@ -360,9 +366,7 @@ def test_limits_hold(snapshots, tmp_path):
         apply_to(tmp_path / "other", Tar().file("a/b/c/d"), limits=Limits(depth=3))
 
 
-@pytest.mark.parametrize(
-    ("number", "kind"), [(28, UnavailableError), (24, UnavailableError), (5, StorageError)]
-)
+@pytest.mark.parametrize(("number", "kind"), [(28, FullError), (24, UnavailableError), (5, StorageError)])
 def test_what_the_filesystem_says_keeps_its_meaning(snapshots, number, kind):
     def fail(_fd):
         raise OSError(number, os.strerror(number))
