@@ -135,11 +135,9 @@ class Reports:
 
     def announce_turn(self) -> None:
         """The event of processes that stand still, or go on."""
-        topic, at = (
-            "/tasks/paused" if self._actor.state.stands else "/tasks/resumed",
-            self._actor.state.turned_at,
-        )
-        self._announce_once(self._event(topic, str(at), at))
+        state = self._actor.state
+        topic = "/tasks/paused" if state.stands else "/tasks/resumed"
+        self._announce_once(self._event(topic, str(state.turned_at), state.turned_at))
 
     def _run_key(self) -> str:
         """Names the run for good; its number alone begins anew with each reboot."""

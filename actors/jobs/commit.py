@@ -104,9 +104,8 @@ def standing_still(context: Context, record: dict[str, Any], wanted: bool) -> It
     try:
         context.at("commit", "frozen")
         yield renew
-        _freeze(
-            context, record, m.TasksFreeze(FROZEN_FOR, holder, again=True)
-        )  # it has not gone on meanwhile
+        # Who has gone on meanwhile may have changed its files: then this is refused.
+        _freeze(context, record, m.TasksFreeze(FROZEN_FOR, holder, again=True))
     finally:
         with suppress(RemoteError):  # it has gone; or nobody renews it, and it goes on by itself
             context.call(m.TasksThaw(holder), to=actor)
