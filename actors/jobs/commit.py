@@ -5,7 +5,6 @@ has to be renewed, so that nothing which dies on the way leaves it frozen.
 """
 
 import json
-import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -92,7 +91,8 @@ def standing_still(context: Context, record: dict[str, Any], wanted: bool) -> It
     if not (wanted and running):
         yield lambda: None
         return
-    actor, renewed, holder = record["actor"], time.monotonic(), secrets.token_hex(8)
+    actor, renewed = record["actor"], time.monotonic()
+    holder = context.job  # also of an earlier attempt, which has died since
     _freeze(context, record, m.TasksFreeze(FROZEN_FOR, holder))
 
     def renew() -> None:

@@ -185,6 +185,8 @@ def serve(address: Path, services: Sequence[Service], log: logging.Logger, begun
     try:
         server.add_insecure_port(f"unix:{address}")
     except RuntimeError as error:
+        server.start()  # one that was never started is never freed, with all that grpcio has open
+        server.stop(None).wait()
         raise socket_file.reason(address) from error
     finally:
         os.umask(before)

@@ -20,7 +20,9 @@ class _Context(SimpleNamespace):
     """Whose container is in a phase, and refuses some of what it is asked."""
 
     def __init__(self) -> None:
-        super().__init__(phase="running", refused={}, asked=[], namespace="n", at=lambda *_: None)
+        super().__init__(
+            phase="running", refused={}, asked=[], namespace="n", job="job/n/1", at=lambda *_: None
+        )
 
     def call(self, body: Any, *, to: str) -> Any:
         assert to == RECORD["actor"]

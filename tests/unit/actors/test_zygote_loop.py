@@ -332,7 +332,11 @@ def test_a_supervisor_that_keeps_dying_is_started_at_longer_and_longer_intervals
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_stop_asks_the_supervisor_and_leaves_the_survivors(stage, number):
-    zygote, supervisor = stage.opening()
+    before = signal.signal(number, signal.SIG_DFL)  # whoever runs this may ignore it, as with nohup
+    try:
+        zygote, supervisor = stage.opening()
+    finally:
+        signal.signal(number, before)
     worker, container = (stage.spawn(supervisor, kind, kind) for kind in ("worker", "container"))
     supervisor.say("up")
     supervisor.say("children")
