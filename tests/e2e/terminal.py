@@ -24,6 +24,7 @@ class Terminal:
 
     def __init__(self, daemon: Daemon, *words: str, rows: int = ROWS, columns: int = COLUMNS) -> None:
         env = {**os.environ, "ACTORD_ADDRESS": str(daemon.state / "actord.sock"), "TERM": "xterm"}
+        env.pop("COLUMNS", None)  # it says more than the terminal does, and whoever runs us may have set it
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
         self.child = pexpect.spawn(
