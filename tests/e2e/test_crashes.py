@@ -100,7 +100,7 @@ def test_everything_killed_at_once_and_started_again(own_daemon: Daemon, busybox
     seen = daemon.actr("logs", "survivor").stdout.count("\n")
     wait_until("later lines", lambda: daemon.actr("logs", "survivor").stdout.count("\n") > seen + 20)
     daemon.actr("exec", "survivor", "touch", "/stop", check=None)  # it may die with its container
-    assert daemon.actr("wait", "survivor").stdout.strip() == "5"
+    assert daemon.actr("wait", "survivor").stdout.strip() == ("5" if tells_exits() else "unknown")
     printed = daemon.actr("logs", "survivor").stdout
     assert printed == _expected(printed.count("\n"))
     daemon.actr("rm", "survivor")
