@@ -16,8 +16,9 @@ from typing import Final
 from actors.linux import cgroups
 from actors.linux.cgroups import Layout
 
-NOTES: Final = "made"
+NOTES: Final = "made"  # paths, each followed by END: a path may have anything else in it
 LOCK: Final = "lock"
+END: Final = "\0"
 
 
 class Parents:
@@ -34,7 +35,7 @@ class Parents:
         with self._locked(fcntl.LOCK_SH):
             missing = [path for path in self._above(cgroups_path) if not path.exists()]
             with (self._directory / NOTES).open("a") as notes:
-                notes.write("".join(f"{path}\n" for path in missing))
+                notes.write("".join(f"{path}{END}" for path in missing))
             yield
 
     def _above(self, cgroups_path: str) -> list[Path]:
@@ -59,11 +60,11 @@ class Parents:
             self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB),
         ):
             notes = self._directory / NOTES
-            made = {Path(line) for line in notes.read_text().splitlines()}
+            made = {Path(one) for one in notes.read_text().split(END)[:-1]}  # not one that is cut off
             left = [path for path in sorted(made, key=lambda path: -len(path.parts)) if not _is_gone(path)]
             if left:
                 fresh = notes.with_suffix(".new")
-                fresh.write_text("".join(f"{path}\n" for path in left))
+                fresh.write_text("".join(f"{path}{END}" for path in left))
                 fresh.replace(notes)
             else:
                 notes.unlink()

@@ -78,3 +78,26 @@ def test_a_start_that_was_killed_leaves_what_the_next_end_takes_away(tmp_path: P
 def test_where_nothing_was_made_there_is_nothing_to_do(tmp_path: Path, layout: Layout):
     Parents(tmp_path / "notes", layout).leave()
     assert _left(layout) == ["memory/own"]
+
+
+def test_a_parent_with_a_new_line_is_one_path(tmp_path: Path, layout: Layout):
+    """No cgroup can be named so: the start fails, and what stands behind the line is somebody else's."""
+    (tmp_path / "theirs").mkdir()
+    parents = Parents(tmp_path / "notes", layout)
+    with parents.entered(f"/own\n{tmp_path}/theirs/n/a"):
+        pass
+    parents.leave()
+    assert (tmp_path / "theirs").is_dir()
+
+
+def test_what_was_cut_off_is_no_path(tmp_path: Path, layout: Layout):
+    parents = Parents(tmp_path / "notes", layout)
+    with parents.entered("/new/n/a"):
+        _made(layout, "/new/n/a")
+    _removed(layout, "/new/n/a")
+    (tmp_path / "theirs").mkdir()
+    with (tmp_path / "notes/made").open("a") as notes:
+        notes.write(f"{tmp_path}/theirs")  # of .../theirs/below
+    parents.leave()
+    assert (tmp_path / "theirs").is_dir()
+    assert _left(layout) == ["memory/own"]
