@@ -56,15 +56,20 @@ def container(store: Metadata, body: m.ContainersGet) -> dict[str, Any]:
 
 def containers(store: Metadata, body: m.ContainersList) -> dict[str, Any]:
     """The containers of one namespace, or of all, each with its task; or a page of them."""
-    following = {}
-    if body.page:
-        found, after = store.containers.page(body.namespace or None, body.after)
-        following = {"next": after}
-    else:
-        found = store.containers.list_with_tasks(body.namespace or None)
+    found, following = _found(body, store.containers.list_with_tasks, store.containers.page)
     wanted = [(one, task) for one, task in found if body.retired or not is_retired(one, task)]
     described = _briefly if body.brief else joined
     return {"containers": [described(one, task) for one, task in wanted], **following}
+
+
+def _found(
+    body: m.ContainersList | m.LeasesList, whole: Callable[..., Any], page: Callable[..., Any]
+) -> tuple[Any, dict[str, str]]:
+    """All of a namespace or of every one; or as much as a page holds, and what that is followed by."""
+    if not body.page:
+        return whole(body.namespace or None), {}
+    found, after = page(body.namespace or None, body.after)
+    return found, {"next": after}
 
 
 def _briefly(found: Container, task: Task | None) -> dict[str, Any]:
@@ -81,12 +86,7 @@ def namespaces(store: Metadata, _: m.NamespacesList) -> dict[str, Any]:
 def leases(store: Metadata, body: m.LeasesList) -> dict[str, Any]:
     """The leases of a namespace, or all; or a page of them."""
     filters = parse_filters(body.filters)
-    following = {}
-    if body.page:
-        found, after = store.leases.page(body.namespace or None, body.after)
-        following = {"next": after}
-    else:
-        found = store.leases.list(body.namespace or None)
+    found, following = _found(body, store.leases.list, store.leases.page)
     return {"leases": [one for one in found if filters.match(partial(_lease_field, one))], **following}
 
 

@@ -111,14 +111,19 @@ def test_a_missing_plugin_is_named_and_leaves_nothing(daemon: Daemon, busybox: s
     _run("ip", "link", "del", "cnitest1")
 
 
-def test_a_container_ends_and_goes_without_its_plugin(own_daemon: Daemon, busybox: str, tmp: Path):
-    plugins = tmp / "plugins"
+def with_plugins_at(daemon: Daemon, plugins: Path) -> Path:
+    """Start it anew with a directory of plugins that a test may change."""
     plugins.mkdir()
     for name in ("bridge", "host-local"):
         shutil.copy(f"/usr/lib/cni/{name}", plugins)
-    own_daemon.stop()
-    own_daemon.settings += f'[network]\ncni_path = "{plugins}"\n'
-    own_daemon.start()
+    daemon.stop()
+    daemon.settings += f'[network]\ncni_path = "{plugins}"\n'
+    daemon.start()
+    return plugins
+
+
+def test_a_container_ends_and_goes_without_its_plugin(own_daemon: Daemon, busybox: str, tmp: Path):
+    plugins = with_plugins_at(own_daemon, tmp / "plugins")
     path = _list(tmp, "plugged", {"type": "bridge", "bridge": "cnitest2"})
     own_daemon.actr("network", "create", "plugged", "--kind", "cni", "--config", path)
     own_daemon.actr("run", "-d", "--name", "a", "--net", "plugged", busybox, "sleep", "600")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from daemon import Daemon, wait_until
+from test_network_plugins import with_plugins_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,13 +26,7 @@ SAID = "cni plugin bridge DEL: try again the fabric is away"
 @pytest.fixture
 def plugged(own_daemon: Daemon, tmp: Path) -> Iterator[Daemon]:
     """A daemon with a network of the bridge plugin, and a container `a` on it, at 10.198.8.2."""
-    plugins = tmp / "plugins"
-    plugins.mkdir()
-    for name in ("bridge", "host-local"):
-        shutil.copy(f"/usr/lib/cni/{name}", plugins)
-    own_daemon.stop()
-    own_daemon.settings += f'[network]\ncni_path = "{plugins}"\n'
-    own_daemon.start()
+    with_plugins_at(own_daemon, tmp / "plugins")
     ipam = {"type": "host-local", "dataDir": str(tmp / "ipam"), "ranges": [[{"subnet": "10.198.8.0/29"}]]}
     bridge = {"type": "bridge", "bridge": "cnitest3", "ipam": ipam}
     path = tmp / "plugged.conflist"
