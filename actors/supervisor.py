@@ -107,6 +107,7 @@ class SupervisorActor(Actor):
             self._decide(s.Adopt(home, spec, child["pid"], child["inc"]))
 
     def _boot(self) -> None:
+        self._tell_of_ends()
         self._decide(s.Boot(self._incarnations))
         for name in self._incarnations:
             self._retire(name)
@@ -117,6 +118,14 @@ class SupervisorActor(Actor):
         gather(partial(self.ask, limit=RELEASE_LIMIT), m.LeasesList(), "leases", self._release_left)
         if self._stop_wanted:
             self._shutdown()
+
+    def _tell_of_ends(self) -> None:
+        """Of those who ended while there was no supervisor, or one that died before it had passed that on."""
+        known = self._incarnations.items()
+        ends = {name: inc for name, inc in known if inc != self._roster.number(name)[0]}
+        ends.pop(self.kind, None)
+        if ends:
+            self.tell("router", "router.ended", {"ends": ends})
 
     def _note_process(self, event: Message, *, ready: bool) -> None:
         if found := self._roster.note(event, ready=ready):
@@ -318,17 +327,18 @@ class SupervisorActor(Actor):
             self.later(RESTORE_AGAIN, self._list_containers)
 
     def _list_containers(self) -> None:
-        body = m.ContainersList(retired=True, brief=True)
-        gather(partial(self.ask, limit=60), body, "containers", self._restore)
+        """What is left behind is looked for first: a directory made later may be that of a new container."""
+        left, body = self._left(), m.ContainersList(retired=True, brief=True)
+        gather(partial(self.ask, limit=60), body, "containers", partial(self._restore, left))
 
-    def _restore(self, result: Any) -> None:
+    def _restore(self, left: set[tuple[str, str]], result: Any) -> None:
         """Durable desired state: each container on record has its actor."""
         if isinstance(result, Exception):
             self.log.error("containers cannot be restored: %s; tried again", result)
             self.later(RESTORE_AGAIN, self._list_containers)
             return
         on_record = {(one["namespace"], one["id"]): one["created_at"] for one in result}
-        for namespace, identity in sorted(on_record.keys() | self._left()):
+        for namespace, identity in sorted(on_record.keys() | left):
             failpoints.hit("supervisor", "restore", "each")
             created = on_record.get((namespace, identity), 0)
             args = {"namespace": namespace, "id": identity, "created_at": created}

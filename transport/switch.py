@@ -228,6 +228,9 @@ class Switch:
                 return self._ended(
                     str(fields["name"]), int(fields["inc"]), now if fields.get("in_order") else None
                 )
+            case "router.ended":
+                for name, ended in fields["ends"].items():
+                    self._ended(str(name), int(ended), now)
             case "router.expect":
                 if fields.get("all"):
                     self.told = True

@@ -16,6 +16,7 @@ import pytest
 from daemon import running, wait_until
 
 from actors.linux.pidfd import tells_exits
+from transport.client import Client
 
 if TYPE_CHECKING:
     from daemon import Daemon
@@ -171,14 +172,40 @@ def test_stopping_in_order_leaves_running_containers_running(own_daemon: Daemon,
     assert daemon.actr("wait", "idle").stdout.strip() == "0"
 
 
-def test_a_pull_goes_on_where_its_puller_was_killed(own_daemon: Daemon, registry, tmp):
+def _big(registry, tmp) -> str:
     def big(tar):
         images.add_file(tar, "big", os.urandom(64 << 20))
 
     layout = images.busybox(tmp / "big", "big", extra=big)
     name = f"{registry.host}/library/big:latest"
     images.push(layout, "big", name)
-    daemon = own_daemon
+    return name
+
+
+def test_a_pull_goes_on_whose_puller_died_while_there_was_no_supervisor(own_daemon: Daemon, registry, tmp):
+    """Nobody tells the router of that end when it happens: the next supervisor does."""
+    name, daemon = _big(registry, tmp), own_daemon
+    supervisor = daemon.pid("supervisor")
+    with daemon.popen("pull", name) as pull:
+        (puller,) = wait_until("it has a puller", lambda: _pullers(daemon))
+        with contextlib.closing(Client(str(daemon.state / "actord.sock"))) as client:
+            waits = lambda: client.request("router.traffic", {}, to="router")["waiting"].get("puller")  # noqa: E731
+            wait_until("somebody waits for it", waits)
+        os.kill(supervisor, signal.SIGSTOP)
+        os.kill(puller, signal.SIGKILL)
+        wait_until("the zygote has reaped it", lambda: not _is_alive(puller))
+        os.kill(supervisor, signal.SIGKILL)
+        _, err = pull.communicate(timeout=120)
+    assert pull.returncode == 0, err
+    daemon.actr("rmi", name)
+
+
+def _pullers(daemon: Daemon) -> list[int]:
+    return [one["pid"] for one in daemon.json("actors") if one["kind"] == "puller" and one["pid"]]
+
+
+def test_a_pull_goes_on_where_its_puller_was_killed(own_daemon: Daemon, registry, tmp):
+    name, daemon = _big(registry, tmp), own_daemon
     killed: set[int] = set()
     with daemon.popen("pull", name) as pull:
         while len(killed) < 3 and pull.poll() is None:

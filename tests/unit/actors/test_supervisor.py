@@ -129,6 +129,24 @@ def test_a_container_that_dies_before_it_is_claimed_is_expected_back(house):
     assert CONTAINER in last["names"]
 
 
+def test_a_bundle_made_while_the_record_is_asked_for_is_nobodys_leftover(house, tmp_path):
+    """Else an actor that takes its container for a former one's would clear it away."""
+    left = tmp_path / "state/containers/n/left"
+    left.mkdir(parents=True)
+    house.adopts(*WORKERS)
+    (tmp_path / "state/containers/n/new").mkdir()
+    house.answers("containers.list", {"containers": []})
+    assert house.spawned == ["container/n/left"]
+
+
+def test_the_router_hears_of_those_who_ended_while_there_was_no_supervisor(house):
+    """Whoever waits for an answer of theirs would do so without end."""
+    known = {"ev": "incarnations", "incarnations": {"router": 1, PULLER: 3, CONTAINER: 1}}
+    house.actor.told(known)
+    house.adopts(*WORKERS, CONTAINER)
+    assert [body for op, body in house.told if op == "router.ended"] == [{"ends": {PULLER: 3}}]
+
+
 def test_one_that_ends_in_order_is_forgotten(house):
     house.adopts(*WORKERS, CONTAINER)
     house.dies(CONTAINER, status=0)

@@ -236,6 +236,18 @@ def test_the_end_of_an_actor_answers_whoever_waits_for_it(switch):
     assert nothing_waits(switch)
 
 
+def test_ends_that_nobody_saw_are_told_together(switch):
+    """What such an actor said last may be on its way still."""
+    asked(switch)
+    ends = note("router", "router.ended", {"ends": {"images": 4, "content": 9}})
+    assert switch.receive("supervisor/2", ends, LATER) == []
+    assert "images" not in switch.names
+    sends, _ = switch.expire(LATER + STILL_HEARD)
+    address, error = refused(sends)
+    assert (address, error.code, error.outcome, error.actor) == (CLIENT, "unavailable", "unknown", "images")
+    assert nothing_waits(switch)
+
+
 def test_a_report_on_an_earlier_incarnation_leaves_the_present_one_alone(switch):
     asked(switch)
     down = note("router", "router.down", {"name": "images", "inc": 3})
@@ -271,6 +283,7 @@ def test_only_the_supervisor_is_believed(switch):
     for peer in (CLIENT, "images/4", "supervisors/1"):
         switch.receive(peer, note("router", "router.expect", {"names": ["x"]}), LATER)
         switch.receive(peer, note("router", "router.down", {"name": "images", "inc": 4}), LATER)
+        switch.receive(peer, note("router", "router.ended", {"ends": {"images": 4}}), LATER)
     assert not switch.expected
     assert "images" in switch.names
     with pytest.raises(ProtocolError):
