@@ -14,6 +14,7 @@ from typing import Any
 from actors import failpoints
 from actors import messages as m
 from actors.actor import Actor
+from actors.backing_up import backup
 from actors.call import LATER, Call, Later
 from actors.collecting import Schedule
 from actors.upkeep import Upkeep
@@ -177,4 +178,4 @@ class CollectorActor(Actor):
 
     def system_backup(self, body: m.SystemBackup, call: Call) -> Later:
         """Copies of the databases."""
-        return self._upkept(call, lambda: self._upkeep.backup(body.directory))
+        return self._upkept(call, lambda: backup(self, body.directory))

@@ -1,23 +1,17 @@
-"""Upkeep of the stores as a whole, in worker threads of the collector: usage, check, repair, backup.
+"""Upkeep of the stores as a whole, in worker threads of the collector: usage, check, repair.
 
 Each owner checks what is its own; here their answers are compared. Nothing is looked at behind an owner's
 back but the sizes of files.
 """
 
-import secrets
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from actors import messages as m
 from actors.keeping import Asking
 from actors.paging import everything
-from storage.content.disk import reported
-from storage.durable import sync_directory
-from storage.errors import AlreadyExistsError, InvalidArgumentError
 from transport.errors import RemoteError
 
 CHECK_LIMIT = 3600.0  # seconds; reading all blobs takes as long as the disk needs
@@ -187,45 +181,6 @@ class Upkeep:
         self._call(m.ContentDelete(problem.id, "" if problem.kind == "blob" else problem.namespace))
         done = "deleted" if problem.kind == "blob" else "forgotten"
         return {"kind": problem.kind, "what": problem.what, "done": done}
-
-    # Backup
-
-    def backup(self, text: str) -> dict[str, Any]:
-        """Each database into a file of a new directory, by its owner.
-
-        It has its name when all of them are there, durable; where one fails, nothing is left of it.
-        """
-        directory = Path(text)
-        if not directory.is_absolute() or not directory.parent.is_dir():
-            raise InvalidArgumentError(
-                f"backup {text[:200]!a} is not in a directory that exists: make it first"
-            )
-        _refuse_existing(directory)
-        fresh = directory.with_name(f".{directory.name[:200]}.{secrets.token_hex(8)}.partial")
-        with reported(f"make backup {directory}", directory.parent):
-            fresh.mkdir(mode=0o700)
-            try:
-                names = self._copied_to(fresh)
-                _refuse_existing(directory)
-                fresh.rename(directory)
-            except BaseException:
-                shutil.rmtree(fresh, ignore_errors=True)
-                raise
-            sync_directory(directory.parent)
-            sizes = [(name, (directory / name).stat().st_size) for name in names]
-        return {"directory": str(directory), "files": [{"name": name, "size": size} for name, size in sizes]}
-
-    def _copied_to(self, directory: Path) -> tuple[str, ...]:
-        self._call(m.MetadataBackup(str(directory / "metadata.db")), limit=CHECK_LIMIT)
-        snapshots = self._call(m.SnapshotsBackup(str(directory)), limit=CHECK_LIMIT)["names"]
-        self._call(m.NetworkBackup(str(directory / "networks.db")), limit=CHECK_LIMIT)
-        self._call(m.EventsBackup(str(directory / "events.db")), limit=CHECK_LIMIT)
-        return ("metadata.db", *snapshots, "networks.db", "events.db")
-
-
-def _refuse_existing(directory: Path) -> None:
-    if directory.exists() or directory.is_symlink():
-        raise AlreadyExistsError(f"backup {directory} exists already: choose another name")
 
 
 def _row(kind: str, count: int, active: int, size: int, reclaimable: int) -> dict[str, Any]:
