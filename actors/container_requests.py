@@ -417,6 +417,8 @@ class Requests(Actor):
         refusal = life.refuse_remove(self.state, force=body.force)
         if refusal:
             raise RemoteError("failed_precondition", f"container {self.record['name']} {refusal}")
+        if body.strict and (self._wants_removal or self.state.phase == "gone"):
+            raise RemoteError("not_found", f"container {self.record['name']} is being removed already")
         self._wants_removal.append(call)
         self.happened(life.Remove())
         return LATER

@@ -100,14 +100,22 @@ class Containers(Asking, Service):
         )
 
     def delete(self, request: Any, call: Call) -> Any:
-        """Not while it runs."""
-        found = record(self, call, request.id)
-        try:
-            ask_container(self, call, request.id, m.ContainersRemove(), found=found)
-        except RemoteError as error:
-            if error.code != "not_found":  # an actor's last act is to end the record: then it is done
-                raise
+        """Not while it runs. Of several who ask at the same time, one has done it."""
+        found, body = record(self, call, request.id), m.ContainersRemove(strict=True)
+        self.do_once(
+            call,
+            lambda: ask_container(self, call, request.id, body, found=found),
+            lambda: self._is_removed(call, found),
+        )
         return message("google.protobuf.Empty")()
+
+    def _is_removed(self, call: Call, found: Mapping[str, Any]) -> bool | None:
+        """Whether the container of that record is gone; None while it is there."""
+        try:
+            there: dict[str, Any] = record(self, call, found["id"])
+        except RemoteError as error:
+            return True if error.code == "not_found" else None
+        return there["created_at"] != found["created_at"] or None
 
 
 def ask_container(

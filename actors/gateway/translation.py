@@ -39,10 +39,14 @@ class Asking:
         When somebody died over it, nobody knows whether it was done: then `found` gives what there is of it,
         as the answer, or None, and it is asked again.
         """
+        return self.do_once(call, lambda: self.ask(call, body, to=to), found)
+
+    def do_once(self, call: Call, ask: Callable[[], Any], found: Callable[[], Any]) -> Any:
+        """The same of a question that `ask` puts. Raises RemoteError."""
         until, again = time.monotonic() + call.limit, False
         while True:
             try:
-                return self.ask(call, body, to=to)
+                return ask()
             except RemoteError as error:
                 open_end = error.retryable or (again and error.code in ("already_exists", "not_found"))
                 if open_end and (there := found()) is not None:

@@ -367,6 +367,10 @@ class ContainersRemove:
     """Remove it and all that belongs to it. Refused while it runs, unless forced.
 
     The answer's `left` says what plugins of networks have not taken back yet, if there is any such thing.
+
+    Attributes:
+        strict: one that somebody else is removing already is an error; not repeatable.
     """
 
     force: bool = False
+    strict: bool = False

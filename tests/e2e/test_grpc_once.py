@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from daemon import wait_until
-from gateway_api import TASKS, Api, packed_spec, serving
+from gateway_api import CONTAINERS, TASKS, Api, packed_spec, serving
 from test_grpc_content import CONTENT, WRITE, written
 from test_grpc_leases import LEASES, SNAPSHOTS, lease, put
 from test_grpc_records import IMAGES, image
@@ -123,6 +123,13 @@ def test_one_client_has_taken_a_process_away(fallible: tuple[Daemon, Api], root:
     api.end(name)
 
 
+def test_one_client_has_removed_a_container(fallible: tuple[Daemon, Api], root: Path):
+    name = fallible[1].container(root, "true")
+    asks = [(CONTAINERS, "Delete", {"id": name})] * CLIENTS
+    found = outcomes(fallible, "container.containers.remove", *asks, actor=f"container/default/{name}")
+    assert sorted(found) == ["NOT_FOUND"] * (CLIENTS - 1) + ["OK"]
+
+
 def test_one_client_has_committed_it(fallible: tuple[Daemon, Api]):
     _, api = fallible
     key, name = (f"s{secrets.token_hex(4)}" for _ in range(2))
@@ -167,6 +174,19 @@ def test_a_process_has_been_taken_away_whoever_dies_over_it(fallible: tuple[Daem
     wait_until("its death is reported", lambda: said in daemon.log.read_text())
     assert api.refused("DeleteProcess", **fields)[0] == "NOT_FOUND"
     api.end(name)
+
+
+@pytest.mark.parametrize("where", ["containers.remove.after", "remove.wanted", "remove.forgotten"])
+def test_a_container_has_been_removed_whoever_dies_over_it(
+    fallible: tuple[Daemon, Api], root: Path, where: str
+):
+    daemon, api = fallible
+    name = api.container(root, "true")
+    daemon.actr("chaos", "set", f"container.{where}", "kill(count=1)", "--actor", f"container/default/{name}")
+    api.ask(CONTAINERS, "Delete", id=name)
+    said = f"container/default/{name} during run: killed by signal 9"
+    wait_until("its death is reported", lambda: said in daemon.log.read_text())
+    assert api.fails(CONTAINERS, "Delete", id=name)[0] == "NOT_FOUND"
 
 
 def test_it_has_been_committed_whoever_dies_over_it(fallible: tuple[Daemon, Api]):
