@@ -109,25 +109,14 @@ class Database:
     def _migrate(self, migrations: Sequence[str]) -> None:
         known, found = len(migrations), self.version
         if found > known:
-            raise FailedPreconditionError(
-                f"database {self.path} has schema version {found} but this actord knows only up to {known}: "
-                f"start the newer actord again or restore {self._copies(known)}"
-            )
+            raise _too_new(self.path, found, known)
         if found == known:
             return
         if found:
-            self.backup(self._before_migration(found))
+            self.backup(_before_migration(self.path, found))
         script = ";".join(("BEGIN IMMEDIATE", *migrations[found:], f"PRAGMA user_version={known}", "COMMIT;"))
         with self._errors():
             self._connection.executescript(script)
-
-    def _before_migration(self, version: int) -> Path:
-        return self.path.with_name(f"{self.path.name}.schema-{version}")
-
-    def _copies(self, known: int) -> str:
-        """What an actord that knows no more than this version could go on with."""
-        copies = [path for number in range(known, 0, -1) if (path := self._before_migration(number)).exists()]
-        return f"{copies[0]}, from before the upgrade" if copies else "a backup made before the upgrade"
 
     @property
     def version(self) -> int:
@@ -270,6 +259,36 @@ class Database:
         if name == "SQLITE_NOTADB":
             return StorageError(f"database {self.path} is damaged ({error}): restore a backup")
         return StorageError(f"database {self.path}: {error}")
+
+
+def refuse_newer(path: Path, known: int) -> None:
+    """Look, before anybody opens it, whether a file is of a schema above `known`; there need be none.
+
+    Raises:
+        FailedPreconditionError: it is, and no retry mends that. Of all else its owner tells.
+    """
+    place = f"file:{quote(str(path))}?mode=ro"
+    try:
+        with contextlib.closing(sqlite3.connect(place, timeout=0, uri=True)) as connection:
+            found = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    except sqlite3.DatabaseError:
+        return
+    if found > known:
+        raise _too_new(path, found, known)
+
+
+def _too_new(path: Path, found: int, known: int) -> FailedPreconditionError:
+    """What an actord that knows no more than this version could go on with."""
+    copies = [copy for number in range(known, 0, -1) if (copy := _before_migration(path, number)).exists()]
+    restore = f"{copies[0]}, from before the upgrade" if copies else "a backup made before the upgrade"
+    return FailedPreconditionError(
+        f"database {path} has schema version {found} but this actord knows only up to {known}: "
+        f"start the newer actord again or restore {restore}"
+    )
+
+
+def _before_migration(path: Path, version: int) -> Path:
+    return path.with_name(f"{path.name}.schema-{version}")
 
 
 def _no_space() -> OSError:

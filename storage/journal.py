@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from storage.database import Database
 from storage.errors import InvalidArgumentError
@@ -29,6 +29,7 @@ CREATE TABLE identity (
     instance TEXT NOT NULL
 );
 """
+MIGRATIONS: Final = (_FIRST,)
 _READ = """SELECT seq, namespace, topic, key, body, at FROM events
     WHERE seq > :after AND (:namespace IS NULL OR namespace = :namespace)
     AND (:since IS NULL OR at >= :since) ORDER BY seq LIMIT :limit"""
@@ -64,7 +65,7 @@ class Journal:
     """The journal at `path`, with one writer. What `append` has returned is durable."""
 
     def __init__(self, path: Path) -> None:
-        self._database = Database(path, (_FIRST,))
+        self._database = Database(path, MIGRATIONS)
         self._database.execute("INSERT OR IGNORE INTO identity VALUES (1, ?)", (str(uuid.uuid4()),))
         row = self._database.one("SELECT instance FROM identity")
         self.instance: str = row[0] if row else ""

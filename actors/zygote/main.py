@@ -24,6 +24,7 @@ from actors.zygote.loop import Zygote
 
 log = logging.getLogger("zygote")
 ALIVE = "WATCHDOG=1"
+TOO_NEW = 3  # exit code; etc/actord.service has it
 DESCRIPTION = """\
 The daemon: containers as a tree of supervised actors. It stays in the
 foreground and logs to standard error. SIGTERM, SIGINT and SIGHUP stop it;
@@ -34,7 +35,8 @@ EPILOG = """\
 In brackets: the default. What is given here wins over the file of settings;
 etc/actord.toml (in a package /etc/actord/actord.toml) has every setting.
 
-Exit codes: 0 stopped in order, 1 cannot start, 2 wrong usage.
+Exit codes: 0 stopped in order, 1 cannot start, 2 wrong usage, 3 a newer actord
+has written what is in --root.
 
 Examples:
   actord
@@ -46,7 +48,7 @@ Is it up: actr version. What keeps it from working: actr doctor.
 
 
 def main() -> None:
-    """Entry point. Exit codes: 0 stopped in order, 1 cannot start, 2 wrong usage."""
+    """Entry point. Exit codes: 0 stopped in order, 1 cannot start, 2 wrong usage, 3 data of a newer one."""
     _open_closed()
     try:
         settings = _settings()
@@ -55,6 +57,7 @@ def main() -> None:
             failpoints.enable_from_environment(settings.state / "failpoints")
     except (SettingsError, place.PlaceError, failpoints.FailpointError) as error:
         sys.exit(f"actord: {error}")
+    _refuse_newer(settings.root)
     log_records.install(settings.log_level, settings.log_format, settings.logging_journal, os.environ)
     os.umask(0o022)  # whatever the caller's: modes are chosen where files are made
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -69,6 +72,17 @@ def main() -> None:
         )
     for lock in locks:
         os.close(lock)
+
+
+def _refuse_newer(root: Path) -> None:
+    """Before anything is opened: no restart mends that. Containers run on until the newer one is back."""
+    databases = importlib.import_module("storage.databases")  # late, as all that children need
+    errors = importlib.import_module("storage.errors")
+    try:
+        databases.refuse_newer_root(root)
+    except errors.FailedPreconditionError as error:
+        sys.stderr.write(f"actord: {error}\n")
+        sys.exit(TOO_NEW)
 
 
 def _open_closed() -> None:

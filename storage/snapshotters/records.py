@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from storage.database import Database
 from storage.errors import (
@@ -33,6 +33,7 @@ CREATE TABLE snapshots (
 );
 CREATE INDEX snapshots_by_parent ON snapshots(parent);
 """
+MIGRATIONS: Final = (_FIRST,)
 _SELECT = """SELECT s.id, s.namespace, s.key, p.key, s.kind, s.labels, s.created_at, s.updated_at, s.inodes,
     s.size FROM snapshots s LEFT JOIN snapshots p ON p.id = s.parent"""
 _CHAIN = """WITH RECURSIVE chain(id, depth) AS (
@@ -64,7 +65,7 @@ class Records:
     """The snapshots table; `clock` gives nanoseconds since the epoch."""
 
     def __init__(self, path: Path, clock: Callable[[], int], *, reader: bool = False) -> None:
-        self.database = Database(path, (_FIRST,), reader=reader)
+        self.database = Database(path, MIGRATIONS, reader=reader)
         self._clock = clock
 
     def get(self, namespace: str, key: str) -> Record:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +11,9 @@ from typing import TYPE_CHECKING
 import images
 import pytest
 from daemon import CHECKOUT, running, wait_until
+
+from actors.zygote.main import TOO_NEW
+from storage import databases
 
 if TYPE_CHECKING:
     from daemon import Daemon
@@ -176,3 +181,28 @@ def test_a_second_daemon_is_refused(daemon: Daemon, tmp: Path):
         )
         assert done.returncode == 1
         assert "in use by another actord" in _one_line(done.stderr)
+
+
+@pytest.mark.parametrize("name", sorted(databases.KNOWN))
+def test_what_a_newer_actord_has_written_is_refused_once(tmp: Path, name: str):
+    """And left as it is: the newer one may come back."""
+    database = tmp / "root" / name
+    database.parent.mkdir(parents=True)
+    with contextlib.closing(sqlite3.connect(database)) as newer:
+        newer.execute("PRAGMA journal_mode=WAL")
+        newer.execute("PRAGMA user_version=9999")
+        done = subprocess.run(
+            [CHECKOUT / "bin/actord", "--root", tmp / "root", "--state", tmp / "state"],
+            capture_output=True, text=True, timeout=20, check=False,
+        )  # fmt: skip
+    assert done.returncode == 3
+    assert f"{database} has schema version 9999" in _one_line(done.stderr)
+    assert {path.name for path in (tmp / "root").rglob("*") if path.is_file()} == {
+        database.name,
+        "actord.lock",
+    }
+
+
+def test_systemd_leaves_alone_what_no_restart_mends():
+    unit = (CHECKOUT / "etc/actord.service").read_text()
+    assert f"\nRestartPreventExitStatus=2 {TOO_NEW}\n" in unit
