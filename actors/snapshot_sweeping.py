@@ -1,7 +1,7 @@
 """How snapshots are collected, checked and backed up. Part of the snapshots actor."""
 
 from collections.abc import Callable, Hashable, Iterable
-from typing import Any
+from typing import Any, Final
 
 from actors import failpoints
 from actors import messages as m
@@ -11,6 +11,9 @@ from storage.backup import backup_path
 from storage.collection.labels import concern_collection
 from storage.errors import FailedPreconditionError, NotFoundError
 from storage.snapshotters import Snapshotter
+
+GRAPH_BYTES: Final = 15 << 20  # a message has 16 MiB
+NODE_BYTES: Final = 48  # of the names of its fields
 
 Name = tuple[str, str, str]
 """Snapshotter, namespace, key."""
@@ -51,15 +54,20 @@ class SnapshotSweepingActor(SweepingActor):
         return LATER
 
     def snapshots_graph(self, _body: m.SnapshotsGraph, _: Call) -> dict[str, Any]:
-        """All of them, as nodes."""
+        """All of them, as nodes. Raises FailedPreconditionError: they are too many for a message."""
         return {"snapshots": self._nodes()}
 
     def _nodes(self) -> list[m.SnapshotNode]:
-        return [
+        """What leads where is decided over all of them, so they have to fit into one message."""
+        found = [
             m.SnapshotNode(one.namespace, name, one.key, one.parent, concern_collection(one.labels))
             for name, store in self.stores.items()
             for one in store.list()
         ]
+        if sum(map(_size, found)) > GRAPH_BYTES:
+            text = f"{len(found)} snapshots have more names and labels than can be looked through at once"
+            raise FailedPreconditionError(f"{text} (15 MiB, of 70,000 layers): remove images or containers")
+        return found
 
     def snapshots_sweep(self, body: m.SnapshotsSweep, call: Call) -> Later:
         """Remove those of the candidates that nothing leads to even now, children before parents."""
@@ -133,6 +141,12 @@ class SnapshotSweepingActor(SweepingActor):
         for copy, store in copies.items():
             store.backup(backup_path(f"{body.directory}/{copy}"))
         return {"names": list(copies)}
+
+
+def _size(node: m.SnapshotNode) -> int:
+    """Bytes of it in a message, about."""
+    texts = (node.namespace, node.snapshotter, node.key, node.parent, *node.labels, *node.labels.values())
+    return NODE_BYTES + sum(len(text) + 3 for text in texts)
 
 
 def _copy_of(snapshotter: str) -> str:

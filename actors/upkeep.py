@@ -14,6 +14,7 @@ from actors.keeping import Asking
 from actors.paging import everything
 from transport.errors import RemoteError
 
+BATCH = 50_000  # digests in one question
 CHECK_LIMIT = 3600.0  # seconds; reading all blobs takes as long as the disk needs
 
 
@@ -43,7 +44,7 @@ class Upkeep:
 
     def usage(self) -> dict[str, Any]:
         """A row for each kind of thing."""
-        known = self._call(m.MetadataCheck())
+        containers = everything(self._call, m.ContainersList(brief=True), "containers")
         blobs = everything(self._call, m.ContentList(), "blobs")
         ingests = self._call(m.ContentStatuses())["ingests"]
         snapshots = self._call(m.SnapshotsUsages(), limit=CHECK_LIMIT)["usages"]
@@ -51,11 +52,11 @@ class Upkeep:
         layers = [one for one in snapshots if one["kind"] == "committed"]
         others = [one for one in snapshots if one["kind"] != "committed"]
         loose = {(one["namespace"], one["key"]) for one in self._unreached()}
-        used = {(namespace, image) for namespace, _, _, image in known["containers"]}
-        images = [(namespace, name) for namespace, name, _ in known["images"]]
+        used = {(one["namespace"], one["image"]) for one in containers}
+        images = [(namespace, name) for namespace, name, _ in self._images()]
         rows = [
             _row("images", len(images), sum(one in used for one in images), 0, 0),
-            _row("containers", len(known["containers"]), len(known["containers"]), 0, 0),
+            _row("containers", len(containers), len(containers), 0, 0),
             _sized("blobs", blobs, [one for one in blobs if one["digest"] in unheld]),
             _sized("layers", layers, [one for one in layers if (one["namespace"], one["key"]) in loose]),
             _sized("writable", others, [one for one in others if (one["namespace"], one["key"]) in loose]),
@@ -63,8 +64,24 @@ class Upkeep:
         ]
         return {"rows": rows}
 
+    def _images(self) -> list[tuple[str, str, str]]:
+        """Namespace, name and digest of each."""
+        spaces = [one["name"] for one in self._call(m.NamespacesList())["namespaces"]]
+        return [
+            (space, one["name"], one["target"]["digest"])
+            for space in spaces
+            for one in everything(self._call, m.ImagesList(space), "images")
+        ]
+
+    def _contents(self) -> list[tuple[str, str]]:
+        """Namespace and digest of each blob that is on record."""
+        found = everything(self._call, m.ContentsList(), "contents")
+        return [(one["namespace"], one["digest"]) for one in found]
+
     def _unheld(self, digests: list[str]) -> list[str]:
-        found: list[str] = self._call(m.ContentsUnheld(digests))["digests"]
+        found: list[str] = []
+        for first in range(0, len(digests), BATCH):
+            found += self._call(m.ContentsUnheld(digests[first : first + BATCH]))["digests"]
         return found
 
     def _unreached(self) -> list[dict[str, Any]]:
@@ -89,7 +106,7 @@ class Upkeep:
                 yield {"kind": "container", "namespace": one["namespace"], "name": one["name"]}
 
     def _remove_images(self, namespace: str) -> Iterator[dict[str, str]]:
-        for space, name, _ in self._call(m.MetadataCheck())["images"]:
+        for space, name, _ in self._images():
             if namespace in ("", space) and self._removed(m.ImagesDelete(space, name)):
                 yield {"kind": "image", "namespace": space, "name": name}
 
@@ -110,10 +127,10 @@ class Upkeep:
         return [asdict(one) for one in self._problems(limit)]
 
     def _problems(self, limit: int) -> Iterator[Problem]:
-        known = self._call(m.MetadataCheck())
+        contents, images = self._contents(), self._images()
         snapshots = self._call(m.SnapshotsCheck())
         for name, lines in (
-            ("metadata", known["problems"]),
+            ("metadata", self._call(m.MetadataCheck())["problems"]),
             ("snapshots", [line for line in snapshots["problems"] if not line.startswith("snapshot ")]),
             ("events", self._call(m.EventsCheck())["problems"]),
         ):
@@ -122,21 +139,21 @@ class Upkeep:
         for one in self._call(m.ContentCheck(limit), limit=CHECK_LIMIT)["damaged"]:
             text = f"blob {one['digest']} is damaged: {one['error']}"
             yield Problem("blob", text, "delete it; pull its image again", id=one["digest"])
-        yield from self._lost(known)
+        yield from self._lost(contents, images)
         yield from self._layers(snapshots)
 
-    def _lost(self, known: dict[str, Any]) -> Iterator[Problem]:
+    def _lost(self, contents: list[tuple[str, str]], images: list[tuple[str, str, str]]) -> Iterator[Problem]:
         """Records whose blob is not there."""
         blobs = {one["digest"] for one in everything(self._call, m.ContentList(), "blobs")}
-        lost = self._still_lost({digest for *_, digest in known["contents"] + known["images"]} - blobs)
+        lost = self._still_lost({digest for *_, digest in (*contents, *images)} - blobs)
         if lost:
-            known = self._call(m.MetadataCheck())
+            contents, images = self._contents(), self._images()
             lost = self._still_lost(lost)
-        for namespace, digest in known["contents"]:
+        for namespace, digest in contents:
             if digest in lost:
                 text = f"content {digest} of namespace {namespace} is on record, but its blob is gone"
                 yield Problem("content", text, "forget it; pull its image again", namespace, digest)
-        for namespace, name, digest in known["images"]:
+        for namespace, name, digest in images:
             if digest in lost:
                 yield Problem(
                     "image", f"image {name} of namespace {namespace} lacks its blob {digest}: pull it again"
@@ -150,7 +167,10 @@ class Upkeep:
         So who looks at records, and at blobs before and after that, sees what is lost, and not what comes and
         goes meanwhile.
         """
-        return set(self._call(m.ContentMissing(sorted(digests)))["missing"]) if digests else set()
+        some, found = sorted(digests), set[str]()
+        for first in range(0, len(some), BATCH):
+            found.update(self._call(m.ContentMissing(some[first : first + BATCH]))["missing"])
+        return found
 
     def _layers(self, found: dict[str, Any]) -> Iterator[Problem]:
         for line in found["problems"]:

@@ -51,11 +51,16 @@ class VolumesActor(Actor):
         return LATER
 
     def volumes_list(self, body: m.VolumesList, call: Call) -> Later:
-        """All of a namespace, or of all of them."""
-        found = self._store.list(body.namespace)
+        """All of a namespace, or of all of them; or a page of those."""
+        found: Iterable[Volume]
+        if body.page:
+            found, after = self._store.page(body.namespace, body.after)
+            following = {"next": after}
+        else:
+            found, following = self._store.list(body.namespace), {}
 
         def answer(uses: Uses) -> dict[str, Any]:
-            return {"volumes": [self._described(volume, uses) for volume in found]}
+            return {"volumes": [self._described(volume, uses) for volume in found], **following}
 
         self._with_uses(body.namespace, call, answer)
         return LATER

@@ -67,7 +67,7 @@ _ASKED = {
 }
 """What lists the things that an argument or a value may name: actor, operation, and where the names are."""
 _EVERYWHERE = ("NETWORK", "NODE", "KEY")  # they are in no namespace
-_MANY = ("CONTAINER", "IMAGE", "LEASE", "DIGEST")  # they come in pages
+_MANY = ("CONTAINER", "IMAGE", "VOLUME", "LEASE", "DIGEST")  # they come in pages
 
 
 def run(session: Session, given: Given) -> int:

@@ -22,6 +22,7 @@ from storage.content.disk import reported
 from storage.durable import sync_directory, sync_names
 from storage.errors import NotFoundError, StorageError
 from storage.names import check_identifier, encode_labels
+from storage.paging import PAGE_BYTES, PAGE_ROWS
 
 RECORD, DATA = "volume.json", "data"
 _PASSING = "."  # begins the name of what is being made or deleted: no identifier begins so
@@ -110,13 +111,32 @@ class Volumes:
         """
         return sorted(self._all(namespace or "*"), key=lambda volume: (volume.namespace, volume.name))
 
+    def page(self, namespace: str, after: str) -> tuple[tuple[Volume, ...], str]:
+        """Some of them, in the same order, and what to go on after; nothing where these are the last."""
+        found: list[Volume] = []
+        size, last = 0, after
+        for place in sorted(_place(path) for path in self._directories(namespace or "*")):
+            if place <= tuple(after.split(" ")):
+                continue
+            if size > PAGE_BYTES or len(found) == PAGE_ROWS:
+                return tuple(found), last
+            with contextlib.suppress(StorageError):
+                found.append(_read(self._root.joinpath(*place)))
+                size += sum(len(key) + len(value) for key, value in found[-1].labels.items())
+            last = " ".join(place)
+        return tuple(found), ""
+
     def _all(self, pattern: str) -> Iterator[Volume]:
+        for path in self._directories(pattern):
+            with contextlib.suppress(StorageError):
+                yield _read(path)
+
+    def _directories(self, pattern: str) -> Iterator[Path]:
         if pattern != "*":
             check_identifier("namespace", pattern)
         for record in self._root.glob(f"{pattern}/*/{RECORD}"):
             if not record.parent.name.startswith(_PASSING):
-                with contextlib.suppress(StorageError):
-                    yield _read(record.parent)
+                yield record.parent
 
     def settle(self, volume: Volume, container: str) -> None:
         """Let what a container has put at its `seed` be the content, unless there is some already.
@@ -169,8 +189,13 @@ class Volumes:
         sync_directory(directory)
 
 
+def _place(directory: Path) -> tuple[str, ...]:
+    """Namespace and name."""
+    return directory.parts[-2:]
+
+
 def _read(directory: Path) -> Volume:
-    namespace, name = directory.parts[-2:]
+    namespace, name = _place(directory)
     try:
         return Volume(**json.loads((directory / RECORD).read_bytes()))
     except FileNotFoundError:

@@ -254,7 +254,7 @@ class CollectionUnreached:
 @operation("metadata.check", "metadata", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class MetadataCheck:
-    """Answer: `problems` of the database, and what it `knows` and what it `wants`, for comparison."""
+    """Answer: `problems` of the database."""
 
 
 @operation("metadata.backup", "metadata", repeatable=True)

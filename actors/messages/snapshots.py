@@ -178,7 +178,10 @@ class SnapshotsCleanup:
 @operation("snapshots.graph", "snapshots", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class SnapshotsGraph:
-    """Said by the collector. Answer: all `snapshots`, with namespace, snapshotter, key, parent, labels."""
+    """Said by the collector. Answer: all `snapshots`, with namespace, snapshotter, key, parent, labels.
+
+    Refused where they are more than a message has room for: some 70,000 layers.
+    """
 
 
 @operation("snapshots.sweep", "snapshots", repeatable=True)

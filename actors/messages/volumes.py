@@ -47,9 +47,14 @@ class VolumesGet:
 @operation("volumes.list", "volumes", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class VolumesList:
-    """Answer: `volumes`, each as `volumes.get` gives it. An empty namespace means every one."""
+    """Answer: `volumes`, each as `volumes.get` gives it. An empty namespace means every one.
+
+    With `page`: as many as a message holds, and `next`, to be asked for as `after`; empty with the last.
+    """
 
     namespace: str = ""
+    page: bool = False
+    after: str = ""
 
 
 @operation("volumes.remove", "volumes", repeatable=True)

@@ -16,7 +16,7 @@ HEADS = ("VOLUME", "USED BY", "CREATED")
 
 def run(session: Session, given: Given) -> int:
     """Print them by name."""
-    found = session.ask("volumes", "volumes.list", {"namespace": session.namespace})["volumes"]
+    found = session.ask_all("volumes", "volumes.list", {"namespace": session.namespace}, "volumes")
     print_listing(session, given, found, HEADS, row, (0, 1))
     return 0
 

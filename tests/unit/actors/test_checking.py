@@ -15,19 +15,22 @@ class Stores:
     """
 
     def __init__(self):
-        self.contents = [("default", digest) for digest in (GONE, BACK, LOST)]
+        self.contents = [GONE, BACK, LOST]
         self.forgotten = []
 
     def call(self, body, *, to="", limit=30.0):
         del to, limit
         match body:
-            case m.MetadataCheck():
-                known, self.contents = self.contents, [("default", BACK), ("default", LOST)]
-                images = [("default", "image", NAMED)]
-                return {"problems": [], "contents": known, "images": images, "containers": []}
+            case m.ContentsList():
+                known, self.contents = self.contents, [BACK, LOST]
+                return {"contents": [{"namespace": "default", "digest": digest} for digest in known]}
+            case m.NamespacesList():
+                return {"namespaces": [{"name": "default"}]}
+            case m.ImagesList():
+                return {"images": [{"name": "image", "target": {"digest": NAMED}}]}
             case m.SnapshotsCheck():
                 return {"problems": [], "orphans": []}
-            case m.EventsCheck():
+            case m.MetadataCheck() | m.EventsCheck():
                 return {"problems": []}
             case m.ContentCheck():
                 return {"damaged": []}

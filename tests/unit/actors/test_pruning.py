@@ -22,8 +22,10 @@ class Owners:
         match body:
             case m.ContainersList():
                 return {"containers": [_stopped(name) for name in NAMES]}
-            case m.MetadataCheck():
-                return {"images": [("default", name, "sha256:0") for name in NAMES]}
+            case m.NamespacesList():
+                return {"namespaces": [{"name": "default"}]}
+            case m.ImagesList():
+                return {"images": [{"name": name, "target": {"digest": "sha256:0"}} for name in NAMES]}
         if "b" in (to, getattr(body, "name", "")):
             raise RemoteError(self.code, "as the test has it")
         return {}

@@ -81,3 +81,28 @@ def test_one_that_finds_no_room_leaves_nothing_and_can_be_made_later(tmp_path, m
             volumes.create("ns", "v", {})
     assert list((tmp_path / "volumes").glob("*/*")) == []
     assert volumes.create("ns", "v", {}).name == "v"
+
+
+def test_a_list_comes_in_pages(volumes: Volumes, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("storage.volumes.PAGE_ROWS", 2)
+    for namespace, name in (("b", "2"), ("a", "x"), ("b", "10"), ("a-b", "0"), ("b", "1")):
+        volumes.create(namespace, name, {})
+    (volumes.data(volumes.get("b", "1")).parent / "volume.json").write_text("damaged")
+    found, after = [], ""
+    while True:
+        some, after = volumes.page("", after)
+        assert len(some) <= 2
+        found += some
+        if not after:
+            break
+    assert found == volumes.list("")
+    assert [one.name for one in volumes.page("b", "b 10")[0]] == ["2"]
+
+
+def test_a_page_ends_where_labels_are_many(volumes: Volumes):
+    for number in range(60):
+        labels = {f"key{one:03}": "v" * 4000 for one in range(50)}
+        volumes.create("n", f"v{number:02}", labels)
+    some, after = volumes.page("n", "")
+    assert 20 <= len(some) < 30
+    assert after == f"n {some[-1].name}"
