@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -23,9 +24,10 @@ from actors.runtime import id_ranges, mount_plan, namespaces
 from actors.runtime.errors import InvalidSpecError
 from actors.runtime.wishes import Wishes, wishes
 from storage.descriptor import Descriptor
-from storage.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
+from storage.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, StorageError
 from storage.metadata import Announcement, Container, Image, Metadata, Namespace, NewContainer, Task
 from storage.metadata.announcements import LIFETIME
+from storage.metadata.namespaces import phrase
 from storage.reference import Reference
 from transport.keys import Key, KeyRing
 
@@ -304,11 +306,36 @@ class MetadataActor(LeasingActor):
             tell(*_event_in("update", found))
         return found
 
-    def namespaces_delete(self, body: m.NamespacesDelete, _: Call) -> None:
-        """Only an empty one."""
+    def namespaces_delete(self, body: m.NamespacesDelete, call: Call) -> Later:
+        """Only an empty one; of what is on record elsewhere, the owners are asked."""
+        self._store.namespaces.get(body.name)
+
+        def with_snapshots(found: Any) -> None:
+            if isinstance(found, Exception):
+                call.fail(found)
+                return
+            keys = [one["key"] for one in found["snapshots"] if one["namespace"] == body.name]
+            self.ask(m.VolumesList(body.name, page=True), partial(with_volumes, keys))
+
+        def with_volumes(keys: list[str], found: Any) -> None:
+            if isinstance(found, Exception):
+                call.fail(found)
+                return
+            names = [one["name"] for one in found["volumes"]]
+            others = [phrase(kind, some) for kind, some in (("snapshot", keys), ("volume", names)) if some]
+            try:
+                self._delete_namespace(body.name, others)
+                call.reply()
+            except StorageError as error:
+                call.fail(error)
+
+        self.ask(m.SnapshotsGraph(), with_snapshots)
+        return LATER
+
+    def _delete_namespace(self, name: str, others: list[str]) -> None:
         with self.announcing() as tell:
-            self._store.namespaces.delete(body.name)
-            tell(*_event_in("delete", Namespace(body.name, {})))
+            self._store.namespaces.delete(name, others)
+            tell(*_event_in("delete", Namespace(name, {})))
         self.changed(deleted=True)  # its leases, which may have held something
 
 

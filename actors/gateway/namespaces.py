@@ -52,11 +52,6 @@ class Namespaces(Asking, Service):
         """Only an empty one."""
         if request.name not in self._names(call):
             raise RemoteError("not_found", f'namespace "{request.name}": not found')
-        snapshots = self.ask(call, m.SnapshotsGraph())["snapshots"]  # their records are not metadata's
-        left = [one["key"] for one in snapshots if one["namespace"] == request.name]
-        if left:
-            text = f'namespace "{request.name}" is not empty: remove its snapshots ({left[0]}) first'
-            raise RemoteError("failed_precondition", text)
         body = m.NamespacesDelete(request.name)
         self.ask_once(call, body, lambda: request.name not in self._names(call) or None)
         return message(_EMPTY)()

@@ -128,6 +128,9 @@ class NamespacesUpdate:
 @operation("namespaces.delete", "metadata")
 @dataclass(frozen=True, slots=True)
 class NamespacesDelete:
-    """Delete an empty namespace; the error says what is left in one. Leases of clients go with it."""
+    """Delete an empty namespace; the error says what is left in one, its snapshots and volumes too.
+
+    Leases of clients go with it.
+    """
 
     name: str

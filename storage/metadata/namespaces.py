@@ -1,5 +1,7 @@
 """Namespaces: made by the first write into them, deleted only when empty."""
 
+from collections.abc import Iterable, Sequence
+
 from storage.database import Database
 from storage.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
 from storage.metadata.records import Labels, Namespace
@@ -65,8 +67,12 @@ class Namespaces:
             self._database.execute("UPDATE namespaces SET labels = ? WHERE name = ?", (encoded, name))
         return self.get(name)
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str, others: Iterable[str] = ()) -> None:
         """Delete an empty namespace. Leases go with it, unless an actor works under them.
+
+        Args:
+            name: which.
+            others: what else there is in it, as `phrase` makes it, that is on record elsewhere.
 
         Raises:
             NotFoundError: it does not exist.
@@ -74,7 +80,7 @@ class Namespaces:
         """
         with self._database.transaction():
             self.get(name)
-            left = self.contents(name)
+            left = (*self.contents(name), *others)
             if left:
                 raise FailedPreconditionError(
                     f'namespace "{name}" is not empty: remove {", ".join(left)} first'
@@ -85,12 +91,13 @@ class Namespaces:
     def contents(self, name: str) -> tuple[str, ...]:
         """What is in a namespace, one phrase per kind: "2 containers (a, b)"."""
         found = ((kind, [row[0] for row in self._database.rows(sql, (name,))]) for kind, sql in _CONTENTS)
-        return tuple(_phrase(kind, names) for kind, names in found if names)
+        return tuple(phrase(kind, names) for kind, names in found if names)
 
     def _exists(self, name: str) -> bool:
         return self._database.one("SELECT 1 FROM namespaces WHERE name = ?", (name,)) is not None
 
 
-def _phrase(kind: str, names: list[str]) -> str:
+def phrase(kind: str, names: Sequence[str]) -> str:
+    """How many there are, and the first of them: "4 volumes (a, b, c, ...)"."""
     shown = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
     return f"{len(names)} {kind}{'s' if len(names) > 1 else ''} ({shown})"

@@ -306,10 +306,21 @@ def test_a_namespace_with_nothing_but_snapshots_is_there_and_is_not_empty(api: A
     own.ask(SNAPSHOTS, "Prepare", snapshotter="overlayfs", key="one", labels=kept)
     assert name in {one.name for one in api.ask(NAMESPACES, "List").namespaces}
     code, text = api.fails(NAMESPACES, "Delete", name=name)
-    assert (code, "snapshots (one)" in text) == ("FAILED_PRECONDITION", True)
+    assert (code, "remove 1 snapshot (one) first" in text) == ("FAILED_PRECONDITION", True)
     own.ask(SNAPSHOTS, "Remove", snapshotter="overlayfs", key="one")
     api.ask(NAMESPACES, "Delete", name=name)
     assert name not in {one.name for one in api.ask(NAMESPACES, "List").namespaces}
+
+
+def test_a_namespace_with_volumes_is_not_empty(api: Api, gateway: Daemon):
+    name = f"n{secrets.token_hex(4)}"
+    api.ask(NAMESPACES, "Create", namespace={"name": name})
+    gateway.actr("-n", name, "volume", "create", "a")
+    gateway.actr("-n", name, "volume", "create", "b")
+    code, text = api.fails(NAMESPACES, "Delete", name=name)
+    assert (code, "remove 2 volumes (a, b) first" in text) == ("FAILED_PRECONDITION", True)
+    gateway.actr("-n", name, "volume", "rm", "a", "b")
+    api.ask(NAMESPACES, "Delete", name=name)
 
 
 def test_a_namespace_with_nothing_but_an_ingest_is_there(api: Api):
