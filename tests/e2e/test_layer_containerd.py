@@ -12,7 +12,19 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from test_layer_oracle import CASES, NEW, REFUSED, by_overlay, differing, layout, outcome, without_time
+from layers_by_chance import Image
+from test_layer_oracle import (
+    CASES,
+    NEW,
+    REFUSED,
+    by_ahead,
+    by_native,
+    by_overlay,
+    differing,
+    layout,
+    outcome,
+    without_time,
+)
 
 from bench.peers import Containerd
 from tests.unit.layer.crafted import tree
@@ -71,6 +83,19 @@ def test_as_containerd_or_listed(tmp_path, containerd, name):
     found = differing(outcome(by_overlay, ours, layers), by_containerd(containerd, theirs, layers))
     found = {path: both for path, both in found.items() if not only_its_own_time(*both)}
     assert bool(found) == (name in listed()), json.dumps(found, default=str)
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_what_builders_make_is_the_same_tree_in_containerd(tmp_path, containerd, seed):
+    layers = Image(seed).layers
+    for name in ("overlay", "ahead", "native", f"chance{seed}"):
+        (tmp_path / name).mkdir()
+    ours = by_overlay(tmp_path / "overlay", layers)
+    theirs = by_containerd(containerd, tmp_path / f"chance{seed}", layers)
+    found = differing(ours, theirs).items()
+    assert {path: both for path, both in found if not only_its_own_time(*both)} == {}
+    assert differing(ours, by_ahead(tmp_path / "ahead", layers)) == {}
+    assert differing(ours, by_native(tmp_path / "native", layers)) == {}
 
 
 def only_its_own_time(ours, theirs):

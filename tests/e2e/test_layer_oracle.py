@@ -65,6 +65,8 @@ TIME = (
     "those; ours is the one that a layer names, or 1970, so that the same image is the same tree everywhere"
 )
 OWN_BOOKS = "umoci strips trusted.overlay.* only; a mount with userxattr would obey user.overlay.* too"
+ESCAPED = "GNU tar writes = in such a name as %3D, since a record has no other place for it; ours reads it so"
+CONTIGUOUS = "POSIX: whoever has no contiguous files takes one for a regular file; umoci refuses the layer"
 NO_CONTENT = "umoci makes the device 0:0, which overlayfs takes for a whiteout; ours refuses the layer"
 
 CASES = {
@@ -107,6 +109,9 @@ CASES = {
     "hard link within": Case(
         [Tar().file("a", b"a", mtime=OLD).hardlink("b", "a", mtime=OLD).hardlink("c", "/b", mtime=OLD)]
     ),
+    "hard link within, other attributes": Case(
+        [Tar().file("a", b"a", mtime=OLD).hardlink("b", "a", mtime=NEW, mode=0o600, uid=5)]
+    ),
     "hard link to a symlink": Case([Tar().symlink("s", "gone", mtime=OLD).hardlink("t", "s", mtime=OLD)]),
     "hard link to nothing": Case([base(), Tar().hardlink("y", "nothing")]),
     "hard link to a directory": Case([base(), Tar().hardlink("y", "d")]),
@@ -132,6 +137,12 @@ CASES = {
             )
         ]
     ),
+    "attribute with an equals sign": Case(
+        [Tar().file("f", mtime=OLD, xattrs={"user.a=b": b"v"})], {"f": ESCAPED}
+    ),
+    "times before 1970": Case([Tar().file("f", mtime=-5).dir("d", mtime=-(10**9))]),
+    "contiguous file": Case([Tar().add("f", b"7", b"data", mtime=OLD)], {"*": CONTIGUOUS}),
+    "directory after its content": Case([base(), Tar().file("d/y", b"y", mtime=NEW).dir("d", mtime=NEW)]),
     "set-id bits": Case(
         [Tar().file("s", mode=0o6755, uid=3, gid=4, mtime=OLD).dir("t", mode=0o3777, gid=9, mtime=OLD)]
     ),
@@ -341,4 +352,5 @@ def test_umoci_reads_what_we_write(tmp_path, name):
         pieces = []
         write_layer(ours / f"o{number}", pieces.append, open_in_root=open_in_root)
         written.append(b"".join(pieces))
-    assert differing(merged, by_umoci(theirs, written)) == {}
+    found = differing(merged, by_umoci(theirs, written))
+    assert found.keys() == {path for path, reason in case.differences.items() if reason is ESCAPED}
