@@ -26,6 +26,7 @@ from storage.reference import Reference
 from transport.errors import RemoteError
 from transport.registry.blob import BlobStream
 from transport.registry.endpoint import canonical_host
+from transport.registry.errors import BadContentError
 from transport.registry.errors import NotFoundError as NotAtRegistryError
 from transport.registry.manifest import Manifest, verified
 
@@ -63,6 +64,7 @@ class Fetcher:
         self._sources: dict[Digest, set[str]] = {}
         self._resumed: set[Digest] = set()  # which began with what was there
         self._deceived: set[Digest] = set()  # which was wrong for that
+        self._repeated: set[Digest] = set()  # which were wrong for no such reason
         self._avoided: set[str] = set()  # endpoints that have sent wrong bytes
 
     def root(self) -> Descriptor:
@@ -141,12 +143,19 @@ class Fetcher:
                 keep(transfer.actor, blob, fill, source=self._source, beside=others or alone)
             except (BusyError, NotFoundError):
                 transfer.pause(WAIT_FOR_OTHERS)  # somebody was faster, this very moment
-            except (InvalidArgumentError, RemoteError) as error:
-                wrong = error.code == InvalidArgumentError.code
-                if not wrong or not (self._had_bytes_of_others(blob) or self._avoid_sources(blob)):
+            except (InvalidArgumentError, BadContentError, RemoteError) as error:
+                if error.code != InvalidArgumentError.code or not self._begins_anew(blob):
                     raise
             else:
                 return
+
+    def _begins_anew(self, blob: Descriptor) -> bool:
+        """Whether a blob that turned out to be wrong is asked for again: for a reason, or else once."""
+        if self._had_bytes_of_others(blob) or self._avoid_sources(blob):
+            return True
+        first = blob.digest not in self._repeated  # a cache may have served something else for a moment
+        self._repeated.add(blob.digest)
+        return first
 
     def _had_bytes_of_others(self, blob: Descriptor) -> bool:
         """Whether what turned out to be wrong, and is gone, had begun with what somebody else had left.
@@ -235,9 +244,15 @@ class Fetcher:
     def _manifest(self, digest: Digest, media_type: str | None) -> bytes:
         """A document of the registry, by its digest. Raises RegistryError."""
         client, wanted = self._transfer.client, str(digest)
-        found: Manifest = self._transfer.persist(
-            lambda: client.fetch_manifest(self._host, self._path, wanted, media_type)
-        )
+
+        def ask() -> Manifest:
+            return client.fetch_manifest(self._host, self._path, wanted, media_type)
+
+        found: Manifest
+        try:
+            found = self._transfer.persist(ask)
+        except BadContentError:
+            found = self._transfer.persist(ask)  # as for a blob
         return found.body
 
     def _keep(self, document: Descriptor, fill: Callable[[IngestWriter], object]) -> None:
