@@ -26,7 +26,8 @@ ORDER = ("unit", "contract", "test_linters.py", "e2e")
 # the host, Docker, systemd's journal, a package that is installed; cgroups by the names that clients choose;
 # mounts, cgroups and processes of everybody, counted.
 ALONE = (
-    "test_chaos", "test_counts", "test_ctr", "test_ctr_compared", "test_docker", "test_docs_typed",
+    "test_chaos", "test_counts", "test_ctr", "test_ctr_compared", "test_docker", "test_docker_archives",
+    "test_docs_typed",
     "test_far_commands", "test_flags", "test_formats", "test_full_disk", "test_grpc_events",
     "test_grpc_tasks", "test_grpc_terminals", "test_leaks", "test_log_drivers", "test_main_job",
     "test_metrics", "test_missing_tools", "test_network", "test_network_beside_others", "test_network_hosts",
