@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from storage.layer.inode import OPEN_DIRECTORY, OPEN_PATH, is_whiteout, opened
+from storage.layer.inode import OPEN_DIRECTORY, OPEN_PATH, is_whiteout, listed, open_listed, opened
 from storage.layer.lowers import NO_LAYERS, Layers, Lowers, OpenInRoot
 from storage.layer.tree import join
 
@@ -23,7 +23,10 @@ class Change(NamedTuple):
 
 
 def changes(upper: Path, lowers: list[Path], *, open_in_root: OpenInRoot) -> Iterator[Change]:
-    """Each path that differs, parents first, in the order of their names. Raises OSError."""
+    """Each path that differs, parents first, in the order of their names. Raises OSError.
+
+    A container may be at work: what goes after it was listed is left out.
+    """
     with ExitStack() as stack:
         root = stack.enter_context(opened(os.open(upper, _OPEN_ROOT)))
         roots = [stack.enter_context(opened(os.open(lower, _OPEN_ROOT))) for lower in lowers]
@@ -43,16 +46,21 @@ def _directory(
     pending: list[tuple[bytes, Layers]],
 ) -> Iterator[Change]:
     """The changes in one directory of the upper; its directories are left in `pending`."""
-    with opened(open_in_root(root, path or b".", OPEN_DIRECTORY)) as fd, os.scandir(fd) as children:
-        names = sorted(os.fsencode(child.name) for child in children)
-        opaque = _is_opaque(fd)
+    descriptor = open_listed(open_in_root, root, path or b".", OPEN_DIRECTORY)
+    if descriptor < 0:
+        return
+    with opened(descriptor) as fd:
+        names, opaque = listed(fd), _is_opaque(fd)
     inner: list[tuple[bytes, Layers]] = []
     if opaque:
         hidden = {name for name in below.names(path, layers) if below.find(join(path, name), layers)}
         yield from (Change("D", join(path, name)) for name in sorted(hidden.difference(names)))
     for name in names:
         own = join(path, name)
-        with opened(open_in_root(root, own, OPEN_PATH)) as child:
+        descriptor = open_listed(open_in_root, root, own, OPEN_PATH)
+        if descriptor < 0:
+            continue
+        with opened(descriptor) as child:
             status = os.fstat(child)
         found = below.find(own, layers)
         if is_whiteout(status):

@@ -2,7 +2,8 @@
 
 Names are sorted, whiteout devices become `.wh.` files and opaque directories get their marker, so that the
 same upper always gives the same bytes. The upper may belong to a container that is still running: it is
-walked by descriptor without following a link, and a file that shrinks while it is read is an error.
+walked by descriptor without following a link, what goes after it was listed is left out, and a file that
+shrinks while it is read is an error.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from pathlib import Path
 from storage.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
 from storage.layer import tar_writer
 from storage.layer.header import Entry, Kind, shown
-from storage.layer.inode import OPEN_PATH, OVERLAY_XATTRS, describe, is_whiteout, opened
+from storage.layer.inode import OPEN_PATH, OVERLAY_XATTRS, describe, is_whiteout, listed, open_listed, opened
 from storage.layer.lowers import OpenInRoot
 from storage.layer.names import OPAQUE, WHITEOUT
 from storage.layer.tree import join
@@ -66,11 +67,7 @@ def write_layer(
     """
     with opened(os.open(upper, _OPEN_ROOT)) as root:
         books = b"user.overlay." if userxattr else b"trusted.overlay."
-        writer = _Writer(root, write, open_in_root, books, owner)
-        pending = [b""]
-        while pending:
-            pending += writer.put(pending.pop())
-        return writer.finish()
+        return _Writer(root, write, open_in_root, books, owner).put_all(b"")
 
 
 def write_tree(
@@ -89,11 +86,7 @@ def write_tree(
         FileNotFoundError: There is no such name.
         InvalidArgumentError, UnavailableError, OSError: As `write_layer`.
     """
-    writer = _Writer(directory, write, open_in_root, b"trusted.overlay.", owner)
-    pending = [name]
-    while pending:
-        pending += writer.put(pending.pop())
-    return writer.finish()
+    return _Writer(directory, write, open_in_root, b"trusted.overlay.", owner).put_all(name)
 
 
 class _Writer:
@@ -115,9 +108,19 @@ class _Writer:
         self._entries = 0
         self._linked: dict[tuple[int, int], bytes] = {}
 
-    def put(self, path: bytes) -> list[bytes]:
+    def put_all(self, top: bytes) -> Written:
+        """Write what is called `top` with all that is in it, and end the archive."""
+        pending = self._put(top, self._open_in_root(self._root, top or b".", OPEN_PATH))
+        while pending:
+            path = pending.pop()
+            fd = open_listed(self._open_in_root, self._root, path, OPEN_PATH)
+            if fd >= 0:
+                pending += self._put(path, fd)
+        return self._finish()
+
+    def _put(self, path: bytes, descriptor: int) -> list[bytes]:
         """Write one file; for a directory, the paths in it, in the order in which a stack gives them back."""
-        with opened(self._open_in_root(self._root, path or b".", OPEN_PATH)) as fd:
+        with opened(descriptor) as fd:
             status = os.fstat(fd)
             if is_whiteout(status):
                 self._put_marker(path, WHITEOUT)
@@ -139,9 +142,7 @@ class _Writer:
         self._put_headers(entry)
         if opaque:
             self._put_marker(join(path, OPAQUE), b"")
-        with os.scandir(f"/proc/self/fd/{fd}") as children:
-            names = sorted((os.fsencode(child.name) for child in children), reverse=True)
-        return [join(path, name) for name in names]
+        return [join(path, name) for name in reversed(listed(fd))]
 
     def _put_file(self, fd: int, status: os.stat_result, entry: Entry) -> None:
         inode = (status.st_dev, status.st_ino)
@@ -164,8 +165,8 @@ class _Writer:
                         f"file {shown(entry.name)}: became shorter while it was read, try again"
                     )
                 left -= len(data)
-                self._put(data)
-        self._put(tar_writer.padding(entry.size))
+                self._add(data)
+        self._add(tar_writer.padding(entry.size))
 
     def _take_books(self, entry: Entry) -> bool:
         """Remove overlayfs's own attributes from the entry; whether they call the directory opaque."""
@@ -190,14 +191,13 @@ class _Writer:
 
     def _put_headers(self, entry: Entry) -> None:
         self._entries += 1
-        self._put(tar_writer.headers(entry))
+        self._add(tar_writer.headers(entry))
 
-    def _put(self, data: bytes) -> None:
+    def _add(self, data: bytes) -> None:
         self._hash.update(data)
         self._size += len(data)
         self._write(data)
 
-    def finish(self) -> Written:
-        """End the archive."""
-        self._put(tar_writer.END)
+    def _finish(self) -> Written:
+        self._add(tar_writer.END)
         return Written(f"sha256:{self._hash.hexdigest()}", self._size, self._entries)

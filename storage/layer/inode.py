@@ -21,6 +21,7 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 OVERLAY_XATTRS = (b"trusted.overlay.", b"user.overlay.")
 _LABEL_XATTR = "security.selinux"  # belongs to the host's policy, cannot be removed
 _COPY_BYTES = 64 << 20
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 _FORMATS = {Kind.CHARACTER: stat.S_IFCHR, Kind.BLOCK: stat.S_IFBLK, Kind.FIFO: stat.S_IFIFO}
 _KINDS = {
@@ -45,6 +46,25 @@ def opened(fd: int) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def open_listed(open_in_root: Callable[[int, bytes, int], int], root: int, path: bytes, flags: int) -> int:
+    """Open what was listed a moment ago in a tree that others change; -1 if it has gone since."""
+    try:
+        return open_in_root(root, path, flags)
+    except OSError as error:
+        if error.errno not in _GONE:
+            raise
+        return -1
+
+
+def listed(fd: int) -> list[bytes]:
+    """The names in an open directory, sorted; none in one that has gone since it was opened."""
+    try:
+        with os.scandir(f"/proc/self/fd/{fd}") as children:
+            return sorted(os.fsencode(child.name) for child in children)
+    except FileNotFoundError:
+        return []
 
 
 def make_file(dir_fd: int, name: bytes, entry: Entry, fill: Callable[[int], None]) -> None:
@@ -159,7 +179,14 @@ def describe(fd: int, path: bytes) -> Entry:
 
 def _xattrs(fd: int) -> dict[bytes, bytes]:
     itself = f"/proc/self/fd/{fd}"
-    return {os.fsencode(name): os.getxattr(itself, name) for name in os.listxattr(itself)}
+    found = {}
+    for name in os.listxattr(itself):
+        try:
+            found[os.fsencode(name)] = os.getxattr(itself, name)
+        except OSError as error:
+            if error.errno != errno.ENODATA:  # taken away since it was listed
+                raise
+    return found
 
 
 def copy_content(source: int, target: int, size: int) -> None:
