@@ -114,5 +114,5 @@ class Exchange:
 
 
 def _replayable(body: Body | None) -> bool:
-    """Whether a request can be sent a second time: a stream is used up by the first."""
-    return body is None or isinstance(body, bytes)
+    """Whether a request can be sent a second time: a stream is used up by the first, unless it says else."""
+    return body is None or isinstance(body, bytes) or bool(getattr(body, "replayable", False))

@@ -54,7 +54,12 @@ class PutManifest:
 
 
 class _Part:
-    """The bytes `start` to `end` of some content, as a request body of known length."""
+    """The bytes `start` to `end` of some content, as a request body of known length.
+
+    It begins anew each time it is iterated over, so a request with it may be sent once more.
+    """
+
+    replayable = True
 
     def __init__(self, content: Content, start: int, end: int) -> None:
         self._content = content

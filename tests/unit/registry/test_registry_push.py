@@ -272,3 +272,31 @@ def test_an_upload_elsewhere_gets_no_credentials_and_its_challenges_no_answer(re
         logged_in.destination(registry.host, "a/b").put_blob(DIGEST, len(BODY), content)
     assert {asked.path.partition("?")[0] for asked in other.asked} == {"/upload"}
     assert all("authorization" not in asked.headers for asked in other.asked)
+
+
+@pytest.mark.parametrize("chunk", [None, 30_000])
+def test_a_token_that_ends_during_an_upload_is_replaced(registry, uploads, other, client, chunk):
+    """What a file holds can be sent again, unlike what comes out of a pipe."""
+    current, count = "", 0
+
+    def token(_):
+        nonlocal current, count
+        count += 1
+        current = f"t{count}"
+        return Answer(200, json.dumps({"token": current, "expires_in": 300}).encode())
+
+    def guarded(route):
+        def answer(asked):
+            nonlocal current
+            if asked.headers.get("authorization") != f"Bearer {current}":
+                return Answer(401, headers={"WWW-Authenticate": f'Bearer realm="{other.url}/token"'})
+            current = "ended"
+            return route(asked)
+
+        return answer
+
+    for method, path in list(registry.routes):
+        registry.on(method, path, guarded(registry.routes[method, path][0]))
+    other.on("GET", "/token", token)
+    assert client.destination(registry.host, "a/b").put_blob(DIGEST, len(BODY), content, chunk=chunk)
+    assert uploads.stored == {DIGEST: BODY}
