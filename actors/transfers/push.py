@@ -170,13 +170,14 @@ class Push:
         )
         entry = {**descriptor.to_dict(), "artifactType": kind, "annotations": dict(document.annotations)}
         index["manifests"].append({key: value for key, value in entry.items() if value})
-        destination.put_manifest(tag, OCI_INDEX, json.dumps(index).encode())
+        body = json.dumps(index).encode()
+        self._transfer.persist(lambda: destination.put_manifest(tag, OCI_INDEX, body))
 
     def _referrers(self, tag: str) -> dict[str, Any]:
         """The list that the registry has under a tag, or a new one; what is no list is not replaced."""
-        target = self._target
+        target, client = self._target, self._transfer.client
         try:
-            found = self._transfer.client.fetch_manifest(target.domain, target.path, tag)
+            found = self._transfer.persist(lambda: client.fetch_manifest(target.domain, target.path, tag))
         except NotAtRegistryError:
             return {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}
         try:

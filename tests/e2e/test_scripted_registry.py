@@ -287,3 +287,26 @@ def test_chunk_minimum(daemon: Daemon, tmp: Path):
         sizes = [len(asked.body) for asked in registry.requests("PATCH")]
         assert sizes.count(least) == len(served.layer) // least
         assert registry.requests("PUT", put)[0].body == served.image.manifest
+
+
+def test_a_list_of_referrers_is_kept_though_the_registry_is_busy(daemon: Daemon, tmp: Path):
+    """One without the API: the list under a tag is read and written, and each of these may have to wait."""
+    subject = {"mediaType": OCI_MANIFEST, "digest": digest_of(b"subject"), "size": 7}
+    tag = subject["digest"].replace(":", "-")
+    with ScriptedRegistry() as registry:
+        empty = registry.add_blob("odd/app", b"{}")
+        config = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": empty, "size": 2}
+        document = {
+            "schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": "application/x", "config": config,
+            "layers": [], "subject": subject,
+        }  # fmt: skip
+        digest = registry.add_manifest("odd/app", json.dumps(document).encode(), "v1")
+        daemon.actr("pull", f"{registry.host}/odd/app:v1")
+        busy, route = Answer(503, headers={"Retry-After": "0"}), f"/v2/odd/app/manifests/{tag}"
+        registry.on("HEAD", f"/v2/odd/app/blobs/{empty}", Answer(200))
+        registry.on("PUT", "/v2/odd/app/manifests/v2", Answer(201))
+        registry.on("GET", route, busy, Answer(404))
+        registry.on("PUT", route, busy, Answer(201))
+        daemon.actr("push", f"{registry.host}/odd/app:v1", f"{registry.host}/odd/app:v2")
+        kept_list = json.loads(registry.requests("PUT", route)[-1].body)
+    assert [one["digest"] for one in kept_list["manifests"]] == [digest]
