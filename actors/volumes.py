@@ -1,8 +1,9 @@
 """Volumes: directories that containers share and that outlive them.
 
 States: none beside the directory. Accepts the `volumes.*` operations. Who uses a volume is asked of
-metadata, whose records say what each container mounts. The files of what was removed are deleted in the
-background, after the answer. Restarted by the supervisor, always; the start goes on with that.
+metadata, whose records say what each container mounts; who has come for one while that was asked uses it
+too. The files of what was removed are deleted in the background, after the answer. Restarted by the
+supervisor, always; the start goes on with that.
 """
 
 from collections.abc import Callable, Iterable
@@ -31,12 +32,16 @@ class VolumesActor(Actor):
         """Open the directory, then delete in the background what is to go."""
         self._store = Volumes(self.settings.root / "volumes")
         self._deleting = self._more = False
+        self._asking: list[Uses] = []  # who has come for a volume since metadata was asked, for each question
         self._delete_discarded()
 
     def volumes_create(self, body: m.VolumesCreate, _: Call) -> dict[str, Any]:
         """Make it, or find it made."""
         volume = self._store.create(body.namespace, body.name, body.labels, body.owner)
         seed = str(self._store.seed(volume, body.container)) if body.container else ""
+        if body.container:
+            for since in self._asking:
+                since.setdefault((body.namespace, body.name), []).append(body.container)
         return {**self._described(volume), "seed": seed}
 
     def volumes_settle(self, body: m.VolumesSettle, _: Call) -> None:
@@ -130,13 +135,16 @@ class VolumesActor(Actor):
 
     def _with_uses(self, namespace: str, call: Call, answer: Callable[[Uses], Any]) -> None:
         """Answer `call` with what `answer` makes of who uses what."""
+        since: Uses = {}
+        self._asking.append(since)
 
         def heard(result: Any) -> None:
+            self._asking = [one for one in self._asking if one is not since]
             if isinstance(result, RemoteError):
                 call.fail(result)
                 return
             try:
-                call.reply(answer(_uses(result)))
+                call.reply(answer({**since, **_uses(result)}))
             except StorageError as error:
                 call.fail(error)
 

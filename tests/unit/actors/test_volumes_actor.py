@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,34 @@ def test_one_whose_record_cannot_be_read_is_in_nobodys_way(town, record):
     assert ask(town, "prune") == {"removed": ["w"]}
     assert ask(town, "remove", name="v") == {}
     assert ask(town, "list") == {"volumes": []}
+
+
+class Slow(Metadata):
+    """It has looked, and takes its time to say so."""
+
+    def containers_list(self, body, call):
+        (self.settings.state / "asked").touch()
+        wait_until("it may answer", (self.settings.state / "answer").exists)
+        return super().containers_list(body, call)
+
+
+@pytest.mark.parametrize("op", ["prune", "remove"])
+def test_a_volume_that_a_container_comes_for_meanwhile_is_left(tmp, op):
+    """It was put on record after metadata had looked, and runs by now."""
+    with Town(tmp) as town:
+        town.actor(VolumesActor)
+        town.actor(Slow)
+        path = Path(ask(town, "create", name="data")["path"])
+        (path / "precious").touch()
+        name = {"name": "data"} if op == "remove" else {}
+        with ThreadPoolExecutor(1) as pool:
+            removal = pool.submit(ask, town, op, **name)
+            wait_until("metadata is asked", (town.settings.state / "asked").exists)
+            ask(town, "create", name="data", container="c1")
+            (town.settings.state / "answer").touch()
+            if op == "remove":
+                with pytest.raises(RemoteError, match="is used by container c1"):
+                    removal.result(LIMIT)
+            else:
+                assert removal.result(LIMIT) == {"removed": []}
+        assert (path / "precious").exists()
