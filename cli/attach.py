@@ -10,6 +10,7 @@ from cli.limits import whole
 from cli.options import Command, Given, Option
 from cli.streams import KEYS
 
+FAILED = 1
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,22 @@ def run(session: Session, given: Given) -> int:
     """The exit code is the container's; 0 when the keys detached."""
     record = session.container(given.arguments[0])
     recent = whole("replay", given.text("replay", "0"))
+    if _is_unstarted(session, record):
+        name = record["name"]
+        complain(f"container {name} has not been started: start it first, or at once: actr start -a {name}")
+        return FAILED
     return attach(session, given, record, Output(session, record["actor"], recent=recent))
+
+
+def _is_unstarted(session: Session, record: dict[str, Any]) -> bool:
+    """Whether no run of it has begun, for whose end we would wait for ever.
+
+    What is on record may lag behind a start; its actor knows.
+    """
+    if (record.get("task") or {"status": "created"})["status"] != "created":
+        return False
+    state = session.ask(record["actor"], "tasks.state", {})
+    return bool(state["phase"] == "created" and not state.get("error"))
 
 
 def attach(

@@ -485,3 +485,25 @@ def test_a_reader_that_has_enough(daemon, tmp, monkeypatch, capfd):
         os.dup2(stdout, 1)
         os.close(stdout)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("task", [None, {"status": "created"}])
+def test_one_that_was_never_started_is_not_attached_to(made, actr, task):
+    made.answers("containers.get", {**WEB, "task": task})
+    made.answers("tasks.state", {"phase": "created", "run": 0, "error": ""})
+    done = actr("attach", "web")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == (
+        "actr: container web has not been started: start it first, or at once: actr start -a web\n"
+    )
+    assert "tasks.output" not in made.ops()
+
+
+@pytest.mark.parametrize(
+    "state", [{"phase": "running"}, {"phase": "starting"}, {"phase": "created", "error": "no"}]
+)
+def test_one_whose_record_lags_behind_is_attached_to(made, actr, state):
+    made.answers("containers.get", {**WEB, "task": None})
+    made.answers("tasks.state", state)
+    made.on["tasks.output"] = ends(6)
+    assert actr("attach", "web").code == 6
