@@ -1,8 +1,9 @@
 """Files in and out of a container, running or not: as a tar, through a file of our own.
 
-A running one is entered by the root of its first process, so that its mounts are seen; of any other, the
-root is mounted for the while. Names are resolved inside that root whatever happens in it meanwhile. The
-archive goes through an unlinked or private file, so neither a slow client nor a large directory costs memory.
+A running one is entered by the root of its first process, so that its mounts are seen, though nothing of what
+the kernel shows in /proc, /sys and the like; of any other, the root is mounted for the while. Names are
+resolved inside that root whatever happens in it meanwhile. The archive goes through an unlinked or private
+file, so neither a slow client nor a large directory costs memory.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 from actors import lifecycle as life
 from actors import messages as m
 from actors.call import Call
+from actors.linux import mounts
 from actors.linux.openat2 import open_in_root
 from actors.linux.pidfd import Process
 from actors.linux.process import make_files_as
@@ -130,7 +132,8 @@ class Copying:
             file = tempfile.TemporaryFile(dir=self._spool)  # noqa: SIM115  # closed when it has been sent
             try:
                 shown = self._shift().back().owner
-                write_tree(directory, name, file.write, open_in_root=open_in_root, owner=shown)
+                hollow = mounts.kernel_devices(process.pid) if process is not None else ()
+                write_tree(directory, name, file.write, open_in_root=open_in_root, owner=shown, hollow=hollow)
                 file.seek(0)
             except BaseException:
                 file.close()

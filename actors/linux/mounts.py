@@ -140,12 +140,19 @@ class Options:
     data: str
 
 
+_KERNELS_OWN = frozenset({
+    "autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "efivarfs",
+    "fusectl", "mqueue", "proc", "pstore", "rpc_pipefs", "securityfs", "selinuxfs", "sysfs", "tracefs",
+})  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class MountPoint:
     """One line of /proc/self/mountinfo (proc_pid_mountinfo(5))."""
 
     mount_id: int
     parent_id: int
+    device: int  # what stat(2) calls st_dev
     root: str
     target: str
     options: tuple[str, ...]
@@ -411,6 +418,7 @@ def _parse_line(line: str) -> MountPoint:
     return MountPoint(
         mount_id=int(fields[0]),
         parent_id=int(fields[1]),
+        device=os.makedev(*map(int, fields[2].split(":"))),
         root=_unescape(fields[3]),
         target=_unescape(fields[4]),
         options=tuple(fields[5].split(",")),
@@ -419,6 +427,16 @@ def _parse_line(line: str) -> MountPoint:
         source=_unescape(source),
         super_options=tuple(_unescape(super_options).split(",")),
     )
+
+
+def kernel_devices(pid: int) -> frozenset[int]:
+    """Devices of those mounts of a process whose files are no files, but the kernel's words.
+
+    Raises:
+        OSError: it has ended.
+    """
+    text = os.fsdecode(Path(f"/proc/{pid}/mountinfo").read_bytes())
+    return frozenset(point.device for point in parse_mountinfo(text) if point.type in _KERNELS_OWN)
 
 
 def mount_points() -> list[MountPoint]:

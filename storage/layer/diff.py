@@ -9,7 +9,7 @@ shrinks while it is read is an error.
 import hashlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,16 +77,26 @@ def write_tree(
     *,
     open_in_root: OpenInRoot,
     owner: Owner = _as_found,
+    hollow: Container[int] = (),
 ) -> Written:
     """Pass a tar of what is called `name` in an open directory to `write`; links are kept, not followed.
 
-    `owner` as for `write_layer`.
+    What goes while it is read is left out.
+
+    Args:
+        directory: a descriptor.
+        name: in it.
+        write: as for `write_layer`, as is `open_in_root`.
+        open_in_root: openat2.
+        owner: as for `write_layer`.
+        hollow: devices (st_dev) that are met on the way: directories on them are written as empty ones.
 
     Raises:
         FileNotFoundError: There is no such name.
         InvalidArgumentError, UnavailableError, OSError: As `write_layer`.
     """
-    return _Writer(directory, write, open_in_root, b"trusted.overlay.", owner).put_all(name)
+    writer = _Writer(directory, write, open_in_root, b"trusted.overlay.", owner, hollow)
+    return writer.put_all(name)
 
 
 class _Writer:
@@ -97,12 +107,14 @@ class _Writer:
         open_in_root: OpenInRoot,
         books: bytes,
         owner: Owner,
+        hollow: Container[int] = (),
     ) -> None:
         self._root = root
         self._write = write
         self._open_in_root = open_in_root
         self._books = books  # the prefix of overlayfs's own attributes
         self._owner = owner
+        self._hollow = hollow
         self._hash = hashlib.sha256()
         self._size = 0
         self._entries = 0
@@ -110,7 +122,7 @@ class _Writer:
 
     def put_all(self, top: bytes) -> Written:
         """Write what is called `top` with all that is in it, and end the archive."""
-        pending = self._put(top, self._open_in_root(self._root, top or b".", OPEN_PATH))
+        pending = self._put(top, self._open_in_root(self._root, top or b".", OPEN_PATH), top=True)
         while pending:
             path = pending.pop()
             fd = open_listed(self._open_in_root, self._root, path, OPEN_PATH)
@@ -118,8 +130,11 @@ class _Writer:
                 pending += self._put(path, fd)
         return self._finish()
 
-    def _put(self, path: bytes, descriptor: int) -> list[bytes]:
-        """Write one file; for a directory, the paths in it, in the order in which a stack gives them back."""
+    def _put(self, path: bytes, descriptor: int, *, top: bool = False) -> list[bytes]:
+        """Write one file; for a directory, the paths in it, in the order in which a stack gives them back.
+
+        The `top` is what was asked for, whatever it is on.
+        """
         with opened(descriptor) as fd:
             status = os.fstat(fd)
             if is_whiteout(status):
@@ -132,7 +147,8 @@ class _Writer:
             entry.uid, entry.gid = self._owner(entry.uid, entry.gid)
             opaque = self._take_books(entry) and bool(path)
             if entry.kind is Kind.DIRECTORY:
-                return self._put_directory(fd, entry, opaque=opaque)
+                below = self._put_directory(fd, entry, opaque=opaque)
+                return below if top or status.st_dev not in self._hollow else []
             self._put_file(fd, status, entry)
             return []
 

@@ -178,9 +178,16 @@ def describe(fd: int, path: bytes) -> Entry:
 
 
 def _xattrs(fd: int) -> dict[bytes, bytes]:
+    """None on a filesystem that does not know of any: /proc, devpts, vfat."""
     itself = f"/proc/self/fd/{fd}"
+    try:
+        names = os.listxattr(itself)
+    except OSError as error:
+        if error.errno == errno.ENOTSUP:
+            return {}
+        raise
     found = {}
-    for name in os.listxattr(itself):
+    for name in names:
         try:
             found[os.fsencode(name)] = os.getxattr(itself, name)
         except OSError as error:

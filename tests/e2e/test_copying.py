@@ -105,3 +105,22 @@ def test_a_racing_swapper_gets_nothing_outside(daemon: Daemon, busybox: str, tmp
     assert [entry.name for entry in outside.iterdir()] == ["file"]
     assert (outside.stat().st_mtime_ns, outside.stat().st_mode) == (before.st_mtime_ns, before.st_mode)
     daemon.actr("rm", "-f", name)
+
+
+def test_all_of_a_running_container_comes_out(daemon: Daemon, busybox: str, tmp: Path):
+    """Not what the kernel shows in it: its files have no end, no size, or no meaning elsewhere."""
+    name = f"c{uuid.uuid4().hex[:8]}"
+    script = "echo mine > /mine; ln /mine /again; echo t > /tmp/t; touch /ready; sleep 300"
+    words = ("--tmpfs", "/tmp", "-v", "/vol")
+    daemon.actr("run", "-d", "--name", name, *words, busybox, "sh", "-c", script)
+    wait_until("it is made", lambda: "ready" in daemon.actr("exec", name, "ls", "/").stdout)
+    for path, target in (("/.", "dot"), ("/", "slash")):
+        daemon.actr("cp", f"{name}:{path}", str(tmp / target))
+        assert (tmp / target / "mine").read_text() == "mine\n"
+        assert (tmp / target / "again").samefile(tmp / target / "mine")
+        assert (tmp / target / "tmp/t").read_text() == "t\n"
+        assert (tmp / target / "vol").is_dir()
+        assert (tmp / target / "bin/busybox").stat().st_size
+        assert list((tmp / target / "proc").iterdir()) == []
+        assert list((tmp / target / "sys").iterdir()) == []
+    daemon.actr("rm", "-f", name)

@@ -1,6 +1,7 @@
 """Options, mountinfo, and real mounts in a scratch folder."""
 
 import errno
+import os
 import string
 import threading
 from pathlib import Path
@@ -62,6 +63,7 @@ def test_a_line_of_mountinfo():
     assert point.propagation == ("shared:1", "master:2")
     assert point.super_options == ("rw", "errors=x")
     assert (point.mount_id, point.parent_id, point.type) == (36, 35, "ext3")
+    assert point.device == os.makedev(98, 0)
 
 
 def test_a_line_without_propagation():
@@ -81,6 +83,14 @@ def test_what_is_mounted_here_can_be_read():
     points = mounts.mount_points()
     assert any(point.target == "/" for point in points)
     assert any(point.type == "proc" for point in points)
+
+
+def test_what_the_kernel_shows_is_known_by_its_device():
+    found = mounts.kernel_devices(os.getpid())
+    assert Path("/proc").stat().st_dev in found
+    assert Path("/").stat().st_dev not in found
+    with pytest.raises(FileNotFoundError):
+        mounts.kernel_devices(1 << 30)
 
 
 def test_options_beyond_a_page_are_refused_by_name(tmp_path):
