@@ -15,13 +15,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+def is_standard_output(path: str) -> bool:
+    """Whether that is where an archive goes: `-`, or a name for what it is, as /dev/stdout."""
+    try:
+        return path == "-" or os.path.samestat(os.stat(path), os.fstat(STDOUT))  # noqa: PTH116  # beside fstat
+    except OSError:
+        return False
+
+
 @contextmanager
 def archive(path: str) -> Iterator[tuple[int, bool]]:
     """A descriptor to write to, and whether it is a fresh file; `path` is `-` for standard output.
 
-    A new file gets its name when the block ends well. Raises UsageError, OSError.
+    What is named otherwise and is our standard output is not opened again, which would write over a file that
+    the caller wants to be added to. A new file gets its name when the block ends well.
+
+    Raises:
+        UsageError: it is a terminal.
+        OSError: it cannot be opened, or renamed.
     """
-    if path == "-":
+    if is_standard_output(path):
         if os.isatty(STDOUT):
             raise UsageError(
                 "an archive is nothing for a terminal: name a file with -o, or redirect the output"
@@ -29,7 +42,7 @@ def archive(path: str) -> Iterator[tuple[int, bool]]:
         yield STDOUT, False
         return
     target = Path(path)
-    # A FIFO, a device, or a link to anything: /dev/stdout is one. They are not ours to replace.
+    # A FIFO, a device, or a link to anything. They are not ours to replace.
     if target.is_symlink() or (target.exists() and not target.is_file()):
         with target.open("wb", buffering=0) as stream:
             yield stream.fileno(), False

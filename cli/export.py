@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli.archives import archive
+from cli.archives import archive, is_standard_output
 from cli.jobs import do, lend
 from cli.options import QUIET, Command, Given, Option
 from cli.table import print_json
@@ -18,7 +18,7 @@ def run(session: Session, given: Given) -> int:
     with archive(output) as (fd, fresh):
         wish = {"container": given.arguments[0], "target": lend(fd), "fresh": fresh}
         written = do(session, "export", wish, quiet=given.flag("quiet"))
-    if output != "-" and session.json:
+    if session.json and not is_standard_output(output):
         print_json(written)
     return 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from cli.archives import archive, directory
+from cli.archives import archive, directory, is_standard_output
 from cli.jobs import do, lend
 from cli.options import QUIET, Command, Given, Option, UsageError
 from cli.table import print_result
@@ -38,7 +38,7 @@ def run(session: Session, given: Given) -> int:
 
 def _report(session: Session, given: Given, result: dict[str, Any]) -> None:
     """On standard output, unless the archive is there."""
-    if given.text("output", "-") == "-" and not given.text("directory"):
+    if not given.text("directory") and is_standard_output(given.text("output", "-")):
         sys.stdout.flush()
     else:
         print_result(session, result, (image["name"] for image in result["images"]))

@@ -68,6 +68,28 @@ def test_a_link_that_is_saved_to_stays_one(daemon, actr, job, tmp, there):
     assert (tmp / "out").read_bytes() == b"archive"
 
 
+@pytest.mark.parametrize("verb", ["save", "export"])
+def test_a_name_for_standard_output_is_that(daemon, actr, job, tmp, verb):
+    """As /dev/stdout behind >>: opened by that name, the file would begin anew."""
+
+    def write(args):
+        assert not args["fresh"]
+        os.write(args["target"]["fd"], b"archive")
+
+    job(RESULT, write)
+    (tmp / "log").write_bytes(b"before\n")
+    ours = os.dup(1)
+    with (tmp / "log").open("ab") as log:
+        os.dup2(log.fileno(), 1)
+    try:
+        code = actr(verb, "-q", "-o", "/dev/stdout", "--format", "json", "a:1").code
+    finally:
+        os.dup2(ours, 1)
+        os.close(ours)
+    assert code == 0
+    assert (tmp / "log").read_bytes() == b"before\narchive"
+
+
 def test_a_save_that_fails_leaves_nothing(daemon, actr, job, tmp):
     job(RESULT)
     daemon.refuses("jobs.attach", "failed_precondition", "not all here", by="job/default/1/1")
