@@ -14,7 +14,6 @@ from storage.metadata.announcements import Announcements
 from storage.metadata.collecting import Collecting
 from storage.metadata.containers import Containers
 from storage.metadata.contents import Contents
-from storage.metadata.idempotency import Idempotency
 from storage.metadata.images import Images
 from storage.metadata.leases import Leases
 from storage.metadata.namespaces import Namespaces
@@ -26,7 +25,6 @@ from storage.metadata.records import (
     Lease,
     Namespace,
     NewContainer,
-    Remembered,
     Resource,
     Task,
 )
@@ -42,7 +40,6 @@ __all__ = [
     "Metadata",
     "Namespace",
     "NewContainer",
-    "Remembered",
     "Resource",
     "Task",
 ]
@@ -65,7 +62,6 @@ class Metadata:
         self.images = Images(self._database, self.namespaces, clock)
         self.containers = Containers(self._database, self.namespaces, clock)
         self.tasks = Tasks(self._database)
-        self.idempotency = Idempotency(self._database, clock)
         self.leases = Leases(self._database, self.namespaces, clock)
         self.contents = Contents(self._database, self.namespaces, clock)
         self.announcements = Announcements(self._database, clock)

@@ -95,16 +95,6 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
-    """An idempotency key: `result` is None while the operation has begun and not ended."""
-
-    key: str
-    operation: str
-    result: Any
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
 class Lease:
     """Keeps resources from the garbage collector until deleted or expired (None: never).
 

@@ -1,7 +1,7 @@
 """The tables of the metadata database, as a list of migrations.
 
 A migration is never changed once released: a new one is added at the end. Times are integer nanoseconds
-since the epoch; labels, options, targets and results are JSON.
+since the epoch; labels, options and targets are JSON. Nobody reads or writes the table `idempotency`.
 """
 
 _FIRST = """

@@ -51,7 +51,6 @@ WRITES = {
     "delete container": lambda m: m.containers.delete("ns", "c"),
     "record task": lambda m: m.tasks.record(Task("ns", "c", 2, "stopped", exit_code=3)),
     "delete lease": lambda m: m.leases.delete("ns", "l"),
-    "remember": lambda m: m.idempotency.remember("k", "create", {}),
 }
 
 
