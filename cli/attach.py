@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cli.attaching import attached, keys
 from cli.complaint import complain
-from cli.following import Output, follow_container, own_exit_code, write_through
+from cli.following import Output, OutputError, follow_container, own_exit_code, write_or_leave
 from cli.forwarding import DetachedError
 from cli.limits import whole
 from cli.options import Command, Given, Option
@@ -68,7 +68,7 @@ def attach(
 
     def body() -> dict[str, Any]:
         begun()
-        return follow_container(session, record["id"], write_through, output)
+        return follow_container(session, record["id"], write_or_leave, output)
 
     try:
         answer = attached(
@@ -83,6 +83,9 @@ def attach(
     except DetachedError as error:
         complain(f"detached; {name} goes on: actr attach {name}, actr stop {name}")
         return error.exit_code
+    except OutputError as error:
+        complain(f"{error}; {name} goes on: actr attach {name}, actr stop {name}")
+        return FAILED
     return own_exit_code(answer, name)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cli.attaching import attached, keys
 from cli.complaint import complain
 from cli.creating import ENV_FILE, ENVIRONMENT, Unknown, environment
-from cli.following import Output, own_exit_code, write_through
+from cli.following import Output, OutputError, own_exit_code, write_or_leave
 from cli.forwarding import DetachedError
 from cli.options import Command, Given, Option
 from cli.session import RefusedError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from cli.session import Session
 
+FAILED = 1
 LIMIT = 60.0  # seconds for it to start
 SIGKILL = 9  # of which the module signal would make an enum first
 
@@ -69,7 +70,7 @@ def _foreground(
 
     def body() -> dict[str, Any]:
         unknown.told()
-        return output.copy(write_through, follow=True)
+        return output.copy(write_or_leave, follow=True)
 
     try:
         terminal, typing = given.flag("tty"), keys(given) if given.flag("interactive") else None
@@ -86,6 +87,9 @@ def _foreground(
     except DetachedError as error:
         complain(f"detached; the process in {name} goes on")
         return error.exit_code
+    except OutputError as error:
+        complain(f"{error}; the process in {name} goes on")
+        return FAILED
     _let_go(session, record["actor"], exec_id)
     return own_exit_code(answer, f"the process in {name}")
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 CREDIT = 1 << 20  # bytes under way at once
 STDOUT, STDERR = 1, 2
 NAMES = {STDOUT: "stdout", STDERR: "stderr"}
+STANDARD = {STDOUT: "output", STDERR: "error"}
 UNKNOWN_EXIT = 255
 BACK_WITHIN = 20.0  # seconds in which the actor of a container on record is there again, at load 40 too
 LOOK_AGAIN = 0.1  # seconds
@@ -90,6 +91,18 @@ def write_through(stream: int, _at: int, content: bytes) -> None:
             view = view[posix.write(stream, view) :]
         except BlockingIOError:  # somebody made the terminal or pipe non-blocking
             select.select([], [stream], [])
+
+
+class OutputError(Exception):
+    """Our own standard output or error takes nothing more: nobody reads it, or there is no room."""
+
+
+def write_or_leave(stream: int, at: int, content: bytes) -> None:
+    """As `write_through`, of a process that goes on without us. Raises OutputError."""
+    try:
+        write_through(stream, at, content)
+    except OSError as error:
+        raise OutputError(f"standard {STANDARD[stream]}: {(error.strerror or str(error)).lower()}") from error
 
 
 def follow_container(session: Session, container: str, write: Write, output: Output) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 
@@ -471,20 +472,46 @@ def test_timestamps(daemon, actr):
     assert done.err == "2023-11-14T22:13:21.000000Z err\n"
 
 
-def test_a_reader_that_has_enough(daemon, tmp, monkeypatch, capfd):
-    """As in `actr logs web | head -1`."""
-    daemon.on["tasks.output"] = lines
+@contextlib.contextmanager
+def no_reader():
+    """Nobody reads our standard output."""
     reading, writing = os.pipe()
     os.close(reading)
     stdout = os.dup(1)
     os.dup2(writing, 1)
     os.close(writing)
     try:
-        assert main(["logs", "web"]) == 1
+        yield
     finally:
         os.dup2(stdout, 1)
         os.close(stdout)
+
+
+def test_a_reader_that_has_enough(daemon, capfd):
+    """As in `actr logs web | head -1`."""
+    daemon.on["tasks.output"] = lines
+    with no_reader():
+        assert main(["logs", "web"]) == 1
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "goes_on"),
+    [
+        (["run", "--rm", "--name", "web", "busybox"], "web goes on: actr attach web, actr stop web"),
+        (["attach", "web"], "web goes on: actr attach web, actr stop web"),
+        (["exec", "web", "yes"], "the process in web goes on"),
+    ],
+    ids=["run", "attach", "exec"],
+)
+def test_what_runs_goes_on_without_a_reader_and_that_is_said(made, capfd, words, goes_on):
+    """As with docker, with --rm too."""
+    made.answers("tasks.exec", {"pid": 1})
+    made.on["tasks.output"] = lines
+    with no_reader():
+        assert main(words) == 1
+    assert capfd.readouterr().err == f"actr: standard output: broken pipe; {goes_on}\n"
+    assert not {"tasks.kill", "tasks.stop", "containers.remove"} & set(made.ops())
 
 
 @pytest.mark.parametrize("task", [None, {"status": "created"}])
