@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cli.jobs import STDIN, STDOUT
@@ -75,19 +75,31 @@ def incoming(path: str) -> Iterator[int]:
 
 
 @contextmanager
-def directory(path: str) -> Iterator[int]:
-    """A descriptor of an empty directory, made if need be, and removed again when the block fails."""
+def directory(path: str) -> Iterator[tuple[int, bool]]:
+    """A descriptor of a directory, made if need be, and whether it is empty.
+
+    One that was empty is so again when the block fails, and one that was made is not there.
+    """
     target = Path(path)
     made = not target.exists()
     target.mkdir(exist_ok=True)
     fd = os.open(target, os.O_RDONLY | os.O_DIRECTORY)
+    fresh = made or not any(target.iterdir())
     try:
-        yield fd
+        yield fd, fresh
     except BaseException:
+        if fresh:
+            _take_back(fd)
         if made:
-            from shutil import rmtree
-
-            rmtree(target, ignore_errors=True)
+            with suppress(OSError):
+                target.rmdir()
         raise
     finally:
         os.close(fd)
+
+
+def _take_back(fd: int) -> None:
+    from storage.archive.writing import remove_layout
+
+    with suppress(OSError):
+        remove_layout(fd)

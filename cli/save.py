@@ -27,8 +27,9 @@ def run(session: Session, given: Given) -> int:
     }
     quiet = given.flag("quiet")
     if given.text("directory"):
-        with directory(given.text("directory")) as fd:
-            result = do(session, "save", {**wish, "target": lend(fd), "directory": True}, quiet=quiet)
+        with directory(given.text("directory")) as (fd, fresh):
+            wish |= {"target": lend(fd), "fresh": fresh, "directory": True}
+            result = do(session, "save", wish, quiet=quiet)
     else:
         with archive(given.text("output", "-")) as (fd, fresh):
             result = do(session, "save", {**wish, "target": lend(fd), "fresh": fresh}, quiet=quiet)

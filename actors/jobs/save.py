@@ -24,7 +24,8 @@ class SaveWish:
     Attributes:
         target: the client's descriptor: a file, a pipe, or an empty directory.
         directory: write a layout of files instead of a tar.
-        fresh: it is a file that is there for this archive alone, so that it may be begun anew.
+        fresh: it is a file that is there for this archive alone, or was an empty directory, so that it may be
+            begun anew.
         platform: save only that image of an index, as an image of its own.
         all_platforms: refuse to save unless every image of every index is here.
         docker: write Docker's manifest.json as well.
@@ -53,7 +54,7 @@ def save(context: Context, wish: SaveWish) -> dict[str, Any]:
     }
     fd = context.borrow(wish.target, writes=True, fresh=wish.fresh)
     try:
-        _write(context, wish, _sink(fd, wish), chosen, sorted(blobs.values(), key=blob_name))
+        _write(context, wish, _sink(context, fd, wish), chosen, sorted(blobs.values(), key=blob_name))
         if is_file(fd):
             os.fsync(fd)
     except BrokenPipeError as error:
@@ -68,8 +69,10 @@ def save(context: Context, wish: SaveWish) -> dict[str, Any]:
     return {"images": images, "size": sum(one.size for one in blobs.values())}
 
 
-def _sink(fd: int, wish: SaveWish) -> Sink:
-    return DirectorySink(fd) if wish.directory else TarSink(lambda piece: write_all(fd, piece))
+def _sink(context: Context, fd: int, wish: SaveWish) -> Sink:
+    if wish.directory:
+        return DirectorySink(fd, again=wish.fresh and context.interrupted)
+    return TarSink(lambda piece: write_all(fd, piece))
 
 
 def _chosen(context: Context, name: str, wish: SaveWish) -> tuple[Named, Contents]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from storage.archive.layout import encode
+from storage.archive.layout import BLOBS, encode
 from storage.archive.members import clean
 from storage.descriptor import Descriptor
 from storage.errors import InvalidArgumentError
@@ -71,7 +71,7 @@ def build_manifest_file(images: Iterable[tuple[str, Manifest]]) -> bytes:
 
 def blob_name(descriptor: Descriptor) -> str:
     """Where a layout has a blob."""
-    return f"blobs/{descriptor.digest.algorithm}/{descriptor.digest.hex}"
+    return f"{BLOBS}/{descriptor.digest.algorithm}/{descriptor.digest.hex}"
 
 
 def build_manifest(config: Descriptor, layers: Iterable[Descriptor]) -> bytes:

@@ -18,6 +18,7 @@ from storage.image.manifest import Index, parse_manifest
 from storage.image.media_types import INDEXES, MANIFESTS, OCI_INDEX
 from storage.reference import Reference
 
+BLOBS: Final = "blobs"
 HEADER_FILE: Final = "oci-layout"
 INDEX_FILE: Final = "index.json"
 REF_NAME: Final = "org.opencontainers.image.ref.name"

@@ -5,13 +5,17 @@ The tar depends on nothing but what is put into it: no times, no owners.
 
 import os
 import select
+import shutil
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
+from storage.archive.docker import MANIFEST_FILE
+from storage.archive.layout import BLOBS, HEADER_FILE, INDEX_FILE
 from storage.errors import FailedPreconditionError
 from storage.layer import tar_writer
 from storage.layer.header import Entry, Kind
 
+DOCUMENTS: Final = (HEADER_FILE, INDEX_FILE, MANIFEST_FILE)
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -46,7 +50,10 @@ class TarSink:
 class DirectorySink:
     """Files below the open directory `root`, which must be empty."""
 
-    def __init__(self, root: int) -> None:
+    def __init__(self, root: int, *, again: bool = False) -> None:
+        """`again`: it was empty, and what is there is what an attempt that was cut off has written."""
+        if again:
+            remove_layout(root)
         if os.listdir(root):
             raise FailedPreconditionError("the directory is not empty: name one that is, or a new one")
         self._root = root
@@ -79,6 +86,15 @@ class DirectorySink:
             os.fsync(descriptor)
             os.close(descriptor)
         self._folders.clear()
+
+
+def remove_layout(root: int) -> None:
+    """Remove what a save may have written into the open directory `root`, and nothing else."""
+    for name in {BLOBS, *DOCUMENTS}.intersection(os.listdir(root)):
+        if name == BLOBS:
+            shutil.rmtree(name, dir_fd=root)
+        else:
+            os.unlink(name, dir_fd=root)
 
 
 def write_all(descriptor: int, content: bytes | memoryview) -> None:

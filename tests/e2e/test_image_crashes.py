@@ -164,6 +164,19 @@ def test_a_save_is_begun_anew_in_a_file_and_refused_in_a_pipe(failing: Daemon, l
     assert sorted(path.name for path in tmp.iterdir()) == ["layout", "piped", "saved", "seen"]
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_save_is_begun_anew_in_a_directory(failing: Daemon, layout: Path, tmp: Path, there: bool):
+    """It was empty: what is there is the killed job's."""
+    failing.actr("load", "-q", *BASE, "-i", layout)
+    if there:
+        (tmp / "saved").mkdir()
+    failing.actr("chaos", "set", "job.save.written", "kill(count=1)")
+    failing.actr("save", "-q", "-d", tmp / "saved", NAME)
+    assert (failing.state / "failpoints/job.save.written").stat().st_size == 1
+    failing.actr("chaos", "set", "job.save.written", "off")
+    assert of_layout(tmp / "saved", "1") == of_layout(layout, "1")
+
+
 @pytest.mark.parametrize("place", ["job.commit.after", "job.name.before", "content.content.commit.after"])
 def test_a_commit_goes_on_after_a_kill(place: str, failing: Daemon, layout: Path):
     failing.actr("load", "-q", *BASE, "-i", layout)

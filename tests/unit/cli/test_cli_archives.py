@@ -98,6 +98,33 @@ def test_a_save_that_fails_leaves_nothing(daemon, actr, job, tmp):
     assert not list(tmp.glob("*out*")) + list(tmp.glob("made"))
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_directory_is_as_it_was_when_a_save_into_it_fails(daemon, actr, job, tmp, there):
+    if there:
+        (tmp / "out").mkdir()
+
+    def write(args):
+        assert args["fresh"]
+        (tmp / "out/blobs/sha256").mkdir(parents=True)
+        (tmp / "out/blobs/sha256/a1").write_text("some")
+        (tmp / "out/oci-layout").write_text("{}")
+        raise ValueError("cut off")
+
+    job(RESULT, write)
+    assert actr("save", "-q", "-d", tmp / "out", "a:1").code == 1
+    assert list(tmp.glob("out")) == [tmp / "out"] * there
+    assert list(tmp.glob("out/*")) == []
+
+
+def test_a_directory_that_was_not_empty_is_left_alone(daemon, actr, job, tmp):
+    (tmp / "out/blobs").mkdir(parents=True)
+    job(RESULT)
+    daemon.refuses("jobs.attach", "failed_precondition", "the directory is not empty", by="job/default/1/1")
+    assert actr("save", "-q", "-d", tmp / "out", "a:1").code == 1
+    assert not daemon.bodies("jobs.start")[0]["args"]["fresh"]
+    assert (tmp / "out/blobs").is_dir()
+
+
 def test_a_job_that_went_with_the_daemon_is_not_said_to_be_unknown(daemon, actr, job, tmp):
     job(RESULT)
     daemon.on["jobs.attach"] = lambda asked: asked.err("not_found", f"no actor is named {asked.to}")
