@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cli.complaint import complain
 from cli.options import Command, Given, Option, UsageError
 from cli.session import RefusedError
 from cli.table import print_json, print_table
@@ -28,12 +29,22 @@ def run(session: Session, given: Given) -> int:
 
 
 def set_point(session: Session, given: Given, name: str, action: str) -> int:
-    """Print the actor that it was set in."""
+    """Print the actor that it was set in, and say whom it does not reach."""
     kind = name.partition(".")[0]
     actor = given.text("actor") or ("supervisor" if kind in MANY else kind)
     session.ask(actor, "failpoints.set", {"name": name, "action": action})
     print(actor)
+    if kind in MANY and not given.text("actor"):
+        _tell_of_the_unreached(session, kind)
     return 0
+
+
+def _tell_of_the_unreached(session: Session, kind: str) -> None:
+    found = session.ask("supervisor", "introspection.actors", {})["actors"]
+    names = [one["name"] for one in found if one["pid"] and one["kind"] == kind != "zygote"]
+    if names:
+        those = f"the {len(names)} that run are" if len(names) > 1 else "the one that runs is"
+        complain(f"of {kind} actors, those to be started have it; {those} reached by --actor {names[0]}")
 
 
 def list_points(session: Session, given: Given) -> int:

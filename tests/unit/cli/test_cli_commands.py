@@ -396,3 +396,19 @@ def test_a_reading_of_stats_reaches_a_pipe_at_once_and_clears_no_screen(monkeypa
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(pipe), encoding="utf-8"))
     stats.show(SimpleNamespace(json=as_json), {}, {}, live=True)
     assert pipe.getvalue().startswith(b"[]" if as_json else b"CONTAINER")
+
+
+def test_whom_a_failpoint_does_not_reach_is_said(daemon, actr):
+    daemon.answers("failpoints.set", {})
+    daemon.answers("introspection.actors", {"actors": ACTORS})
+    done = actr("chaos", "set", "puller.work.before", "kill")
+    assert (done.code, done.out, done.err) == (0, "supervisor\n", "")
+    running = [actor(f"container/default/{x}") for x in "ab"]
+    daemon.answers("introspection.actors", {"actors": [actor("container/default/0", pid=0), *running]})
+    done = actr("chaos", "set", "container.save.written", "kill")
+    assert done.out == "supervisor\n"
+    assert "the 2 that run are reached by --actor container/default/a\n" in done.err
+    daemon.answers("introspection.actors", {"actors": running[:1]})
+    assert "the one that runs is reached by" in actr("chaos", "set", "container.save.written", "off").err
+    for words in (("zygote.fork.before", "kill"), ("container.x.y", "off", "--actor", "container/default/a")):
+        assert actr("chaos", "set", *words).err == ""
