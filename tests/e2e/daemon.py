@@ -231,15 +231,20 @@ class Daemon:
         """Remove every container, stop, and make sure that nothing lives on; then look at what was run."""
         if self.process is None or self.process.poll() is not None:
             self.start()
+        try:
+            self._remove_all()
+            self.stop()
+        finally:
+            self.kill_everything()
+        assert runtime_schema.violations_in(self.specs) == []
+
+    def _remove_all(self) -> None:
         for namespace in {"default", *self.containers}:
             for one in self.json("--namespace", namespace, "ps", "-a"):
                 self.actr("--namespace", namespace, "rm", "-f", one["id"], check=None)
         if self.interfaces():  # networks outlive the daemon, for the sake of containers, which are gone
             for one in self.json("network", "ls"):
                 self.actr("network", "rm", one["name"])
-        self.stop()
-        self.kill_everything()
-        assert runtime_schema.violations_in(self.specs) == []
 
 
 @contextlib.contextmanager
