@@ -71,9 +71,9 @@ def test_who_asks_late_still_hears_why_a_container_that_removes_itself_did_not_s
 
 
 def test_one_whose_runtime_hangs_can_be_removed(own_daemon: Daemon, busybox: str):
-    """A hook, or a file system that does not answer, is enough for that."""
+    """A hook, or a file system that does not answer, is enough. A delete that hangs: test_launch.py."""
     runtime = own_daemon.directory / "runc"
-    runtime.write_text("#!/bin/sh\ntouch $0.begun\nexec sleep 600\n")
+    runtime.write_text('#!/bin/sh\ncase "$*" in *" run "*) touch $0.begun; exec sleep 600 ;; esac\n')
     runtime.chmod(0o755)
     own_daemon.actr("create", "--name", "h", "--runtime", str(runtime), busybox, "true")
     starting = own_daemon.popen("start", "h")

@@ -143,7 +143,7 @@ def test_privileges(daemon: Daemon, busybox: str, runtime: str):
         assert inside.spec["annotations"]["a.b"] == "c"
         assert inside.record["labels"] == {"x": "y"}
         assert sorted(inside.sh("ls /proc/self/fd").split()) == ["0", "1", "2", "3"], "3 is ls's own"
-        inside.daemon.actr("stop", "-t", "20", inside.name)  # sleep has no handler: as pid 1 it ignores USR1?
+        inside.daemon.actr("stop", "-t", "1", inside.name)  # sleep has no handler: as pid 1 it ignores USR1?
         assert inside.daemon.json("inspect", inside.name)["task"]["exit_code"] in (137, 128 + 10)
 
 
