@@ -31,6 +31,8 @@ from actors.runtime.errors import RuntimeCommandError
 from actors.runtime.oci_runtime import OciRuntime, failure, is_crun, parse_state, read_log, recorded_init
 
 DELETE_LIMIT = 20.0  # seconds
+CALL_LIMIT = 45.0  # seconds for an exec or update, at load 40 too; whoever asks waits for a minute
+CHECKPOINT_LIMIT = 3600.0  # seconds: it writes all of the memory to disk
 PROGRAM_LIMIT, PROGRAM_PAUSE = 1.0, 0.001  # seconds
 FIFO_LOOKS, FIFO_PAUSE = 10, 100  # how often, and milliseconds each, what is let go is waited for
 LOCK_NUMBER = 3  # the descriptor under which the runtime inherits the lock
@@ -182,13 +184,13 @@ class Launcher:
         """Change limits while it runs."""
         path, log = self._bundle / "update.json", self._own_log("update")
         path.write_text(json.dumps(limits))
-        self._do("update", self._runtime.update(self._id, path, log), log, {})
+        self._do("update", self._runtime.update(self._id, path, log), log, {}, CALL_LIMIT)
 
     def checkpoint(self, images: Path, *, leave_running: bool) -> None:
         """Write the state of its processes."""
         log = self._own_log("checkpoint")
         command = self._runtime.checkpoint(self._id, images, log, leave_running=leave_running)
-        self._do("checkpoint", command, log, {})
+        self._do("checkpoint", command, log, {}, CHECKPOINT_LIMIT)
 
     def _own_log(self, verb: str) -> Path:
         """Not the one of a start or stop, which may be under way at the same time."""
@@ -203,7 +205,12 @@ class Launcher:
         pid_file = directory / files.PID_FILE
         log = directory / files.RUNTIME_LOG
         command = self._runtime.exec(self._id, process, pid_file, log, console_socket=console)
-        self._do("exec", command, log, ends)
+        pid_file.unlink(missing_ok=True)
+        try:
+            self._do("exec", command, log, ends, CALL_LIMIT)
+        except RuntimeCommandError:
+            _end_half_started(pid_file)
+            raise
         return self.begun(_running(pid_file).process)
 
     def inspect(self) -> Running | Process | None:
@@ -275,8 +282,18 @@ class Launcher:
         log.unlink(missing_ok=True)
         return log
 
-    def _do(self, verb: str, command: list[str], log: Path, ends: Mapping[int, int]) -> None:
-        waited(self._steps(verb, command, log, ends))
+    def _do(
+        self, verb: str, command: list[str], log: Path, ends: Mapping[int, int], limit: float | None = None
+    ) -> None:
+        """One that has not ended within `limit` seconds is killed, and fails. Raises RuntimeCommandError."""
+        began = time.monotonic()
+        try:
+            waited(self._steps(verb, command, log, ends), limit)
+        except RuntimeCommandError as error:
+            if limit is None or time.monotonic() - began < limit:
+                raise
+            text = f"the runtime's {verb} did not come to its end within {limit:g} s, and was killed"
+            raise RuntimeCommandError(text) from error
 
     def _steps(self, verb: str, command: list[str], log: Path, ends: Mapping[int, int]) -> Steps[None]:
         found = shutil.which(command[0])
@@ -353,6 +370,21 @@ def _end_in_time(pid: int, limit: float) -> None:
             pidfd.send_signal(descriptor, signal.SIGKILL)
     finally:
         os.close(descriptor)
+
+
+def _end_half_started(pid_file: Path) -> None:
+    """What a runtime that failed, or was killed, has begun and told nobody of goes with it.
+
+    It has come to us, as whoever has taken its pid since would not have.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        target = Process.of(int(pid_file.read_text()))
+        descriptor = target.open()
+        try:
+            if pidfd.parent(target.pid) == os.getpid():
+                pidfd.send_signal(descriptor, signal.SIGKILL)
+        finally:
+            os.close(descriptor)
 
 
 def _came(descriptor: int, held: Process) -> bool:
