@@ -511,6 +511,7 @@ class ContainerActor(Requests):
             self.streams.followed = True
             self.later(LINGER, self._finish)
             return
+        self.launcher.abandon()  # an exec whose runtime hangs would be left to nobody
         self._clean_up()
         self.finish()
 

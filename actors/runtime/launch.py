@@ -76,7 +76,7 @@ class Launcher:
         self._kept = kept
         self._parents = parents
         self._binary = ""  # where it was found last
-        self._under_way = 0  # the pid of the runtime's process whose end was waited for last, until that
+        self._under_way: set[int] = set()  # pids of the runtime's processes whose ends are waited for
         self.program = program
         self.restore_from: Path | None = None  # a checkpoint that the next start is made from
 
@@ -244,11 +244,11 @@ class Launcher:
         self.forget()
 
     def abandon(self) -> None:
-        """SIGKILL to the runtime's process that is under way; what it has left is for `delete`."""
-        pid = self._under_way
-        with contextlib.suppress(ChildProcessError, ProcessLookupError):
-            if pid and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-                os.kill(pid, signal.SIGKILL)
+        """SIGKILL to the runtime's processes that are under way; what they have left is for `delete`."""
+        for pid in list(self._under_way):
+            with contextlib.suppress(ChildProcessError, ProcessLookupError):
+                if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                    os.kill(pid, signal.SIGKILL)
 
     def can_forget(self) -> bool:
         """Whether `forget` does all that the runtime's delete does."""
@@ -308,9 +308,10 @@ class Launcher:
             with self._given(verb, ends) as given, self._copied(found) as copy:
                 return self._spawned([found, *command[1:]], given, copy)
 
-        self._under_way = self._in_view(start)
-        status = yield self._under_way
-        self._under_way = 0
+        pid = self._in_view(start)
+        self._under_way.add(pid)
+        status = yield pid
+        self._under_way.discard(pid)
         if status != 0:
             raise failure(verb, read_log(log))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -82,6 +83,20 @@ def test_one_whose_runtime_hangs_can_be_removed(own_daemon: Daemon, busybox: str
     starting.communicate(timeout=60)
     assert starting.returncode
     assert own_daemon.json("ps", "-a") == []
+
+
+def test_one_whose_runtime_hangs_in_an_exec_leaves_nothing(daemon: Daemon, busybox: str):
+    runtime = daemon.directory / "runc"
+    runtime.write_text(
+        '#!/bin/sh\ncase "$*" in *" exec "*) echo $$ > $0.pid; exec sleep 600 ;; esac\nexec runc "$@"\n'
+    )
+    runtime.chmod(0o755)
+    daemon.actr("run", "-d", "--name", "hx", "--runtime", str(runtime), busybox, "sleep", "600")
+    with daemon.popen("exec", "hx", "true") as asking:
+        pid = int(wait_until("it hangs", (runtime.parent / "runc.pid").read_text))
+        daemon.actr("rm", "-f", "hx")
+        wait_until("its runtime has gone", lambda: not Path(f"/proc/{pid}").exists())
+        assert asking.wait(60)
 
 
 @pytest.mark.parametrize("runtime", ["runc", "crun"])
