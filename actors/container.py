@@ -8,7 +8,6 @@ has been removed; the next incarnation reads the journal and goes on.
 
 import contextlib
 import fcntl
-import json
 import os
 import shutil
 import time
@@ -18,12 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from actors import failpoints
 from actors import lifecycle as life
 from actors import messages as m
 from actors.call import Call
+from actors.container_journal import Journal
 from actors.container_requests import ENDED, Requests
 from actors.control import Control
 from actors.copying import Copying
@@ -33,7 +31,7 @@ from actors.execs import Execs
 from actors.freezing import Freezing
 from actors.health import Health
 from actors.lifecycle import Effect, Fact, State
-from actors.linux import cgroups, locking, plain_file
+from actors.linux import cgroups, locking
 from actors.linux.pidfd import Process
 from actors.oom import OomWatch
 from actors.processes import Processes, shelf
@@ -88,6 +86,7 @@ class ContainerActor(Requests):
         self.copying = Copying(self)
         self.stepwise = Stepwise(self)
         self.sleep = Sleep(self)
+        self.journal = Journal(self)
         self._early: list[Call] = []
         self._brief = False  # it has ended before we came to watch it, and that is heard of next
         if not self.degraded.on:
@@ -235,41 +234,33 @@ class ContainerActor(Requests):
     # Facts and effects
 
     def happened(self, fact: Fact) -> None:
-        """Decide, then do."""
+        """Decide, then do: what follows on a journal that has no room waits for it."""
         self.sleep.stir()
         self.state, effects = life.decide(self.state, fact)
-        for effect in effects:
+        if self.state.remove:
+            self.journal.go_on()
+        self._do_all(effects)
+
+    def _do_all(self, effects: tuple[Effect, ...]) -> None:
+        for place, effect in enumerate(effects):
+            if self.journal.waits:
+                self.journal.when_saved(partial(self._do_all, effects[place:]))
+                return
             failpoints.hit("container", effect.word, "before")
             _PERFORM[effect](self)
             failpoints.hit("container", effect.word, "after")
 
-    def save(self) -> None:
-        """Journal the state. It outlives every process of ours; a power cut ends the container too."""
-        document = {
-            "state": self.state,
-            "execs": self.execs.to_journal(),
-            "health": self.health.to_journal(),
-            "sleep": self.sleep.to_journal(),
-            "heard": self.reports.to_journal(),
-        }
-        path = f"{self.bundle}/{files.JOURNAL}"
-        temporary = f"{path}.new"
-        plain_file.write(temporary, msgspec.json.encode(document))
-        failpoints.hit("container", "save", "written")
-        os.rename(temporary, path)  # noqa: PTH104  # see plain_file
+    def save(self, then: Callable[[], None] = lambda: None) -> None:
+        """Journal what is known now; `then` go on."""
+        self.journal.save(then)
+
+    def when_saved(self, then: Callable[[], None]) -> None:
+        """Go on with `then` once what has been decided is journalled."""
+        self.journal.when_saved(then)
 
     def _read_journal(self) -> None:
-        """What a later version has added to it, before a downgrade, is passed over."""
         self.stepwise.read()
-        try:
-            document = json.loads((self.bundle / files.JOURNAL).read_bytes())
-        except FileNotFoundError:
-            return
-        self.state = msgspec.convert(document["state"], State)
-        self.execs.from_journal(document["execs"])
-        self.health.from_journal(document.get("health", {}))
-        self.sleep.from_journal(document.get("sleep", {}))
-        self.reports.from_journal(document.get("heard", {}))
+        self.journal.read()
 
     def _hold(self) -> None:
         """What is under way, before anybody is asked for anything.
@@ -535,7 +526,8 @@ class ContainerActor(Requests):
         over = state.phase in ("created", "exited") and told
         pipe = options.get("stdin") and not options.get("terminal")
         lasts = running or (over and not life.starts_again(state) and not state.auto_remove)
-        return lasts and not pipe and self.delivery.is_idle() and self.copying.is_idle()
+        settled = not pipe and not self.journal.waits
+        return lasts and settled and self.delivery.is_idle() and self.copying.is_idle()
 
     def wakers(self) -> list[str]:
         """The keys of what the zygote keeps of it, and is to watch while it sleeps."""

@@ -63,6 +63,10 @@ class Requests(Actor):
     def happened(self, fact: Fact) -> None:
         """Decide, then do."""
 
+    @abc.abstractmethod
+    def when_saved(self, then: Callable[[], None]) -> None:
+        """Go on with `then` once what has been decided is journalled."""
+
     # Who waits, and what for
 
     def _tell_exit(self) -> None:
@@ -151,10 +155,11 @@ class Requests(Actor):
         """Take note of its end."""
         return self.stepwise.delete(body, call)
 
-    def tasks_exec_add(self, body: m.TasksExecAdd, _: Call) -> None:
+    def tasks_exec_add(self, body: m.TasksExecAdd, call: Call) -> Later:
         """One more process, later. What is added to no run would be found there by the next one."""
         self.refuse_unless_running()
-        self.execs.add(body)
+        self.execs.add(body, call)
+        return LATER
 
     def tasks_exec_start(self, body: m.TasksExecStart, call: Call) -> Later:
         """Now."""
@@ -212,9 +217,13 @@ class Requests(Actor):
     def _kill_for_good(self, call: Call) -> None:
         """Who kills it wants it to stay so; the policy may have started it again meanwhile."""
         self.happened(life.Stop())
-        if self.state.phase == "running":
-            self.control.kill(Process(self.state.pid, self.state.start_time))
-        call.reply({})
+
+        def journalled() -> None:
+            if self.state.phase == "running":
+                self.control.kill(Process(self.state.pid, self.state.start_time))
+            call.reply({})
+
+        self.when_saved(journalled)
 
     def refuse_unless_running(self) -> None:
         """Raise RemoteError failed_precondition."""
@@ -238,9 +247,13 @@ class Requests(Actor):
     def _halt(self, grace: float | None, *, again: bool) -> None:
         """The wish is journalled before the signal: no policy may start again what a person has stopped."""
         self.happened(life.Stop(again=again))
-        if self.state.phase == "running":
-            grace = self.control.grace() if grace is None else grace
-            self.control.signal_to_stop(min(max(0.0, grace), MAX_GRACE))
+
+        def journalled() -> None:
+            if self.state.phase == "running":
+                most = self.control.grace() if grace is None else grace
+                self.control.signal_to_stop(min(max(0.0, most), MAX_GRACE))
+
+        self.when_saved(journalled)
 
     def tasks_restart(self, body: m.TasksRestart, call: Call) -> Later:
         """Stop it and start it anew; one that does not run is only started."""

@@ -56,7 +56,7 @@ class Control:
     def pause(self, call: Call, *, paused: bool) -> None:
         """Have it stand still, or go on; what is so already is done once more. Told when it is so."""
         self._actor.happened(life.Pause(paused))
-        self.follow(call.settle)
+        self._actor.when_saved(lambda: self.follow(call.settle))
 
     def follow(self, then: Callable[[Any], None]) -> None:
         """Bring about what a person wants of it, which is journalled; `then` gets what keeps it from that.
@@ -75,7 +75,7 @@ class Control:
                 self.let_go()
             elif stays and not isinstance(result, Exception):
                 actor.happened(life.Turned(time.time_ns()))
-            then(result)
+            actor.when_saved(lambda: then(result))
 
         actor.freezing.follow(followed)
 

@@ -182,7 +182,8 @@ class Execs:
     def wait(self, name: str, call: Call) -> None:
         """Answer once it has exited. Raises RemoteError not_found."""
         if self.has_exited(name) or self._find(name).error:
-            call.settle(self.exit_answer(name))
+            answer = self.exit_answer(name)
+            self._actor.when_saved(lambda: call.settle(answer))
         else:
             waiting = self._wants_exit.get(name, ())
             self._wants_exit[name] = [*filter(attrgetter("open"), waiting), call]
@@ -214,27 +215,33 @@ class Execs:
             return
         wish = _wish(body)
         one = self._known[body.exec_id] = Exec(terminal=body.terminal, stdin=body.stdin)
-        self._actor.save()
-        self._actor.processes.run_runtime(
-            lambda: self._launch(body.exec_id, wish),
-            lambda result: self._launched(body.exec_id, one, result),
+        self._actor.save(
+            lambda: self._actor.processes.run_runtime(
+                lambda: self._launch(body.exec_id, wish),
+                lambda result: self._launched(body.exec_id, one, result),
+            )
         )
 
-    def add(self, body: TasksExecAdd) -> None:
+    def add(self, body: TasksExecAdd, call: Call) -> None:
         """Note one that `start_added` starts. Raises RemoteError already_exists."""
         if not _ID.match(body.exec_id):
             raise RemoteError("invalid_argument", f"exec id {body.exec_id[:80]!r} is not usable")
         if body.exec_id in self._known:
             if body.token and self._known[body.exec_id].given.get("token") == body.token:
+                self._actor.when_saved(call.reply)
                 return
             raise RemoteError("already_exists", f"exec {body.exec_id} already exists")
         io = [body.stdin, body.stdout, body.stderr]
         refuse_no_name(*io)
         given = {"process": body.process, "io": io, "token": body.token}
         self._known[body.exec_id] = Exec(phase="added", given=given, terminal=body.terminal)
-        self._actor.save()
         at = time.time_ns()
-        self._announce("/tasks/exec-added", body.exec_id, str(at), at, exec_id=body.exec_id)
+
+        def journalled() -> None:
+            self._announce("/tasks/exec-added", body.exec_id, str(at), at, exec_id=body.exec_id)
+            call.reply()
+
+        self._actor.save(journalled)
 
     def close_input(self, name: str) -> None:
         """Note that the client of one that was added writes no more, be it started or not."""
@@ -264,8 +271,7 @@ class Execs:
             return
         one.phase, one.given["started_by"] = "starting", body.token
         one.error, one.error_code = "", 0
-        self._actor.save()
-        self._begin_added(name, one)
+        self._actor.save(lambda: self._begin_added(name, one))
 
     def _begin_added(self, name: str, one: Exec) -> None:
         self._actor.processes.run_runtime(
@@ -307,9 +313,7 @@ class Execs:
     def _launched(self, name: str, one: Exec, result: Any) -> None:
         if isinstance(result, Running):
             one.phase, one.pid, one.start_time = "running", result.process.pid, result.process.start_time
-            self._actor.save()
-            self._watch(name, one)
-            self._announce("/tasks/exec-started", name, _key(one), result.at, exec_id=name, pid=one.pid)
+            self._actor.save(lambda: self._began(name, one, result.at))
         elif isinstance(result, ContainerError | OSError):
             code = result.exit_code if isinstance(result, RuntimeCommandError) else None
             one.error, one.error_code = self._why_not(result), code or CANNOT_EXEC
@@ -320,7 +324,11 @@ class Execs:
                 self._finished(name, one, None)
         else:
             raise result
-        self._answer_start(name, one)
+        self._actor.when_saved(lambda: self._answer_start(name, one))
+
+    def _began(self, name: str, one: Exec, at: int) -> None:
+        self._watch(name, one)
+        self._announce("/tasks/exec-started", name, _key(one), at, exec_id=name, pid=one.pid)
 
     def _not_started(self, name: str, one: Exec) -> None:
         """It is as it was before: its client deletes it, or has it started once more."""
@@ -328,9 +336,12 @@ class Execs:
         if self._known.get(name) is not one:
             return
         shutil.rmtree(self._directory(name), ignore_errors=True)
-        self._actor.save()
-        self._tell_exit(name)
-        self._actor.stepwise.end_input(name)
+
+        def journalled() -> None:
+            self._tell_exit(name)
+            self._actor.stepwise.end_input(name)
+
+        self._actor.save(journalled)
 
     def _why_not(self, error: Exception) -> str:
         """What a runtime says of a container that ends under its hands has many forms and little sense."""
@@ -367,10 +378,13 @@ class Execs:
 
     def _exited(self, name: str, one: Exec, code: int | None, at: int) -> None:
         one.phase, one.exit_code, one.exited_at = "exited", code, at
-        self._actor.save()
-        if self._known.get(name) is one:
-            self._tell_exit(name)
-        self._ended(name, one)
+
+        def journalled() -> None:
+            if self._known.get(name) is one:
+                self._tell_exit(name)
+            self._ended(name, one)
+
+        self._actor.save(journalled)
 
     def _ended(self, name: str, one: Exec) -> None:
         at, code = one.exited_at, one.exit_code
@@ -386,9 +400,12 @@ class Execs:
 
     def _finished(self, name: str, one: Exec, code: int | None) -> None:
         one.phase, one.exit_code, one.drained = "exited", code, True
+        if self._known.get(name) is one:
+            self._actor.save(lambda: self._over(name, one, code))
+
+    def _over(self, name: str, one: Exec, code: int | None) -> None:
         if self._known.get(name) is not one:
             return
-        self._actor.save()
         self._tell_exit(name)
         if one.given:
             self._actor.stepwise.end_input(name)

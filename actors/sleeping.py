@@ -105,7 +105,7 @@ class Sleep:
         self._slept_at = time.monotonic()
         actor.save()
         failpoints.hit("container", "sleep", "before")
-        if not actor.host.say(op="sleep", keys=actor.wakers()):  # nobody would wake it
+        if not actor.is_idle() or not actor.host.say(op="sleep", keys=actor.wakers()):  # nobody would wake it
             self._slept_at = 0.0
             self._wait(self._quiet)
             return

@@ -291,8 +291,12 @@ class Stepwise:
             raise result
         else:
             self._actor.happened(life.LetRun(time.time_ns()))
-        for call in calls:
-            call.settle(answer)
+
+        def journalled() -> None:
+            for call in calls:
+                call.settle(answer)
+
+        self._actor.when_saved(journalled)
 
     def before_exit(self, at: int) -> None:
         """One that ends, at that time, while it is let run has run: its start is told before its exit.

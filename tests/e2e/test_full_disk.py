@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from daemon import running, wait_until
@@ -99,3 +99,50 @@ def test_a_state_directory_without_room_costs_nobody_but_who_died(crowded: Daemo
     wait_until("it is back", lambda: crowded.healed(who, old))
     wait_until("it has not been written", lambda: "No space left" in crowded.log.read_text())
     assert {name: one["pid"] for name, one in crowded.actors().items() if name != who} == others
+
+
+@pytest.fixture
+def filled(tmp: Path, busybox: str) -> Iterator[tuple[Daemon, Path]]:
+    """A daemon with a state directory of 8 MiB, and the file that is to fill it up."""
+    state = tmp / "state"
+    state.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m,mode=0711", "tmpfs", state], check=True)
+    try:
+        with running(tmp) as daemon:
+            daemon.actr("pull", busybox)
+            yield daemon, state / "filler"
+            (state / "filler").unlink(missing_ok=True)
+    finally:
+        subprocess.run(["umount", "-l", state], check=True)
+
+
+@pytest.fixture
+def waiting(filled: tuple[Daemon, Path], busybox: str) -> tuple[Daemon, Path, dict[str, Any]]:
+    """The same, and a container that has ended, for whose journal there is no room."""
+    daemon, filler = filled
+    script = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.1; done"
+    daemon.actr("run", "-d", "--name", "ends", busybox, "sh", "-c", script)
+    wait_until("it is ready", lambda: daemon.actr("logs", "ends").stdout)
+    one = daemon.actors()[daemon.json("inspect", "ends")["actor"]]
+    _fill(filler)
+    daemon.actr("kill", "-s", "TERM", "ends")
+    wait_until("there is no room", lambda: "no room for the journal" in daemon.log.read_text())
+    return daemon, filler, one
+
+
+def test_an_end_waits_for_room_in_the_journal(waiting: tuple[Daemon, Path, dict[str, Any]]):
+    """It is told once it is durable, and its actor lives."""
+    daemon, filler, actor = waiting
+    assert daemon.json("inspect", "ends")["task"]["status"] == "running"
+    filler.unlink()
+    assert daemon.actr("wait", "ends").stdout == "7\n"
+    assert daemon.pid(actor["name"]) == actor["pid"]
+    assert daemon.log.read_text().count("no room for the journal") == 1
+    daemon.actr("rm", "ends")
+
+
+def test_what_has_no_room_for_its_journal_can_be_removed(waiting: tuple[Daemon, Path, dict[str, Any]]):
+    daemon, filler, _ = waiting
+    daemon.actr("rm", "-f", "ends")
+    assert daemon.json("ps", "-a") == []
+    assert filler.exists()

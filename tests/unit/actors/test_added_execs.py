@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from journalled import at_once
 
 from actors.call import BEGUN
 from actors.container_requests import Requests
@@ -24,7 +25,8 @@ def actor(tmp_path):
         heard=heard,
         bundle=tmp_path,
         record={"name": "web"},
-        save=lambda: None,
+        save=at_once,
+        when_saved=at_once,
         streams=SimpleNamespace(serve=lambda _: None, discard=lambda _: None),
         reports=SimpleNamespace(announce=lambda topic, *_, **__: heard.append(topic)),
         stepwise=SimpleNamespace(
@@ -118,6 +120,8 @@ def test_none_is_added_to_a_run_that_is_over(phase, actor):
         def __init__(self):
             self.state, self.record, self.execs = State(phase=phase), actor.record, execs_of(actor)
 
+        when_saved = staticmethod(at_once)
+
         def happened(self, fact):
             raise NotImplementedError
 
@@ -132,5 +136,5 @@ def test_none_is_added_whose_streams_have_names_that_can_be_none(actor):
     """To open them would end the actor, and the next one, and the next."""
     execs = execs_of(actor)
     with pytest.raises(RemoteError, match="is no name of a file"):
-        execs.add(TasksExecAdd("one", {}, stdout="/a\0b"))
+        execs.add(TasksExecAdd("one", {}, stdout="/a\0b"), None)
     assert not execs.to_journal()

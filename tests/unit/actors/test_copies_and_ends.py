@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from journalled import at_once
 
 from actors import messages as m
 from actors.container import ContainerActor
@@ -103,6 +104,8 @@ class _Gone(Requests):
 
     def __init__(self, parts: Any) -> None:
         self.streams, self.copying = parts.streams, parts.copying
+
+    when_saved = staticmethod(at_once)  # type: ignore[assignment]
 
     def happened(self, fact: Any) -> None:
         raise NotImplementedError

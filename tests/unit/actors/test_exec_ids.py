@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from journalled import at_once
 
 from actors.execs import KEEP, Execs
 from actors.linux.pidfd import Process
@@ -23,7 +24,9 @@ class _Actor(SimpleNamespace):
         streams = SimpleNamespace(
             follow=lambda *_: None, serve=lambda _: None, drain=lambda _name, _wants, then: then()
         )
-        super().__init__(bundle=bundle, streams=streams, timers=[], told=[], ends=[], save=lambda: None)
+        super().__init__(
+            bundle=bundle, streams=streams, timers=[], told=[], ends=[], save=at_once, when_saved=at_once
+        )
         self.record = {"name": "web"}
         self.processes = SimpleNamespace(when_exited=lambda _, then: self.ends.append(then))
         self.reports = SimpleNamespace(announce=self._announce)
@@ -82,11 +85,14 @@ def test_each_is_told_of_in_events_of_its_own(actor: Any):
 
 def test_each_that_is_added_is_told_of_too(actor: Any):
     execs = Execs(actor)
+    answers: list[Any] = []
+    call: Any = SimpleNamespace(reply=lambda: answers.append({}))
     for token in ("a", "b"):
-        execs.add(TasksExecAdd("job", {}, "", "", "", token=token))
-        execs.add(TasksExecAdd("job", {}, "", "", "", token=token))  # asked again
+        execs.add(TasksExecAdd("job", {}, "", "", "", token=token), call)
+        execs.add(TasksExecAdd("job", {}, "", "", "", token=token), call)  # asked again
         execs.delete("job")
     assert len(set(actor.told)) == len(actor.told) == 2
+    assert len(answers) == 4
 
 
 def test_an_end_that_is_told_again_has_its_key(actor: Any):

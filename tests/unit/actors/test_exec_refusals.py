@@ -7,6 +7,7 @@ import signal
 from types import SimpleNamespace
 
 import pytest
+from journalled import at_once
 
 from actors.execs import CANNOT_EXEC, Exec, Execs
 from actors.linux.pidfd import Process
@@ -33,7 +34,8 @@ def execs_of(process, bundle, **plain):
         record={"name": "web"},
         bundle=bundle,
         streams=SimpleNamespace(discard=lambda _: None, serve=lambda _: None),
-        save=lambda: None,
+        save=at_once,
+        when_saved=at_once,
         later=lambda *_: None,
         reports=SimpleNamespace(announce=lambda *_, **__: None),
         stepwise=SimpleNamespace(task={}, end_input=lambda _: None),

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from journalled import at_once
 
 from actors import lifecycle as life
 from actors.control import Control
@@ -93,6 +94,8 @@ class _Paused:
 
     def wanted(self) -> str:
         return (self.cgroup / "cgroup.freeze").read_text()
+
+    when_saved = staticmethod(at_once)
 
     def happened(self, fact: life.Fact) -> None:
         self.state, effects = life.decide(self.state, fact)

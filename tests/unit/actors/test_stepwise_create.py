@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from journalled import at_once
 
 from actors import lifecycle as life
 from actors import messages as m
@@ -28,7 +29,7 @@ def actor(tmp_path):
     return SimpleNamespace(
         id="a", namespace="n", bundle=tmp_path, record=RECORD, state=State(), facts=[], asked=asked,
         wait_for_start=lambda _: None, ask=lambda _, then: asked.append(then),
-        exit_answer=lambda: RuntimeError("the last failure"),
+        exit_answer=lambda: RuntimeError("the last failure"), when_saved=at_once,
     )  # fmt: skip
 
 

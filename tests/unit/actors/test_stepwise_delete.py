@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from journalled import at_once
 
 from actors import lifecycle as life
 from actors import messages as m
@@ -27,6 +28,8 @@ class _Actor(SimpleNamespace):
         self.execs = SimpleNamespace(clear=lambda: None)
         self.host = SimpleNamespace(say=lambda **_: None)
         self.reports = SimpleNamespace(announce_delete=lambda ended: self.told.append(ended.exit_code))
+
+    when_saved = staticmethod(at_once)
 
     def happened(self, *facts):
         for fact in facts:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from journalled import at_once
 
 from actors import lifecycle as life
 from actors import messages as m
@@ -43,6 +44,8 @@ class _Container(Requests):
         self.control = SimpleNamespace(kill=self.killed.append, signal_to_stop=self.graces.append)
         self._wants_start, self._wants_exit, self._told_run = [], [], 0
         self.copying = SimpleNamespace(mounted=0)
+
+    when_saved = staticmethod(at_once)  # type: ignore[assignment]
 
     def happened(self, fact: Any) -> None:
         self.state, effects = life.decide(self.state, fact)

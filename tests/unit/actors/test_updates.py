@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from journalled import at_once
 
 from actors import lifecycle as life
 from actors import messages as m
@@ -25,6 +26,8 @@ class _Container(Requests):
         self.namespace, self.id, self.state, self.asked = "n", "c", state, []
         self.record = {"name": "web", "options": {}}
         self.control = Control(self)  # type: ignore[arg-type]
+
+    when_saved = staticmethod(at_once)  # type: ignore[assignment]
 
     def happened(self, fact: Any) -> None:
         self.state, _ = life.decide(self.state, fact)
