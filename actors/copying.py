@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 from actors import lifecycle as life
 from actors import messages as m
 from actors.call import Call
-from actors.linux import mounts
+from actors.linux import mountinfo
 from actors.linux.openat2 import open_in_root
 from actors.linux.pidfd import Process
 from actors.linux.process import make_files_as
@@ -132,7 +132,7 @@ class Copying:
             file = tempfile.TemporaryFile(dir=self._spool)  # noqa: SIM115  # closed when it has been sent
             try:
                 shown = self._shift().back().owner
-                hollow = mounts.kernel_devices(process.pid) if process is not None else ()
+                hollow = mountinfo.kernel_devices(process.pid) if process is not None else ()
                 write_tree(directory, name, file.write, open_in_root=open_in_root, owner=shown, hollow=hollow)
                 file.seek(0)
             except BaseException:

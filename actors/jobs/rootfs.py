@@ -15,6 +15,8 @@ from actors.jobs.layers import TYPES, copy_plain
 from actors.jobs.lent import LentStream, is_file
 from actors.linux import mounts
 from actors.linux.borrow import Lent
+from actors.linux.mount_options import MS_PRIVATE, MS_REC
+from actors.linux.mount_values import Mount, read_only
 from actors.linux.openat2 import open_in_root
 from actors.linux.threads import CLONE_NEWNS, in_own_thread
 from storage.archive.docker import build_manifest
@@ -109,17 +111,17 @@ def with_root(directory: Path, how: list[dict[str, Any]], work: Callable[[Path],
     """
 
     def mounted() -> Any:
-        mounts.mount("", "/", "", mounts.MS_REC | mounts.MS_PRIVATE)
+        mounts.mount("", "/", "", MS_REC | MS_PRIVATE)
         directory.mkdir(mode=0o700, exist_ok=True)
         try:
             for one in how:
-                value = mounts.Mount(
+                value = Mount(
                     type=one["type"],
                     source=one["source"],
                     options=tuple(one["options"]),
                     base=one.get("base") or None,
                 )
-                mounts.mount_one(mounts.read_only(value), str(directory))
+                mounts.mount_one(read_only(value), str(directory))
             return work(directory)
         finally:
             # All of it: what a mount with shifted owners is made of lies below it.

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from actors.linux import mounts, pidfd
+from actors.linux.mount_options import MS_NODEV, MS_NOSUID, MS_REC, MS_SLAVE
 from actors.linux.threads import CLONE_NEWNS, in_own_thread
 
 MOUNT_ROOT = Path("/sys/fs/cgroup")
@@ -379,7 +380,7 @@ def in_private_view(layout: Layout, work: Callable[[], _Result]) -> _Result:
 
     def prepared() -> _Result:
         # Slave, not private: what the host mounts from now on is still seen here, nothing goes back.
-        mounts.mount("", "/", "", mounts.MS_REC | mounts.MS_SLAVE)
+        mounts.mount("", "/", "", MS_REC | MS_SLAVE)
         _rebuild(layout)
         return work()
 
@@ -391,7 +392,7 @@ def _rebuild(layout: Layout) -> None:
     # Held open, since the new mount root hides them.
     held = {hierarchy.name: os.open(hierarchy, os.O_PATH | os.O_CLOEXEC) for hierarchy in layout.hierarchies}
     try:
-        mounts.mount("cgroup", str(layout.root), "tmpfs", mounts.MS_NOSUID | mounts.MS_NODEV, "mode=755")
+        mounts.mount("cgroup", str(layout.root), "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
         for name, descriptor in held.items():
             (layout.root / name).mkdir()
             mounts.bind(f"/proc/thread-self/fd/{descriptor}", str(layout.root / name))

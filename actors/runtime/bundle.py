@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from actors.linux import mounts, plain_file
+from actors.linux.mount_values import Mount, shortened
 from actors.runtime import filters, shifted, users
 from actors.runtime.annotations import image_annotations
 from actors.runtime.wishes import HealthWish, Wishes
@@ -98,7 +99,7 @@ def mount_rootfs(
     rootfs.mkdir(parents=True, exist_ok=True)
     unmount_rootfs(bundle)
     values = [
-        mounts.Mount(
+        Mount(
             type=one["type"],
             source=one["source"],
             options=tuple(one["options"]),
@@ -107,7 +108,7 @@ def mount_rootfs(
         for one in how
     ]
     if shorten:
-        mounts.mount_all([mounts.shortened(one) for one in values], str(rootfs))
+        mounts.mount_all([shortened(one) for one in values], str(rootfs))
     else:
         mounts.mount_own(values, str(rootfs), brief=brief)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from actors.linux import mounts
+from actors.linux.mount_values import Mount
 from actors.runtime.errors import InvalidSpecError
 from actors.runtime.id_ranges import IdRange
 
@@ -59,7 +60,7 @@ def show(bundle: Path, sources: Mapping[str, str], ids: IdRange) -> dict[str, st
 
 def _mount(source: str, place: Path, ids: IdRange) -> None:
     try:
-        mounts.mount_one(mounts.Mount("bind", source, ("bind", "rw", *ids.shift.options)), str(place))
+        mounts.mount_one(Mount("bind", source, ("bind", "rw", *ids.shift.options)), str(place))
     except OSError as error:
         raise InvalidSpecError(
             f"userns: owners of {source} cannot be shown shifted ({(error.strerror or str(error)).lower()}): "

@@ -16,17 +16,19 @@ if TYPE_CHECKING:
 def run(session: Session, given: Given) -> int:
     """Print the directory."""
     from actors.linux import mounts
+    from actors.linux.mount_values import Mount, read_only
+    from actors.linux.mountinfo import is_mount_point
 
     name, place = given.arguments[0], str(Path(given.arguments[1]).resolve())
     if not Path(place).is_dir():
         raise UsageError(f"{place} is no directory: make it first")
-    if mounts.is_mount_point(place):
+    if is_mount_point(place):
         raise UsageError(f"something is mounted at {place} already")
     wish = {"image": name, "place": place, "platform": given.text("platform")}
     found = do(session, "mount", wish, quiet=given.flag("quiet"))
     for one in found["mounts"]:
-        value = mounts.Mount(one["type"], one["source"], tuple(one["options"]), base=one.get("base") or None)
-        mounts.mount_one(value if given.flag("rw") else mounts.read_only(value), place)
+        value = Mount(one["type"], one["source"], tuple(one["options"]), base=one.get("base") or None)
+        mounts.mount_one(value if given.flag("rw") else read_only(value), place)
     print_result(session, {"image": name, "place": place, "key": found["key"]}, [place])
     return 0
 

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 def run(session: Session, given: Given) -> int:
     """Unmount each directory and let go of its snapshot; doing it twice is fine."""
     from actors.linux import mounts
+    from actors.linux.mountinfo import is_mount_point
 
     for argument in given.arguments:
         place = str(Path(argument).resolve())
-        if mounts.is_mount_point(place):
+        if is_mount_point(place):
             mounts.umount(place)
         body = {"namespace": session.namespace, "key": f"mount {place}"}
         session.ask("snapshots", "snapshots.remove", body)

@@ -19,7 +19,8 @@ from actors import snapshots
 from actors.collector import CollectorActor
 from actors.content import ContentActor
 from actors.events import EventsActor
-from actors.linux.mounts import Mount, mount_one, umount_below
+from actors.linux.mount_values import Mount
+from actors.linux.mounts import mount_one, umount_below
 from actors.metadata import MetadataActor
 from actors.snapshots import SnapshotsActor
 from storage.content import ContentStore, IngestWriter

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from actors.linux.mounts import Mount as LinuxMount
+from actors.linux.mount_values import Mount as LinuxMount
 from actors.linux.mounts import mount_all, umount_below
 from bench.counting import instructions
 from storage.errors import (

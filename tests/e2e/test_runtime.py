@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from images import busybox_binary
 
-from actors.linux import cgroups, mounts, netns, pidfd, process, spawn
+from actors.linux import cgroups, mountinfo, netns, pidfd, process, spawn
 from actors.runtime import default_spec, oci_runtime, rootfs_check, seccomp, users
 from actors.runtime.default_spec import Place
 from actors.runtime.errors import InvalidSpecError, RuntimeCommandError
@@ -115,7 +115,7 @@ class Host:
             self.command(self.runtime.delete(container_id, self.log, force=True))
         self.call(self._remove_cgroups)
         assert list(self.runtime.root.glob("c*")) == []
-        assert mounts.mounted_below(str(self.bundle.parent)) == []
+        assert mountinfo.mounted_below(str(self.bundle.parent)) == []
 
     def _remove_cgroups(self):
         layout = cgroups.detect()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.linux import cgroups, mounts, process, spawn
+from actors.linux import cgroups, mountinfo, process, spawn
 from actors.linux.cgroups import Kind, Layout, Statistics
 from actors.runtime import resources
 from actors.runtime.errors import InvalidSpecError
@@ -241,11 +241,11 @@ def test_a_private_view_has_every_controller_and_is_seen_by_nobody_else():
     layout = cgroups.detect()
     if not cgroups.needs_private_view(layout):
         pytest.skip(f"the layout here is {layout.kind.value}, all its controllers in place")
-    before = [point.target for point in mounts.mount_points()]
+    before = [point.target for point in mountinfo.mount_points()]
     inside = cgroups.in_private_view(layout, cgroups.detect)
     assert not cgroups.needs_private_view(inside)
     assert set(layout.hierarchies) < set(inside.hierarchies)
-    assert [point.target for point in mounts.mount_points()] == before
+    assert [point.target for point in mountinfo.mount_points()] == before
     assert cgroups.detect().hierarchies == layout.hierarchies
 
 

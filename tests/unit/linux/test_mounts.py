@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.linux import mounts
-from actors.linux.mounts import Mount, Options
+from actors.linux import mount_options, mount_values, mountinfo, mounts
+from actors.linux.mount_options import Options
+from actors.linux.mount_values import Mount
 
 needs_root = pytest.mark.root
 
@@ -35,27 +36,30 @@ def scratch(tmp_path):
     ("words", "expected"),
     [
         ((), Options(0, 0, "")),
-        (("rbind", "ro"), Options(mounts.MS_BIND | mounts.MS_REC | mounts.MS_RDONLY, 0, "")),
+        (
+            ("rbind", "ro"),
+            Options(mount_options.MS_BIND | mount_options.MS_REC | mount_options.MS_RDONLY, 0, ""),
+        ),
         (("ro", "rw"), Options(0, 0, "")),
-        (("rw", "ro"), Options(mounts.MS_RDONLY, 0, "")),
+        (("rw", "ro"), Options(mount_options.MS_RDONLY, 0, "")),
         (("index=off", "lowerdir=12/fs:11/fs"), Options(0, 0, "index=off,lowerdir=12/fs:11/fs")),
         (
             ("nosuid", "mode=755", "rslave"),
-            Options(mounts.MS_NOSUID, mounts.MS_SLAVE | mounts.MS_REC, "mode=755"),
+            Options(mount_options.MS_NOSUID, mount_options.MS_SLAVE | mount_options.MS_REC, "mode=755"),
         ),
-        (("private",), Options(0, mounts.MS_PRIVATE, "")),
+        (("private",), Options(0, mount_options.MS_PRIVATE, "")),
         (("defaults", "suid", "dev"), Options(0, 0, "")),
     ],
 )
 def test_words_become_flags_and_data(words, expected):
-    assert mounts.parse_options(words) == expected
+    assert mount_options.parse_options(words) == expected
 
 
 def test_a_line_of_mountinfo():
     line = (
         "36 35 98:0 /mnt\\0401 /a\\040b\\134c rw,noatime shared:1 master:2 - ext3 /dev/r\\011t rw,errors=x\n"
     )
-    (point,) = mounts.parse_mountinfo(line)
+    (point,) = mountinfo.parse_mountinfo(line)
     assert point.target == "/a b\\c"
     assert point.root == "/mnt 1"
     assert point.source == "/dev/r\tt"
@@ -67,30 +71,30 @@ def test_a_line_of_mountinfo():
 
 
 def test_a_line_without_propagation():
-    (point,) = mounts.parse_mountinfo("1 0 0:1 / / rw - rootfs rootfs rw")
+    (point,) = mountinfo.parse_mountinfo("1 0 0:1 / / rw - rootfs rootfs rw")
     assert point.propagation == ()
 
 
 @given(st.text(string.printable + "é\udcff", min_size=1))
 def test_any_name_survives_the_kernels_escapes(name):
     escaped = "".join(f"\\{ord(c):03o}" if c in " \t\n\\#" else c for c in name)
-    (point,) = mounts.parse_mountinfo(f"1 0 0:1 / /{escaped} rw - tmpfs {escaped} rw\n")
+    (point,) = mountinfo.parse_mountinfo(f"1 0 0:1 / /{escaped} rw - tmpfs {escaped} rw\n")
     assert point.target == f"/{name}"
     assert point.source == name
 
 
 def test_what_is_mounted_here_can_be_read():
-    points = mounts.mount_points()
+    points = mountinfo.mount_points()
     assert any(point.target == "/" for point in points)
     assert any(point.type == "proc" for point in points)
 
 
 def test_what_the_kernel_shows_is_known_by_its_device():
-    found = mounts.kernel_devices(os.getpid())
+    found = mountinfo.kernel_devices(os.getpid())
     assert Path("/proc").stat().st_dev in found
     assert Path("/").stat().st_dev not in found
     with pytest.raises(FileNotFoundError):
-        mounts.kernel_devices(1 << 30)
+        mountinfo.kernel_devices(1 << 30)
 
 
 def test_options_beyond_a_page_are_refused_by_name(tmp_path):
@@ -147,7 +151,7 @@ def test_a_target_is_relative_to_the_caller_not_to_the_base(scratch, monkeypatch
     monkeypatch.chdir(scratch)
     value = Mount("overlay", "overlay", ("ro", "lowerdir=12/fs:11/fs"), str(scratch / "lower"))
     mounts.mount_one(value, "target")
-    assert mounts.is_mount_point(str(scratch / "target"))
+    assert mountinfo.is_mount_point(str(scratch / "target"))
 
 
 @needs_root
@@ -157,7 +161,7 @@ def test_a_read_only_bind_is_read_only(scratch):
     with pytest.raises(OSError, match="Read-only"):
         (target / "new").touch()
     (scratch / "lower/new").touch()
-    (point,) = mounts.mounted_below(str(target))
+    (point,) = mountinfo.mounted_below(str(target))
     assert "ro" in point.options
 
 
@@ -165,7 +169,7 @@ def test_a_read_only_bind_is_read_only(scratch):
 def test_a_bind_takes_propagation_and_flags(scratch):
     target = str(scratch / "target")
     mounts.mount_one(Mount("bind", str(scratch / "lower"), ("rbind", "nosuid", "noexec", "shared")), target)
-    (point,) = mounts.mounted_below(target)
+    (point,) = mountinfo.mounted_below(target)
     assert {"nosuid", "noexec", "rw"} <= set(point.options)
     assert point.propagation[0].startswith("shared:")
 
@@ -176,9 +180,9 @@ def test_a_list_is_mounted_whole_or_not_at_all(scratch):
     tmpfs = Mount("tmpfs", "tmpfs", ("nosuid", "size=64k"))
     with pytest.raises(OSError, match="No such device"):
         mounts.mount_all([tmpfs, tmpfs, Mount("no-such-fs", "x")], target)
-    assert mounts.mounted_below(target) == []
+    assert mountinfo.mounted_below(target) == []
     mounts.mount_all([tmpfs, tmpfs], target)
-    assert len(mounts.mounted_below(target)) == 2
+    assert len(mountinfo.mounted_below(target)) == 2
 
 
 @needs_root
@@ -188,7 +192,7 @@ def test_a_mount_whose_second_step_fails_is_taken_back(scratch):
     with pytest.raises(FileNotFoundError) as caught:
         mounts.mount_one(value, target)
     assert caught.value.filename == target
-    assert mounts.mounted_below(target) == []
+    assert mountinfo.mounted_below(target) == []
 
 
 @needs_root
@@ -199,7 +203,7 @@ def test_what_is_stacked_goes_with_all_beneath_it(scratch):
     (target / "inner").mkdir()
     mounts.mount("tmpfs", str(target / "inner"), "tmpfs")
     mounts.umount_stack(str(target))
-    assert mounts.mounted_below(str(target)) == []
+    assert mountinfo.mounted_below(str(target)) == []
     mounts.umount_stack(str(target))
     mounts.umount_stack(str(target / "nothing"))
 
@@ -217,12 +221,12 @@ def test_what_lies_in_a_directory_is_unmounted_without_a_look_at_the_table(scrat
     mounts.mount("tmpfs", str(outside), "tmpfs")
     (target / "link").symlink_to(outside)
     with monkeypatch.context() as patched:
-        patched.delattr(mounts, "_mountinfo")
+        patched.delattr(mountinfo, "_mountinfo")
         mounts.umount_within(str(target))
         mounts.umount_within(str(target / "nothing"))
-    assert mounts.mounted_below(str(target)) == []
+    assert mountinfo.mounted_below(str(target)) == []
     assert (target / "deep/deeper/file").read_text() == "below"
-    assert mounts.is_mount_point(str(outside))
+    assert mountinfo.is_mount_point(str(outside))
 
 
 @needs_root
@@ -233,12 +237,12 @@ def test_everything_below_is_unmounted_deepest_first(scratch):
         mounts.mount("tmpfs", str(target / name), "tmpfs")
     (scratch / "target-2").mkdir()
     mounts.mount("tmpfs", str(scratch / "target-2"), "tmpfs")
-    found = [point.target for point in mounts.mounted_below(str(target))]
+    found = [point.target for point in mountinfo.mounted_below(str(target))]
     assert found == [str(target / "in ner/most"), str(target / "in ner"), str(target)]
     mounts.umount_below(str(target))
     mounts.umount_below(str(target))
-    assert mounts.mounted_below(str(target)) == []
-    assert mounts.is_mount_point(str(scratch / "target-2"))
+    assert mountinfo.mounted_below(str(target)) == []
+    assert mountinfo.is_mount_point(str(scratch / "target-2"))
 
 
 @needs_root
@@ -258,7 +262,7 @@ def test_a_busy_mount_goes_only_when_detached(scratch):
 def test_an_overlay_of_many_directories_is_named_from_what_they_have_in_common():
     lowers = [f"/a/b/{number}/fs" for number in range(1000)]
     named = Mount("overlay", "overlay", ("index=off", f"lowerdir={':'.join(lowers)}", "workdir=/a/b/3/work"))
-    found = mounts.shortened(named)
+    found = mount_values.shortened(named)
     assert found.base == "/a/b"
     assert found.options[0] == "index=off"
     assert found.options[1].startswith("lowerdir=0/fs:1/fs:2/fs:")
@@ -273,7 +277,7 @@ LONG = "x" * 5000
 )
 def test_what_is_short_or_cannot_be_shortened_stays(options):
     for kind in ("overlay", "bind"):
-        assert mounts.shortened(Mount(kind, "x", options)) == Mount(kind, "x", options)
+        assert mount_values.shortened(Mount(kind, "x", options)) == Mount(kind, "x", options)
 
 
 def overlay(scratch, *more):
@@ -333,6 +337,6 @@ def test_what_has_no_layer_to_write_to_is_mounted_as_it_is(scratch):
 def test_without_a_writable_layer_the_upper_one_keeps_its_owners(maps, upper):
     """It is not mapped where the lower ones are: what its container has made would be nobody's."""
     options = (*maps, "lowerdir=2/fs:1/fs", "upperdir=3/fs", "workdir=3/work")
-    found = mounts.read_only(Mount("overlay", "overlay", options, "/snapshots"))
+    found = mount_values.read_only(Mount("overlay", "overlay", options, "/snapshots"))
     assert found.options == (*maps, "ro", f"lowerdir={upper}:2/fs:1/fs")
     assert found.base == "/snapshots"

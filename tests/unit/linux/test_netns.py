@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.linux import mounts, netns, process, spawn
+from actors.linux import mountinfo, mounts, netns, process, spawn
 
 pytestmark = pytest.mark.root
 
@@ -84,7 +84,7 @@ def test_creating_twice_keeps_the_first(path):
     inode = path.stat().st_ino
     netns.create(path)
     assert path.stat().st_ino == inode
-    assert len(mounts.mounted_below(str(path))) == 1
+    assert len(mountinfo.mounted_below(str(path))) == 1
 
 
 def test_removing_is_right_in_every_state(path):
@@ -96,7 +96,7 @@ def test_removing_is_right_in_every_state(path):
     netns.remove(path)
     netns.remove(path)
     assert not path.exists()
-    assert mounts.mounted_below(str(path)) == []
+    assert mountinfo.mounted_below(str(path)) == []
 
 
 def test_a_kill_before_the_bind_leaves_an_empty_file_that_is_mended(path):
