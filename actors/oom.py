@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from actors.linux import cgroups
+from actors.linux.cgroup_statistics import oom_kills, oom_notifier
 from actors.runtime import bundle as files
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class OomWatch:
             return
         self.happened()  # while we slept, say
         with contextlib.suppress(OSError):  # without the memory controller, no limit and no kill
-            self._descriptor = cgroups.oom_notifier(layout, files.actual_cgroups_path(self._actor.bundle))
+            self._descriptor = oom_notifier(layout, files.actual_cgroups_path(self._actor.bundle))
             descriptor = self._descriptor
             self.keep()
             self._actor.host.pump.call(
@@ -75,7 +76,7 @@ class OomWatch:
         return found
 
     def _kills(self) -> int:
-        return cgroups.oom_kills(cgroups.mounted(), files.actual_cgroups_path(self._actor.bundle)) or 0
+        return oom_kills(cgroups.mounted(), files.actual_cgroups_path(self._actor.bundle)) or 0
 
     def end(self) -> None:
         """The run is over."""

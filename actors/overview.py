@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from actors import messages as m
 from actors.linux import cgroups, process
 from actors.linux.cgroup_figures import figures
+from actors.linux.cgroup_statistics import statistics
 from actors.paging import everything
 from actors.runtime.bundle import actual_cgroups_path, cgroups_path
 from actors.settings import Settings
@@ -78,7 +79,7 @@ class Overview:
         found = {key: container[key] for key in ("namespace", "id", "name", "image", "wanted", "created_at")}
         found["task"] = {key: task[key] for key in _TASK if key in task}
         if task.get("status") in RUNNING:
-            used = cgroups.statistics(self._layout, place(self._actor.settings, container))
+            used = statistics(self._layout, place(self._actor.settings, container))
             found |= asdict(used) if used else {}
         return found
 

@@ -6,12 +6,13 @@ from dataclasses import asdict
 from typing import Any
 
 from actors.linux import cgroups, proc_table
+from actors.linux.cgroup_statistics import block_io, statistics
 
 
 def usage(layout: cgroups.Layout, cgroup: str, pid: int) -> dict[str, Any]:
     """Memory, processor time, processes, bytes of disks and network; None where the kernel does not tell."""
-    found = cgroups.statistics(layout, cgroup)
-    read, written = cgroups.block_io(layout, cgroup)
+    found = statistics(layout, cgroup)
+    read, written = block_io(layout, cgroup)
     received, sent = proc_table.network_bytes(pid)
     return {
         **(asdict(found) if found else {}),

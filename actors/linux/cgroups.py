@@ -1,8 +1,8 @@
 """Control groups in all three layouts: version 1, version 2, and hybrid.
 
-The OCI runtime makes a container's cgroups; what is here finds them again, reads them, and removes what a
-killed runtime left. Every function works below a mount root that it is given, so that a recorded tree serves
-as well as /sys/fs/cgroup.
+The OCI runtime makes a container's cgroups; what is here finds them again, stops or signals what runs in
+them, and removes what a killed runtime left. Every function works below a mount root that it is given, so
+that a recorded tree serves as well as /sys/fs/cgroup.
 """
 
 import contextlib
@@ -11,26 +11,19 @@ import functools
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
 
-from actors.linux import mounts, pidfd
-from actors.linux.mount_options import MS_NODEV, MS_NOSUID, MS_REC, MS_SLAVE
-from actors.linux.threads import CLONE_NEWNS, in_own_thread
+from actors.linux import pidfd
 
 MOUNT_ROOT = Path("/sys/fs/cgroup")
 
 _KNOWN = Path("/proc/cgroups")
-_NO_LIMIT_FROM = 1 << 62  # version 1 has no word for "no limit", only the largest multiple of a page
 _MOST_ROUNDS = 100
 _FREEZE_WAIT = 0.5  # seconds that killing waits for all to stand still
 _MOST_BYTES = 1 << 20
-_NOWHERE = Path("/nonexistent")  # of a controller that is not there
-
-_Result = TypeVar("_Result")
 
 
 class Kind(Enum):
@@ -56,17 +49,6 @@ class Layout:
     beyond_v1: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """What a container uses; None where the kernel or the layout does not tell (or there is no limit)."""
-
-    memory_bytes: int | None
-    memory_limit_bytes: int | None
-    cpu_nanoseconds: int | None
-    pids: int | None
-    oom_kills: int | None
-
-
 def detect(root: Path = MOUNT_ROOT, known: Path = _KNOWN) -> Layout:
     """The layout below a mount root; `known` is the kernel's list of controllers.
 
@@ -74,7 +56,7 @@ def detect(root: Path = MOUNT_ROOT, known: Path = _KNOWN) -> Layout:
         FileNotFoundError: there is no control group at all.
     """
     if (root / "cgroup.controllers").exists():
-        return Layout(Kind.V2, root, (root,), dict.fromkeys(_read(root / "cgroup.controllers").split(), root))
+        return Layout(Kind.V2, root, (root,), dict.fromkeys(read(root / "cgroup.controllers").split(), root))
     hierarchies = tuple(sorted(entry for entry in root.iterdir() if _is_hierarchy(entry)))
     if not hierarchies:
         raise FileNotFoundError(errno.ENOENT, "no control groups are mounted", str(root))
@@ -82,7 +64,7 @@ def detect(root: Path = MOUNT_ROOT, known: Path = _KNOWN) -> Layout:
     controllers = {name: entry for entry in hierarchies for name in entry.name.split(",") if entry != unified}
     if unified not in hierarchies:
         return Layout(Kind.V1, root, hierarchies, controllers)
-    on_unified = _read(unified / "cgroup.controllers").split()
+    on_unified = read(unified / "cgroup.controllers").split()
     beyond = sorted({*on_unified, *_unmounted(known)} - controllers.keys())
     return Layout(
         Kind.HYBRID, root, hierarchies, controllers | dict.fromkeys(on_unified, unified), tuple(beyond)
@@ -101,7 +83,7 @@ def mounted() -> Layout:
 
 def _unmounted(known: Path) -> Iterator[str]:
     """Controllers in a version 1 hierarchy, be it one that is mounted nowhere and lives by its cgroups."""
-    for line in _read(known).splitlines():
+    for line in read(known).splitlines():
         name, _, rest = line.partition("\t")
         if not name.startswith("#") and rest.split("\t")[0] != "0":
             yield name
@@ -112,7 +94,7 @@ def _is_hierarchy(entry: Path) -> bool:
     return not entry.is_symlink() and (entry / "cgroup.procs").exists()
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
     """Raises FileNotFoundError, also of a cgroup that was removed after the file had been opened."""
     try:
         with path.open(encoding="ascii", errors="replace") as file:
@@ -181,7 +163,7 @@ def processes(layout: Layout, cgroups_path: str) -> set[int]:
     for top in directories(layout, cgroups_path):
         for directory in _bottom_up(top):
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                found.update(map(int, _read(directory / "cgroup.procs").split()))
+                found.update(map(int, read(directory / "cgroup.procs").split()))
     return found - {0}  # 0 stands for a process of another pid namespace
 
 
@@ -236,23 +218,6 @@ def _signal_each(layout: Layout, cgroups_path: str, pids: set[int], number: int)
             os.close(descriptor)
 
 
-def oom_notifier(layout: Layout, cgroups_path: str) -> int:
-    """A descriptor that becomes readable when the kernel is out of memory for this cgroup (version 1).
-
-    Raises:
-        OSError: there is no memory controller, or no such cgroup.
-    """
-    directory = layout.controllers.get("memory", _NOWHERE) / cgroups_path.lstrip("/")
-    with (directory / "memory.oom_control").open() as control:
-        descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        try:
-            (directory / "cgroup.event_control").write_text(f"{descriptor} {control.fileno()}")
-        except OSError:
-            os.close(descriptor)
-            raise
-    return descriptor
-
-
 def remove(layout: Layout, cgroups_path: str) -> None:
     """Remove a container's cgroups, children first, in every hierarchy. None there is fine.
 
@@ -287,125 +252,6 @@ def remove_empty(layout: Layout, cgroups_path: str) -> bool:
     return True
 
 
-def statistics(layout: Layout, cgroups_path: str) -> Statistics | None:
-    """What the container uses now; None when it has no cgroup."""
-    if not any(directory.is_dir() for directory in directories(layout, cgroups_path)):
-        return None
-    relative = cgroups_path.lstrip("/")
-    if layout.kind is Kind.V2:
-        return _statistics_v2(layout.hierarchies[0] / relative, oom_kills(layout, cgroups_path))
-    memory, account, pids = (layout.controllers.get(name, _NOWHERE) for name in ("memory", "cpuacct", "pids"))
-    limit = _number(memory / relative / "memory.limit_in_bytes")
-    return Statistics(
-        memory_bytes=_number(memory / relative / "memory.usage_in_bytes"),
-        memory_limit_bytes=limit if limit is not None and limit < _NO_LIMIT_FROM else None,
-        cpu_nanoseconds=_number(account / relative / "cpuacct.usage"),
-        pids=_number(pids / relative / "pids.current"),
-        oom_kills=oom_kills(layout, cgroups_path),
-    )
-
-
-def oom_kills(layout: Layout, cgroups_path: str) -> int | None:
-    """How many processes of it the kernel has killed for want of memory; None when it does not tell."""
-    relative = cgroups_path.lstrip("/")
-    if layout.kind is Kind.V2:
-        return _field(layout.hierarchies[0] / relative / "memory.events", "oom_kill")
-    memory = layout.controllers.get("memory", _NOWHERE)
-    return _field(memory / relative / "memory.oom_control", "oom_kill")
-
-
-def _statistics_v2(directory: Path, oom_kills: int | None) -> Statistics:
-    microseconds = _field(directory / "cpu.stat", "usage_usec")
-    return Statistics(
-        memory_bytes=_number(directory / "memory.current"),
-        memory_limit_bytes=_number(directory / "memory.max"),
-        cpu_nanoseconds=microseconds * 1000 if microseconds is not None else None,
-        pids=_number(directory / "pids.current"),
-        oom_kills=oom_kills,
-    )
-
-
-def _number(path: Path) -> int | None:
-    """The number in a file; None when the file is missing or says `max`."""
-    try:
-        return int(_read(path))
-    except (OSError, ValueError):
-        return None
-
-
-def _field(path: Path, name: str) -> int | None:
-    """The number after `name` in a file of such lines."""
-    with contextlib.suppress(OSError, ValueError):
-        for line in _read(path).splitlines():
-            key, _, value = line.partition(" ")
-            if key == name:
-                return int(value)
-    return None
-
-
-def block_io(layout: Layout, cgroups_path: str) -> tuple[int | None, int | None]:
-    """Bytes read from and written to block devices; None where the kernel does not tell."""
-    relative = cgroups_path.lstrip("/")
-    try:
-        if layout.kind is Kind.V2:
-            text, reads, writes = _read(layout.root / relative / "io.stat"), "rbytes", "wbytes"
-            pairs = [word.split("=") for word in text.split() if "=" in word]
-        else:
-            name, reads, writes = "blkio.throttle.io_service_bytes_recursive", "Read", "Write"
-            text = _read(layout.controllers["blkio"] / relative / name)
-            pairs = [line.split()[1:] for line in text.splitlines() if len(line.split()) == 3]
-    except (OSError, KeyError):
-        return None, None
-    totals = {name: sum(int(value) for key, value in pairs if key == name) for name in (reads, writes)}
-    return totals[reads], totals[writes]
-
-
-def needs_private_view(layout: Layout) -> bool:
-    """Whether crun refuses this host: a hybrid layout in which version 1 has not got every controller."""
-    return bool(layout.beyond_v1)
-
-
-def in_private_view(layout: Layout, work: Callable[[], _Result]) -> _Result:
-    """Run `work` (which spawns crun) where every controller appears as a version 1 hierarchy.
-
-    It runs in a mount namespace of its own, in which the mount root is made anew: the host's hierarchies as
-    they are, and the missing controllers as version 1 hierarchies, as the host could have mounted them. What
-    is spawned there inherits the view, and is still a child of this process. Nothing of it is visible
-    outside, except that a controller leaves the unified tree while its hierarchy holds a cgroup. Every
-    command for a container has to see the same view, `delete` included.
-
-    Raises:
-        OSError: EBUSY when the unified tree itself uses one of the controllers.
-    """
-
-    def prepared() -> _Result:
-        # Slave, not private: what the host mounts from now on is still seen here, nothing goes back.
-        mounts.mount("", "/", "", MS_REC | MS_SLAVE)
-        _rebuild(layout)
-        return work()
-
-    return in_own_thread(CLONE_NEWNS, prepared)
-
-
-def _rebuild(layout: Layout) -> None:
-    links = {entry.name: entry.readlink() for entry in layout.root.iterdir() if entry.is_symlink()}
-    # Held open, since the new mount root hides them.
-    held = {hierarchy.name: os.open(hierarchy, os.O_PATH | os.O_CLOEXEC) for hierarchy in layout.hierarchies}
-    try:
-        mounts.mount("cgroup", str(layout.root), "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
-        for name, descriptor in held.items():
-            (layout.root / name).mkdir()
-            mounts.bind(f"/proc/thread-self/fd/{descriptor}", str(layout.root / name))
-        for name, destination in links.items():
-            (layout.root / name).symlink_to(destination)
-        for name in layout.beyond_v1:
-            (layout.root / name).mkdir()
-            mounts.mount("cgroup", str(layout.root / name), "cgroup", 0, name)
-    finally:
-        for descriptor in held.values():
-            os.close(descriptor)
-
-
 def freeze(layout: Layout, cgroups_path: str, *, frozen: bool, wait: float) -> bool:
     """Stop every process of a container where it is, or let all go on. No cgroup there is fine.
 
@@ -429,9 +275,9 @@ def _settles(directory: Path, kind: Kind, wait: float, *, frozen: bool) -> bool:
     until = time.monotonic() + wait
     while True:
         if kind is Kind.V2:
-            done = f"frozen {int(frozen)}" in _read(directory / "cgroup.events")
+            done = f"frozen {int(frozen)}" in read(directory / "cgroup.events")
         else:
-            done = _read(directory / "freezer.state").strip() == ("FROZEN" if frozen else "THAWED")
+            done = read(directory / "freezer.state").strip() == ("FROZEN" if frozen else "THAWED")
         if done or time.monotonic() > until:
             return done
         time.sleep(0.002)

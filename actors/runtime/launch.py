@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from actors import failpoints
-from actors.linux import cgroups, migration, mounts, pidfd, sealed, unseen
+from actors.linux import cgroup_view, cgroups, migration, mounts, pidfd, sealed, unseen
 from actors.linux.pidfd import Process
 from actors.linux.spawn import spawn
 from actors.runtime import bundle as files
@@ -264,7 +264,7 @@ class Launcher:
         if not cgroups.remove_empty(layout, path) and cgroups.is_a_containers(path):
             cgroups.kill(layout, path)
             cgroups.remove(layout, path)
-        if self._is_crun and cgroups.needs_private_view(layout) and cgroups.is_a_containers(path):
+        if self._is_crun and cgroup_view.needs_private_view(layout) and cgroups.is_a_containers(path):
             unseen.remove(layout, path)
         if self._parents:
             self._parents.leave()
@@ -340,8 +340,8 @@ class Launcher:
 
     def _in_view(self, work: Callable[[], _Result]) -> _Result:
         layout = cgroups.mounted()
-        if self._is_crun and cgroups.needs_private_view(layout):
-            return cgroups.in_private_view(layout, work)
+        if self._is_crun and cgroup_view.needs_private_view(layout):
+            return cgroup_view.in_private_view(layout, work)
         return work()
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from daemon import wait_until
 
-from actors.linux import cgroups, unseen
+from actors.linux import cgroup_view, cgroups, unseen
 
 if TYPE_CHECKING:
     from daemon import Daemon
@@ -32,7 +32,7 @@ def _is_there(path: str) -> list[bool]:
 
 @pytest.mark.parametrize("flags", [("--rm",), (), ("-d",)], ids=["rm", "kept", "detached"])
 def test_nothing_is_left_where_nobody_looks(daemon: Daemon, busybox: str, flags: tuple[str, ...]):
-    if not cgroups.needs_private_view(cgroups.mounted()):
+    if not cgroup_view.needs_private_view(cgroups.mounted()):
         pytest.skip("this host's crun needs no view of its own: every controller is where it looks")
     daemon.actr("run", "-d", "--runtime", "crun", "--name", "seen", busybox, "sleep", "300")
     seen = daemon.json("inspect", "seen")["id"]

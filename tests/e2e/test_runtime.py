@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from images import busybox_binary
 
-from actors.linux import cgroups, mountinfo, netns, pidfd, process, spawn
+from actors.linux import cgroup_statistics, cgroup_view, cgroups, mountinfo, netns, pidfd, process, spawn
 from actors.runtime import default_spec, oci_runtime, rootfs_check, seccomp, users
 from actors.runtime.default_spec import Place
 from actors.runtime.errors import InvalidSpecError, RuntimeCommandError
@@ -67,8 +67,8 @@ class Host:
 
     def call(self, work):
         """crun sees only version 1; runc is content with what there is."""
-        if self.runtime.program == "crun" and cgroups.needs_private_view(cgroups.detect()):
-            return cgroups.in_private_view(cgroups.detect(), work)
+        if self.runtime.program == "crun" and cgroup_view.needs_private_view(cgroups.detect()):
+            return cgroup_view.in_private_view(cgroups.detect(), work)
         return work()
 
     def command(self, argv):
@@ -376,7 +376,7 @@ def test_a_life_from_create_to_delete(host, subreaper):
     again = host.command(runtime.create(container_id, host.bundle, host.pid_file, log))
     assert again.error.code == "already_exists"
     assert host.command(runtime.delete(container_id, log)).error.code == "failed_precondition"
-    assert cgroups.statistics(host.layout, path).cpu_nanoseconds is not None
+    assert cgroup_statistics.statistics(host.layout, path).cpu_nanoseconds is not None
 
     assert host.command(runtime.pause(container_id, log)).code == 0
     paused = host.command(runtime.state(container_id, log)).output.encode()

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from actors.linux import cgroups, mountinfo, process, spawn
-from actors.linux.cgroups import Kind, Layout, Statistics
+from actors.linux import cgroup_statistics, cgroup_view, cgroups, mountinfo, process, spawn
+from actors.linux.cgroup_statistics import Statistics
+from actors.linux.cgroups import Kind, Layout
 from actors.runtime import resources
 from actors.runtime.errors import InvalidSpecError
 from actors.runtime.wishes import Wishes
@@ -66,9 +67,9 @@ def test_version_1_with_shared_and_linked_hierarchies(tmp_path):
     assert layout.kind is Kind.V1
     assert layout.hierarchies == (root / "cpu,cpuacct", root / "memory", root / "pids")
     assert layout.controllers["cpuacct"] == layout.controllers["cpu"] == root / "cpu,cpuacct"
-    assert not cgroups.needs_private_view(layout)
+    assert not cgroup_view.needs_private_view(layout)
     assert cgroups.processes(layout, PATH) == {11, 12, 13}
-    assert cgroups.statistics(layout, PATH) == Statistics(4096, None, 123456789, 2, 3)
+    assert cgroup_statistics.statistics(layout, PATH) == Statistics(4096, None, 123456789, 2, 3)
 
 
 def test_hybrid_with_and_without_a_controller_beyond_version_1(tmp_path):
@@ -82,9 +83,9 @@ def test_hybrid_with_and_without_a_controller_beyond_version_1(tmp_path):
     assert layout.kind is Kind.HYBRID
     assert layout.controllers["hugetlb"] == root / "unified"
     assert layout.beyond_v1 == ("hugetlb",)
-    assert cgroups.needs_private_view(layout)
+    assert cgroup_view.needs_private_view(layout)
     (root / "unified/cgroup.controllers").write_text("\n")
-    assert not cgroups.needs_private_view(cgroups.detect(root, known))
+    assert not cgroup_view.needs_private_view(cgroups.detect(root, known))
     known.write_text("hugetlb\t10\t3\t1\n")
     assert cgroups.detect(root, known).beyond_v1 == ("hugetlb",)
 
@@ -95,18 +96,18 @@ def test_version_2(tmp_path):
     assert layout.kind is Kind.V2
     assert layout.hierarchies == (root,)
     assert set(layout.controllers) == {"cpuset", "cpu", "io", "memory", "pids"}
-    assert not cgroups.needs_private_view(layout)
+    assert not cgroup_view.needs_private_view(layout)
     assert cgroups.processes(layout, PATH) == {21}
-    assert cgroups.statistics(layout, PATH) == Statistics(8192, None, 1_500_000, 7, 1)
+    assert cgroup_statistics.statistics(layout, PATH) == Statistics(8192, None, 1_500_000, 7, 1)
     (root / "actord/default/c1/memory.max").write_text("67108864\n")
-    assert cgroups.statistics(layout, PATH) == Statistics(8192, 67108864, 1_500_000, 7, 1)
+    assert cgroup_statistics.statistics(layout, PATH) == Statistics(8192, 67108864, 1_500_000, 7, 1)
     cgroups.kill(layout, PATH)
     assert (root / "actord/default/c1/cgroup.kill").read_text() == "1"
 
 
 def test_what_version_2_enforces_tells_and_kills(tmp_path):
     layout = cgroups.detect(write(tmp_path, V2))
-    assert cgroups.block_io(layout, PATH) == (5096, 512)
+    assert cgroup_statistics.block_io(layout, PATH) == (5096, 512)
     assert cgroups.has_file(layout, "blkio", "io.weight"), "the controller is called io there"
     assert not cgroups.has_file(layout, "memory", "memory.limit_in_bytes")
     enforced = Wishes(memory=64 << 20, pids_limit=5, blkio_weight=100)
@@ -124,7 +125,7 @@ def test_what_version_2_enforces_tells_and_kills(tmp_path):
 def test_a_container_without_a_cgroup(tmp_path):
     for name, files in (("one", V1), ("two", V2)):
         layout = cgroups.detect(write(tmp_path / name, files))
-        assert cgroups.statistics(layout, "/actord/default/other") is None
+        assert cgroup_statistics.statistics(layout, "/actord/default/other") is None
         assert cgroups.processes(layout, "/actord/default/other") == set()
         cgroups.kill(layout, "/actord/default/other")
         cgroups.remove(layout, "/actord/default/other")
@@ -137,7 +138,7 @@ def test_files_that_are_missing_or_odd_are_not_known(tmp_path):
         "a/b/cpu.stat": "usage_usec\nnr_periods 1",
     }
     layout = cgroups.detect(write(tmp_path, files))
-    assert cgroups.statistics(layout, "/a/b") == Statistics(None, None, None, None, None)
+    assert cgroup_statistics.statistics(layout, "/a/b") == Statistics(None, None, None, None, None)
 
 
 def test_no_control_groups_at_all(tmp_path):
@@ -228,7 +229,7 @@ def test_the_hosts_own_numbers(leftover, sleepers):
     layout, path = leftover
     (pid,) = sleepers(1)
     join(layout, path, pid)
-    found = cgroups.statistics(layout, path)
+    found = cgroup_statistics.statistics(layout, path)
     assert found is not None
     files = {file.name for directory in cgroups.directories(layout, path) for file in directory.iterdir()}
     assert found.pids == (1 if "pids.current" in files else None), "with v2 whoever is above chooses"
@@ -239,11 +240,11 @@ def test_the_hosts_own_numbers(leftover, sleepers):
 @pytest.mark.root
 def test_a_private_view_has_every_controller_and_is_seen_by_nobody_else():
     layout = cgroups.detect()
-    if not cgroups.needs_private_view(layout):
+    if not cgroup_view.needs_private_view(layout):
         pytest.skip(f"the layout here is {layout.kind.value}, all its controllers in place")
     before = [point.target for point in mountinfo.mount_points()]
-    inside = cgroups.in_private_view(layout, cgroups.detect)
-    assert not cgroups.needs_private_view(inside)
+    inside = cgroup_view.in_private_view(layout, cgroups.detect)
+    assert not cgroup_view.needs_private_view(inside)
     assert set(layout.hierarchies) < set(inside.hierarchies)
     assert [point.target for point in mountinfo.mount_points()] == before
     assert cgroups.detect().hierarchies == layout.hierarchies
@@ -295,4 +296,4 @@ def test_a_cgroup_that_goes_while_it_is_looked_at_is_gone(tmp_path, monkeypatch,
     assert cgroups.processes(layout, PATH) == set()
     assert cgroups.freeze(layout, PATH, frozen=True, wait=0.0)
     cgroups.kill(layout, PATH)
-    assert cgroups.oom_kills(layout, PATH) is None
+    assert cgroup_statistics.oom_kills(layout, PATH) is None
