@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from actors import metrics
-from actors.metrics import AT_ONCE, MetricsActor, _QuietHandler, _Server
+from actors.metrics import MetricsActor
+from actors.metrics_server import AT_ONCE, QuietHandler, Server
 from transport.errors import RemoteError
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ def application(_environ: Any, start_response: Any) -> list[bytes]:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Server]:
-    monkeypatch.setattr(_QuietHandler, "timeout", 0.05)
-    made = _Server(("127.0.0.1", 0), _QuietHandler)
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr(QuietHandler, "timeout", 0.05)
+    made = Server(("127.0.0.1", 0), QuietHandler)
     made.set_app(application)
     serving = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
     serving.start()
@@ -48,26 +49,26 @@ def test_a_note_that_makes_no_sense_leaves_the_choice_of_a_port(tmp_path: Path, 
     assert metrics._noted(tmp_path / "metrics.port") == port
 
 
-def until_closed(server: _Server, said: bytes = b"") -> bytes:
+def until_closed(server: Server, said: bytes = b"") -> bytes:
     with socket.create_connection(server.server_address[:2], 20) as client:
         client.sendall(said)
         return b"".join(iter(lambda: client.recv(4096), b""))
 
 
-def reset(server: _Server) -> None:
+def reset(server: Server) -> None:
     with socket.create_connection(server.server_address[:2], 20) as client:
         client.sendall(b"GET")
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
 
 
-def until_idle(server: _Server) -> None:
+def until_idle(server: Server) -> None:
     for _ in range(AT_ONCE):
         assert server._room.acquire(timeout=20)
     for _ in range(AT_ONCE):
         server._room.release()
 
 
-def test_clients_that_go_away_or_say_nothing_are_no_news(server: _Server, capfd: Any, caplog: Any):
+def test_clients_that_go_away_or_say_nothing_are_no_news(server: Server, capfd: Any, caplog: Any):
     """Nor would a traceback as the interpreter prints it be a line of JSON, where those are wanted."""
     assert until_closed(server) == b""
     reset(server)
@@ -76,7 +77,7 @@ def test_clients_that_go_away_or_say_nothing_are_no_news(server: _Server, capfd:
     assert caplog.text == ""
 
 
-def test_an_error_of_ours_is_in_the_log_as_all_others_are(server: _Server, capfd: Any, caplog: Any):
+def test_an_error_of_ours_is_in_the_log_as_all_others_are(server: Server, capfd: Any, caplog: Any):
     caplog.set_level(logging.ERROR)
     assert b"500" in until_closed(server, b"GET / HTTP/1.0\r\n\r\n")
     until_idle(server)
@@ -88,7 +89,7 @@ def test_a_request_for_which_there_is_no_thread_keeps_no_slot(monkeypatch: pytes
     def refused(*_: Any) -> None:
         raise RuntimeError("can't start new thread")
 
-    with _Server(("127.0.0.1", 0), _QuietHandler) as server:
+    with Server(("127.0.0.1", 0), QuietHandler) as server:
         monkeypatch.setattr(socketserver.ThreadingMixIn, "process_request", refused)
         for _ in range(AT_ONCE + 1):
             with pytest.raises(RuntimeError):
@@ -100,7 +101,7 @@ def test_of_all_nodes_without_word_of_who_they_are(monkeypatch: pytest.MonkeyPat
         raise RemoteError("unavailable", "actor nodes is starting")
 
     monkeypatch.setattr(metrics, "CollectorRegistry", lambda: SimpleNamespace(register=lambda _: None))
-    monkeypatch.setattr(metrics, "_Stores", lambda _: None)
+    monkeypatch.setattr(metrics, "Stores", lambda _: None)
     settings = SimpleNamespace(metrics_page=False)
     actor: Any = SimpleNamespace(_transfers=None, settings=settings, _everywhere=nobody)
     said: list[Any] = []
