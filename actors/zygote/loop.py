@@ -6,40 +6,36 @@ for a child that does not read what it is told.
 """
 
 import contextlib
-import json
 import logging
 import os
 import selectors
 import signal
-import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from actors import failpoints
 from actors.linux import descriptors, pidfd, process
-from actors.linux.footprint import Range
 from actors.linux.pidfd import Process
 from actors.settings import Settings
-from actors.zygote.birth import Birth, Program, begin
+from actors.zygote.birth import Program
 from actors.zygote.children import Child, Children
-from actors.zygote.control import MAX_DATAGRAM, Closed, Control, Message, pair
+from actors.zygote.control import Closed, Control, Message
+from actors.zygote.descriptor_store import DescriptorStore
 from actors.zygote.door import Door
 from actors.zygote.exits import Exits
+from actors.zygote.forking import Forking
+from actors.zygote.handover import handover
 from actors.zygote.heartbeat import Heartbeats
-from actors.zygote.keeper import KEEPER, Keeper, Shelves, keep
+from actors.zygote.keeper import Keeper, Shelves
+from actors.zygote.respawn import STOP_LIMIT, Due, Respawn
+from actors.zygote.signals import Signals
 from actors.zygote.sleepers import Sleepers
-from actors.zygote.spares import Spare, Spares
+from actors.zygote.spares import Spares
 
 SUPERVISOR = "supervisor"
-SURVIVOR = "container"  # the kind of those that outlive us, of which some are forked in advance
-RESPAWN_LIMIT = 5.0  # seconds between two starts of a supervisor that dies at once
-STOP_LIMIT = 30.0  # seconds that an orderly stop may take
-DUMP_LIMIT = 1.0  # seconds that a supervisor that hangs gets to write its stacks down
 ROUND_MAX = 5.0  # seconds between two rounds of heartbeats, and of word to systemd, at most
 QUEUE = 4 << 20  # bytes that may wait for the supervisor
-MANY = 200  # children told of in one message, at most,
-ROOM = MAX_DATAGRAM - 1024  # and bytes of it that are for them, unless there is only one
 log = logging.getLogger("zygote")
 
 
@@ -59,71 +55,45 @@ class Zygote:
         `on_up` is called when the whole tree has started, `on_round` every few seconds.
         """
         self._settings = settings
-        self._programs = {**programs, KEEPER: keep}
-        self._instance = instance
         self._on_up = on_up
         self._on_round = on_round
         self._heartbeats = Heartbeats(settings.supervision_hang_after)
         self._round_at = 0.0
-        self._kill_supervisor_at = 0.0
         self._selector = selectors.DefaultSelector()
         self._reserve = descriptors.Reserve()
         self._shut: Door | None = None
         self._exits = Exits(settings.exits)
         self._children = Children(settings.state / "children")
-        self._spares = Spares(self._fork_spare)
-        self._kept: Shelves = {}
-        self._keeper = Keeper(settings.keeper_socket, self._selector, self._fork_keeper, self._kept)
+        self._forking = Forking(settings, programs, instance)
+        self._spares = Spares(self._forking.spare)
+        kept: Shelves = {}
+        self._keeper = Keeper(settings.keeper_socket, self._selector, self._forking.keeper, kept)
+        self._store = DescriptorStore(kept, self._keeper)
         self._sleepers = Sleepers(self._selector, self._stirred)
         self._since = time.time()
-        self._stop_by = 0.0
-        self._respawn_at = 0.0
-        self._respawn_delay = 0.0
-        self._stop_wanted = False
+        self._respawn = Respawn()
+        self._signals = Signals()
         self._done = False
-        self._signalled = True  # a child may have exited
 
     def run(self) -> None:
         """Serve until stopped by SIGTERM, SIGINT or SIGHUP. Running containers and their actors stay."""
         process.set_child_subreaper()
-        wakeup = self._listen_for_signals()
+        self._signals.listen(self._selector)
         for child in self._children.survivors():
             self._adopt(child)
         self._keeper.find()
         self._watch_door(Door(self._settings.zygote_socket))
-        self._respawn()
+        self._start_supervisor()
         while not self._done:
             for key, _ in self._selector.select(self._timeout()):
                 key.data()
-            if self._signalled:
+            if self._signals.child_exited:
                 self._reap()
             self._check_time()
         self._spares.end()
-        wakeup.close()
+        self._signals.close()
         self._reserve.close()
         log.info("stopped; %d container actors live on", len(self._children.by_pid))
-
-    # Signals and sockets
-
-    def _listen_for_signals(self) -> socket.socket:
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        theirs.setblocking(False)
-        signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        stops = [signal.SIGTERM, signal.SIGINT]
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
-            stops.append(signal.SIGHUP)  # a terminal that goes must not end us in disorder
-        for number in stops:
-            signal.signal(number, lambda *_: self._want_stop())
-        self._selector.register(ours, selectors.EVENT_READ, lambda: self._note_signal(ours))
-        self._wakeup_end = theirs
-        return ours
-
-    def _note_signal(self, ours: socket.socket) -> None:
-        """The kernel looks at all children when it is asked who has exited, so it is asked only then."""
-        ours.recv(4096)
-        self._signalled = True
 
     # Children
 
@@ -136,7 +106,7 @@ class Zygote:
         who: dict[str, Any] = {"name": name, "inc": inc, "args": args, **more}
         try:
             failpoints.hit("zygote", "spawn", "before")
-            new = self._spares.take(time.monotonic()) if survives else self._fork(kind, who)
+            new = self._spares.take(time.monotonic()) if survives else self._forking.child(kind, who)
         except OSError as error:
             self._children.incarnations[name] = inc
             if name == SUPERVISOR:
@@ -160,38 +130,6 @@ class Zygote:
         failpoints.hit("zygote", "spawn", "after")
         if name != SUPERVISOR:
             self._tell(ev="spawned", name=name, inc=inc, pid=new.pid, first=child.first)
-
-    def _fork(
-        self, kind: str, who: Mapping[str, Any], pages: Sequence[Range] = (), *, survives: bool = False
-    ) -> Spare:
-        """A new child; one that survives us is told by `go` who it is. Raises OSError."""
-        program = self._programs[kind]  # in the child, an unknown kind would be found out too late
-        ours, theirs = pair()
-        birth = Birth(
-            kind=kind,
-            settings=self._settings,
-            control=theirs,
-            instance=self._instance,
-            survives=survives,
-            **who,
-        )
-        zygote = os.getpid()
-        try:
-            pid = os.fork()
-        except OSError:
-            ours.close()
-            theirs.close()
-            raise
-        if pid == 0:
-            begin(birth, program, zygote, pages)
-        theirs.close()
-        return Spare(pid, ours)
-
-    def _fork_keeper(self) -> Spare:
-        return self._fork(KEEPER, {"name": "", "inc": 0}, survives=True)
-
-    def _fork_spare(self, pages: Sequence[Range]) -> Spare:
-        return self._fork(SURVIVOR, {"name": "", "inc": 0}, pages, survives=True)
 
     def _connect(self, child: Child, control: Control) -> None:
         control.socket.setblocking(False)
@@ -240,7 +178,7 @@ class Zygote:
 
     def _reap(self) -> None:
         """Take in every child that has exited: our own, and the orphans that came to us as subreaper."""
-        self._signalled = False
+        self._signals.child_exited = False
         while (found := process.peek_children()) is not None:
             pid, status = found
             child = self._children.by_pid.get(pid)
@@ -270,7 +208,7 @@ class Zygote:
         in_order = status in (0, None)  # the end of an adopted one may not be known
         asleep = child.wakers is not None and in_order
         if status == 0 and not asleep:  # it will not be back for them
-            self._clear_shelves(child.name)
+            self._store.clear(child.name)
         log.log(
             logging.INFO if status == 0 else logging.WARNING,
             "%s (pid %d) ended with status %s %s",
@@ -292,9 +230,7 @@ class Zygote:
         """It comes back when one of its wakers can be read; at once, when one is missing."""
         failpoints.hit("zygote", "sleep", "before")
         self._children.slept(child)
-        kept = self._kept.get(child.name, {})
-        shelves = [kept.get(key) or [-1] for key in child.wakers or ()]
-        self._sleepers.add(child, (descriptor for shelf in shelves for descriptor in shelf))
+        self._sleepers.add(child, self._store.wakers(child.name, child.wakers or ()))
         failpoints.hit("zygote", "sleep", "after")
 
     def _stirred(self, name: str) -> None:
@@ -330,31 +266,10 @@ class Zygote:
         """Take one message; one that makes no sense is no reason to end. Raises Closed, BlockingIOError."""
         try:
             message, received = control.receive_with()
-            self._keep(child, message, received)
+            self._store.heed(child.name, child.control, message, received)
             self._obey(child, message)
         except (ValueError, KeyError, TypeError) as error:
             log.error("%s sent a control message that makes no sense: %s", child.name, error)  # noqa: TRY400
-
-    def _keep(self, child: Child, message: Message, received: list[int]) -> None:
-        """The descriptor store: what is in a FIFO outlives the actor that reads it."""
-        shelves, key = self._kept.get(child.name, {}), str(message.get("key", ""))
-        if message["op"] in ("keep", "drop"):
-            descriptors.close_all(shelves.pop(key, ()))
-        if message["op"] == "fetch" and child.control is not None:
-            child.control.send_with(shelves.get(key, ()), op="kept", key=key)
-        if message["op"] == "keep":
-            self._kept.setdefault(child.name, {})[key] = received
-        else:
-            descriptors.close_all(received)
-        if message["op"] in ("keep", "drop"):  # who says so has it itself, but for what is said to be `alone`
-            self._keeper.drop(child.name, key)
-        if message.get("alone"):
-            self._keeper.hold(child.name, [key])
-
-    def _clear_shelves(self, name: str) -> None:
-        for shelf in self._kept.pop(name, {}).values():
-            descriptors.close_all(shelf)
-        self._keeper.forget(name)
 
     def _obey(self, child: Child, message: Message) -> None:
         match message["op"]:
@@ -376,10 +291,10 @@ class Zygote:
                 self._exits.forget(Process(message["pid"], message["start"]))
             case "sleep" if message["keys"] is None:
                 child.wakers = None
-                self._keeper.forget(child.name)
+                self._store.take_back(child.name)
             case "sleep":
                 child.wakers = [str(key) for key in message["keys"]]
-                held = self._keeper.hold(child.name, self._kept.get(child.name, ()))
+                held = self._store.lend(child.name)
                 if child.control is not None:
                     self._send(child.control, op="sleep", held=held)
             case order if child.name == SUPERVISOR:
@@ -400,14 +315,14 @@ class Zygote:
                 self._tell_children(child)
             case "forget" if message["name"] not in self._children.by_name:
                 self._sleepers.take(message["name"])
-                self._clear_shelves(message["name"])
+                self._store.clear(message["name"])
                 self._children.forget(message["name"])
             case "failpoint" if failpoints.active is not None:
                 action = failpoints.parse_action(message["action"])
                 failpoints.active.set(message["name"], action, shared=True)
                 self._spares.dismiss(time.monotonic())  # they do not know of it
             case "up":
-                self._respawn_delay = 0.0
+                self._respawn.up()
                 self._spares.begin(time.monotonic())
                 self._say_up()
 
@@ -466,8 +381,7 @@ class Zygote:
         log.error("%s (pid %d) hangs", child.name, child.process.pid)
         if child.name != SUPERVISOR:
             self._tell(ev="hung", name=child.name, inc=child.inc)
-        elif not self._kill_supervisor_at:
-            self._kill_supervisor_at = time.monotonic() + DUMP_LIMIT
+        elif self._respawn.hangs(time.monotonic()):
             os.kill(child.process.pid, signal.SIGUSR1)
 
     # The supervisor
@@ -482,78 +396,51 @@ class Zygote:
             self._kill_supervisor()
 
     def _tell_children(self, supervisor: Child) -> None:
-        """Everything that a new supervisor has to know, in messages of bearable size."""
-        others = [child.to_dict() for child in self._children.by_pid.values() if child is not supervisor]
-        others += [{**child.to_dict(), "pid": 0} for child in self._sleepers.asleep.values()]
-        known = list(self._children.incarnations.items())
-        for some in _in_parts(others):
-            self._tell(ev="adopt", children=some)
-        for first in range(0, len(known), MANY):
-            self._tell(ev="incarnations", incarnations=dict(known[first : first + MANY]))
-        self._tell(ev="children")
+        living = [child for child in self._children.by_pid.values() if child is not supervisor]
+        for event in handover(living, self._sleepers.asleep.values(), self._children.incarnations):
+            self._tell(**event)
 
     def _kill_supervisor(self) -> None:
         supervisor = self._children.by_name.get(SUPERVISOR)
         if supervisor is not None:
             os.kill(supervisor.process.pid, signal.SIGKILL)
 
-    def _respawn(self) -> None:
-        self._respawn_at = self._kill_supervisor_at = 0.0
+    def _start_supervisor(self) -> None:
+        self._respawn.started()
         self._spawn(SUPERVISOR, SUPERVISOR, {"zygote_since": self._since}, survives=False)
-        if self._stop_by:
+        if self._respawn.stop_by:
             self._tell(ev="shutdown")
 
     def _supervisor_ended(self, status: int | None) -> None:
-        self._kill_supervisor_at = 0.0
-        if self._stop_by and status == 0:
-            self._done = True
-            return
-        self._respawn_at = time.monotonic() + self._respawn_delay
-        self._respawn_delay = min(RESPAWN_LIMIT, max(0.1, self._respawn_delay * 2))
+        self._done = self._respawn.ended(status, time.monotonic()) or self._done
 
-    def _want_stop(self) -> None:
-        """In a signal's handler: only leave word, the loop is woken by the wake-up pipe."""
-        self._stop_wanted = True
-
-    def _begin_stop(self) -> None:
-        self._stop_by = time.monotonic() + STOP_LIMIT
-        self._tell(ev="shutdown")
+    # Time
 
     def _timeout(self) -> float:
-        times = (
-            self._round_at, self._stop_by, self._respawn_at, self._kill_supervisor_at, self._spares.due,
-        )  # fmt: skip
+        times = (self._round_at, self._spares.due, *self._respawn.moments)
         return max(0.0, min(at for at in times if at) - time.monotonic()) if any(times) else 0.0
 
     def _check_time(self) -> None:
         now = time.monotonic()
-        if self._stop_wanted and not self._stop_by:
-            self._begin_stop()
-        if self._stop_by and now >= self._stop_by:
-            log.error("the stop took longer than %d s; what is left is killed", STOP_LIMIT)
-            for child in self._children.by_pid.values():
-                if not child.survives:
-                    os.kill(child.process.pid, signal.SIGKILL)
-            self._done = True
-        elif self._respawn_at and now >= self._respawn_at:
-            self._respawn()
-        if self._kill_supervisor_at and now >= self._kill_supervisor_at:
-            self._kill_supervisor()
+        if self._signals.stop_wanted and not self._respawn.stop_by:
+            self._respawn.stop(now)
+            self._tell(ev="shutdown")
+        for due in self._respawn.due(now):
+            match due:
+                case Due.GIVE_UP:
+                    self._give_up()
+                case Due.START:
+                    self._start_supervisor()
+                case Due.KILL:
+                    self._kill_supervisor()
         if now >= self._round_at:
             self._round()
         self._spares.look(now)
 
-
-def _in_parts(children: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
-    """As many at once as a message has room for; what one of them was told may fill most of it."""
-    part: list[Mapping[str, Any]] = []
-    size = 0
-    for child in children:
-        own = len(json.dumps(child))
-        if part and (len(part) == MANY or size + own > ROOM):
-            yield part
-            part, size = [], 0
-        part.append(child)
-        size += own
-    if part:
-        yield part
+    def _give_up(self) -> None:
+        """A stop that does not come to its end."""
+        log.error("the stop took longer than %d s; what is left is killed", STOP_LIMIT)
+        for child in self._children.by_pid.values():
+            if not child.survives:
+                os.kill(child.process.pid, signal.SIGKILL)
+        self._done = True

@@ -17,10 +17,12 @@ import pytest
 from puppets import LIMIT, Stage, programs
 
 from actors.linux.pidfd import Process
-from actors.zygote import loop
+from actors.zygote import loop, respawn
 from actors.zygote.children import Child
 from actors.zygote.control import MAX_DATAGRAM, Control
 from actors.zygote.door import knock
+from actors.zygote.forking import Forking
+from actors.zygote.respawn import RESPAWN_LIMIT, STOP_LIMIT, Respawn
 from actors.zygote.spares import SIZE
 
 pytestmark = pytest.mark.root  # the supervisor's queue is larger than others may have
@@ -88,14 +90,14 @@ def test_last_words_come_with_the_end(stage):
 
 def test_a_supervisor_that_cannot_be_forked_is_tried_again(stage, monkeypatch):
     """There may be no memory, or no process left, just when it has died of that."""
-    fork, refusals = loop.Zygote._fork, [OSError(errno.EAGAIN, "no process left")] * 2
+    fork, refusals = Forking.child, [OSError(errno.EAGAIN, "no process left")] * 2
 
     def refused(self, kind, *args, **more):
         if kind == "supervisor" and refusals:
             raise refusals.pop()
         return fork(self, kind, *args, **more)
 
-    monkeypatch.setattr(loop.Zygote, "_fork", refused)
+    monkeypatch.setattr(Forking, "child", refused)
     _, supervisor = stage.opening()
     assert supervisor.inc == 3
     stage.spawn(supervisor, "w", "worker")
@@ -318,16 +320,13 @@ def test_children_of_many_words_are_told_of_in_messages_that_fit(stage):
     assert [one["name"] for one in adopted] == names
 
 
-def test_a_supervisor_that_keeps_dying_is_started_at_longer_and_longer_intervals(stage):
-    zygote = loop.Zygote(stage.settings, programs(stage.strings), "i", lambda: None, lambda: None)
-    delays = []
+def test_a_supervisor_that_keeps_dying_is_started_at_longer_and_longer_intervals():
+    respawn, delays = Respawn(), []
     for _ in range(12):
-        zygote._supervisor_ended(9)
-        delays.append(zygote._respawn_delay)
+        assert not respawn.ended(9, 0.0)
+        delays.append(respawn.delay)
     assert delays[:4] == [0.1, 0.2, 0.4, 0.8]
-    assert delays[-1] == loop.RESPAWN_LIMIT
-    zygote._selector.close()
-    zygote._reserve.close()
+    assert delays[-1] == RESPAWN_LIMIT
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -377,7 +376,7 @@ def test_a_supervisor_that_dies_during_the_stop_is_told_again(stage):
 
 
 def test_a_stop_that_takes_too_long_ends_all_the_same(stage, monkeypatch):
-    monkeypatch.setattr(loop, "STOP_LIMIT", 0.1)
+    monkeypatch.setattr(respawn, "STOP_LIMIT", 0.1)
     zygote, supervisor = stage.opening()
     container = stage.spawn(supervisor, "container/a", "container")
     zygote.kill(signal.SIGTERM)
@@ -542,4 +541,4 @@ def test_systemd_waits_longer_for_a_stop_than_we_do():
     """At the same time it would kill the zygote while that kills what has not stopped, and call it failed."""
     unit = (Path(__file__).parents[3] / "etc/actord.service").read_text()
     (seconds,) = re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)
-    assert int(seconds) > loop.STOP_LIMIT + 5
+    assert int(seconds) > STOP_LIMIT + 5
