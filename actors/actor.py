@@ -8,12 +8,9 @@ process: the supervisor starts it again from what is durable.
 import concurrent.futures
 import contextlib
 import logging
-import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, ClassVar
 
@@ -25,8 +22,10 @@ from actors import messages as m
 from actors.call import LATER, Call
 from actors.host import Host
 from actors.mailbox import Mailbox
-from actors.messages import Operation, is_repeatable, operation_of
-from actors.tracing import NOTHING, Cause, bound, current, of_birth
+from actors.messages import is_repeatable, operation_of
+from actors.open_calls import OpenCalls
+from actors.questions import Answered, Question, Questions
+from actors.tracing import NOTHING, bound, current, of_birth
 from actors.zygote.birth import Birth, Program
 from storage.errors import StorageError
 from transport.codec import pack
@@ -34,31 +33,12 @@ from transport.envelope import Envelope, note, request
 from transport.errors import ProtocolError, RemoteError
 from transport.registry.errors import RegistryError
 
-FEW_CALLS = 8
-EARLY_CANCELS = 256  # remembered, each of a request that still waits in the mailbox
 ASK_LIMIT = 30.0  # seconds, unless said otherwise
 WATCH_LIMIT = 86400.0  # seconds after which a watch is asked for again
-RETRY_AFTER = 0.02  # seconds
-Answered = Callable[[Any], None]
 
 
 def _unheard(_part: Any) -> None:
     """A partial answer that nobody has asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """A request on its way, kept so that it can be sent again."""
-
-    envelope: Envelope
-    operation: Operation
-    then: Answered
-    until: float
-    wanted: Callable[[], bool]
-    heard: Answered
-    cause: Cause
-    direct: bool
-    repeatable: bool
 
 
 class LinkError(Exception):
@@ -81,14 +61,11 @@ class Actor(pykka.ThreadingActor):
         self.birth: Birth = host.birth
         self.settings = host.birth.settings
         self.log = logging.getLogger(host.birth.name)
-        self._questions: dict[bytes, _Question] = {}
-        self._resting = 0  # questions that are about to be sent again
+        self._questions = Questions(host.pump, self.later)
         self._at_work = 0  # threads
         self._finished = False
-        self._calls: dict[tuple[str, bytes], Call] = {}
-        self._calls_looked_at = FEW_CALLS  # so many: those that have been answered are dropped then
-        self._cancelled: deque[tuple[str, bytes]] = deque(maxlen=EARLY_CANCELS)
-        host.settles = self.settles
+        self._calls = OpenCalls()
+        host.settles = self._questions.settles
 
     @staticmethod
     def _create_actor_inbox() -> Mailbox:
@@ -143,8 +120,12 @@ class Actor(pykka.ThreadingActor):
 
     def is_idle(self) -> bool:
         """Whether nothing is under way: no request, no question of ours, no work, no message that waits."""
-        asked = self._questions or self._resting or any(call.open for call in self._calls.values())
-        return not asked and not self._at_work and self.actor_inbox.empty()
+        return (
+            not self._questions.waiting
+            and not any(self._calls)
+            and not self._at_work
+            and self.actor_inbox.empty()
+        )
 
     def failing(self, error: BaseException | None) -> None:
         """This process is about to end of an exception that nobody has expected."""
@@ -191,8 +172,8 @@ class Actor(pykka.ThreadingActor):
         envelope = request(to or operation.owner, operation.name, msgspec.to_builtins(body), **how)
         until = time.monotonic() + limit
         repeatable = is_repeatable(body)
-        question = _Question(envelope, operation, then, until, wanted, heard, cause, direct, repeatable)
-        self._send(question, None if first is None else pack(msgspec.to_builtins(first)))
+        question = Question(envelope, operation, then, until, wanted, heard, cause, direct, repeatable)
+        self._questions.send(question, None if first is None else pack(msgspec.to_builtins(first)))
 
     def call(self, body: Any, *, to: str = "", limit: float = ASK_LIMIT) -> Any:
         """Send a request and wait. For worker threads only: the actor's own thread must not wait.
@@ -237,17 +218,11 @@ class Actor(pykka.ThreadingActor):
 
         def ended(_: Any) -> None:
             if future.cancelled():
-                self.soon(lambda: self._take_back(settle))
+                self.soon(lambda: self._questions.take_back(settle))
 
         future.add_done_callback(ended)
         self.ask(body, settle, to=to, limit=limit, wanted=lambda: not future.cancelled(), heard=heard)
         return future
-
-    def _take_back(self, then: Answered) -> None:
-        for asked, question in list(self._questions.items()):
-            if question.then is then:
-                del self._questions[asked]
-                self.host.pump.send(Envelope("CANCEL", re=asked))
 
     def tell(self, to: str, op: str, body: Any) -> None:
         """Send a note: no answer, no promise."""
@@ -374,8 +349,7 @@ class Actor(pykka.ThreadingActor):
         current.set(call.cause)
         if self.log.isEnabledFor(logging.DEBUG):
             self.log.debug("%s of %s", call.envelope.op, call.envelope.fr)
-        overtaken = (call.envelope.fr, call.envelope.id) in self._cancelled
-        if overtaken or call.lost < self.host.pump.lost:
+        if self._calls.was_cancelled(call) or call.lost < self.host.pump.lost:
             call.fail(RemoteError("unavailable", "cancelled"))
             return
         try:
@@ -393,50 +367,19 @@ class Actor(pykka.ThreadingActor):
             if result is not LATER:
                 call.reply(result)
         if call.open:
-            call.unload()
-            if len(self._calls) >= self._calls_looked_at:
-                self._calls = {key: kept for key, kept in self._calls.items() if kept.open}
-                self._calls_looked_at = 2 * len(self._calls) + FEW_CALLS
-            self._calls[call.envelope.fr, call.envelope.id] = call
+            self._calls.add(call)
 
     def _take_in(self, message: Envelope) -> None:
         if message.type in ("CANCEL", "CREDIT"):
             self._concern(message)
-            return
-        if message.type == "NOTE":
+        elif message.type == "NOTE":
             self.noted(message)
-            return
-        question = self._questions.get(message.re)
-        if question is None or message.type not in ("FIN", "ERR", "PART"):
-            return
-        if message.type == "PART":
-            question.heard(message.value())
-            return
-        result: Any
-        try:
-            result = message.value() if message.type == "FIN" else RemoteError.from_body(message.value())
-        except ProtocolError as error:
-            result = RemoteError("internal", f"answer to {question.operation.name}: {error}", outcome="done")
-        self._settle(question, result)
-
-    def settles(self, message: Envelope) -> bool:
-        """Whether this was the result of a question whose asker waits in another thread. In the pump's."""
-        question = self._questions.get(message.re)
-        if question is None or not question.direct or message.type != "FIN":
-            return False
-        try:
-            result = message.value()
-        except ProtocolError:
-            return False
-        if self._questions.pop(message.re, None) is not None:
-            question.then(result)
-        return True
+        else:
+            self._questions.heard(message)
 
     def _concern(self, message: Envelope) -> None:
-        call = self._calls.get((message.fr, message.re))
-        if call is None and message.type == "CANCEL":  # it has overtaken its request
-            self._cancelled.append((message.fr, message.re))
-        if call is None or not call.open:
+        call = self._calls.concerned(message)
+        if call is None:
             return
         if message.type == "CANCEL":
             self.cancelled(call)
@@ -444,45 +387,12 @@ class Actor(pykka.ThreadingActor):
             call.credit += message.credit
             self.credited(call)
 
-    def _send(self, question: _Question, first: bytes | None = None) -> None:
-        if not question.wanted():
-            return
-        self._questions[question.envelope.id] = question
-        envelope = question.envelope
-        self.host.pump.send(envelope if first is None else msgspec.structs.replace(envelope, body=first))
-
-    def _settle(self, question: _Question, result: Any) -> None:
-        """Hand the result on, or send the question once more."""
-        self._questions.pop(question.envelope.id, None)
-        current.set(question.cause)
-        left = question.until - time.monotonic()
-        if not isinstance(result, RemoteError) or not _worth_repeating(question, result):
-            question.then(result)
-        elif left <= RETRY_AFTER:
-            text = f"{question.operation.name}: {result} (tried until the deadline)"
-            question.then(RemoteError("deadline_exceeded", text, outcome=result.outcome))
-        else:
-            fresh = msgspec.structs.replace(question.envelope, id=os.urandom(16), deadline=int(left * 1000))
-            again = replace(question, envelope=fresh)
-            self._resting += 1
-            self.later(RETRY_AFTER, lambda: self._send_again(again))
-
-    def _send_again(self, question: _Question) -> None:
-        self._resting -= 1
-        self._send(question)
-
     def lost_router(self) -> None:
         """What was asked through a router that died will not be answered, neither to us nor by us."""
-        gone = RemoteError("unavailable", "the router went away", outcome="unknown")
-        for question in list(self._questions.values()):
-            self._settle(question, gone)
-        for call in list(self._calls.values()):
-            if call.open and call.lost < self.host.pump.lost:  # not what the next one has brought already
+        self._questions.lost_router()
+        for call in self._calls:
+            if call.lost < self.host.pump.lost:  # not what the next one has brought already
                 self.forsaken(call)
-
-
-def _worth_repeating(question: _Question, error: RemoteError) -> bool:
-    return error.retryable and (error.outcome == "not_started" or question.repeatable)
 
 
 def program(actor: type[Actor]) -> Program:

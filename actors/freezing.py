@@ -11,9 +11,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from actors import failpoints
-from actors.actor import Answered
 from actors.call import LATER, Call, Later
 from actors.linux import cgroups
+from actors.questions import Answered
 from actors.runtime.bundle import actual_cgroups_path
 from storage.errors import UnavailableError
 from transport.errors import RemoteError

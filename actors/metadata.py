@@ -16,10 +16,10 @@ import msgspec
 
 from actors import failpoints, lookups
 from actors import messages as m
-from actors.actor import RETRY_AFTER
 from actors.call import LATER, Call, Later
 from actors.leasing import LeasingActor, masked
 from actors.lookups import image_name
+from actors.questions import RETRY_AFTER
 from actors.runtime import id_ranges, mount_plan, namespaces
 from actors.runtime.errors import InvalidSpecError
 from actors.runtime.wishes import Wishes, wishes

@@ -76,7 +76,7 @@ class Odd(Actor):
         return LATER
 
     def network_check(self, _body, _):
-        calls = [call for call in self._calls.values() if call.open]
+        calls = list(self._calls)
         kept = [frame for call in calls for frame in (call.envelope.body, *call.envelope.buffers)]
         return {"open": len(calls), "bytes": sum(map(len, kept))}
 

@@ -9,9 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 from actors import messages as m
-from actors.actor import RETRY_AFTER, Actor
+from actors.actor import Actor
 from actors.making import MARGIN, Making
 from actors.meter import Meter
+from actors.questions import RETRY_AFTER
 from transport.envelope import failure
 from transport.errors import RemoteError
 
@@ -94,7 +95,7 @@ def test_an_answer_to_what_was_given_up_does_no_harm():
     asking = Asking()
     future = asking.actor.asking(m.NetworkDetach("n", "id"))
     asking.work_off()
-    (question,) = asking.actor._questions.values()
+    (question,) = asking.actor._questions.open.values()
     future.cancel()
     question.then({})
     assert future.cancelled()

@@ -81,7 +81,7 @@ class House:
         """The question of that kind gets this answer."""
         identity = next(identity for asked, identity in self.asked if asked == op)
         self.asked.remove((op, identity))
-        question = self.actor._questions.pop(identity)
+        question = self.actor._questions.open.pop(identity)
         question.then(result)
         self.work_off()
 
@@ -175,7 +175,9 @@ def test_a_container_whose_first_start_fails_is_started_once_more_without_its_cl
 def asked_for(house):
     """What it has asked under a name, and not been answered."""
     return lambda op: [
-        house.actor._questions[identity].envelope.value() for asked, identity in house.asked if asked == op
+        house.actor._questions.open[identity].envelope.value()
+        for asked, identity in house.asked
+        if asked == op
     ]
 
 

@@ -17,7 +17,7 @@ class _Store(SweepingActor):
     """Whose answer from metadata comes when the test says so."""
 
     def __init__(self):
-        super().__init__(SimpleNamespace(birth=SimpleNamespace(name="store", settings=None)))
+        super().__init__(SimpleNamespace(birth=SimpleNamespace(name="store", settings=None), pump=None))
         self.done = []
 
     def concerns(self, body):
