@@ -1,11 +1,13 @@
 """Roster: what the zygote has told the supervisor of each process, beside the tree's own state."""
 
+import os
 import time
 from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from actors.supervision import ExitReason
 from actors.zygote.control import Message
 
 REMEMBERED = 4096  # names not used any more, whose incarnation is still known
@@ -109,6 +111,16 @@ class Roster:
         known = self.running.get(name)
         pid, since = (known.pid, known.since) if known else (0, 0.0)
         return process_row(name, kind, state, pid, incarnation, incarnation - 1 - self._naps[name], since)
+
+
+def exit_reason(event: Message) -> ExitReason:
+    """Why a process has ended, of which the zygote tells so."""
+    status, words = event["status"], event["reason"]
+    if status is None:
+        return ExitReason("abnormal", words or "ended, nobody knows how")
+    number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+    reason = ExitReason.from_status(None if number else os.waitstatus_to_exitcode(status), number)
+    return ExitReason("abnormal", words, exit_code=reason.exit_code) if words and not number else reason
 
 
 def kind_of(name: str) -> str:

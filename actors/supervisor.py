@@ -20,8 +20,9 @@ from actors import supervision as s
 from actors.actor import Actor
 from actors.call import LATER, Call, Later
 from actors.introspection import Tallies
-from actors.paging import gather
-from actors.roster import Roster, Sleeper, kind_of, process_row
+from actors.releasing import Releasing
+from actors.restoring import Restoring
+from actors.roster import Roster, Sleeper, exit_reason, kind_of, process_row
 from actors.tracing import current
 from actors.watching import FarWatches, Watches
 from actors.wishes import CONTAINERS, HOMES
@@ -30,11 +31,16 @@ from transport.envelope import Envelope
 from transport.errors import RemoteError
 
 START_AGAIN = 0.02  # seconds until it is looked whether an earlier container of the same id has ended
-RESTORE_AGAIN = 0.2  # seconds
-RELEASE_LIMIT = 600.0  # seconds for metadata to be there
 WAKE_LIMIT = 10.0  # seconds in which those who sleep are woken before a stop
 WAKE_LOOK = 0.05  # seconds between two looks whether they are awake
-_LEASED = frozenset({"puller", "job"})
+_REFUSALS = {
+    "not_found": "not_found",
+    "invalid_argument": "invalid_argument",
+    "unavailable": "unavailable",
+    "restarting": "unavailable",
+    "start_failed": "unavailable",
+}
+"""Codes of the tree's, and what those who asked are told; of all others: there is something to do first."""
 _SIGNALS = {s.Terminate: signal.SIGTERM, s.Kill: signal.SIGKILL, s.Dump: signal.SIGUSR1}
 
 
@@ -55,13 +61,15 @@ class SupervisorActor(Actor):
         self._told: dict[str, dict[str, Any]] = {}  # to whom the call that is being decided spawns
         self._serial = 0
         self._stop_by = 0.0
-        self._stop_wanted = self._stopping = self._restored = False
+        self._stop_wanted = self._stopping = False
         self._up = False
         self._since = time.time()
         self._incarnations: dict[str, int] = {}
         self._watches = Watches(self._running)
         self._far_watches = FarWatches(self)
         self._tallies = Tallies()
+        self._restoring = Restoring(self, self._start_container, partial(self._introduce, "router"))
+        self._releasing = Releasing(self)
         self.host.say(op="children")
 
     def stopping(self) -> None:
@@ -115,7 +123,7 @@ class SupervisorActor(Actor):
         if "router" in self._roster.running:
             self._introduce("router")
         self._say_up()
-        gather(partial(self.ask, limit=RELEASE_LIMIT), m.LeasesList(), "leases", self._release_left)
+        self._releasing.look(self._known)
         if self._stop_wanted:
             self._shutdown()
 
@@ -134,7 +142,7 @@ class SupervisorActor(Actor):
     def _exited(self, event: Message) -> None:
         name, inc = event["name"], event["inc"]
         known = self._roster.ended(name, inc)
-        reason = _reason(event)
+        reason = exit_reason(event)
         self.tell("router", "router.down", {"name": name, "inc": inc, "in_order": reason.kind == "normal"})
         if event.get("asleep"):
             self._fell_asleep(event, known.first if known else inc)
@@ -145,7 +153,7 @@ class SupervisorActor(Actor):
         has_gone = name not in self._tree.nodes and name not in self._roster.asleep
         if has_gone and not self._stopping and not self._returns(name, reason):
             self._gone(name)
-            self._release(name, self.birth.instance, inc)
+            self._releasing.ended(name, inc)
 
     def _ended(self, event: Message, reason: s.ExitReason) -> None:
         name, inc = event["name"], event["inc"]
@@ -211,27 +219,9 @@ class SupervisorActor(Actor):
             return self.birth.inc, self.birth.inc
         return self._roster.number(name)
 
-    def _release(self, name: str, instance: str, inc: int, *, resumable: bool = False) -> None:
-        """Whatever it held goes with an actor that will not be back; at once, not when a lease expires."""
-        if kind_of(name) in _LEASED:
-            release = m.LeasesRelease(name, instance, inc, resumable=resumable)
-            self.ask(release, _ignore, limit=RELEASE_LIMIT)
-
-    def _release_left(self, result: Any) -> None:
-        """Leases of actors that ended while there was no supervisor to see it.
-
-        Whoever wanted a transfer that went down with the daemon comes back with it, or a little later.
-        """
-        if isinstance(result, Exception):
-            self.log.warning("leases of actors that are gone are not released: %s", result)
-            return
-        known = self._tree.nodes.keys() | self._tree.adopted.keys()  # also who is still to be claimed
-        for one in result:
-            alive = one["instance"] == self.birth.instance and one["holder"] in known
-            if one["holder"] and not alive:
-                name, instance = one["holder"], one["instance"]
-                crashed = instance != self.birth.instance and kind_of(name) == "puller"
-                self._release(name, instance, one["incarnation"], resumable=crashed)
+    def _known(self) -> set[str]:
+        """Also who is still to be claimed."""
+        return self._tree.nodes.keys() | self._tree.adopted.keys()
 
     def _shutdown(self) -> None:
         """First whoever sleeps over a process is woken: it copies and watches while there is no daemon.
@@ -257,7 +247,7 @@ class SupervisorActor(Actor):
     def _is_waking(self, name: str) -> bool:
         """Also one that had not been claimed: it is started with the others on record."""
         phase = self._phase(name)
-        return phase in ("asleep", "starting", "restarting") or not (phase or self._restored)
+        return phase in ("asleep", "starting", "restarting") or not (phase or self._restoring.done)
 
     # To the zygote and everybody else
 
@@ -279,7 +269,7 @@ class SupervisorActor(Actor):
             case s.Report():
                 self._report(effect)
             case s.Restore() if effect.supervisor == CONTAINERS:
-                self._list_containers()
+                self._restoring.begin()
             case s.Exit():
                 self.finish(0 if self._stopping else 1)
 
@@ -309,7 +299,7 @@ class SupervisorActor(Actor):
         if name == "router":
             expected = {
                 "names": list(self._tree.nodes),
-                "all": self._restored,
+                "all": self._restoring.done,
                 "asleep": list(self._roster.asleep),
             }
             self.tell("router", "router.expect", expected)
@@ -320,38 +310,11 @@ class SupervisorActor(Actor):
             self._up = True
             self.host.say(op="up")
 
-    def _restore_again(self) -> None:
-        """Soon, and once for all whose start has failed meanwhile; until then a name may be one of theirs."""
-        if self._restored:
-            self._restored = False
-            self.later(RESTORE_AGAIN, self._list_containers)
-
-    def _list_containers(self) -> None:
-        """What is left behind is looked for first: a directory made later may be that of a new container."""
-        left, body = self._left(), m.ContainersList(retired=True, brief=True)
-        gather(partial(self.ask, limit=60), body, "containers", partial(self._restore, left))
-
-    def _restore(self, left: set[tuple[str, str]], result: Any) -> None:
-        """Durable desired state: each container on record has its actor."""
-        if isinstance(result, Exception):
-            self.log.error("containers cannot be restored: %s; tried again", result)
-            self.later(RESTORE_AGAIN, self._list_containers)
-            return
-        on_record = {(one["namespace"], one["id"]): one["created_at"] for one in result}
-        for namespace, identity in sorted(on_record.keys() | left):
-            failpoints.hit("supervisor", "restore", "each")
-            created = on_record.get((namespace, identity), 0)
-            args = {"namespace": namespace, "id": identity, "created_at": created}
-            self._serial += 1
-            start = {"supervisor": CONTAINERS, "id": f"container/{namespace}/{identity}", "args": args}
-            self._decide(s.Call(self._serial, "start_child", start))
-        self._restored = True
-        self._introduce("router")  # now it can be told of everybody
-
-    def _left(self) -> set[tuple[str, str]]:
-        """Directories whose container may be gone from the record: its actor, cut off, has to remove them."""
-        found = (self.settings.state / "containers").glob("*/*")
-        return {(path.parent.name, path.name) for path in found}
+    def _start_container(self, name: str, args: dict[str, Any]) -> None:
+        """One that is on record, for nobody who waits for it."""
+        self._serial += 1
+        start = {"supervisor": CONTAINERS, "id": name, "args": args}
+        self._decide(s.Call(self._serial, "start_child", start))
 
     def _report(self, effect: s.Report) -> None:
         self._tallies.report(effect.kind)
@@ -413,9 +376,8 @@ class SupervisorActor(Actor):
         self._serial += 1
         self._asked[self._serial] = (call, None)
         self._decide(s.Call(self._serial, body.operation, {**body.args, "supervisor": body.supervisor}))
-        for name in (
-            self._roster.asleep.keys() - self._tree.nodes.keys()
-        ):  # terminated without an end of a process
+        terminated = self._roster.asleep.keys() - self._tree.nodes.keys()
+        for name in terminated:  # without an end of a process
             del self._roster.asleep[name]
             self._gone(name)
         return LATER
@@ -432,22 +394,15 @@ class SupervisorActor(Actor):
         call, start = self._asked.pop(int(effect.request), (None, None))
         failed = isinstance(effect, s.ReplyError) and effect.code == "start_failed"
         if failed and (call is None or (start and start.kind == "container")):  # on record: it has to come
-            self._restore_again()
+            self._restoring.again()
         if call is None:
             return
         if isinstance(effect, s.Reply):
-            if start is None:
-                call.reply({"result": effect.result})
-            else:
-                call.reply({"actor": start.name})
+            call.reply({"actor": start.name} if start else {"result": effect.result})
         elif start is not None and effect.code == "already_started":
             self._found_started(start, call)
-        elif effect.code in ("not_found", "invalid_argument"):
-            call.fail(RemoteError(effect.code, effect.text))
         else:
-            passing = effect.code in ("unavailable", "restarting", "start_failed")
-            code = "unavailable" if passing else "failed_precondition"
-            call.fail(RemoteError(code, effect.text))
+            call.fail(RemoteError(_REFUSALS.get(effect.code, "failed_precondition"), effect.text))
 
     def _found_started(self, start: m.ChildrenStart, call: Call) -> None:
         """Who runs under the name may be on its way out, of an earlier container: its end is waited for.
@@ -489,15 +444,6 @@ class SupervisorActor(Actor):
         measured = introspection.with_memory if body.memory else list
         self.work(lambda: {"actors": measured(rows), **told}, call.settle)
         return LATER
-
-
-def _reason(event: Message) -> s.ExitReason:
-    status, words = event["status"], event["reason"]
-    if status is None:
-        return s.ExitReason("abnormal", words or "ended, nobody knows how")
-    number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
-    reason = s.ExitReason.from_status(None if number else os.waitstatus_to_exitcode(status), number)
-    return s.ExitReason("abnormal", words, exit_code=reason.exit_code) if words and not number else reason
 
 
 def _ignore(_result: Any) -> None:

@@ -10,8 +10,9 @@ import pytest
 from actors import messages as m
 from actors import supervisor
 from actors.meter import Meter
+from actors.restoring import RESTORE_AGAIN
 from actors.settings import Settings
-from actors.supervisor import RESTORE_AGAIN, START_AGAIN, WAKE_LOOK, SupervisorActor
+from actors.supervisor import START_AGAIN, WAKE_LOOK, SupervisorActor
 from actors.tree import TREE
 from transport.envelope import note
 from transport.errors import RemoteError
