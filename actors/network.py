@@ -8,8 +8,8 @@ in threads, for each container in order. Restarted by the supervisor, always; tr
 
 import hashlib
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,14 @@ from actors.linux import idmap, links, netns, nft
 from actors.networking import names, publishing, wishes
 from actors.networking.cni import Cni
 from actors.networking.drift import Drift
+from actors.networking.in_order import Done, InOrder
 from actors.networking.plan import Wish as NewNetwork
 from actors.networking.plan import plan
+from actors.networking.ports import publish
+from actors.networking.refusals import refused
 from actors.networking.removals import Removals
-from actors.networking.rules import Bridge, ruleset
+from actors.networking.table import Table
+from actors.networking.telling import Telling
 from actors.networking.wiring import Wiring
 from actors.primitives import Primitives
 from actors.runtime import id_ranges
@@ -35,8 +39,6 @@ from storage.names import check_identifier
 from storage.networks import Endpoint, Network, NetworkStore, Port
 from transport.errors import RemoteError
 
-Done = Callable[[Any], None]
-TELL_AGAIN = 1.0  # seconds until the resolver is told again, which did not take it
 Wired = m.NetworkAttach | m.NetworkConnect
 
 
@@ -53,21 +55,19 @@ class NetworkActor(Primitives):
             directory.mkdir(mode=0o700, exist_ok=True)
         scope = hashlib.sha256(str(self.settings.root).encode()).hexdigest()[:8]
         self._wiring = Wiring(scope, Cni(self.settings.network_cni_path, self.settings.root / "cni"))
-        self._table = f"actord_{scope}"
         self._store = NetworkStore(self.settings.root / "networks.db")
         self._held = publishing.Held()
-        self._jobs: dict[str, deque[Callable[[], None]]] = {}
-        self._waiting: list[Done] = []  # for the rules to be loaded
-        self._loading = False
-        self._telling = self._names_changed = False
+        self._table = Table(f"actord_{scope}", self._store, self.work)
+        self._in_order = InOrder(self.work)
+        self._telling = Telling(partial(self.ask, m.ResolverRefresh()), self.later)
         self._going: set[str] = set()  # networks whose interfaces are being removed
         self._made: set[str] = set()  # networks whose interfaces are known to be there
         for port in self._store.ports():
             self._hold_again(port)
-        self._removals = Removals(self._store, self._wiring, self._path, self._in_order, self.later)
+        self._removals = Removals(self._store, self._wiring, self._path, self._in_order.do, self.later)
         self._removals.finish()
         if any(one.kind in ("bridge", "vxlan") for one in self._store.networks()):
-            self._load_rules(self._logged)
+            self._table.load(self._logged)
 
     def stopping(self) -> None:
         """Close the database in order."""
@@ -90,15 +90,8 @@ class NetworkActor(Primitives):
             return names.shared_answer(self._shared(body.namespace, wish.mode), wish)
         if self._once_gone(body, {one.network for one in wish.networks}, call, self.network_attach):
             return LATER
-        with self._held.all_or_none(), self._store.transaction():
-            for one in wish.networks:
-                self._network(one.network)
-            wanted = wishes.endpoints(body.namespace, body.id, body.name, wish.networks)
-            ends = [self._store.connect(one) for one in wanted]
-            ports = self._publish(body.namespace, body.id, wish)
-        failpoints.hit("network", "attach", "recorded")
-        new = {end.network for end in ends} - self._made
-        pairs = [(self._store.get(end.network), end) for end in ends]
+        pairs, ports = self._recorded(body, wish)
+        new = {network.name for network, _ in pairs} - self._made
 
         def work() -> list[tuple[str, ...]]:
             self._make_namespaces(path, ids)
@@ -106,24 +99,41 @@ class NetworkActor(Primitives):
 
         def wired(result: Any) -> None:
             if isinstance(result, Exception):
-                call.settle(_refused(result))
+                call.settle(refused(result))
                 return
             known = [
-                (network, self._store.learned(endpoint, addresses) if network.kind == "cni" else endpoint)
+                (network, self._learned(network, endpoint, addresses))
                 for (network, endpoint), addresses in zip(pairs, result, strict=True)
             ]
             answer = names.own_answer(path, body.name or body.id[:12], wish, known, ports)
             answer |= {"userns": str(self._owner(path))} if ids else {}
             self._made |= {network.name for network, _ in pairs}
             if ports or new:
-                self._load_rules(lambda result: call.settle(_refused(result) or answer))
+                self._table.load(lambda result: call.settle(refused(result) or answer))
             else:
                 call.reply(answer)
             if pairs:  # without an interface there is no name to be known by
-                self._changed()
+                self._telling.changed()
 
-        self._in_order(_key(body), work, wired)
+        self._in_order.do(_key(body), work, wired)
         return LATER
+
+    def _recorded(
+        self, body: m.NetworkAttach, wish: wishes.Wish
+    ) -> tuple[list[tuple[Network, Endpoint]], list[Port]]:
+        """What is wanted, durably: its ends, each with its network, and its ports; all of it or nothing."""
+        with self._held.all_or_none(), self._store.transaction():
+            for one in wish.networks:
+                self._network(one.network)
+            wanted = wishes.endpoints(body.namespace, body.id, body.name, wish.networks)
+            ends = [self._store.connect(one) for one in wanted]
+            ports = publish(self._store, self._held, body.namespace, body.id, wish.ports)
+        failpoints.hit("network", "attach", "recorded")
+        return [(self._store.get(end.network), end) for end in ends], ports
+
+    def _learned(self, network: Network, endpoint: Endpoint, addresses: Sequence[str]) -> Endpoint:
+        """With the addresses that it has been given: where a plugin chooses them, they are recorded now."""
+        return self._store.learned(endpoint, addresses) if network.kind == "cni" else endpoint
 
     def _once_gone(self, body: Wired, networks: set[str], call: Call, operation: Callable[..., Any]) -> bool:
         """Whether an earlier run has left an end in one of these: it goes first, or is in the way."""
@@ -133,7 +143,7 @@ class NetworkActor(Primitives):
 
         def gone(result: Any) -> None:
             if isinstance(result, Exception):
-                call.settle(_refused(result))
+                call.settle(refused(result))
                 return
             try:
                 answer = operation(body, call)
@@ -168,23 +178,6 @@ class NetworkActor(Primitives):
         failpoints.hit("network", "attach", "endpoint")
         return addresses
 
-    def _publish(self, namespace: str, container: str, wish: wishes.Wish) -> list[Port]:
-        """Record the ports, and bind them; a port that was given at random before stays the same."""
-        there = list(self._store.ports(namespace=namespace, container=container))
-        found = []
-        for one in wish.ports:
-            port = wishes.port(namespace, container, one)
-            if not port.host_port:
-                known = next((old for old in there if _same_but_host_port(old, port)), None)
-                if known is not None:
-                    there.remove(known)
-                number = known.host_port if known else self._held.any(port, self._store.ports())
-                port = Port(port.protocol, port.host, number, namespace, container, port.container_port)
-            self._store.publish(port)  # first: another container may have it
-            self._held.take(port)
-            found.append(port)
-        return found
-
     def network_detach(self, body: m.NetworkDetach, call: Call) -> Later:
         """Forget the ports, remove interfaces and namespace, then forget the endpoints."""
         path = self._path(body.namespace, body.id)
@@ -211,18 +204,18 @@ class NetworkActor(Primitives):
 
         def unwired(result: Any) -> None:
             if isinstance(result, Exception):
-                call.settle(_refused(result))
+                call.settle(refused(result))
                 return
             failpoints.hit("network", "detach", "unwired")
             answer = {"left": self._removals.attempted(ends, result)} if ends else {}
             if ports:
-                self._load_rules(lambda result: call.settle(_refused(result) or answer))
+                self._table.load(lambda result: call.settle(refused(result) or answer))
             else:
                 call.reply(answer)
             if ends:
-                self._changed()
+                self._telling.changed()
 
-        self._in_order(_key(body), work, unwired)
+        self._in_order.do(_key(body), work, unwired)
         return LATER
 
     def network_connect(self, body: m.NetworkConnect, call: Call) -> Later:
@@ -251,18 +244,17 @@ class NetworkActor(Primitives):
                 undone(result)
                 return
             failpoints.hit("network", "connect", "remembered")
-            self._in_order(_key(body), lambda: self._make(network, endpoint, path), wired)
+            self._in_order.do(_key(body), lambda: self._make(network, endpoint, path), wired)
 
         def wired(result: Any) -> None:
             if isinstance(result, Exception):
-                undone(_refused(result))
+                undone(refused(result))
                 return
             failpoints.hit("network", "connect", "wired")
             self._made.add(network.name)
-            known = self._store.learned(endpoint, result) if network.kind == "cni" else endpoint
-            described = msgspec.to_builtins(known)
-            self._load_rules(lambda result: call.settle(_refused(result) or described))
-            self._changed()
+            described = msgspec.to_builtins(self._learned(network, endpoint, result))
+            self._table.load(lambda result: call.settle(refused(result) or described))
+            self._telling.changed()
 
         self._remember(body, body.wish, remembered)
         return LATER
@@ -282,10 +274,10 @@ class NetworkActor(Primitives):
 
         def gone(result: Any) -> None:
             if isinstance(result, Exception):
-                call.settle(_refused(result))
+                call.settle(refused(result))
             else:
-                self._load_rules(lambda result: call.settle(_refused(result) or {}))
-            self._changed()
+                self._table.load(lambda result: call.settle(refused(result) or {}))
+            self._telling.changed()
 
         def remembered(result: Any) -> None:
             if isinstance(result, Exception) or endpoint is None:
@@ -300,7 +292,7 @@ class NetworkActor(Primitives):
     def network_rename(self, body: m.NetworkRename, _: Call) -> None:
         """From now on the resolver knows it by that name, and nobody by the old one."""
         if self._store.rename(body.namespace, body.id, body.name):
-            self._changed()
+            self._telling.changed()
 
     # Networks
 
@@ -311,19 +303,19 @@ class NetworkActor(Primitives):
         def made(result: Any) -> None:
             if isinstance(result, Exception):
                 self._unmake(network)
-                call.settle(_refused(result))
+                call.settle(refused(result))
                 return
             self._made.add(network.name)
-            self._load_rules(ruled)
+            self._table.load(ruled)
 
         def ruled(result: Any) -> None:
             if isinstance(result, nft.MissingError):
                 self._unmake(network)
             else:
                 self._announce("create", network.name)
-            call.settle(_refused(result) or msgspec.to_builtins(network))
+            call.settle(refused(result) or msgspec.to_builtins(network))
 
-        self._in_order(f"network {network.name}", lambda: self._wiring.ensure_network(network), made)
+        self._in_order.do(f"network {network.name}", lambda: self._wiring.ensure_network(network), made)
         return LATER
 
     def _unmake(self, network: Network) -> None:
@@ -367,7 +359,7 @@ class NetworkActor(Primitives):
         network = self._store.get(body.name)
         self._refuse_going(body.name)
         self._store.refuse_removal(body.name)
-        self._take_away([network], lambda result: call.settle(_refused(result) or {}))
+        self._take_away([network], lambda result: call.settle(refused(result) or {}))
         return LATER
 
     def network_prune(self, _body: m.NetworkPrune, call: Call) -> Later:
@@ -379,7 +371,7 @@ class NetworkActor(Primitives):
         used = {one.network for one in self._store.endpoints()} | {wishes.DEFAULT_NETWORK}
         unused = [one for one in self._store.networks() if one.name not in used | self._going]
         answer = {"removed": [one.name for one in unused], "left": left}
-        self._take_away(unused, lambda result: call.settle(_refused(result) or answer))
+        self._take_away(unused, lambda result: call.settle(refused(result) or answer))
 
     def _take_away(self, networks: list[Network], then: Done) -> None:
         self._going |= {one.name for one in networks}
@@ -397,7 +389,7 @@ class NetworkActor(Primitives):
                 self._made.discard(network.name)
                 self._store.delete(network.name)
                 self._announce("delete", network.name)
-            self._load_rules(then)
+            self._table.load(then)
 
         self.work(work, gone)
 
@@ -413,65 +405,20 @@ class NetworkActor(Primitives):
     def network_check(self, body: m.NetworkCheck, call: Call) -> Later:
         """What is wanted beside what there is."""
         drift = Drift(self._wiring, self._store.networks(), self._store.endpoints(), self._path)
-        text = self._rules()
+        text = self._table.text()
 
         def work() -> list[dict[str, Any]]:
             found = drift.look(mend=body.mend)
-            found += drift.rules(self._table, text, mend=body.mend)
-            return [*found, *drift.others(self._table)]
+            found += drift.rules(self._table.name, text, mend=body.mend)
+            return [*found, *drift.others(self._table.name)]
 
         def looked(result: Any) -> None:
-            call.settle(_refused(result) or {"findings": [*result, *self._removals.findings()]})
+            call.settle(refused(result) or {"findings": [*result, *self._removals.findings()]})
 
         self.work(work, looked)
         return LATER
 
     # The machinery
-
-    def _in_order(self, key: str, work: Callable[[], Any], then: Done) -> None:
-        """Run `work` in a thread, after whatever is under way for the same key."""
-        queue = self._jobs.setdefault(key, deque())
-
-        def finished(result: Any) -> None:
-            queue.popleft()
-            if queue:
-                queue[0]()
-            else:
-                del self._jobs[key]
-            then(result)
-
-        queue.append(lambda: self.work(work, finished))
-        if len(queue) == 1:
-            queue[0]()
-
-    def _load_rules(self, then: Done) -> None:
-        """Put the whole table in place; what is asked for meanwhile goes into the next round, together."""
-        self._waiting.append(then)
-        if not self._loading:
-            self._load()
-
-    def _load(self) -> None:
-        taken, self._waiting = self._waiting, []
-        self._loading = True
-        text = self._rules()
-
-        def loaded(result: Any) -> None:
-            self._loading = False
-            for then in taken:
-                then(result)
-            if self._waiting and not self._loading:
-                self._load()
-
-        self.work(lambda: nft.load(text), loaded)
-
-    def _rules(self) -> str:
-        networks, ends = self._store.networks(), self._store.endpoints()
-        bridges = [
-            Bridge(one.interface, one.subnets, one.internal)
-            for one in networks
-            if one.kind in ("bridge", "vxlan")
-        ]
-        return ruleset(self._table, bridges, publishing.behind(self._store.ports(), ends, networks))
 
     def _hold_again(self, port: Port) -> None:
         """After a restart. One that somebody else took in between stays published: the rules come first."""
@@ -479,21 +426,6 @@ class NetworkActor(Primitives):
             self._held.take(port)
         except StorageError as error:
             self.log.warning("published port: %s", error)
-
-    def _changed(self) -> None:
-        """Names are different now. One request at a time: what changes meanwhile is said in the next."""
-        self._names_changed = True
-        if not self._telling:
-            self._telling, self._names_changed = True, False
-            self.ask(m.ResolverRefresh(), self._told)
-
-    def _told(self, result: Any) -> None:
-        self._telling = False
-        self._logged(result)
-        if isinstance(result, Exception):
-            self.later(TELL_AGAIN, self._changed)
-        elif self._names_changed:
-            self._changed()
 
     def _announce(self, verb: str, name: str) -> None:
         now = time.time_ns()
@@ -526,18 +458,3 @@ class NetworkActor(Primitives):
 
 def _key(body: m.NetworkAttach | m.NetworkDetach | m.NetworkConnect) -> str:
     return f"{body.namespace}/{body.id}"
-
-
-def _same_but_host_port(one: Port, other: Port) -> bool:
-    return (one.protocol, one.host, one.container_port) == (other.protocol, other.host, other.container_port)
-
-
-def _refused(result: Any) -> Exception | None:
-    """What the kernel or nft said, as the wire has it; None when all is well."""
-    if isinstance(result, OSError):
-        return RemoteError("failed_precondition", f"network: {result.strerror or result}", outcome="unknown")
-    if isinstance(result, nft.MissingError):
-        return RemoteError("failed_precondition", str(result), outcome="done")
-    if isinstance(result, nft.FilterError):
-        return RemoteError("unavailable", str(result), outcome="unknown")
-    return result if isinstance(result, Exception) else None

@@ -54,7 +54,7 @@ class HasNews(NetworkActor):
 
     def network_rename(self, body, _):
         del body
-        self._changed()
+        self._telling.changed()
 
 
 def asked(client, op, to):

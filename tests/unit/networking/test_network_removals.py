@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import pytest
 
 from actors import messages as m
 from actors.network import NetworkActor
+from actors.networking.in_order import InOrder
 from actors.networking.removals import AGAIN, RAREST, Removals
 from storage.errors import FailedPreconditionError
 from storage.networks import Endpoint, Network, NetworkStore
@@ -25,9 +25,10 @@ class _Network(NetworkActor):
     def __init__(self, place: Path) -> None:
         self._store, self._directory = NetworkStore(place / "networks.db"), place
         self._wiring: Any = SimpleNamespace()
-        self._jobs: dict[str, deque[Any]] = {}
+        self._in_order = InOrder(self.work)
+        self._table: Any = SimpleNamespace(load=lambda then: then({}))
         self._going, self._made = set(), set()
-        self._removals = Removals(self._store, self._wiring, self._path, self._in_order, self.later)
+        self._removals = Removals(self._store, self._wiring, self._path, self._in_order.do, self.later)
         self.at_work: list[Any] = []
         self.timers: list[Any] = []
         self.pauses: list[float] = []
@@ -42,9 +43,6 @@ class _Network(NetworkActor):
 
     def _announce(self, verb: str, name: str) -> None:
         self.announced.append(f"{verb} {name}")
-
-    def _load_rules(self, then: Any) -> None:
-        then({})
 
     def _logged(self, result: Any) -> None:
         pass
