@@ -15,13 +15,10 @@ It waits with poll, not epoll: with a handful of descriptors that costs the same
 of a FIFO of which a closed copy lives on in the zygote.
 """
 
-import contextlib
 import functools
 import heapq
 import itertools
-import os
 import select
-import socket
 import threading
 import time
 from collections import deque
@@ -30,19 +27,15 @@ from pathlib import Path
 
 from transport.envelope import Envelope, parse
 from transport.errors import ProtocolError
-from transport.zmtp import Framing, encode, opening, received
+from transport.outbox import Outbox
+from transport.router_link import RouterLink, hello
+from transport.wakeup import Wakeup
+from transport.zmtp import encode
 
-MAX_WAITING = 10_000  # messages that wait for the router
-MAX_WAITING_BYTES = 64 * 1024 * 1024
-BATCH = 64  # messages given to the kernel at once
 HANDSHAKE = 4.0  # seconds that a router may take for it
 RECONNECT, RECONNECT_MAX = 0.01, 0.2  # seconds: before the first attempt, doubled up to the last
 LINGER = 0.2  # seconds without progress after which `stop` gives up what is queued
 LONGEST_WAIT = 3_600_000.0  # milliseconds; poll(2) counts in a C int
-
-
-class BacklogError(Exception):
-    """More waits for the router than there is room for; the message was not queued."""
 
 
 class Pump:
@@ -64,19 +57,19 @@ class Pump:
         self._on_message = on_message
         self._path = path
         self._identity = address.encode()
-        self._outbox = _Outbox()
+        self._outbox = Outbox()
         self._sending = threading.Lock()  # for whoever writes to the connection, or closes it
         self._calls: deque[Callable[[], None]] = deque()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = itertools.count()
-        self._link: _Link | None = None
+        self._link: RouterLink | None = None
         self.lost = 0
         self._retry_after = RECONNECT
         self._due: float | None = 0.0  # when the connection is next looked after: an attempt, or a late peer
         self._stop_by: float | None = None
         self._poll = select.poll()
         self._watched: dict[int, Callable[[], None]] = {}
-        self._wakeup = _Wakeup()
+        self._wakeup = Wakeup()
         self.watch(self._wakeup.descriptor, self._wakeup.drain)
 
     # From any thread.
@@ -113,7 +106,7 @@ class Pump:
 
     def announce(self) -> None:
         """Say HELLO once more, to a router that was told that nobody is to be reached here."""
-        self.send(_hello())
+        self.send(hello())
 
     def call(self, function: Callable[[], None]) -> None:
         """Run `function` in the pump's thread, soon."""
@@ -215,7 +208,7 @@ class Pump:
             self._lose()
             return
         try:
-            self._link = link = _Link(self._path, self._identity)
+            self._link = link = RouterLink(self._path, self._identity)
         except OSError:
             self._retry()
         else:
@@ -244,7 +237,7 @@ class Pump:
             self._outbox.rewind()
         return link.ready
 
-    def _receive(self, link: "_Link") -> None:
+    def _receive(self, link: RouterLink) -> None:
         link.read()
         while (frames := link.message()) is not None:
             self._take(frames)
@@ -277,7 +270,7 @@ class Pump:
             self._stop()  # it moves: have patience again
         self._await(link)
 
-    def _await(self, link: "_Link") -> None:
+    def _await(self, link: RouterLink) -> None:
         """While too much waits to be said nothing new is heard: what is answered at once would make it more.
 
         So who floods finds the router's queue for us full, and is refused there.
@@ -287,183 +280,6 @@ class Pump:
         if awaited != link.awaited:
             link.awaited = awaited
             self._poll.modify(link.fileno(), awaited)
-
-
-class _Wakeup:
-    """Ends the pump's wait from another thread, or from a signal's handler: without a lock.
-
-    Attributes:
-        awaited: whether the pump waits, or is about to. If not, it looks at what is queued before it does.
-    """
-
-    def __init__(self) -> None:
-        self.descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._rung = self.awaited = False
-
-    def __del__(self) -> None:
-        os.close(self.descriptor)  # not before: a late ring would write to somebody else's descriptor
-
-    def ring(self) -> None:
-        """Call this after queuing what the pump shall see. One that has not been answered yet is enough."""
-        if self.awaited and not self._rung:
-            self._rung = True
-            os.eventfd_write(self.descriptor, 1)
-
-    def drain(self) -> None:
-        """Answer; call this before looking at what was queued."""
-        os.eventfd_read(self.descriptor)
-        self._rung = False
-
-
-class _Outbox:
-    """Encoded messages on their way to the router, in order; it outlives connections.
-
-    Attributes:
-        begun: bytes of the first message that the kernel has taken.
-    """
-
-    def __init__(self) -> None:
-        self.begun = 0
-        self._lock = threading.Lock()  # for those who add; the pump's thread never takes it
-        self._waiting: deque[bytes] = deque()
-        self._batch: deque[bytes] = deque()  # those before `_waiting`; of who may write to the connection
-        self._added = 0  # bytes, ever
-        self._gone = 0
-
-    def __len__(self) -> int:
-        """How many messages have not left, or not whole."""
-        return len(self._batch) + len(self._waiting)
-
-    @property
-    def crowded(self) -> bool:
-        """Whether a quarter of the room is taken."""
-        return len(self) > MAX_WAITING // 4 or self._added - self._gone > MAX_WAITING_BYTES // 4
-
-    def add(self, message: bytes) -> None:
-        """Queue it. From any thread but not in a signal's handler. Raises BacklogError."""
-        with self._lock:
-            if len(self) >= MAX_WAITING:
-                raise BacklogError(f"{MAX_WAITING} messages wait for the router already")
-            if self._added - self._gone + len(message) > MAX_WAITING_BYTES:
-                raise BacklogError(f"more than {MAX_WAITING_BYTES} bytes would wait for the router")
-            self._added += len(message)
-            self._waiting.append(message)
-
-    def begin(self, message: bytes, begun: int) -> None:
-        """Put one in front of which the kernel has taken some bytes: there was none before it."""
-        with self._lock:
-            self._added += len(message)
-        self._batch.appendleft(message)
-        self.begun = begun
-
-    def batch(self) -> list[bytes | memoryview]:
-        """What to give to the kernel next."""
-        while self._waiting and len(self._batch) < BATCH:
-            self._batch.append(self._waiting.popleft())
-        first, *others = self._batch
-        return [memoryview(first)[self.begun :], *others]
-
-    def took(self, size: int) -> None:
-        """The kernel has taken `size` bytes of the batch."""
-        self.begun += size
-        while self._batch and self.begun >= len(self._batch[0]):
-            gone = len(self._batch.popleft())
-            self.begun -= gone
-            self._gone += gone
-
-    def rewind(self) -> None:
-        """The connection broke: what was taken in part is to be sent from its beginning."""
-        self.begun = 0
-
-
-class _Link:
-    """One connection to a router, from its greeting to its end. Raises OSError when nobody listens.
-
-    Attributes:
-        ready: whether the handshake is over.
-        broken: whether nothing more will come.
-        blocked: whether the kernel takes nothing for now.
-        awaited: what the poll looks for.
-    """
-
-    def __init__(self, path: Path, identity: bytes) -> None:
-        self.ready = self.broken = self.blocked = False
-        self.awaited = select.POLLIN
-        self._framing = Framing()
-        self._own = bytearray(opening(identity))  # goes before, and later between, the outbox's messages
-        kind = socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
-        self._socket = socket.socket(socket.AF_UNIX, kind)
-        try:
-            self._socket.connect(os.fspath(path))
-        except OSError:
-            self._socket.close()
-            raise
-
-    def fileno(self) -> int:
-        """The descriptor to wait for."""
-        return self._socket.fileno()
-
-    def close(self) -> None:
-        """Close it; what the kernel has taken still arrives."""
-        self._socket.close()
-
-    def read(self) -> None:
-        """Take in what has come; `message` then gives it out."""
-        chunk = received(self._socket)
-        if chunk is not None:
-            self.broken = not chunk
-            self._framing.feed(chunk)
-
-    def message(self) -> list[bytes] | None:
-        """The next message; None when there is none yet, or none any more (`broken`)."""
-        try:
-            frames = self._framing.message()
-        except ProtocolError:
-            self.broken = True
-            return None
-        if self._framing.ready and not self.ready:
-            self.ready = True
-            self._own += encode(_hello().to_frames())
-        return frames
-
-    def take(self, message: bytes) -> int:
-        """Give the kernel one message before which nothing waits; how many bytes it took."""
-        if not self.ready or self.blocked or self._own:
-            return 0
-        try:
-            return self._socket.send(message, socket.MSG_NOSIGNAL)
-        except OSError:  # no room, or the end, which reading finds
-            return 0
-
-    def write(self, outbox: _Outbox) -> bool:
-        """Give the kernel what it takes; returns whether it took any."""
-        moved = self.blocked = False
-        try:
-            while self._write_some(outbox):
-                moved = True
-        except BlockingIOError:
-            self.blocked = True
-        except OSError:  # reading finds what had come before, and then the end
-            with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
-        return moved
-
-    def _write_some(self, outbox: _Outbox) -> int:
-        if not self._own and self._framing.pong:
-            self._own += self._framing.pong
-            self._framing.pong = b""
-        size = 0
-        if self._own and not outbox.begun:
-            size = self._socket.send(self._own, socket.MSG_NOSIGNAL)
-            del self._own[:size]
-        elif self.ready and outbox:
-            size = self._socket.sendmsg(outbox.batch(), (), socket.MSG_NOSIGNAL)
-            outbox.took(size)
-        return size
-
-
-def _hello() -> Envelope:
-    return Envelope("HELLO", id=os.urandom(16))
 
 
 def _nothing() -> None:

@@ -19,7 +19,8 @@ from actors.nodes.vitals import INTERVAL, State, Vitals
 from transport.connections import Connection
 from transport.envelope import Envelope, answer, failure
 from transport.errors import ProtocolError, RemoteError
-from transport.pump import BacklogError, Pump
+from transport.outbox import BacklogError
+from transport.pump import Pump
 
 ASLEEP: Final = 0.5  # seconds; who wakes up later than this was not there to hear anybody
 Announce = Callable[[Mapping[str, Any]], None]

@@ -13,7 +13,7 @@ from actors.events import MOST_CREDIT, MOST_FURTHER, EventsActor
 from transport.client import events_of
 from transport.envelope import parse, request
 from transport.errors import RemoteError
-from transport.pump import MAX_WAITING_BYTES
+from transport.outbox import MAX_WAITING_BYTES
 from transport.zmtp import Dealer
 
 EVENTS = 2000

@@ -7,8 +7,10 @@ import threading
 import pytest
 
 from tests.unit.transport.running import LIMIT, Peer, Running, number, numbered
+from transport import outbox
 from transport import pump as pumping
-from transport.pump import BacklogError, Pump
+from transport.outbox import BacklogError
+from transport.pump import Pump
 from transport.zmtp import MAX_FRAME, encode, opening
 
 
@@ -182,7 +184,7 @@ def test_a_peer_that_does_not_read_holds_up_nobody_who_turns_the_pump_itself(pat
 
 
 def test_so_many_messages_wait_and_no_more(path, monkeypatch):
-    monkeypatch.setattr(pumping, "MAX_WAITING", 3)
+    monkeypatch.setattr(outbox, "MAX_WAITING", 3)
     pump = Pump(path, "asker/1", print)
     for turn in range(3):
         pump.send(numbered(turn))
@@ -191,7 +193,7 @@ def test_so_many_messages_wait_and_no_more(path, monkeypatch):
 
 
 def test_so_many_bytes_wait_until_they_have_left(path, listener, monkeypatch):
-    monkeypatch.setattr(pumping, "MAX_WAITING_BYTES", 10_000)
+    monkeypatch.setattr(outbox, "MAX_WAITING_BYTES", 10_000)
     with Running(path) as asker:
         with pytest.raises(BacklogError, match="10000 bytes"):
             asker.pump.send(numbered(0, 10_000))
