@@ -6,7 +6,6 @@ once and every request ends exactly once (docs/protocol.md, "Requests"). All of 
 a restart of the router the actors announce themselves again and clients repeat what they may.
 """
 
-import heapq
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from typing import Final
@@ -15,6 +14,7 @@ from msgspec.structs import replace
 
 from transport.envelope import EMPTY, MAX_NAME, Envelope, answer, failure, note
 from transport.errors import CODES, ProtocolError, RemoteError
+from transport.outstanding import Key, Outstanding, Waiting
 from transport.traffic import FINISHED, Traffic
 
 ROUTER, SUPERVISOR, NODES = "router", "supervisor", "nodes"
@@ -28,20 +28,10 @@ GRACE_AFTER_START = (
 )
 GRACE_AFTER_DEADLINE = 0.25  # seconds: the one who was asked should be the first to say that it is late
 
-FEW_DEADLINES = 1000
 STILL_HEARD = 0.5  # seconds in which what an actor said before it ended in order may come in yet
 PROBE_EVERY = 2.0  # seconds between two looks whether clients that wait are still there
 
 Send = tuple[str, Envelope]  # address, message
-
-
-@dataclass(slots=True)
-class _Waiting:
-    asked: Envelope
-    target: str
-    inc: int
-    since: float
-    due: float  # when it is over its deadline, 0 for never
 
 
 @dataclass(slots=True)
@@ -56,6 +46,7 @@ class Switch:
         asleep: names to be woken by a request, which the supervisor is told of.
         counters: what came by, for the metrics.
         traffic: the requests that were passed on, for the metrics.
+        outstanding: those of them that have not been answered.
     """
 
     started: float
@@ -66,13 +57,8 @@ class Switch:
     asleep: set[str] = field(default_factory=set)
     counters: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     traffic: Traffic = field(default_factory=Traffic)
-    _waiting: dict[tuple[str, bytes], _Waiting] = field(default_factory=dict)
-    _by_target: dict[str, set[tuple[str, bytes]]] = field(default_factory=lambda: defaultdict(set))
-    _per_peer: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    _per_key: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    _deadlines: list[tuple[float, tuple[str, bytes]]] = field(default_factory=list)
+    outstanding: Outstanding = field(default_factory=Outstanding)
     _ends: deque[tuple[float, str, int]] = field(default_factory=deque)
-    _of_clients: int = 0  # of those that wait
     _probe_at: float = 0.0
 
     def receive(self, peer: str, message: Envelope, now: float) -> list[Send]:
@@ -85,7 +71,7 @@ class Switch:
             case "FIN" | "ERR":
                 return self._final(stamped, now)
             case "PART" | "EVT":
-                return [(message.to, stamped)] if (message.to, message.re) in self._waiting else []
+                return [(message.to, stamped)] if (message.to, message.re) in self.outstanding else []
             case "CANCEL" | "CREDIT":
                 return self._concerning(stamped)
             case "NOTE":
@@ -106,31 +92,11 @@ class Switch:
             self.traffic.ended(message.op, refused.code, None)
             return [(message.fr, failure(message, refused)), *self._wake(target)]
         inc = self.names[target]
-        key = (message.fr, message.id)
         asked = replace(message, body=EMPTY, buffers=())  # it may be large, and wait for as long as it likes
         limit = min(message.deadline, MAX_DEADLINE) / 1000
         due = now + limit + GRACE_AFTER_DEADLINE if message.deadline else 0.0
-        self._waiting[key] = _Waiting(asked, target, inc, now, due)
-        self._by_target[target].add(key)
-        self._per_peer[message.fr] += 1
-        if message.by:
-            self._per_key[message.by] += 1
-        self._of_clients += _is_client(message.fr)
-        if due:
-            self._note_deadline(due, key)
+        self.outstanding.add(Waiting(asked, target, inc, now, due))
         return [(f"{target}/{inc}", message)]
-
-    def _note_deadline(self, due: float, key: tuple[str, bytes]) -> None:
-        """Those of requests that have been answered since are dropped when they are most of them."""
-        if len(self._deadlines) > 2 * len(self._waiting) + FEW_DEADLINES:
-            self._deadlines = [one for one in self._deadlines if self._still_waits(*one)]
-            heapq.heapify(self._deadlines)
-        heapq.heappush(self._deadlines, (due, key))
-
-    def _still_waits(self, due: float, key: tuple[str, bytes]) -> bool:
-        """Whether this very request does: one that was answered may have left its id to another."""
-        waiting = self._waiting.get(key)
-        return waiting is not None and waiting.due == due
 
     def _target(self, message: Envelope) -> tuple[str, Envelope]:
         """The actor of this host that is to have it: of `node/name`, the one that passes it on."""
@@ -144,11 +110,11 @@ class Switch:
     def _refusal(self, message: Envelope, target: str, now: float) -> RemoteError | None:
         if len(message.fr) > MAX_NAME:  # nobody could read the request, and so nobody would answer it
             return RemoteError("invalid_argument", "a routing id that is too long: leave it empty")
-        if not message.id or (message.fr, message.id) in self._waiting:
+        if not message.id or (message.fr, message.id) in self.outstanding:
             return RemoteError("invalid_argument", "a request needs an id of its own")
-        if self._per_peer.get(message.fr, 0) >= MAX_OUTSTANDING_PER_PEER:
+        if self.outstanding.per_peer.get(message.fr, 0) >= MAX_OUTSTANDING_PER_PEER:
             return RemoteError("overloaded", f"more than {MAX_OUTSTANDING_PER_PEER} requests wait already")
-        if self._per_key.get(message.by, 0) >= MAX_OUTSTANDING_PER_KEY:
+        if self.outstanding.per_key.get(message.by, 0) >= MAX_OUTSTANDING_PER_KEY:
             text = f"more than {MAX_OUTSTANDING_PER_KEY} requests with this key wait already"
             return RemoteError("overloaded", text)
         if _is_far(target) or (target != message.to and _is_far(message.to.partition("/")[2])):
@@ -179,7 +145,7 @@ class Switch:
     def _leave(self, peer: str) -> bool:
         """An actor goes to sleep, unless somebody waits for it: nothing is sent to it any more."""
         name, _, inc = peer.rpartition("/")
-        if not inc.isdecimal() or self.names.get(name) != int(inc) or name in self._by_target:
+        if not inc.isdecimal() or self.names.get(name) != int(inc) or name in self.outstanding.by_target:
             return False
         del self.names[name]
         self.asleep.add(name)
@@ -189,7 +155,7 @@ class Switch:
         if message.op == "router.peers":
             return answer(message, {"names": dict(self.names), "counters": dict(self.counters)})
         if message.op == "router.traffic":
-            waiting = {to: len(keys) for to, keys in self._by_target.items()}
+            waiting = {to: len(keys) for to, keys in self.outstanding.by_target.items()}
             return answer(
                 message,
                 {**self.traffic.to_dict(), "waiting": _by_kind(waiting), "counters": dict(self.counters)},
@@ -202,7 +168,7 @@ class Switch:
 
     def _final(self, message: Envelope, now: float) -> list[Send]:
         key, body = (message.to, message.re), {} if message.type == "FIN" else _body(message)
-        waiting = self._waiting.get(key)
+        waiting = self.outstanding.get(key)
         if not self._forget(key, FINISHED if message.type == "FIN" else _code(body), now):
             self.counters["late_answers"] += 1
             return []
@@ -211,7 +177,7 @@ class Switch:
         return [(message.to, message)]
 
     def _concerning(self, message: Envelope) -> list[Send]:
-        waiting = self._waiting.get((message.fr, message.re))
+        waiting = self.outstanding.get((message.fr, message.re))
         return [(f"{waiting.target}/{waiting.inc}", message)] if waiting else []
 
     def _note(self, message: Envelope, now: float) -> list[Send]:
@@ -270,8 +236,7 @@ class Switch:
         if self.names.get(name) == inc:
             del self.names[name]
         sends: list[Send] = []
-        for key in list(self._by_target.get(name, ())):
-            waiting = self._waiting[key]
+        for key, waiting in self.outstanding.of_target(name):
             if waiting.inc == inc and self._forget(key, "unavailable"):
                 far = "" if waiting.asked.to == name else f", by which {waiting.asked.to} is reached"
                 text = f"actor {name} ended{far}"
@@ -289,13 +254,12 @@ class Switch:
         if message.type in ("PART", "EVT"):
             return self._abandon((message.to, message.re))
         if message.type == "PONG":
-            gone = [key for key in self._waiting if key[0] == address]
-            return [send for key in gone for send in self._abandon(key)]
+            return [send for key in self.outstanding.of_peer(address) for send in self._abandon(key)]
         return []
 
-    def _abandon(self, key: tuple[str, bytes]) -> list[Send]:
+    def _abandon(self, key: Key) -> list[Send]:
         """A client has gone away in the middle of an answer: tell the one who answers."""
-        waiting = self._waiting.get(key)
+        waiting = self.outstanding.get(key)
         if waiting is None or not self._forget(key, "abandoned"):
             return []
         return [_cancel(key, waiting)]
@@ -310,9 +274,9 @@ class Switch:
             return self._cut_off((message.to, message.re))
         return []
 
-    def _cut_off(self, key: tuple[str, bytes]) -> list[Send]:
+    def _cut_off(self, key: Key) -> list[Send]:
         """A client does not read what it asked for: no stream with a hole in it, and none without an end."""
-        waiting = self._waiting.get(key)
+        waiting = self.outstanding.get(key)
         sends = self._abandon(key)
         if waiting is not None and sends:
             text = f"{waiting.asked.op}: too much waits to be read; ask for the rest"
@@ -329,18 +293,14 @@ class Switch:
         while self._ends and self._ends[0][0] <= now:
             _, name, inc = self._ends.popleft()
             sends += self.down(name, inc)
-        # What has been answered is not worth waking up for.
-        while (first := self._deadlines[:1]) and (first[0][0] <= now or not self._still_waits(*first[0])):
-            due, key = heapq.heappop(self._deadlines)
-            waiting = self._waiting[key] if self._still_waits(due, key) else None
-            if waiting and self._forget(key, "deadline_exceeded"):
+        for key in self.outstanding.overdue(now):
+            waiting = self._forget(key, "deadline_exceeded")
+            if waiting:
                 text = f"{waiting.asked.op}: no answer from {waiting.asked.to} in {waiting.asked.deadline} ms"
                 error = RemoteError("deadline_exceeded", text, outcome="unknown", actor=waiting.target)
                 sends += [(key[0], failure(waiting.asked, error)), _cancel(key, waiting)]
-        later = [self._deadlines[0][0]] if self._deadlines else []
-        if self._ends:
-            later.append(self._ends[0][0])
-        return sends, min(later, default=None)
+        later = (self.outstanding.next_due, self._ends[0][0] if self._ends else None)
+        return sends, min((at for at in later if at is not None), default=None)
 
     def probe(self, now: float) -> tuple[list[Send], float | None]:
         """Say something to each client that waits, now and then; also returns when to come back.
@@ -348,46 +308,25 @@ class Switch:
         ZeroMQ tells of a client that is gone only when something is sent to it: what follows a container
         that is silent would otherwise be held open for ever by whoever answers.
         """
-        if not self._of_clients:
+        if not self.outstanding.has_clients:
             self._probe_at = now + PROBE_EVERY
             return [], None
         if now < self._probe_at:
             return [], self._probe_at
         self._probe_at = now + PROBE_EVERY
-        clients = [peer for peer in self._per_peer if _is_client(peer)]
-        return [(peer, Envelope("PONG")) for peer in clients], self._probe_at
+        return [(peer, Envelope("PONG")) for peer in self.outstanding.clients()], self._probe_at
 
-    def _forget(self, key: tuple[str, bytes], outcome: str, now: float | None = None) -> bool:
-        """A request has ended; `now` is the time of an answer of whom it was for."""
-        waiting = self._waiting.pop(key, None)
-        if waiting is None:
-            return False
-        self.traffic.ended(waiting.asked.op, outcome, None if now is None else now - waiting.since)
-        targets = self._by_target[waiting.target]
-        targets.discard(key)
-        if not targets:
-            del self._by_target[waiting.target]
-        _count_down(self._per_peer, key[0])
-        if waiting.asked.by:
-            _count_down(self._per_key, waiting.asked.by)
-        self._of_clients -= _is_client(key[0])
-        return True
+    def _forget(self, key: Key, outcome: str, now: float | None = None) -> Waiting | None:
+        """A request has ended, None if it had before; `now` is the time of an answer of whom it was for."""
+        waiting = self.outstanding.forget(key)
+        if waiting is not None:
+            self.traffic.ended(waiting.asked.op, outcome, None if now is None else now - waiting.since)
+        return waiting
 
 
-def _count_down(counts: dict[str, int], of: str) -> None:
-    """Of what is counted only while there is some."""
-    counts[of] -= 1
-    if not counts[of]:
-        del counts[of]
-
-
-def _cancel(key: tuple[str, bytes], waiting: _Waiting) -> Send:
+def _cancel(key: Key, waiting: Waiting) -> Send:
     """Nobody waits any more for what this actor has been asked."""
     return f"{waiting.target}/{waiting.inc}", Envelope("CANCEL", re=key[1], fr=key[0])
-
-
-def _is_client(peer: str) -> bool:
-    return peer.startswith("~")
 
 
 def _is_far(name: str) -> bool:

@@ -50,7 +50,8 @@ def refused(sends):
 
 
 def nothing_waits(switch):
-    return not (switch._waiting or switch._by_target or switch._per_peer or switch._per_key)
+    left = switch.outstanding
+    return not (left._waiting or left.by_target or left.per_peer or left.per_key)
 
 
 # Requests and their answers
@@ -61,7 +62,7 @@ def test_what_comes_with_a_request_is_passed_on_and_not_kept(switch):
     message = Envelope("REQ", id=b"1", to="images", op="x", body=bytes(9000), buffers=(bytes(9000),))
     ((_, forwarded),) = switch.receive(CLIENT, message, LATER)
     assert (forwarded.body, forwarded.buffers) == (message.body, message.buffers)
-    (waiting,) = switch._waiting.values()
+    (waiting,) = switch.outstanding._waiting.values()
     assert len(waiting.asked.body) + sum(map(len, waiting.asked.buffers)) < 100
     assert refused(switch.down("images", 4))[1].code == "unavailable"
 
@@ -438,7 +439,7 @@ def test_the_deadlines_of_answered_requests_are_not_waited_for(switch):
     for _ in range(100):
         switch.receive("images/4", answer(asked(switch, deadline=30_000), {}), LATER)
     assert switch.expire(LATER) == ([], None)
-    assert not switch._deadlines
+    assert not switch.outstanding._deadlines
 
 
 def test_an_id_used_again_does_not_inherit_a_deadline(switch):
@@ -468,7 +469,7 @@ def test_deadlines_of_answered_requests_do_not_pile_up_behind_one_that_waits(swi
     for _ in range(20_000):
         switch.receive("images/4", answer(asked(switch, deadline=30_000), {}), LATER)
         switch.expire(LATER)
-    assert len(switch._deadlines) < 2000
+    assert len(switch.outstanding._deadlines) < 2000
     assert [to for to, _ in switch.expire(LATER + 21)[0]] == ["~0022", "images/4"]
 
 
