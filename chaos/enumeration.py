@@ -18,8 +18,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from chaos import residue
+from chaos.expectations import EXPECTED
 from chaos.findings import Window
-from chaos.scenarios import EXPECTED, Worker
+from chaos.scenarios import Worker
 from chaos.schedule import STATIC
 from chaos.syscalls import KILL, Traced
 from chaos.verbs import OPERATIONS

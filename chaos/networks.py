@@ -11,8 +11,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from chaos.asking import persist
+from chaos.expectations import KEPT
 from chaos.operations import Operation
-from chaos.scenarios import KEPT
 from cli.start import start_once
 
 if TYPE_CHECKING:

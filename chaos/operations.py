@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from chaos.asking import persist
+from chaos.expectations import EXPECTED, KEPT
 from chaos.neighbour import NAME
-from chaos.scenarios import EXPECTED, KEPT, QUIET
+from chaos.scenarios import QUIET
 from cli.pull import pull
 from cli.rm import remove_container
 from cli.session import RefusedError
@@ -160,7 +161,7 @@ class Start(Create):
         """Start it, and see it to its end: the exit is part of it."""
         run = self.made
         persist(lambda: start_once(self.worker.session, run.actor))
-        self.worker.check_exit(run, self.worker.followed(run))
+        self.worker.expect.exit(run, self.worker.expect.followed(run))
 
     def settle(self) -> None:
         """It has ended as it should, and goes."""
@@ -176,7 +177,7 @@ class Leave(Operation):
     def act(self) -> None:
         """See it to its end: by then its name is free, and nobody finds it any more."""
         self.run = self.worker.make(12, 50, wanted="running", leaves=True)
-        self.worker.see_off(self.run)
+        self.worker.expect.see_off(self.run)
 
     def settle(self) -> None:
         """What bears its id goes behind everybody's back."""
@@ -230,7 +231,7 @@ class Sleep(Operation):
         worker.wait_until_asleep(run)
         run.may_end = True
         worker.end_unseen(run)
-        worker.check_exit(run, worker.followed(run))
+        worker.expect.exit(run, worker.expect.followed(run))
 
     def settle(self) -> None:
         """It has ended as it should, and goes."""
@@ -247,7 +248,7 @@ class Remove(Operation):
     def prepare(self) -> None:
         """Have one end."""
         self.run = self.worker.make(10, 50, wanted="running")
-        self.worker.check_exit(self.made, self.worker.followed(self.made))
+        self.worker.expect.exit(self.made, self.worker.expect.followed(self.made))
         self.made.ended = True
 
     def act(self) -> None:

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from chaos.asking import PERSIST, RecordingSession, persist
-from chaos.runs import STOP, Run, counted, counting, kept_output, pid_and_start, sha256, ticking
-from cli.following import STDOUT, Output, follow_container
+from chaos.creating import create
+from chaos.expectations import CODE, EXIT_LIMIT, EXPECTED, KEPT, KEYED, Expectations
+from chaos.runs import STOP, Run, counting, pid_and_start, ticking
+from cli.following import Output
 from cli.pull import pull
 from cli.rm import remove_container
 from cli.session import RefusedError
@@ -22,20 +24,13 @@ from transport.client import NotRunningError
 if TYPE_CHECKING:
     from chaos.scene import Scene
 
-CODE: Final = "exit codes are right"
-OUTPUT: Final = "output is complete and in order"
-EXPECTED: Final = "operations end as they should"
-KEYED: Final = "each key has at most one effect"
-KEPT: Final = "what was answered is on record"
 BREATH: Final = 0.2  # seconds at most between two scenarios of a client
-EXIT_LIMIT: Final = 20.0  # seconds of one question after an exit; it is asked again
 KILLED: Final = 137
 ENDED: Final = ("is not running", "in a stopped container")  # what the actor says, and the runtime
 LATE: Final = "no answer from"  # in the text of an error: a deadline was over
 QUIET: Final = 50  # looks between two lines of a container that is quiet, a fifth of a second each
 DOZE: Final = 1.5  # seconds at most that such a container is left alone
 SLEEP_LIMIT: Final = 30.0  # seconds until its actor sleeps
-ATTEMPTS: Final = 5  # times that whoever creates a container may die meanwhile
 
 
 class Worker(threading.Thread):
@@ -48,6 +43,7 @@ class Worker(threading.Thread):
         self.stop = stop
         self.number = number
         self.session = RecordingSession(scene.socket, scene.findings)
+        self.expect = Expectations(self.session, scene)
         self._serial = 0
         self._mine: list[Run] = []
 
@@ -250,20 +246,11 @@ class Worker(threading.Thread):
         output = Output(self.session, run.actor, mark)
         answer = persist(lambda: output.copy(lambda _stream, _at, piece: printed.extend(piece), follow=True))
         unwatched = self.findings.was_unwatched(run.id, began)
-        self.check_output(f"exec {mark} in {run.name}", lines, bytes(printed), unwatched=unwatched)
+        self.expect.output(f"exec {mark} in {run.name}", lines, bytes(printed), unwatched=unwatched)
         found = answer.get("exit_code")
         right = found == code or (found is None and unwatched)
         text = f"exec {mark} in {run.name}: {found} instead of {code} (asked at {began:.1f} s)"
         self.findings.check(CODE, right, text)
-
-    def check_output(self, whose: str, lines: int, printed: bytes, *, unwatched: bool) -> None:
-        """Whether that is all of it. What is in a pipe that nobody holds any more may be missing."""
-        expected = counted(lines or printed.count(b"\n"))
-        right = sha256(printed) == sha256(expected)
-        if not right and unwatched and expected.startswith(printed):
-            self.findings.note("the end of an output was lost: it ended while nothing watched")
-            right = True
-        self.findings.check(OUTPUT, right, f"{whose} {_wrong(lines, printed)}")
 
     def look_at_marks(self, run: Run) -> None:
         """No exec has run twice."""
@@ -297,9 +284,9 @@ class Worker(threading.Thread):
         if stop:
             run.may_end = True
             self.touch_stop(run)
-        answer = self.followed(run)
-        self.check_exit(run, answer)
-        self.check_record(run)
+        answer = self.expect.followed(run)
+        self.expect.exit(run, answer)
+        self.expect.record(run)
         run.ended = True
         self.remove(run)
         run.over = True
@@ -340,70 +327,6 @@ class Worker(threading.Thread):
         with contextlib.suppress(OSError):  # it has ended
             Path(f"/proc/{run.init[0]}/root{STOP}").touch()
 
-    def followed(self, run: Run) -> dict[str, Any]:
-        """Its output from beginning to end; returns how it ended."""
-        printed = bytearray()
-        output = Output(self.session, run.actor)
-
-        def write(stream: int, _at: int, piece: bytes) -> None:
-            if stream == STDOUT:
-                printed.extend(piece)
-
-        answer = persist(lambda: output.copy(write, follow=True))
-        unwatched = self.findings.may_be_unknown(run.id)
-        whose = f"{run.name} ({run.id[:12]})"
-        self.check_output(whose, run.lines, bytes(printed), unwatched=unwatched)
-        kept = kept_output(self.scene.root, run)
-        try:
-            known = kept.read_bytes()
-        except FileNotFoundError:  # nobody else removes it
-            self.findings.check(OUTPUT, holds=False, text=f"{whose}: its kept output has vanished")
-            return answer
-        text = f"{whose}: followed {len(printed)} bytes, kept are {len(known)}"
-        self.findings.check(OUTPUT, known == printed, text)
-        return answer
-
-    def see_off(self, run: Run) -> None:
-        """Follow one that removes itself to its end, wherever that is told; then it is gone for everybody."""
-        printed = bytearray()
-        output = Output(self.session, run.actor)
-
-        def write(_stream: int, _at: int, piece: bytes) -> None:
-            printed.extend(piece)
-
-        answer = persist(lambda: follow_container(self.session, run.id, write, output))
-        unwatched = self.findings.may_be_unknown(run.id)
-        text = f"{run.name} ({run.id[:12]}): {answer} instead of {run.code}"
-        found = answer.get("exit_code")
-        self.findings.check(CODE, found == run.code or (found is None and unwatched), text)
-        listed = persist(lambda: self.session.ask("metadata", "containers.list", {"namespace": "c"}))
-        found = [one["name"] for one in listed["containers"]]
-        self.findings.check(KEPT, run.name not in found, f"{run.name} has gone, and is listed")
-
-    def check_exit(self, run: Run, answer: dict[str, Any]) -> None:
-        """What its end is said to be, and what it is when asked again."""
-        found = answer.get("exit_code")
-        again = persist(lambda: self.session.ask(run.actor, "tasks.wait", {}, limit=EXIT_LIMIT)).get(
-            "exit_code"
-        )
-        self.findings.check(CODE, found == again, f"{run.name}: {found}, then {again}")
-        unknown = found is None and self.findings.may_be_unknown(run.id)
-        if unknown:
-            self.findings.note("an exit code is unknown: it ended while nothing watched")
-        text = f"{run.name} ({run.id[:12]}): {found} instead of {run.code}"
-        self.findings.check(CODE, found == run.code or unknown, text)
-        run.ended_code = found
-
-    def check_record(self, run: Run) -> None:
-        """Metadata has it too."""
-        wish = {"namespace": "c", "id": run.id}
-        record = persist(lambda: self.session.ask("metadata", "containers.get", wish))
-        task = record.get("task") or {}
-        said = (task.get("status"), task.get("exit_code"))
-        text = f"{run.name}: the record says {said}, its actor {run.ended_code}"
-        right = said == ("stopped", run.ended_code)
-        self.findings.check(KEPT, right, text)
-
 
 def _name(scenario: Callable[[], None]) -> str:
     return getattr(scenario, "__name__", "a standing container")
@@ -412,56 +335,3 @@ def _name(scenario: Callable[[], None]) -> str:
 def _cause(code: str, text: str) -> str:
     """The code of an error, or of the one that it passes on."""
     return "deadline_exceeded" if LATE in text else code
-
-
-def _wrong(wanted: int, printed: bytes) -> str:
-    lines = printed.split(b"\n")
-    off = next((n for n, line in enumerate(lines[:-1], 1) if line != b"%d" % n), len(lines))
-    return f"printed {len(printed)} bytes, {len(lines) - 1} of {wanted} lines, wrong from {off}"
-
-
-def create(
-    session: RecordingSession,
-    image: str,
-    run: Run,
-    options: dict[str, Any],
-    wanted: str,
-    *,
-    leaves: bool = False,
-) -> None:
-    """Create a container whose id is ours, so that a request of unknown outcome can be looked up."""
-    body = {
-        "namespace": "c",
-        "image": image,
-        "id": run.id,
-        "name": run.name,
-        "options": options,
-        "wanted": wanted,
-        "auto_remove": leaves,
-    }
-    wish = {"namespace": "c", "id": run.id, "retired": True}
-
-    def attempt() -> None:
-        try:
-            session.ask_once("metadata", "containers.create", body)
-        except RefusedError as error:
-            if error.error.outcome != "unknown" and error.code != "already_exists":
-                raise
-            record = session.ask("metadata", "containers.get", wish)
-            args = {"namespace": "c", "id": run.id, "created_at": record["created_at"]}
-            start = {"kind": "container", "name": run.actor, "args": args}
-            session.ask("supervisor", "children.start", start)
-
-    def until_done() -> None:
-        for left in reversed(range(ATTEMPTS)):
-            try:
-                attempt()
-            except RefusedError as error:
-                if error.op != "containers.get" or error.code != "not_found" or not left:
-                    raise  # else it had not been done
-            else:
-                return
-
-    persist(until_done)
-    run.created = True
-    run.started = wanted == "running"
