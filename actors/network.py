@@ -18,13 +18,13 @@ import msgspec
 from actors import failpoints
 from actors import messages as m
 from actors.call import LATER, Call, Later
-from actors.linux import idmap, links, netns, nft
+from actors.linux import idmap, netns, nft
 from actors.networking import names, publishing, wishes
 from actors.networking.cni import Cni
 from actors.networking.drift import Drift
 from actors.networking.in_order import Done, InOrder
+from actors.networking.networks import Networks
 from actors.networking.plan import Wish as NewNetwork
-from actors.networking.plan import plan
 from actors.networking.ports import publish
 from actors.networking.refusals import refused
 from actors.networking.removals import Removals
@@ -60,8 +60,7 @@ class NetworkActor(Primitives):
         self._table = Table(f"actord_{scope}", self._store, self.work)
         self._in_order = InOrder(self.work)
         self._telling = Telling(partial(self.ask, m.ResolverRefresh()), self.later)
-        self._going: set[str] = set()  # networks whose interfaces are being removed
-        self._made: set[str] = set()  # networks whose interfaces are known to be there
+        self._networks = Networks(self._store, self._wiring, self.work)
         for port in self._store.ports():
             self._hold_again(port)
         self._removals = Removals(self._store, self._wiring, self._path, self._in_order.do, self.later)
@@ -91,7 +90,7 @@ class NetworkActor(Primitives):
         if self._once_gone(body, {one.network for one in wish.networks}, call, self.network_attach):
             return LATER
         pairs, ports = self._recorded(body, wish)
-        new = {network.name for network, _ in pairs} - self._made
+        new = {network.name for network, _ in pairs} - self._networks.made
 
         def work() -> list[tuple[str, ...]]:
             self._make_namespaces(path, ids)
@@ -107,7 +106,7 @@ class NetworkActor(Primitives):
             ]
             answer = names.own_answer(path, body.name or body.id[:12], wish, known, ports)
             answer |= {"userns": str(self._owner(path))} if ids else {}
-            self._made |= {network.name for network, _ in pairs}
+            self._networks.made |= {network.name for network, _ in pairs}
             if ports or new:
                 self._table.load(lambda result: call.settle(refused(result) or answer))
             else:
@@ -124,7 +123,7 @@ class NetworkActor(Primitives):
         """What is wanted, durably: its ends, each with its network, and its ports; all of it or nothing."""
         with self._held.all_or_none(), self._store.transaction():
             for one in wish.networks:
-                self._network(one.network)
+                self._networks.wanted(one.network)
             wanted = wishes.endpoints(body.namespace, body.id, body.name, wish.networks)
             ends = [self._store.connect(one) for one in wanted]
             ports = publish(self._store, self._held, body.namespace, body.id, wish.ports)
@@ -171,8 +170,7 @@ class NetworkActor(Primitives):
         self, network: Network, endpoint: Endpoint, path: Path, ports: Sequence[Port] = ()
     ) -> tuple[str, ...]:
         """In a worker thread. Gives the addresses that it has."""
-        if network.name not in self._made:
-            self._wiring.ensure_network(network)
+        self._networks.ensure(network)
         failpoints.hit("network", "attach", "network")
         addresses = self._wiring.ensure_endpoint(network, endpoint, path, ports)
         failpoints.hit("network", "attach", "endpoint")
@@ -222,7 +220,7 @@ class NetworkActor(Primitives):
         """One more interface, at each further start too. One that cannot be made leaves nothing."""
         path = self._running(body.namespace, body.id)
         wish = wishes.connection(body.network, body.wish)
-        self._network(body.network)
+        self._networks.wanted(body.network)
         if self._once_gone(body, {body.network}, call, self.network_connect):
             return LATER
         there = self._store.endpoint(body.network, body.namespace, body.id) is not None
@@ -251,7 +249,7 @@ class NetworkActor(Primitives):
                 undone(refused(result))
                 return
             failpoints.hit("network", "connect", "wired")
-            self._made.add(network.name)
+            self._networks.made.add(network.name)
             described = msgspec.to_builtins(self._learned(network, endpoint, result))
             self._table.load(lambda result: call.settle(refused(result) or described))
             self._telling.changed()
@@ -298,45 +296,25 @@ class NetworkActor(Primitives):
 
     def network_create(self, body: m.NetworkCreate, call: Call) -> Later:
         """Choose what was not said, record it, make it."""
-        network = self._create(msgspec.convert(msgspec.to_builtins(body), NewNetwork))
+        network = self._networks.create(msgspec.convert(msgspec.to_builtins(body), NewNetwork))
 
         def made(result: Any) -> None:
             if isinstance(result, Exception):
-                self._unmake(network)
+                self._networks.unmake(network)
                 call.settle(refused(result))
                 return
-            self._made.add(network.name)
+            self._networks.made.add(network.name)
             self._table.load(ruled)
 
         def ruled(result: Any) -> None:
             if isinstance(result, nft.MissingError):
-                self._unmake(network)
+                self._networks.unmake(network)
             else:
                 self._announce("create", network.name)
             call.settle(refused(result) or msgspec.to_builtins(network))
 
         self._in_order.do(f"network {network.name}", lambda: self._wiring.ensure_network(network), made)
         return LATER
-
-    def _unmake(self, network: Network) -> None:
-        """Whoever asked for it is told that there is none, and asks anew once that can be."""
-        self._made.discard(network.name)
-        self._store.delete(network.name)
-        self.work(lambda: self._wiring.remove_network(network), self._logged)
-
-    def _create(self, wish: NewNetwork) -> Network:
-        return self._store.create(plan(wish, self._wiring.scope, self._store.networks(), links.routes()))
-
-    def _network(self, name: str) -> Network:
-        """A network by its name; the default one is made when it is first asked for."""
-        self._refuse_going(name)
-        if name == wishes.DEFAULT_NETWORK and all(one.name != name for one in self._store.networks()):
-            return self._create(NewNetwork(name))
-        return self._store.get(name)
-
-    def _refuse_going(self, name: str) -> None:
-        if name in self._going:
-            raise FailedPreconditionError(f"network {name} is being removed")
 
     def network_get(self, body: m.NetworkGet, _: Call) -> dict[str, Any]:
         """One, with its endpoints."""
@@ -357,7 +335,7 @@ class NetworkActor(Primitives):
     def network_remove(self, body: m.NetworkRemove, call: Call) -> Later:
         """Take its interface away, then the record, then its rules: cut off, it can be removed again."""
         network = self._store.get(body.name)
-        self._refuse_going(body.name)
+        self._networks.refuse_going(body.name)
         self._store.refuse_removal(body.name)
         self._take_away([network], lambda result: call.settle(refused(result) or {}))
         return LATER
@@ -368,30 +346,20 @@ class NetworkActor(Primitives):
         return LATER
 
     def _prune(self, call: Call, left: list[str]) -> None:
-        used = {one.network for one in self._store.endpoints()} | {wishes.DEFAULT_NETWORK}
-        unused = [one for one in self._store.networks() if one.name not in used | self._going]
+        unused = self._networks.unused()
         answer = {"removed": [one.name for one in unused], "left": left}
         self._take_away(unused, lambda result: call.settle(refused(result) or answer))
 
     def _take_away(self, networks: list[Network], then: Done) -> None:
-        self._going |= {one.name for one in networks}
-
-        def work() -> None:
-            for network in networks:
-                self._wiring.remove_network(network)
-
         def gone(result: Any) -> None:
-            self._going -= {one.name for one in networks}
             if isinstance(result, Exception):
                 then(result)
                 return
             for network in networks:
-                self._made.discard(network.name)
-                self._store.delete(network.name)
                 self._announce("delete", network.name)
             self._table.load(then)
 
-        self.work(work, gone)
+        self._networks.take_away(networks, gone)
 
     def network_ports(self, body: m.NetworkPorts, _: Call) -> dict[str, Any]:
         """Those of one container, or all."""

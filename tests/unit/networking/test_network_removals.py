@@ -10,6 +10,7 @@ import pytest
 from actors import messages as m
 from actors.network import NetworkActor
 from actors.networking.in_order import InOrder
+from actors.networking.networks import Networks
 from actors.networking.removals import AGAIN, RAREST, Removals
 from storage.errors import FailedPreconditionError
 from storage.networks import Endpoint, Network, NetworkStore
@@ -27,7 +28,7 @@ class _Network(NetworkActor):
         self._wiring: Any = SimpleNamespace()
         self._in_order = InOrder(self.work)
         self._table: Any = SimpleNamespace(load=lambda then: then({}))
-        self._going, self._made = set(), set()
+        self._networks = Networks(self._store, self._wiring, self.work)
         self._removals = Removals(self._store, self._wiring, self._path, self._in_order.do, self.later)
         self.at_work: list[Any] = []
         self.timers: list[Any] = []

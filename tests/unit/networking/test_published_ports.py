@@ -13,6 +13,7 @@ from actors import messages as m
 from actors.network import NetworkActor
 from actors.networking import publishing
 from actors.networking.in_order import InOrder
+from actors.networking.networks import Networks
 from actors.networking.removals import Removals
 from storage.errors import AlreadyExistsError, FailedPreconditionError, UnavailableError
 from storage.networks import Network, NetworkStore
@@ -30,9 +31,10 @@ def network(tmp_path: Path) -> Iterator[NetworkActor]:
     made = NetworkActor.__new__(NetworkActor)
     made._store, made._held = NetworkStore(tmp_path / "networks.db"), publishing.Held()
     made._store.create(Network("bridge", "bridge", "b1", ("10.9.0.0/24",), ("10.9.0.1",), ("10.9.0.0/24",)))
-    made._directory, made._going, made._made = tmp_path, set(), set()
+    made._directory = tmp_path
     made._in_order = InOrder(lambda *_: None)  # what is recorded is made elsewhere
     wiring: Any = SimpleNamespace()
+    made._networks = Networks(made._store, wiring, lambda *_: None)
     made._removals = Removals(made._store, wiring, made._path, made._in_order.do, lambda *_: None)
     yield made
     for port in made._store.ports():
