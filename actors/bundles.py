@@ -9,6 +9,7 @@ run has left mounted when this actor died is removed by the next start.
 import errno
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import threading
@@ -46,6 +47,8 @@ Record = m.BundlesMake | m.BundlesSpec
 EXPECTED_LIMIT = 30.0  # seconds
 SPARE_PAUSE = 0.1  # seconds after a network namespace was made until there is one in advance
 MOST_EXPECTED = 256  # bundles made in advance that nobody has asked for; the oldest is forgotten
+OWN_LENGTH = 32  # characters of a container's id in the name of a volume of its own
+GENERATED = re.compile("[0-9a-f]{64}")
 MOST_IMAGES, MOST_REMEMBERED = 32, 1 << 16  # images, and about so many bytes of each
 
 
@@ -375,8 +378,14 @@ def _dry_key(directory: Path) -> str:
 
 
 def own_volume(container: str, target: str) -> str:
-    """The name of the volume that a container has for itself at `target`: the same at each start."""
-    return f"{container[:32]}-{hashlib.sha256(os.path.normpath(target).encode()).hexdigest()[:16]}"
+    """The name of the volume that a container has for itself at `target`: the same at each start.
+
+    Ids that we have made differ in what is taken of them; of those that somebody chose, two may begin alike.
+    """
+    own = container
+    if len(container) > OWN_LENGTH:
+        own = container if GENERATED.fullmatch(container) else hashlib.sha256(container.encode()).hexdigest()
+    return f"{own[:OWN_LENGTH]}-{hashlib.sha256(os.path.normpath(target).encode()).hexdigest()[:16]}"
 
 
 def _fill(rootfs: Path, target: str, seed: Path, shift: Shift) -> None:

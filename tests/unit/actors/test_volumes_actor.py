@@ -11,7 +11,9 @@ import pytest
 from actor_town import LIMIT, Town
 
 from actors.actor import Actor
+from actors.bundles import own_volume
 from actors.volumes import VolumesActor
+from storage.names import check_identifier
 from storage.snapshotters.trees import delete_tree
 from transport.errors import RemoteError
 
@@ -166,3 +168,19 @@ def test_a_volume_that_a_container_comes_for_meanwhile_is_left(tmp, op):
             else:
                 assert removal.result(LIMIT) == {"removed": []}
         assert (path / "precious").exists()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("a", "b"),
+        ("a" * 64, "b" * 64),
+        ("the-web-server-of-our-shop-number-1", "the-web-server-of-our-shop-number-2"),
+        ("the-very-long-web-server-of-shop-1", "the-very-long-web-server-of-shop.2"),
+    ],
+)
+def test_no_two_containers_have_the_same_volume_of_their_own(one, other):
+    names = {own_volume(container, target) for container in (one, other) for target in ("/a", "/b/", "/b")}
+    assert len(names) == 4
+    for name in names:
+        check_identifier("volume name", name)
