@@ -1,7 +1,10 @@
 """How snapshots are collected, checked and backed up. Part of the snapshots actor."""
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, Final
+
+import msgspec
 
 from actors import failpoints
 from actors import messages as m
@@ -9,8 +12,8 @@ from actors.call import LATER, Call, Later
 from actors.sweeping import SweepingActor
 from storage.backup import backup_path
 from storage.collection.labels import concern_collection
-from storage.errors import FailedPreconditionError, NotFoundError
-from storage.snapshotters import Snapshotter
+from storage.errors import FailedPreconditionError, NotFoundError, StorageError
+from storage.snapshotters import Snapshot, Snapshotter, Usage
 
 GRAPH_BYTES: Final = 15 << 20  # a message has 16 MiB
 NODE_BYTES: Final = 48  # of the names of its fields
@@ -107,16 +110,16 @@ class SnapshotSweepingActor(SweepingActor):
             self.delete_discarded(store)
         return removed
 
-    def snapshots_usages(self, body: m.SnapshotsUsages, _: Call) -> dict[str, Any]:
-        """A committed one's is on record, that of others is measured."""
-        with self.busy(60):
-            found = [
-                _usage(store, one)
-                for store in self.stores.values()
-                for one in store.list()
-                if one.kind == "committed" or not body.recorded
-            ]
-        return {"usages": found}
+    def snapshots_usages(self, body: m.SnapshotsUsages, call: Call) -> Later:
+        """A committed one's is on record, that of others is measured, in a thread."""
+        measured = [
+            (store.name, one, store.measuring(one.namespace, one.key))
+            for store in self.stores.values()
+            for one in store.list()
+            if one.kind == "committed" or not body.recorded
+        ]
+        self.work(lambda: {"usages": list(_usages(measured))}, call.settle)
+        return LATER
 
     def snapshots_check(self, _body: m.SnapshotsCheck, _: Call) -> dict[str, Any]:
         """Records against directories. What is being deleted is nobody's to worry about."""
@@ -154,13 +157,14 @@ def _copy_of(snapshotter: str) -> str:
     return "snapshots.db" if snapshotter == "overlayfs" else f"snapshots-{snapshotter}.db"
 
 
-def _usage(store: Snapshotter, one: Any) -> dict[str, Any]:
-    usage = store.usage(one.namespace, one.key)
-    return {
-        "snapshotter": store.name,
-        "namespace": one.namespace,
-        "key": one.key,
-        "kind": one.kind,
-        "inodes": usage.inodes,
-        "size": usage.size,
-    }
+def _usages(measured: Iterable[tuple[str, Snapshot, Callable[[], Usage]]]) -> Iterator[dict[str, Any]]:
+    """Of each that is still there."""
+    for snapshotter, one, measure in measured:
+        with suppress(StorageError):
+            yield {
+                "snapshotter": snapshotter,
+                "namespace": one.namespace,
+                "key": one.key,
+                "kind": one.kind,
+                **msgspec.to_builtins(measure()),
+            }

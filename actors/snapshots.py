@@ -139,10 +139,11 @@ class SnapshotsActor(SnapshotSweepingActor):
         found, following = store.page(body.namespace, _place_in_list(body.after))
         return {"snapshots": [described(one) for one in found], "next": str(following or "")}
 
-    def snapshots_usage(self, body: m.SnapshotsUsage, _: Call) -> dict[str, Any]:
-        """Inodes and bytes."""
-        with self.busy(COPY_LIMIT):
-            return described(self.named(body.snapshotter).usage(body.namespace, body.key))
+    def snapshots_usage(self, body: m.SnapshotsUsage, call: Call) -> Later:
+        """Inodes and bytes; what has to be measured is, in a thread."""
+        measured = self.named(body.snapshotter).measuring(body.namespace, body.key)
+        self.work(lambda: described(measured()), call.settle)
+        return LATER
 
     def snapshots_layers(self, body: m.SnapshotsLayers, _: Call) -> dict[str, Any]:
         """What a snapshot on it would be stacked on."""

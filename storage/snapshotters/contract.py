@@ -15,7 +15,7 @@ writer, the snapshots actor. A crash at any point leaves each operation done or 
 the disk beside the records is deleted by `cleanup`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -192,6 +192,14 @@ class Snapshotter(Protocol):
 
     def usage(self, namespace: str, key: str) -> Usage:
         """What the snapshot takes: as of its commit, or scanned now if active."""
+
+    def measuring(self, namespace: str, key: str) -> Callable[[], Usage]:
+        """What gives the same, in any thread: to scan millions of files takes minutes.
+
+        Raises:
+            NotFoundError: the key does not exist. What is returned raises UnavailableError where it has gone
+                since.
+        """
 
     def layers(self, namespace: str, key: str) -> tuple[Path, ...]:
         """What a snapshot on the committed `key` has below it: its own directory first, then the parents'.

@@ -197,9 +197,18 @@ class DirectorySnapshotter(abc.ABC):
 
     def usage(self, namespace: str, key: str) -> Usage:
         """See `Snapshotter.usage`."""
+        return self.measuring(namespace, key)()
+
+    def measuring(self, namespace: str, key: str) -> Callable[[], Usage]:
+        """See `Snapshotter.measuring`."""
         record = self._records.get(namespace, key)
-        with _disk_errors(key, self._snapshots):
-            return record.usage or measure(self._directory(record.id) / "fs")
+        known, files = record.usage, self._directory(record.id) / "fs"
+
+        def measured() -> Usage:
+            with _disk_errors(key, self._snapshots):
+                return known or measure(files)
+
+        return measured
 
     def _below(self, parents: Iterable[int]) -> tuple[Path, ...]:
         return tuple(self._directory(identity) / "fs" for identity in parents) if self.stacked else ()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -13,6 +15,7 @@ from actors.metadata import MetadataActor
 from actors.snapshots import SnapshotsActor
 from storage.metadata import Metadata
 from storage.snapshotters.overlay import OverlaySnapshotter
+from storage.snapshotters.trees import measure
 from transport.errors import RemoteError
 
 LAYERS = """WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
@@ -33,6 +36,13 @@ def filled(database, sql, count):
 def town(tmp):
     with Town(tmp) as town:
         yield town
+
+
+def wait_for(path):
+    end = time.monotonic() + 2 * LIMIT
+    while not path.exists():
+        assert time.monotonic() < end, path
+        time.sleep(0.01)
 
 
 def with_layers(town, count):
@@ -69,3 +79,35 @@ def test_a_check_has_no_need_of_all_blobs_in_one_answer(town):
     town.actor(EventsActor)
     town.actor(MetadataActor)
     assert town.client().request("metadata.check", {}, to="metadata", limit=LIMIT) == {"problems": []}
+
+
+@pytest.mark.parametrize(
+    ("op", "body"), [("usages", {}), ("usage", {"namespace": "default", "key": "large"})], ids=["all", "one"]
+)
+def test_nobody_waits_while_large_roots_are_measured(town, monkeypatch, op, body):
+    """Millions of files take minutes: no container could start, and the actor would be taken for hung."""
+    began, go = town.settings.state / "began", town.settings.state / "go"
+
+    def slowly(path):
+        began.touch()
+        wait_for(go)
+        return measure(path)
+
+    monkeypatch.setattr("storage.snapshotters.directory.measure", slowly)
+    town.actor(SnapshotsActor)
+
+    def ask(name, given, limit=LIMIT):
+        return town.client().request(f"snapshots.{name}", given, to="snapshots", limit=limit)
+
+    ask("prepare", {"namespace": "default", "key": "large"})
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(ask, op, body)
+        try:
+            wait_for(began)
+            for number in range(3):
+                ask("prepare", {"namespace": "default", "key": f"next-{number}"}, limit=LIMIT / 2)
+        finally:
+            go.touch()
+        found = asked.result(LIMIT)
+    [one] = found["usages"] if op == "usages" else [found]
+    assert (one["inodes"], one.get("key", "large")) == (1, "large")
