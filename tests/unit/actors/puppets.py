@@ -6,7 +6,10 @@ performs orders. So every step of a test waits for what has happened, never for 
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
+import resource
 import select
 import signal
 import socket
@@ -220,3 +223,20 @@ class Stage:
         found = spawned["name"], spawned["inc"], spawned["pid"]
         assert found == (name, puppet.inc, puppet.pid), (found, puppet)
         return puppet
+
+
+def has(pid: int, path: Path) -> bool:
+    """Whether a process has it open."""
+    found = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since
+            found.add(link.readlink())
+    return path in found
+
+
+def starve(zygote: Forked) -> None:
+    """No further descriptor for it."""
+    taken = {int(path.name) for path in Path(f"/proc/{zygote.pid}/fd").iterdir()}
+    free = next(number for number in itertools.count() if number not in taken)
+    _, most = resource.prlimit(zygote.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(zygote.pid, resource.RLIMIT_NOFILE, (free, most))

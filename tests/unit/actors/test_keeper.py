@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import selectors
@@ -11,7 +10,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from puppets import Stage
+from puppets import Stage, has
 from shortage import one_descriptor_left
 
 from actors.zygote import keeper, loop
@@ -19,12 +18,6 @@ from actors.zygote.children import TakeoverError
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(60)]
 NAME = "container/a"
-
-
-@pytest.fixture
-def stage(tmp):
-    with Stage(tmp) as one:
-        yield one
 
 
 @pytest.fixture
@@ -73,14 +66,6 @@ def take(fifo):
 def is_followed(stage, first, fifo):
     """There is another keeper, which has the FIFO."""
     stage.settles(lambda: stage.keeper() not in (0, first) and has(stage.keeper(), fifo))
-
-
-def has(pid, path):
-    found = set()
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # closed since
-            found.add(link.readlink())
-    return path in found
 
 
 def test_there_is_none_until_somebody_sleeps(stage, fifo):

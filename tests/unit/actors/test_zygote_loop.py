@@ -1,45 +1,26 @@
+"""The zygote's loop: children that are forked, told of, killed, and reaped."""
+
 from __future__ import annotations
 
-import contextlib
 import errno
-import itertools
 import json
 import os
-import re
-import resource
-import selectors
 import signal
-import socket
 import subprocess
 from pathlib import Path
 
 import pytest
-from puppets import LIMIT, Stage, programs
+from puppets import has, programs, starve
 
 from actors.linux.pidfd import Process
-from actors.zygote import loop, respawn
+from actors.zygote import loop
 from actors.zygote.children import Child
-from actors.zygote.control import MAX_DATAGRAM, Control
-from actors.zygote.door import knock
+from actors.zygote.control import MAX_DATAGRAM
 from actors.zygote.forking import Forking
-from actors.zygote.respawn import RESPAWN_LIMIT, STOP_LIMIT, Respawn
+from actors.zygote.respawn import RESPAWN_LIMIT, Respawn
 from actors.zygote.spares import SIZE
 
 pytestmark = pytest.mark.root  # the supervisor's queue is larger than others may have
-
-
-@pytest.fixture
-def stage(tmp):
-    with Stage(tmp) as one:
-        yield one
-
-
-def holds(zygote, path):
-    found = set()
-    for link in Path(f"/proc/{zygote.pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # closed since
-            found.add(os.fspath(link.readlink()))
-    return str(path) in found
 
 
 def children(zygote):
@@ -172,14 +153,6 @@ def ask_exit(puppet, wanted):
     return puppet.hears("exit")
 
 
-def starve(zygote):
-    """No further descriptor for it."""
-    taken = {int(path.name) for path in Path(f"/proc/{zygote.pid}/fd").iterdir()}
-    free = next(number for number in itertools.count() if number not in taken)
-    _, most = resource.prlimit(zygote.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(zygote.pid, resource.RLIMIT_NOFILE, (free, most))
-
-
 def test_an_orphan_ends_while_the_zygote_has_no_descriptor_left(stage):
     zygote, supervisor = stage.opening()
     first = stage.spawn(supervisor, "container/a", "container")
@@ -241,16 +214,16 @@ def test_descriptors_are_kept_for_one_that_crashes_and_closed_for_one_that_ends(
         one.order("keep", path=str(pipe), key="out")
         one.say("ready")
         supervisor.hears("ready")
-        assert holds(zygote, pipe)
+        assert has(zygote.pid, pipe)
         os.kill(one.pid, signal.SIGKILL)
         supervisor.hears("exited")
-        assert holds(zygote, pipe)
+        assert has(zygote.pid, pipe)
         again = stage.spawn(supervisor, "container/a", "container")
         if ending == "drop":
             again.say("drop", key="out")
         again.order("exit", code=0)
         supervisor.hears("exited")
-        assert not holds(zygote, pipe)
+        assert not has(zygote.pid, pipe)
 
 
 def test_keeping_under_the_same_key_replaces(stage, tmp):
@@ -261,8 +234,8 @@ def test_keeping_under_the_same_key_replaces(stage, tmp):
         one.order("keep", path=str(tmp / name), key="out")
     one.say("ready")
     supervisor.hears("ready")
-    assert holds(zygote, tmp / "g")
-    assert not holds(zygote, tmp / "f")
+    assert has(zygote.pid, tmp / "g")
+    assert not has(zygote.pid, tmp / "f")
 
 
 def test_a_number_is_forgotten_on_the_supervisors_word_unless_it_is_in_use(stage):
@@ -327,218 +300,3 @@ def test_a_supervisor_that_keeps_dying_is_started_at_longer_and_longer_intervals
         delays.append(respawn.delay)
     assert delays[:4] == [0.1, 0.2, 0.4, 0.8]
     assert delays[-1] == RESPAWN_LIMIT
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_stop_asks_the_supervisor_and_leaves_the_survivors(stage, number):
-    before = signal.signal(number, signal.SIG_DFL)  # whoever runs this may ignore it, as with nohup
-    try:
-        zygote, supervisor = stage.opening()
-    finally:
-        signal.signal(number, before)
-    worker, container = (stage.spawn(supervisor, kind, kind) for kind in ("worker", "container"))
-    supervisor.say("up")
-    supervisor.say("children")
-    supervisor.hears("children")
-    assert stage.up.exists()
-    zygote.kill(number)
-    supervisor.hears("shutdown")
-    supervisor.order("exit", code=0)
-    assert zygote.wait() == 0
-    worker.ended()
-    container.hears("alone")
-
-
-def test_a_hang_up_that_whoever_started_it_ignores_is_ignored(stage):
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
-    try:
-        zygote, supervisor = stage.opening()
-        zygote.kill(signal.SIGHUP)
-        stage.spawn(supervisor, "worker", "worker")
-        zygote.kill(signal.SIGTERM)
-        supervisor.hears("shutdown")
-        assert not any(message.get("ev") == "shutdown" for message in supervisor.passed)
-        supervisor.order("exit", code=0)
-        assert zygote.wait() == 0
-    finally:
-        signal.signal(signal.SIGHUP, before)
-
-
-def test_a_supervisor_that_dies_during_the_stop_is_told_again(stage):
-    zygote, supervisor = stage.opening()
-    zygote.kill(signal.SIGTERM)
-    supervisor.hears("shutdown")
-    os.kill(supervisor.pid, signal.SIGKILL)
-    second = stage.meets("supervisor")
-    second.hears("shutdown")
-    second.order("exit", code=0)
-    assert zygote.wait() == 0
-
-
-def test_a_stop_that_takes_too_long_ends_all_the_same(stage, monkeypatch):
-    monkeypatch.setattr(respawn, "STOP_LIMIT", 0.1)
-    zygote, supervisor = stage.opening()
-    container = stage.spawn(supervisor, "container/a", "container")
-    zygote.kill(signal.SIGTERM)
-    supervisor.hears("shutdown")
-    assert zygote.wait() == 0
-    supervisor.ended()
-    container.hears("alone")
-
-
-def test_survivors_are_adopted_by_the_next_zygote(stage):
-    zygote, supervisor = stage.opening()
-    container = stage.spawn(supervisor, "container/a", "container")
-    zygote.end()
-    supervisor.ended()
-    container.hears("alone")
-    _, supervisor = stage.opening()
-    supervisor.say("children")
-    supervisor.hears("children")
-    (adopted,) = (one for one in supervisor.passed if one.get("ev") == "adopt")
-    (child,) = adopted["children"]
-    assert (child["name"], child["pid"], child["inc"]) == ("container/a", container.pid, 1)
-    assert child["args"] == {"for": "container/a"}
-    container.order("knock")
-    container.order("bear", name="sync")
-    stage.meets("sync")
-    os.kill(container.pid, signal.SIGKILL)
-    assert supervisor.hears("exited")["name"] == "container/a"
-    assert stage.spawn(supervisor, "container/a", "container").inc == 2
-
-
-def test_a_zygote_without_a_descriptor_lets_survivors_in_later_and_does_not_spin(stage, monkeypatch):
-    turns, select = stage.settings.state / "turns", selectors.DefaultSelector.select
-    monkeypatch.setattr(loop, "ROUND_MAX", 1.0)
-    zygote, supervisor = stage.opening()
-    container = stage.spawn(supervisor, "container/a", "container")
-    zygote.end()
-    supervisor.ended()
-    container.hears("alone")
-    file = os.open(turns, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-
-    def noted(self, timeout=None):
-        os.write(file, b"x")
-        return select(self, timeout)
-
-    monkeypatch.setattr(selectors.DefaultSelector, "select", noted)
-    zygote, supervisor = stage.opening()
-    monkeypatch.undo()
-    worker = stage.spawn(supervisor, "w", "worker")
-    most = resource.prlimit(zygote.pid, resource.RLIMIT_NOFILE)
-    starve(zygote)
-    container.order("knock")
-    before = turns.stat().st_size
-    for _ in range(20):
-        worker.say("ready")
-        supervisor.hears("ready")
-    assert turns.stat().st_size - before < 60
-    resource.prlimit(zygote.pid, resource.RLIMIT_NOFILE, most)
-    container.say("ready")
-    assert supervisor.hears("ready")["name"] == "container/a"
-    os.close(file)
-
-
-def test_a_process_that_nobody_knows_is_told_so(stage):
-    stage.opening()
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    knock(stage.settings.zygote_socket, ours.fileno())
-    ours.settimeout(LIMIT)
-    assert Control(ours).receive() == {"op": "stranger"}
-    ours.close()
-    theirs.close()
-
-
-def sleeper(stage, supervisor, tmp):
-    """One that keeps a FIFO and has gone to sleep over it; and the FIFO."""
-    fifo = tmp / "fifo"
-    if not fifo.exists():
-        os.mkfifo(fifo)
-    one = stage.spawn(supervisor, "container/a", "container")
-    one.order("keep", path=str(fifo), key="out")
-    one.say("ready")
-    supervisor.hears("ready")
-    one.say("sleep", keys=["out"])
-    one.order("exit", code=0)
-    ended = supervisor.hears("exited")
-    assert (ended["asleep"], ended["watched"]) == (True, True)
-    return fifo
-
-
-def write(fifo):
-    descriptor = os.open(fifo, os.O_RDWR)
-    os.write(descriptor, b"x")
-    return descriptor
-
-
-def test_one_that_sleeps_is_told_of_once_when_there_is_something_to_read(stage, tmp):
-    zygote, supervisor = stage.opening()
-    fifo = sleeper(stage, supervisor, tmp)
-    assert holds(zygote, fifo)
-    descriptor = write(fifo)
-    assert supervisor.hears("stirred")["name"] == "container/a"
-    again = stage.spawn(supervisor, "container/a", "container")
-    assert again.inc == 2
-    assert holds(zygote, fifo)  # what it says to be kept takes the place of what was
-    assert [one for one in supervisor.passed if one.get("ev") == "stirred"] == []
-    os.close(descriptor)
-
-
-def test_what_comes_while_it_ends_is_seen(stage, tmp):
-    _, supervisor = stage.opening()
-    os.mkfifo(tmp / "fifo")
-    descriptor = write(tmp / "fifo")
-    sleeper(stage, supervisor, tmp)
-    assert supervisor.hears("stirred")["name"] == "container/a"
-    os.close(descriptor)
-
-
-def test_sleep_counts_only_for_one_that_ends_in_order_and_means_it(stage):
-    _, supervisor = stage.opening()
-    one = stage.spawn(supervisor, "container/a", "container")
-    one.say("sleep", keys=[])
-    one.order("exit", code=3)
-    assert not supervisor.hears("exited")["asleep"]
-    one = stage.spawn(supervisor, "container/a", "container")
-    one.say("sleep", keys=[])
-    one.say("sleep", keys=None)
-    one.order("exit", code=0)
-    assert not supervisor.hears("exited")["asleep"]
-
-
-def test_without_what_is_to_wake_it_nobody_sleeps_for_ever(stage):
-    _, supervisor = stage.opening()
-    one = stage.spawn(supervisor, "container/a", "container")
-    one.say("sleep", keys=["nothing is kept so"])
-    one.order("exit", code=0)
-    assert supervisor.hears("exited")["asleep"]
-    assert supervisor.hears("stirred")["name"] == "container/a"
-
-
-def test_the_next_supervisor_is_told_who_sleeps_and_not_who_was_stirred(stage, tmp):
-    _, first = stage.opening()
-    fifo = sleeper(stage, first, tmp)
-    os.kill(first.pid, signal.SIGKILL)
-    second = stage.meets("supervisor")
-    second.say("children")
-    second.hears("children")
-    (adopted,) = (child for one in second.passed if one.get("ev") == "adopt" for child in one["children"])
-    assert (adopted["name"], adopted["pid"], adopted["inc"], adopted["naps"]) == ("container/a", 0, 1, 1)
-    descriptor = write(fifo)
-    second.hears("stirred")
-    os.kill(second.pid, signal.SIGKILL)
-    third = stage.meets("supervisor")
-    third.say("children")
-    third.hears("children")
-    assert [one for one in third.passed if one.get("ev") == "adopt"] == []
-    third.say("spawn", name="container/a", kind="container", args={}, survives=True)
-    spawned = third.hears("spawned")
-    assert (spawned["inc"], spawned["first"]) == (2, 1)
-    os.close(descriptor)
-
-
-def test_systemd_waits_longer_for_a_stop_than_we_do():
-    """At the same time it would kill the zygote while that kills what has not stopped, and call it failed."""
-    unit = (Path(__file__).parents[3] / "etc/actord.service").read_text()
-    (seconds,) = re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)
-    assert int(seconds) > STOP_LIMIT + 5
