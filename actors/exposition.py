@@ -12,7 +12,7 @@ from prometheus_client.exposition import choose_encoder, gzip_accepted
 from prometheus_client.registry import Collector
 
 from actors.container_metrics import PREFIX
-from actors.container_text import Owned, families, text
+from actors.container_samples import Owned, families, text
 
 FASTEST: Final = 1  # of gzip's levels: 27 % of the text, where the best one has 25, in a third of the time
 _END: Final = b"# EOF\n"  # of OpenMetrics

@@ -16,7 +16,7 @@ from actors import __version__
 from actors import internal_metrics as internal
 from actors import messages as m
 from actors.actor import Actor
-from actors.container_text import Owned
+from actors.container_samples import Owned
 from actors.linux import cgroups
 from actors.linux.cgroup_figures import figures
 from actors.metric_names import Family, families

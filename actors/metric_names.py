@@ -1,4 +1,4 @@
-"""The metrics of the daemon itself, each declared once; docs/metrics.md is written from it. Pure.
+"""The metrics of the daemon itself, each declared once; docs/reference/metrics.md is written from it. Pure.
 
 Those of containers have containerd's names: actors/container_metrics.py.
 """

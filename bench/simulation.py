@@ -19,7 +19,7 @@ from actors import messages as m
 from actors import supervision as s
 from actors.call import Call
 from actors.collecting import Schedule
-from actors.container_text import families, text
+from actors.container_samples import families, text
 from actors.event_pages import Filter, Pages
 from actors.internal_metrics import of_actors
 from actors.lookups import answer

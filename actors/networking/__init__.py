@@ -1,1 +1,1 @@
-"""Decisions about networks: which subnet, which port, which rules. Pure; the kernel is in actors/linux."""
+"""What the network actor is made of: which subnet, port and rules (pure), and how they are brought about."""

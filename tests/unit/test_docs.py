@@ -93,6 +93,25 @@ def test_no_operation_is_described_that_does_not_exist():
     assert set(re.findall(r"^#### `(.+)`$", PROTOCOL, re.MULTILINE)) == set(OPERATIONS)
 
 
+def test_each_module_beside_the_actors_is_on_the_map():
+    """Whose it is, says docs/architecture.md, "Where things are"; an actor has the name of its file."""
+    text = (DOCS / "architecture.md").read_text()
+    where = text[text.index("## Where things are") : text.index("## The zygote")]
+    known = {operation.owner for operation in OPERATIONS.values()} | {
+        "container",
+        "puller",
+        "job",
+        "__init__",
+    }
+    modules = {path.stem for path in (ROOT / "actors").glob("*.py")} - known
+    assert sorted(one for one in modules if f"`{one}.py`" not in where) == []
+    named = set(re.findall(r"`(\w+)\.py`", where))
+    here = {
+        path.stem for folder in ("actors", "transport", "storage") for path in (ROOT / folder).glob("*.py")
+    }
+    assert sorted(named - here) == []
+
+
 def test_header_keys_types_and_codes_are_all_named():
     frames = _section(PROTOCOL, "## Frames")
     assert [word for word in _first_column(frames) if word.islower()] == list(HEADER)
