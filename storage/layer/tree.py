@@ -16,10 +16,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection
 
 from storage.errors import FailedPreconditionError, InvalidArgumentError
+from storage.layer.beneath import Beneath
 from storage.layer.header import Entry, Kind, shown
 from storage.layer.inode import OPEN_DIRECTORY, dress, opened, undress
 from storage.layer.limits import Limits
-from storage.layer.lowers import NO_LAYERS, Found, Layers, Lowers, OpenInRoot
+from storage.layer.lowers import Found, Lowers, OpenInRoot
 
 _OPEN_DIRECTORIES = 256  # most entries share a parent with their neighbours
 _KNOWN_PATHS = 4096
@@ -61,7 +62,8 @@ def join(directory: bytes, name: bytes) -> bytes:
 class Tree:
     """Resolution and directories of an upper.
 
-    `mtimes` are the times to be set on directories at the end; `own`, in native form, what this layer made.
+    `mtimes` are the times to be set on directories at the end; `own`, in native form, what this layer made;
+    `beneath` what the layers below show through it.
     """
 
     def __init__(
@@ -87,9 +89,7 @@ class Tree:
         self._open: OrderedDict[bytes, Directory] = OrderedDict({b"": self.root})
         self._aliases: dict[bytes, bytes] = {}  # paths through links -> real paths
         self._followed: set[bytes] = set()  # the links that those led through
-        self._layers: dict[bytes, Layers] = {}
-        self._opaque: set[bytes] = set()
-        self._hidden: set[bytes] = set()  # names of the layers below that were taken away
+        self.beneath = Beneath(lambda: self.lowers)
 
     @property
     def lowers(self) -> Lowers:
@@ -280,7 +280,7 @@ class Tree:
             self.own.add(path)
         if not fresh:
             undress(directory.fd)
-        elif path in self._hidden:
+        elif self.beneath.is_hidden(path):
             self.set_opaque(directory)
         dress(directory.fd, entry, os.fstat(directory.fd) if fresh else None)
         self.mtimes[path] = entry.mtime_ns
@@ -317,58 +317,30 @@ class Tree:
 
     def below(self, directory: bytes, name: bytes) -> Found | None:
         """What the layers below show under `name` in the directory of real path `directory`."""
-        layers = self.layers_of(directory)
-        path = join(directory, name)
-        return None if path in self._hidden else self.lowers.find(path, layers)
-
-    def layers_of(self, real: bytes) -> Layers:
-        """The lower layers whose directory of that path shows through."""
-        if not self.lowers.all:
-            return NO_LAYERS
-        path = b""
-        layers = self.lowers.all
-        for name in real.split(b"/") if real else ():
-            path = join(path, name)
-            known = self._layers.get(path)
-            layers = self._layers_below(path, layers) if known is None else known
-            self._layers[path] = layers
-        if len(self._layers) > _KNOWN_PATHS:
-            self._layers.clear()
-        return layers
-
-    def _layers_below(self, path: bytes, layers: Layers) -> Layers:
-        if not layers or path in self._opaque or path in self._hidden:
-            return NO_LAYERS
-        found = self.lowers.find(path, layers)
-        return found.layers if found and found.is_directory else NO_LAYERS
+        return self.beneath.find(join(directory, name))
 
     def set_opaque(self, directory: Directory) -> None:
         """Let nothing from the layers below show through `directory`, which is in the upper."""
         self.settle()
         os.setxattr(directory.fd, self._opaque_name, b"y")
-        self._opaque.add(directory.path)
-        self._close_off(directory.path)
+        self.beneath.make_opaque(directory.path)
+        self._forget_links()
 
     def hide(self, path: bytes) -> None:
         """Let what the layers below have at the real path be gone; the upper has nothing there."""
         self.settle()
-        self._hidden.add(path)
-        self._close_off(path)
+        self.beneath.hide(path)
+        self._forget_links()
 
-    def _close_off(self, path: bytes) -> None:
-        """Forget what showed through at a real path and below it."""
+    def _forget_links(self) -> None:
+        """Forget what was resolved through links."""
         self._aliases.clear()
         self._followed.clear()
-        if path in self._layers:  # without it, nothing below it is known either
-            inside = path + b"/"
-            for known in [known for known in self._layers if known == path or known.startswith(inside)]:
-                del self._layers[known]
 
     def changed(self, path: bytes) -> None:
         """Something else stands at the real path now: forget what was resolved through it."""
         if path in self._followed:
-            self._followed.clear()
-            self._aliases.clear()
+            self._forget_links()
 
     def remove(self, directory: Directory, name: bytes, keep: Collection[bytes] = ()) -> None:
         """Remove `name` and all below it from the upper, but for the real paths in `keep`."""
@@ -410,8 +382,7 @@ class Tree:
         inside = path and path + b"/"  # below the root is everything
         for known in [known for known in self._open if known and (known == path or known.startswith(inside))]:
             del self._open[known]
-        self._aliases.clear()
-        self._followed.clear()
+        self._forget_links()
 
     def set_times(self) -> None:
         """Give every directory its time; to be called when nothing will be made or removed any more."""

@@ -80,7 +80,7 @@ class _OverlayWhiteouts:
         directory = tree.resolve(parent, create=False)
         if directory is None or directory.path != parent or tree.status(directory, name) is not None:
             return
-        if tree.layers_of(parent):
+        if tree.beneath.layers_of(parent):
             fd = _made(tree, parent).fd
             os.mknod(name, stat.S_IFCHR, 0, dir_fd=fd)
             os.utime(name, (0, 0), dir_fd=fd, follow_symlinks=False)
