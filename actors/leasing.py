@@ -39,13 +39,18 @@ class LeasingActor(Actor):
     # Events
 
     @contextmanager
-    def announcing(self) -> Iterator[Callable[[str, str, str, dict[str, Any]], None]]:
+    def announcing(
+        self, known: Announcement | None = None
+    ) -> Iterator[Callable[[str, str, str, dict[str, Any]], None]]:
         """A transaction with the events of what it writes: each by namespace, topic, key and body.
 
-        They are noted in it and announced after it; by the next incarnation, if this one dies in between.
+        With the one that is `known` beforehand, they are noted in it and announced after it; by the next
+        incarnation, if this one dies in between.
         """
         noted: list[Announcement] = []
         with self._store.transaction():
+            if known is not None:
+                noted.append(self._store.announcements.keep(known))
             yield lambda *event: noted.append(self._store.announcements.note(*event))
         failpoints.hit("metadata", "announce", "recorded")
         for one in noted:

@@ -265,7 +265,8 @@ class MetadataActor(LeasingActor):
         except NotFoundError:
             return
         if found.id == body.id and body.created_at in (0, found.created_at):
-            self._store.containers.delete(body.namespace, body.id)
+            with self.announcing(_announcement(body.namespace, body.told) if body.told else None):
+                self._store.containers.delete(body.namespace, body.id)
             self.changed(deleted=True)
 
     def tasks_record(self, body: m.TasksRecord, _: Call) -> None:
@@ -347,6 +348,10 @@ def _event_of(image: Image, *, created: bool) -> tuple[str, str, str, dict[str, 
 def _event_in(verb: str, found: Namespace) -> tuple[str, str, str, dict[str, Any]]:
     event = {"name": found.name, "labels": dict(found.labels)}
     return found.name, f"/namespaces/{verb}", found.name, event
+
+
+def _announcement(namespace: str, told: m.NewEvent) -> Announcement:
+    return Announcement(told.key, namespace, told.topic, told.body, told.at)
 
 
 def _options(before: Container, body: m.ContainersUpdate) -> dict[str, Any] | None:

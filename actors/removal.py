@@ -74,10 +74,14 @@ class Removal:
         actor.copying.when_unmounted(lambda: actor.processes.run_runtime(self._remove, self._removed))
 
     def _remove(self) -> None:
-        """In a worker thread. First the wish is durable, last the record goes: a crash between repeats it."""
+        """In a worker thread. First the wish is durable, last the record goes: a crash between repeats it.
+
+        Of what its client made step by step, nothing but the record outlives a reboot, and that client has
+        yet to be answered: there the wish is in our journal alone.
+        """
         actor = self._actor
         actor.delivery.finish()
-        if not self._is_wished():
+        if not (self._is_wished() or actor.record["options"].get("foreign")):
             actor.call(m.ContainersWant(actor.namespace, actor.id, "removed"))
         failpoints.hit("container", "remove", "wanted")
         if not (actor.state.settled or actor.stepwise.has_forgotten()):
@@ -87,15 +91,13 @@ class Removal:
             self.left = found.get("left", [])
         failpoints.hit("container", "remove", "cleaned")
         self._begin_with_the_rest()
-        if not self.announced:
-            told = self._deletion()
-            self._begin(m.EventsPublish(actor.namespace, told.topic, told.key, told.body, told.at))
         failpoints.hit("container", "remove", "snapshot")
         while self._under_way:
             _, wait = self._under_way.popitem()
             wait()
-        failpoints.hit("container", "remove", "announced")
-        actor.call(m.ContainersForget(actor.namespace, actor.id, actor.record["created_at"]))
+        failpoints.hit("container", "remove", "rest")
+        told = None if self.announced else self._deletion()
+        actor.call(m.ContainersForget(actor.namespace, actor.id, actor.record["created_at"], told))
         failpoints.hit("container", "remove", "forgotten")
 
     def _is_wished(self) -> bool:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from actors.messages.declare import Json, Labels, Number, SnapshotterName, TaskStatus, Wanted, operation
+from actors.messages.events import NewEvent
 
 
 @operation("containers.create", "metadata")
@@ -124,11 +125,13 @@ class ContainersForget:
 
     Attributes:
         created_at: of the record that is meant; a younger one of the same id stays. 0: any.
+        told: announced once it is gone, whoever dies meanwhile.
     """
 
     namespace: str
     id: str
     created_at: Number = 0
+    told: NewEvent | None = None
 
 
 @operation("tasks.record", "metadata", repeatable=True)

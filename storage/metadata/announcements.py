@@ -25,10 +25,13 @@ class Announcements:
     def note(self, namespace: str, topic: str, key: str, body: Json) -> Announcement:
         """To be called in the transaction that writes what it is about."""
         now = self._clock()
-        noted = Announcement(f"{topic}:{namespace}:{key}:{now}", namespace, topic, body, now)
-        row = (noted.key, namespace, topic, encode(dict(body)), now)
+        return self.keep(Announcement(f"{topic}:{namespace}:{key}:{now}", namespace, topic, body, now))
+
+    def keep(self, noted: Announcement) -> Announcement:
+        """One that has its key and its time already; in such a transaction, too."""
+        row = (noted.key, noted.namespace, noted.topic, encode(dict(noted.body)), noted.at)
         with self._database.transaction():
-            self._database.execute("DELETE FROM announcements WHERE at <= ?", (now - LIFETIME,))
+            self._database.execute("DELETE FROM announcements WHERE at <= ?", (self._clock() - LIFETIME,))
             self._database.execute("INSERT OR REPLACE INTO announcements VALUES (?, ?, ?, ?, ?)", row)
         return noted
 

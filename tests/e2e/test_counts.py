@@ -9,7 +9,7 @@ import re
 import signal
 import subprocess
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import images
 import pytest
 from daemon import wait_until
+from gateway_api import CONTAINERS, Api
 
 if TYPE_CHECKING:
     import tarfile
@@ -61,13 +62,16 @@ def _wait_for_quiet(daemon: Daemon) -> int:
 
 
 @contextmanager
-def _traced(daemon: Daemon, into: Path, *more: str) -> Iterator[Counter[str]]:
-    """How often the daemon's own processes, and not the runtime's, made each of these calls, and `more`."""
+def _traced(daemon: Daemon, into: Path, *more: str, only: str = "") -> Iterator[Counter[str]]:
+    """How often the daemon's own processes, and not the runtime's, made each of these calls, and `more`.
+
+    `only`: the actor whose calls are counted.
+    """
     counts: Counter[str] = Counter()
     pids = [word for pid in daemon.processes() for word in ("-p", str(pid))]
-    only = f"trace={','.join((*DURABLE, *FORKS, *more, 'execve'))}"
+    which = f"trace={','.join((*DURABLE, *FORKS, *more, 'execve'))}"
     tracer = subprocess.Popen(
-        ["strace", "-f", "-q", "-Y", "-e", only, "-o", str(into), *pids], stderr=subprocess.PIPE, text=True
+        ["strace", "-f", "-q", "-Y", "-e", which, "-o", str(into), *pids], stderr=subprocess.PIPE, text=True
     )
     try:
         wait_until("strace is attached", lambda: _is_traced(daemon) or tracer.poll() is not None)
@@ -79,7 +83,8 @@ def _traced(daemon: Daemon, into: Path, *more: str) -> Iterator[Counter[str]]:
     assert into.exists(), complaints
     for line in into.read_text().splitlines():
         comm, call = re.match(r"\d+<(.*?)> (?:<\.\.\. )?(\w*)", line).groups()  # type: ignore[union-attr]
-        if "resumed>" not in line and "CLONE_THREAD" not in line and not comm.startswith(RUNTIMES):
+        of_another = comm.startswith(RUNTIMES) or (only and comm != only)
+        if "resumed>" not in line and "CLONE_THREAD" not in line and not of_another:
             counts[call] += 1
 
 
@@ -111,6 +116,17 @@ def test_a_container_takes_so_many_durable_writes_and_forks(quiet: Daemon, busyb
     # events of start, exit and removal; the snapshot, the record.
     assert 1 <= durable <= 9
     assert 1 <= forks <= 3  # a spare for the one that was taken, the runtime, a rule of the network
+
+
+def test_one_that_a_client_makes_and_deletes_is_two_commits(quiet: Daemon, tmp: Path):
+    socket = quiet.state / "containerd.sock"
+    wait_until("the socket is there", socket.exists)
+    with closing(Api.at(socket).channel) as channel, _traced(quiet, tmp / "trace", only="metadata") as counts:
+        api = Api(channel)
+        for _ in range(ROUNDS):
+            api.ask(CONTAINERS, "Delete", id=api.container(tmp, "true"))
+    # The record; that it goes, and what is told of that.
+    assert sum(counts[call] for call in DURABLE) == 2 * ROUNDS
 
 
 def test_an_exec_takes_so_many_durable_writes_and_forks(quiet: Daemon, tmp: Path):

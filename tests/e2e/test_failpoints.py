@@ -48,6 +48,7 @@ REMOVE = (
     "container.remove.forgotten",
     "container.answer_removed.before",
     "snapshots.snapshots.remove.after",
+    "metadata.announce.recorded",
     "metadata.containers.forget.after",
 )
 LEAVE = (
@@ -57,7 +58,7 @@ LEAVE = (
     "container.retire.answered",
     "container.settle.after",
     "container.remove.before",
-    "container.remove.announced",
+    "container.remove.rest",
     "container.remove.forgotten",
     "events.events.publish.after",
 )
