@@ -104,6 +104,16 @@ class Filters:
             all(condition.holds(lookup) for condition in one) for one in self.any_of
         )
 
+    def values(self, *path: str) -> list[str] | None:
+        """All that the field of this path may be equal to, to pass; None where anything may pass."""
+        found = []
+        for one in self.any_of:
+            named = [each.value for each in one if each.path == path and each.operator == "=="]
+            if not named:
+                return None
+            found.append(named[0])
+        return sorted(set(found)) or None
+
 
 def parse_filters(texts: Sequence[str]) -> Filters:
     """Read filters.

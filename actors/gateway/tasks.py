@@ -3,7 +3,7 @@
 import contextlib
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -11,9 +11,10 @@ from actors import messages as m
 from actors.call import BEGUN
 from actors.gateway import runc_options
 from actors.gateway.containers import ask_container, record
-from actors.gateway.task_metrics import metric
+from actors.gateway.task_metrics import measured
 from actors.gateway.translation import PAUSE, Asking, parsed, put_time
 from actors.gateway.waiting import Waiting
+from actors.overview import RUNNING as RUNNING_STATUS
 from actors.paging import everything
 from storage.filters import parse_filters
 from transport.errors import RemoteError
@@ -209,14 +210,33 @@ class Tasks(Asking, Service):
         return message(f"{_PACKAGE}.ListPidsResponse")(processes=[make(pid=one["pid"]) for one in found])
 
     def metrics(self, request: Any, call: Call) -> Any:
-        """What those that pass a filter (`id`) use; one that ends meanwhile is left out."""
+        """What those that pass a filter use; one that ends meanwhile is left out.
+
+        Docker Engine asks once a second, for each container by its id: no other is looked at for that.
+        """
         filters = parse_filters(list(request.filters))
-        found = self.ask(call, m.MetricsUsage(call.namespace, figures=True))["containers"]
         answer = message(f"{_PACKAGE}.MetricsResponse")()
-        for one in found:
-            if filters.match(partial(_id_field, one["id"])):
-                answer.metrics.append(metric(one["id"], one))
+        for one in self._named(call, filters.values("id")):
+            runs = (one["task"] or {}).get("status") in RUNNING_STATUS
+            if runs and filters.match(partial(_field, one)):
+                answer.metrics.append(measured(self.actor.settings, one))
         return answer
+
+    def _named(self, call: Call, ids: Sequence[str] | None) -> Iterator[dict[str, Any]]:
+        """The records of these, or of all; those that are not there are left out."""
+        if ids is None:
+            body = m.ContainersList(call.namespace, brief=True)
+            yield from everything(partial(self.ask_owner, call), body, "containers")
+            return
+        for identity in ids:
+            try:
+                found = self.ask_owner(call, m.ContainersGet(call.namespace, identity))
+            except RemoteError as error:
+                if error.code not in ("not_found", "invalid_argument"):  # or begins several ids
+                    raise
+                continue
+            if found["id"] == identity:
+                yield found
 
     def update(self, request: Any, call: Call) -> Any:
         """Other limits, until it ends."""
@@ -269,8 +289,9 @@ def _token() -> str:
     return secrets.token_hex(8)
 
 
-def _id_field(identity: str, path: Any) -> str | None:
-    return identity if tuple(path) == ("id",) else None
+def _field(found: Mapping[str, Any], path: Any) -> str | None:
+    """Fields that a filter of metrics may name: id, namespace."""
+    return str(found[path[0]]) if tuple(path) in (("id",), ("namespace",)) else None
 
 
 def _refuse_log_of_terminal(request: Any) -> None:

@@ -129,6 +129,27 @@ def test_one_that_a_client_makes_and_deletes_is_two_commits(quiet: Daemon, tmp: 
     assert sum(counts[call] for call in DURABLE) == 2 * ROUNDS
 
 
+def test_metrics_of_one_read_nothing_of_others(quiet: Daemon, root: Path, tmp: Path):
+    """Docker Engine asks for each of its containers once a second."""
+    socket = quiet.state / "containerd.sock"
+    wait_until("the socket is there", socket.exists)
+    with closing(Api.at(socket).channel) as channel:
+        api = Api(channel)
+        names = [api.container(root, "sleep", "1000") for _ in range(3)]
+        for name in names:
+            api.task("Create", container_id=name)
+            api.task("Start", container_id=name)
+        with _traced(quiet, tmp / "trace", "openat"):
+            found = [api.task("Metrics", filters=[f"id=={names[0]}"]).metrics for _ in range(ROUNDS)]
+        for name in names:
+            api.end(name)
+    assert [[one.id for one in each] for each in found] == [[names[0]]] * ROUNDS
+    lines = (tmp / "trace").read_text().splitlines()  # without the containers' own actors
+    read = [line for line in lines if "/sys/fs/cgroup" in line and re.match(r"\d+<(grpc|metrics)", line)]
+    assert any(names[0] in line for line in read)
+    assert not [line for line in read if any(name in line for name in names[1:])]
+
+
 def test_an_exec_takes_so_many_durable_writes_and_forks(quiet: Daemon, tmp: Path):
     with _traced(quiet, tmp / "trace") as counts:
         for _ in range(ROUNDS):

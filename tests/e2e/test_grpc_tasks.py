@@ -477,6 +477,17 @@ def test_update_and_complete_metrics(api: Api, root: Path):
 
     wait_until("it is the program, and not the runtime's threads", lambda: figures().pids.current == 1)
     assert figures().pids.limit == 33
+    for filters, seen in (
+        ([], True),
+        (["namespace==default"], True),
+        (["namespace==other"], False),
+        (["id==nobody", f"id=={name}"], True),
+        ([f"id=={name},namespace==other"], False),
+        ([f"id=={name[:5]}"], False),
+        (["id==.."], False),
+    ):
+        found = [one.id for one in api.task("Metrics", filters=filters).metrics]
+        assert (name in found) is seen, filters
     usage = figures().memory.usage  # with cgroups v2 it is the number itself
     assert getattr(usage, "usage", usage) > 0
     wrong = message("google.protobuf.Any")(value=b"no")

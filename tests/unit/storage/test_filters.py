@@ -134,3 +134,21 @@ def test_anything_is_parsed_or_refused(text):
 def test_an_empty_filter_lets_everything_pass():
     """ctr lists with one when it means no filter at all."""
     assert parse_filters([""]).match(lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("texts", "found"),
+    [
+        ([], None),
+        ([""], None),
+        (["id==a"], ["a"]),
+        (["id==b", "id==a,name", "id==a"], ["a", "b"]),
+        (["id==a", "name==b"], None),
+        (["id~=a"], None),
+        (["id!=a"], None),
+        (["x.id==a"], None),
+    ],
+    ids=str,
+)
+def test_what_a_field_has_to_be(texts, found):
+    assert parse_filters(texts).values("id") == found
