@@ -3,11 +3,12 @@ r"""Filters as containerd's lists take them, parsed and bounded.
     field                present and not empty
     field==value         equal
     field!=value         not equal, or not there
-    field~=value         a regular expression is found in it
+    field~=value         a regular expression is found in it; where it is not there, in nothing
 
 A comma joins conditions that must all hold; of a list of filters, one is enough. An empty list lets all
-pass, and so does an empty filter. A field is a path such as `name` or `labels."a.b"`; a value is plain, or
-quoted with "..." (with \ before " and \) or with |...|.
+pass, and so does an empty filter. A field is a path such as `name` or `labels."a.b"`; a value is plain, up to
+a space or comma, or quoted with "..." (with \ before " and \) or with |...|; an expression also with /.../.
+Spaces may stand around fields, operators, values and commas.
 
 Filters come from clients: their number and length are bounded, and so is what a regular expression may cost.
 Python's tries out, for each place where a match may begin, every way to share the text out among the repeats:
@@ -28,7 +29,9 @@ MAX_PATTERN: Final = 256
 MAX_SUBJECT: Final = 1024
 MAX_REPEATS: Final = 3
 _OPERATORS: Final = ("==", "!=", "~=")
-_PLAIN: Final = re.compile(r"[^\s,\"|=!~]+")
+_SPACE: Final = re.compile(r"\s*")
+_PLAIN: Final = re.compile(r"[^\s,\"|=!~][^\s,]*")
+_SLASHED: Final = re.compile(r"/((?:[^/\\]|\\.)*)/(?=\s*(?:,|$))")
 _PART: Final = re.compile(r'[A-Za-z0-9_/-]+|"(?:[^"\\]|\\.)*"')
 # Of a whole list of filters, for all values that are looked at: some seconds.
 MAX_WORK: Final = 500_000_000
@@ -84,7 +87,7 @@ class Condition:
         """Whether the thing at hand meets it."""
         found = lookup(self.path)
         if self.expression is not None:
-            return found is not None and self.expression.is_in(found)
+            return self.expression.is_in(found or "")
         if self.operator == "==":
             return found == self.value
         if self.operator == "!=":
@@ -144,16 +147,23 @@ class _Reader:
             found.append(self._condition())
         return tuple(found)
 
+    def _skip_space(self) -> None:
+        self._at += len(_SPACE.match(self._text, self._at)[0])  # type: ignore[index]  # it always matches
+
     def _condition(self) -> Condition:
+        self._skip_space()
         path = [self._part()]
         while self._peek(1) == ".":
             self._at += 1
             path.append(self._part())
+        self._skip_space()
         operator = self._peek(2)
         if operator not in _OPERATORS:
             return Condition(tuple(path))
         self._at += 2
-        value = self._value()
+        self._skip_space()
+        value = self._value(expression=operator == "~=")
+        self._skip_space()
         expression = _compiled(value, self._budget) if operator == "~=" else None
         return Condition(tuple(path), operator, value, expression)
 
@@ -164,8 +174,11 @@ class _Reader:
         self._at = found.end()
         return _unquoted(found.group())
 
-    def _value(self) -> str:
+    def _value(self, *, expression: bool) -> str:
         quote = self._peek(1)
+        if expression and (slashed := _SLASHED.match(self._text, self._at)):
+            self._at = slashed.end()
+            return slashed[1].replace("\\/", "/")
         if quote == '"':
             return self._part()
         if quote == "|":

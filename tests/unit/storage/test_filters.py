@@ -15,6 +15,7 @@ THING = {
     ("labels", "a.b/c"): "v,w",
     ("labels", "plain"): "yes",
     ("empty",): "",
+    ("equation",): "a=b!c~d|e",
 }
 
 
@@ -36,6 +37,14 @@ def passes(*texts):
         "name~=|^docker.io/|",
         "name~=x:.*t$",
         'name~="library/."',
+        "name~=/library.x/",
+        r"name~=/library\/x/,size==10",
+        "name~=/library/ , size==10",
+        "name~=library/x",
+        "nothing~=^$",
+        " name == docker.io/library/x:latest , size != 11 ",
+        "size ~= ^1",
+        "equation==a=b!c~d|e",
     ],
 )
 def test_passes(text):
