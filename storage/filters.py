@@ -12,11 +12,12 @@ Spaces may stand around fields, operators, values and commas.
 
 Filters come from clients: their number and length are bounded, and so is what a regular expression may cost.
 Python's tries out, for each place where a match may begin, every way to share the text out among the repeats:
-so their number is bounded, and for all values together, the work that they make.
+so their number is bounded, and for all values of a minute together, the work that they make.
 """
 
 import math
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -33,8 +34,9 @@ _SPACE: Final = re.compile(r"\s*")
 _PLAIN: Final = re.compile(r"[^\s,\"|=!~][^\s,]*")
 _SLASHED: Final = re.compile(r"/((?:[^/\\]|\\.)*)/(?=\s*(?:,|$))")
 _PART: Final = re.compile(r'[A-Za-z0-9_/-]+|"(?:[^"\\]|\\.)*"')
-# Of a whole list of filters, for all values that are looked at: some seconds.
+# Of a whole list of filters, for all values that are looked at within a minute: some seconds.
 MAX_WORK: Final = 500_000_000
+REGAINED: Final = MAX_WORK / 60.0  # a second: who follows events for days looks at any number of them
 # What an expression is made of: a quantifier may have a sign of its own behind it, lazy or possessive.
 _TOKEN: Final = re.compile(r"(?s)\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\??|(?:[*+?]|\{\d*(?:,\d*)?\})[?+]?|.")
 _QUANTIFIER: Final = re.compile(r"[*+?].?|\{.*,.*")
@@ -48,11 +50,14 @@ Lookup = Callable[[Sequence[str]], str | None]
 class _Budget:
     """What the expressions of a list of filters may still do."""
 
-    def __init__(self) -> None:
-        self._left = MAX_WORK
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._left, self._at = float(MAX_WORK), clock()
 
     def spend(self, work: int) -> None:
-        self._left -= work
+        now = self._clock()
+        self._left = min(MAX_WORK, self._left + (now - self._at) * REGAINED) - work
+        self._at = now
         if self._left < 0:
             raise InvalidArgumentError("the filters take too long: use fewer repeats, or begin with ^")
 
@@ -118,15 +123,15 @@ class Filters:
         return sorted(set(found)) or None
 
 
-def parse_filters(texts: Sequence[str]) -> Filters:
-    """Read filters.
+def parse_filters(texts: Sequence[str], clock: Callable[[], float] = time.monotonic) -> Filters:
+    """Read filters; `clock` gives seconds.
 
     Raises:
         InvalidArgumentError: one is malformed, too long, or its expression could take too long.
     """
     if len(texts) > MAX_FILTERS:
         raise InvalidArgumentError(f"{len(texts)} filters are too many: use at most {MAX_FILTERS}")
-    budget = _Budget()
+    budget = _Budget(clock)
     return Filters(tuple(_Reader(text, budget).conditions() if text else () for text in texts))
 
 

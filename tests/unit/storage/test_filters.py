@@ -124,6 +124,15 @@ def test_what_all_expressions_do_is_bounded():
     assert not any(cheap.match(lambda _: "a" * 71) for _ in range(50_000))
 
 
+def test_who_follows_for_days_looks_at_any_number_of_things():
+    text = "topic~=|a*a*a*b|"
+    now = iter(range(10**6))
+    following, at_once = parse_filters([text], lambda: float(next(now))), parse_filters([text], lambda: 0.0)
+    assert not any(following.match(lambda _: "c" * 71) for _ in range(5_000)), "one a second"
+    with pytest.raises(InvalidArgumentError, match="take too long"):
+        [at_once.match(lambda _: "c" * 71) for _ in range(5_000)]
+
+
 def test_bounds():
     with pytest.raises(InvalidArgumentError, match="too many"):
         parse_filters(["name"] * 65)
