@@ -30,7 +30,8 @@ WORKERS: Final = 512
 WAITING: Final = 4096
 """Calls for which there is no thread yet; any other is refused."""
 STOP_SECONDS: Final = 2.0
-LIMIT: Final = 30.0  # seconds, for a call without a deadline
+LONGEST: Final = 3600.0
+"""Seconds that a call lasts at most, so one without a deadline: hooks of a container may take their time."""
 MODE: Final = 0o660
 _LATER: Final = "answers_later"
 Method = TypeVar("Method", bound=Callable[..., None])
@@ -96,9 +97,8 @@ class Call:
 
     @property
     def limit(self) -> float:
-        """Seconds until its deadline."""
-        left = self.context.time_remaining()
-        return LIMIT if left is None else max(0.001, min(left, 3600.0))
+        """Seconds until its deadline, which is infinitely far off where the client names none."""
+        return max(0.001, min(self.context.time_remaining(), LONGEST))
 
     @property
     def active(self) -> bool:

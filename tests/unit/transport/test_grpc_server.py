@@ -29,8 +29,10 @@ class Health(Service):
 
     def __init__(self) -> None:
         self.may = threading.Event()
+        self.limits: list[float] = []  # of each call
 
-    def check(self, _request: Any, _: Call) -> Any:
+    def check(self, _request: Any, call: Call) -> Any:
+        self.limits.append(call.limit)
         self.may.wait(LIMIT)
         return message(f"{HEALTH.rpartition('.')[0]}.HealthCheckResponse")(status=1)
 
@@ -76,3 +78,13 @@ def test_those_who_wait_without_a_thread_do_not_count(health: tuple[Health, grpc
     for _ in range(8):
         watches.append(watch(None, timeout=LIMIT))
         assert next(watches[-1]).status == 1
+
+
+def test_how_long_a_call_may_last(health: tuple[Health, grpc.Channel]):
+    service, channel = health
+    service.may.set()
+    check = _method(channel.unary_unary, "Check")
+    for limit in (None, 1e6, LIMIT):
+        check(None, timeout=limit)
+    assert service.limits[:2] == [server.LONGEST] * 2
+    assert 0 < service.limits[2] <= LIMIT
