@@ -13,7 +13,10 @@ from transport.grpc.interface import message
 _OPTIONS: Final = "containerd.runc.v1.Options"
 _REFUSED: Final = {
     "shim_cgroup": "there are no shims; the actor of a container is in the daemon's cgroup",
-    "systemd_cgroup": "cgroups are made by the runtime itself",
+    "systemd_cgroup": (
+        "the runtime makes its cgroups without systemd; "
+        "for Docker Engine start dockerd with --exec-opt native.cgroupdriver=cgroupfs"
+    ),
 }
 
 

@@ -242,6 +242,7 @@ def test_what_cannot_be_had_is_refused_by_name(name):
     with pytest.raises(RemoteError, match=f"runc option {name} is not there") as raised:
         runc_options.for_task(NONE, _foreign(**{name: value}))
     assert raised.value.code == "not_implemented"
+    assert ("--exec-opt native.cgroupdriver=cgroupfs" in str(raised.value)) is (name == "systemd_cgroup")
 
 
 def test_where_the_runtime_keeps_its_state():
