@@ -11,6 +11,7 @@ from transport.errors import RemoteError
 from transport.grpc.interface import message
 
 _OPTIONS: Final = "containerd.runc.v1.Options"
+_NAMES: Final = ("io.containerd.runc.v2", "io.containerd.runc.v1", "io.containerd.runtime.v1.linux")
 _REFUSED: Final = {
     "shim_cgroup": "there are no shims; the actor of a container is in the daemon's cgroup",
     "systemd_cgroup": (
@@ -18,6 +19,17 @@ _REFUSED: Final = {
         "for Docker Engine start dockerd with --exec-opt native.cgroupdriver=cgroupfs"
     ),
 }
+
+
+def refuse_other_runtime(name: str) -> None:
+    """What is to be run by something else than runc or crun, which may be there to confine it better.
+
+    Raises:
+        RemoteError: it is; containerd, without that shim, says so at the same time and with the same status.
+    """
+    if name and name not in _NAMES:
+        text = f"runtime {name[:128]!r} is not there: actord has {_NAMES[0]}, with runc or crun"
+        raise RemoteError("internal", f"failed to start shim: {text}")
 
 
 def program(packed: Any) -> str:

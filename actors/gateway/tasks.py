@@ -37,6 +37,8 @@ class Tasks(Asking, Service):
         found = record(self, call, request.container_id)
         if request.checkpoint.digest:
             raise RemoteError("not_implemented", "checkpoints are not there yet")
+        foreign = found["options"].get("foreign") or {}
+        runc_options.refuse_other_runtime(foreign.get("runtime", ""))
         _refuse_log_of_terminal(request)
         body = m.TasksCreate(
             [
@@ -49,7 +51,7 @@ class Tasks(Asking, Service):
             terminal=request.terminal,
             token=_token(),
             updated_at=found["updated_at"],
-            **runc_options.for_task(request.options, found["options"].get("foreign") or {}),
+            **runc_options.for_task(request.options, foreign),
         )
         with _as_runtime("failed to create shim task: OCI runtime create failed"):
             pid = ask_container(self, call, found["id"], body, found=found)["pid"]

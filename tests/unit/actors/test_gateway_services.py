@@ -245,6 +245,18 @@ def test_what_cannot_be_had_is_refused_by_name(name):
     assert ("--exec-opt native.cgroupdriver=cgroupfs" in str(raised.value)) is (name == "systemd_cgroup")
 
 
+@pytest.mark.parametrize("name", ["io.containerd.runsc.v1", "io.containerd.kata.v2", "/usr/bin/crun", "runc"])
+def test_nothing_is_run_by_another_runtime_than_was_asked_for(name):
+    with pytest.raises(RemoteError, match=f"runtime '{name}' is not there") as raised:
+        runc_options.refuse_other_runtime(name)
+    assert raised.value.code == "internal"
+
+
+@pytest.mark.parametrize("name", ["", "io.containerd.runc.v2", "io.containerd.runc.v1"])
+def test_runtimes_that_are_runc(name):
+    assert runc_options.refuse_other_runtime(name) is None
+
+
 def test_where_the_runtime_keeps_its_state():
     assert runc_options.root(_packed(root="/run/own")) == "/run/own"
     assert runc_options.root(NONE) == ""
