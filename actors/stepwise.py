@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote, urlsplit
 
 from actors import failpoints
 from actors import lifecycle as life
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 FILE: Final = "file://"
 _FILE_MODE: Final = 0o640
+_DIRECTORY_MODE: Final = 0o755
 ENDED: Final = ("pid", "start_time", "run", "exit_code", "known", "exited_at")
 """Of a run that its client has taken note of, what it is told if it asks once more."""
 
@@ -379,11 +381,23 @@ def _opened_input(path: str) -> int:
     return found
 
 
+def _path(address: str) -> Path:
+    """That of a file's address. Raises OSError: it has none."""
+    try:
+        found = unquote(urlsplit(address).path)
+    except ValueError as error:
+        raise OSError(f"{address[:256]!r} is not an address of a file") from error
+    if not found.startswith("/") or "\0" in found:
+        raise OSError(f"{address[:256]!r} is not an address of a file")
+    return Path(found)
+
+
 def _opened(said: str) -> int:
-    """Open what a client named."""
+    """Open what a client named; of a file, its directories are made, as containerd does."""
     if said.startswith(FILE):
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        return os.open(Path(said.removeprefix(FILE)), flags, _FILE_MODE)
+        path = _path(said)
+        path.parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
     found = os.open(said, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISFIFO(os.fstat(found).st_mode):
         os.close(found)

@@ -518,3 +518,11 @@ def test_options_of_the_runtime(api: Api, root: Path, tmp: Path):
     assert api.task("Wait", container_id=name).exit_status == 137
     api.task("Delete", container_id=name)
     assert not (tmp / "state/default" / name).exists()
+
+
+@pytest.mark.parametrize("address", ["file:///a%00b", "file://[", "file://host", "file:"])
+def test_an_address_that_is_none_of_a_file_is_refused(api: Api, root: Path, address: str):
+    name = api.container(root, "true")
+    code, text = api.refused("Create", container_id=name, stdout=address)
+    assert (code, address in text) == ("UNKNOWN", True), text
+    api.ask(CONTAINERS, "Delete", id=name)
