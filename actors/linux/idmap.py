@@ -6,7 +6,6 @@ must belong to some process while it is made: to a child that waits until it is 
 """
 
 import contextlib
-import ctypes
 import errno
 import os
 import signal
@@ -14,26 +13,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from actors.linux import detached
 from actors.linux.libc import checked, libc
 from actors.linux.threads import unshare
 
 CLONE_NEWUSER = 0x10000000
-_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442  # the same on every architecture
+_SYS_MOVE_MOUNT = 429  # the same on every architecture
 _AT_FDCWD = -100
-_AT_EMPTY_PATH = 0x1000
-_OPEN_TREE_CLONE = 1
 _MOVE_MOUNT_F_EMPTY_PATH = 4
-_MOUNT_ATTR_IDMAP = 0x00100000
 _WORDS = ("uidmap=", "gidmap=")
-
-
-class _MountAttr(ctypes.Structure):
-    _fields_ = (
-        ("attr_set", ctypes.c_uint64),
-        ("attr_clr", ctypes.c_uint64),
-        ("propagation", ctypes.c_uint64),
-        ("userns_fd", ctypes.c_uint64),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +108,10 @@ def mapped_clone(path: str, ids: IdMap) -> Iterator[int]:
     Raises:
         OSError: as `user_namespace`; EINVAL when the filesystem cannot be idmapped.
     """
-    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC
-    tree = checked(libc.syscall, _SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(path), flags, about=path)
-    try:
+    with detached.clone(path) as tree:
         with user_namespace(ids) as namespace:
-            wanted = _MountAttr(_MOUNT_ATTR_IDMAP, 0, 0, namespace)
-            size = ctypes.c_size_t(ctypes.sizeof(wanted))
-            where = (_SYS_MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH)
-            checked(libc.syscall, *where, ctypes.byref(wanted), size, about=path)
+            detached.change(tree, detached.IDMAP, namespace)
         yield tree
-    finally:
-        os.close(tree)
 
 
 def attach(tree: int, target: str) -> None:

@@ -168,11 +168,6 @@ def has_hooks(bundle: Path) -> bool:
         return False
 
 
-def has_user_namespace(bundle: Path) -> bool:
-    """Whether its root is another than the host's. Raises FileNotFoundError."""
-    return _facts(bundle).user_namespace
-
-
 def has_filter_to_make(bundle: Path) -> bool:
     """Whether it has a seccomp profile, and no filter that has been made of it. Raises FileNotFoundError."""
     return _facts(bundle).filter_to_make
@@ -182,13 +177,12 @@ def has_filter_to_make(bundle: Path) -> bool:
 class _Facts:
     cgroups_path: str
     hooks: bool
-    user_namespace: bool
     filter_to_make: bool
 
 
 def _facts(bundle: Path) -> _Facts:
     path = str(bundle / CONFIG)
-    found = os.stat(path)  # noqa: PTH116  # seven times in each run
+    found = os.stat(path)  # noqa: PTH116  # several times in each run
     return _read_facts(path, found.st_ino, found.st_mtime_ns)
 
 
@@ -198,9 +192,7 @@ def _read_facts(path: str, *_version: int) -> _Facts:
     with open(path, "rb") as file:  # noqa: PTH123
         spec = msgspec.json.decode(file.read())
     linux = spec.get("linux", {})
-    spaces = linux.get("namespaces") or ()
-    own_users = any(one.get("type") == "user" for one in spaces)
-    return _Facts(str(linux["cgroupsPath"]), bool(spec.get("hooks")), own_users, filters.is_to_make(spec))
+    return _Facts(str(linux["cgroupsPath"]), bool(spec.get("hooks")), filters.is_to_make(spec))
 
 
 def write_spec(bundle: Path, spec: Mapping[str, Any]) -> None:

@@ -331,7 +331,7 @@ class Launcher:
             raise RuntimeCommandError(text, "failed_precondition") from error
 
     def _given(self, verb: str, ends: Mapping[int, int]) -> AbstractContextManager[Mapping[int, int]]:
-        if verb in _MAKES_PROCESSES and files.has_user_namespace(self._bundle):
+        if verb in _MAKES_PROCESSES:
             return stand_ins.complete(ends)
         return contextlib.nullcontext(ends)
 
