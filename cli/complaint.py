@@ -35,7 +35,8 @@ def _advised(error: RefusedError) -> str:
     from cli.hints import hint
 
     text = " ".join(str(error).split())
-    if "exit_code" in error.error.details or text.endswith("?"):  # the program's own, or advice already
+    # The program's own, or advice already.
+    if "exit_code" in error.error.details or text.endswith("?") or "see actr " in text:
         return text
     if error.error.details.get("node"):
         return f"{text}; how the nodes are: actr node ls"

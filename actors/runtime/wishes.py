@@ -201,7 +201,8 @@ def _check_numbers(wish: Wishes) -> None:
     )
     for name, value, least, most in ranges:
         if value is not None and not least <= value <= most:
-            raise InvalidSpecError(f"{name} is {value:g}: it must be from {least:g} to {most:g}")
+            bounds = f"at least {least}" if most == 1 << 62 else f"from {least} to {most}"
+            raise InvalidSpecError(f"{name} is {value}: it must be {bounds}")
     if (
         wish.memory_swap is not None
         and wish.memory_swap != -1

@@ -275,7 +275,7 @@ def test_a_raw_bundle_hooks_and_what_would_be_run(daemon: Daemon, busybox: str, 
 
 
 REFUSED: list[tuple[tuple[str, ...], str]] = [
-    (("-m", "1k"), "memory is 1024: it must be from"),
+    (("-m", "1k"), "memory is 1024: it must be at least 6291456"),
     (("--memory-swap", "1g"), "memory swap is the sum"),
     (("--cap-add", "NOSUCH"), "capability 'NOSUCH' is not one that there is"),
     (("--ulimit", "nosuch=1"), "ulimit 'nosuch' is none of"),

@@ -412,3 +412,8 @@ def test_whom_a_failpoint_does_not_reach_is_said(daemon, actr):
     assert "the one that runs is reached by" in actr("chaos", "set", "container.save.written", "off").err
     for words in (("zygote.fork.before", "kill"), ("container.x.y", "off", "--actor", "container/default/a")):
         assert actr("chaos", "set", *words).err == ""
+
+
+def test_advice_is_not_given_twice(daemon, actr):
+    daemon.refuses("tasks.kill", "failed_precondition", "container web is not running; see actr ps -a")
+    assert actr("kill", "web").err == "actr: container web is not running; see actr ps -a\n"
