@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cli.options import Command, Given, Option
 from cli.session import RefusedError
-from cli.table import print_json
+from cli.table import print_by, print_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 def run(session: Session, given: Given) -> int:
     """Print the container of that name, else the image."""
     name, kind = given.arguments[0], given.text("type")
+    if given.text("template"):
+        print_by(given.text("template"))
     if given.flag("remote") or given.flag("referrers"):
         print_json(_at_registry(session, name, "referrers" if given.flag("referrers") else "describe"))
         return 0
@@ -62,6 +64,7 @@ COMMAND = Command(
     run,
     arguments=("CONTAINER|IMAGE",),
     options=(
+        Option("-f --template", "print by this, as with --format: '{{.Task.Pid}}'", value="TEMPLATE"),
         Option(
             "--type",
             "which of the two: container or image (whichever has the name)",

@@ -21,8 +21,18 @@ LONGEST_COMMAND = 40
 
 def run(session: Session, given: Given) -> int:
     """Print those that run, or all; the youngest first."""
-    found, whole = everywhere(session) if given.flag("all-nodes") else (here(session), True)
-    found = [one for one in found if given.flag("all") or status_of(one) in ("running", "paused")]
+    wanted = _wanted(given)
+    whole_records = session.json or "label" in wanted
+    if given.flag("all-nodes"):
+        found, whole = everywhere(session, brief=not whole_records)
+    else:
+        found, whole = here(session, brief=not whole_records), True
+    every = given.flag("all") or "status" in wanted
+    found = [one for one in found if every or status_of(one) in ("running", "paused")]
+    if wanted:
+        from cli.filters import matches
+
+        found = [one for one in found if matches(one, wanted, status_of(one))]
     found.sort(key=lambda one: -int(one["created_at"]))
     if given.flag("quiet") or given.flag("names"):
         for one in found:
@@ -38,17 +48,26 @@ def run(session: Session, given: Given) -> int:
     return 0 if whole else 1
 
 
-def here(session: Session) -> list[dict[str, Any]]:
-    """Every container of one node; whole records only where they are printed."""
-    body = {"namespace": session.namespace, "brief": not session.json}
+def _wanted(given: Given) -> dict[str, list[str]]:
+    """Raises UsageError."""
+    if not given.many("filter"):
+        return {}
+    from cli.filters import parse
+
+    return parse(given.many("filter"))
+
+
+def here(session: Session, *, brief: bool) -> list[dict[str, Any]]:
+    """Every container of one node; whole records only where they are looked at."""
+    body = {"namespace": session.namespace, "brief": brief}
     return session.ask_all("metadata", "containers.list", body, "containers")
 
 
-def everywhere(session: Session) -> tuple[list[dict[str, Any]], bool]:
+def everywhere(session: Session, *, brief: bool) -> tuple[list[dict[str, Any]], bool]:
     """Every container of this node and of those it has joined, and whether all of them answered."""
     from cli.everywhere import answers
 
-    found, whole = answers(session, here)
+    found, whole = answers(session, lambda node: here(node, brief=brief))
     return [{**one, "node": name} for name, containers in found for one in containers], whole
 
 
@@ -118,6 +137,13 @@ COMMAND = Command(
         Option("-a --all", "list also those that do not run"),
         Option("-q --quiet", "print ids only"),
         Option("--names", "print names only"),
+        Option(
+            "-f --filter",
+            "list only those with name=PART, id=BEGINNING, label=K[=V], status=STATUS (of all, then) or"
+            " ancestor=IMAGE",
+            value="K=V",
+            many=True,
+        ),
         Option("--all-nodes", "list also those of every node that is joined (actr node ls shows them)"),
     ),
 )

@@ -414,6 +414,58 @@ def test_whom_a_failpoint_does_not_reach_is_said(daemon, actr):
         assert actr("chaos", "set", *words).err == ""
 
 
+def _lists(daemon, *records):
+    """Brief ones have no labels, as the daemon's."""
+
+    def script(asked):
+        brief = asked.body["brief"]
+        found = [{key: one[key] for key in one if key != "labels" or not brief} for one in records]
+        asked.fin({"containers": found})
+
+    daemon.on["containers.list"] = script
+
+
+@pytest.mark.parametrize(
+    ("filters", "names"),
+    [
+        (["name=eb"], ["web"]),
+        (["name=eb", "name=db"], ["web", "db"]),
+        (["name=eb", "id=ffff"], []),
+        (["label=tier"], ["web", "db"]),
+        (["label=tier=front"], ["web"]),
+        (["label=tier", "label=owner"], ["db"]),
+        (["status=exited"], ["done"]),
+        (["status=running"], ["web", "db"]),
+        (["ancestor=busybox"], ["web"]),
+        (["ancestor=busybox:latest", "ancestor=nginx:1"], ["web", "db"]),
+    ],
+    ids=" ".join,
+)
+def test_containers_by_what_they_are(daemon, actr, filters, names):
+    web = {**WEB, "labels": {"tier": "front"}, "created_at": 9}
+    db = {**WEB, "id": "00" * 32, "name": "db", "labels": {"tier": "back", "owner": "a"}, "created_at": 8}
+    db["image"] = "docker.io/library/nginx:1"
+    done = {**db, "id": "11" * 32, "name": "done", "labels": {}, "task": {"status": "stopped"}}
+    done["image"] = "docker.io/library/other:1"
+    _lists(daemon, web, db, done)
+    words = [word for one in filters for word in ("-f", one)]
+    assert actr("ps", "--names", *words).out.splitlines() == names
+    found = json.loads(actr("ps", "--format", "json", *words).out)
+    assert [one["name"] for one in found] == names
+
+
+@pytest.mark.parametrize("text", ["name", "name=", "colour=red", "status=up", "ancestor=A B"])
+def test_a_filter_that_makes_no_sense(daemon, actr, text):
+    done = actr("ps", "--filter", text)
+    assert done.code == 2
+    assert "--filter" in done.err
+
+
+def test_inspect_by_a_template(daemon, actr, monkeypatch):
+    monkeypatch.setattr("cli.table._templates", [])  # which lasts as long as a process
+    assert actr("inspect", "-f", "{{.Task.Pid}}", "web").out == "4711\n"
+
+
 def test_advice_is_not_given_twice(daemon, actr):
     daemon.refuses("tasks.kill", "failed_precondition", "container web is not running; see actr ps -a")
     assert actr("kill", "web").err == "actr: container web is not running; see actr ps -a\n"
