@@ -31,6 +31,7 @@ ENV_FILE = Option("--env-file", "variables to set: K=V or K in each line of a fi
 OPTIONS = (
     Option("--name", "name of the container (its id)", value="NAME"),
     Option("--rm", "remove the container when it has exited"),
+    Option("--cidfile", "write its id into this file, which must not be there yet", value="FILE"),
     ENVIRONMENT,
     ENV_FILE,
     Option("-w --workdir", "directory in the container to start in (the image's, or /)", value="DIR"),
@@ -168,6 +169,15 @@ def create(session: Session, given: Given, body: dict[str, Any]) -> dict[str, An
     Raises:
         RefusedError: the daemon or the registry refuses.
     """
+    if not given.text("cidfile"):
+        return _create_with_image(session, given, body)
+    from cli.cidfile import written
+
+    with written(given.text("cidfile"), body["id"]):
+        return _create_with_image(session, given, body)
+
+
+def _create_with_image(session: Session, given: Given, body: dict[str, Any]) -> dict[str, Any]:
     when = given.text("pull", "missing")
     if when == "always":
         _pull(session, given, body["image"])

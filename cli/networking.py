@@ -25,7 +25,7 @@ OPTIONS = (
     ),
     Option("--network-alias", "a further name for it on its networks", value="NAME", many=True),
     Option("--dns", "a name server instead of actord's", value="ADDRESS", many=True),
-    Option("--add-host", "a line of its /etc/hosts", value="NAME:ADDRESS", many=True),
+    Option("--add-host", "a line of its /etc/hosts; also NAME=ADDRESS", value="NAME:ADDRESS", many=True),
 )
 _KEYS = ("ip", "ip6", "mac", "alias", "rate")
 _UNITS = {"k": 1000, "m": 1000**2, "g": 1000**3}
@@ -128,7 +128,7 @@ def _range(text: str, ports: str) -> list[int]:
 
 
 def _host(text: str) -> tuple[str, str]:
-    name, colon, address = text.partition(":")
-    if not name or not colon or not address:
+    name, between, address = text.partition("=" if "=" in text else ":")
+    if not name or not between or not address:
         raise UsageError(f"--add-host wants NAME:ADDRESS, not {text!r}")
     return address, name

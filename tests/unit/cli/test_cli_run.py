@@ -534,3 +534,28 @@ def test_one_whose_record_lags_behind_is_attached_to(made, actr, state):
     made.answers("tasks.state", state)
     made.on["tasks.output"] = ends(6)
     assert actr("attach", "web").code == 6
+
+
+@pytest.mark.parametrize("verb", ["run", "create"])
+def test_the_id_goes_into_a_file_that_was_not_there(made, actr, tmp, verb):
+    seen = []
+    made.on["containers.create"] = lambda asked: (seen.append((tmp / "cid").read_text()), created(asked))
+    assert actr(verb, "--cidfile", tmp / "cid", "busybox").code == 0
+    identity = made.bodies("containers.create")[0]["id"]
+    assert (seen, (tmp / "cid").read_text()) == ([identity], identity)
+    done = actr(verb, "--cidfile", tmp / "cid", "busybox")
+    assert (done.code, len(made.bodies("containers.create"))) == (2, 1)
+    assert "is there already" in done.err
+    assert (tmp / "cid").read_text() == identity
+
+
+def test_there_is_no_id_of_what_was_not_created(made, actr, tmp):
+    made.refuses("containers.create", "already_exists", "container exists")
+    assert actr("run", "--cidfile", tmp / "cid", "busybox").code == 125
+    assert not (tmp / "cid").exists()
+
+
+@pytest.mark.parametrize("text", ["db:10.0.0.1", "db=10.0.0.1"])
+def test_a_host_is_added_either_way(made, actr, text):
+    assert actr("run", "--add-host", text, "--net", "bridge", "busybox").code == 0
+    assert made.bodies("containers.create")[0]["options"]["network"]["hosts"] == [["10.0.0.1", "db"]]
