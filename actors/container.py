@@ -34,7 +34,7 @@ from actors.lifecycle import Effect, Fact, State
 from actors.linux import cgroups, locking
 from actors.linux.pidfd import Process
 from actors.oom import OomWatch
-from actors.processes import Processes, shelf
+from actors.processes import Processes
 from actors.removal import DETACH_LIMIT, Removal
 from actors.reports import Reports
 from actors.runtime import bundle as files
@@ -46,6 +46,7 @@ from actors.runtime.wishes import wishes
 from actors.sleeping import Sleep
 from actors.stepwise import Stepwise
 from actors.streams import Streams
+from actors.zygote.strangers import shelf
 from storage.errors import StorageError
 from transport.errors import RemoteError
 

@@ -31,12 +31,14 @@ class Lifeline:
         on_ping: called in the pump's thread; has the mailbox thread answer.
         on_message: called in the pump's thread with every other message.
         on_new_zygote: called in the pump's thread when the next zygote has been found.
+        alone: whether there is no zygote now.
     """
 
     def __init__(self, birth: Birth, pump: Pump) -> None:
         self.on_ping: Callable[[], None] = _nothing
         self.on_message: Callable[[Message], None] = _nothing
         self.on_new_zygote: Callable[[], None] = _nothing
+        self.alone = False
         self._birth = birth
         self._control = birth.control
         self._pump = pump
@@ -129,6 +131,7 @@ class Lifeline:
         if not self._birth.survives:
             os._exit(1)
         self._pump.unwatch(self._control.fileno())
+        self.alone = True
         for target in list(self._questions):
             self._answer(target, None, 0)
         self._pause = KNOCK_AGAIN
@@ -141,6 +144,7 @@ class Lifeline:
             self._pause = min(2 * self._pause, KNOCK_AGAIN_MAX)
             self._pump.call_later(self._pause, self._knock)
         else:
+            self.alone = False
             self.listen()
             for key, waiting in self._fetches.items():
                 for _ in waiting:

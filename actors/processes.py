@@ -20,11 +20,13 @@ from actors.runtime import bundle as files
 from actors.runtime.launch import Steps
 from actors.tracing import bound
 from actors.zygote.exits import last_of
+from actors.zygote.strangers import shelf
 
 if TYPE_CHECKING:
     from actors.container import ContainerActor
 
 EXIT_TRIES, EXIT_PAUSE = 60, 0.05  # how often, and seconds apart, a stranger's child is asked about
+ALONE_PAUSE = 0.5  # seconds, while there is no zygote to ask
 
 
 class Processes:
@@ -202,6 +204,9 @@ class Processes:
     ) -> None:
         if status is None and descriptor >= 0:
             status, at = pidfd.exit_status(descriptor), time.time_ns()
+        if status is None and self._actor.host.lifeline.alone:  # the next zygote may know, and nobody waits
+            self._actor.later(ALONE_PAUSE, lambda: self._find_exit(target, descriptor, then, tries))
+            return
         if status is None and tries:
             self._actor.later(EXIT_PAUSE, lambda: self._find_exit(target, descriptor, then, tries - 1))
             return
@@ -231,11 +236,6 @@ class Processes:
             if held or self._actor.is_watched(found[0]):
                 return
             process.reap(found[0])
-
-
-def shelf(target: Process) -> str:
-    """The key under which the zygote keeps a descriptor of it."""
-    return f"process/{target.pid}-{target.start_time}"
 
 
 def signal_process(target: Process, number: int) -> None:

@@ -141,6 +141,11 @@ class Settings:
         return self.state / "exits"
 
     @property
+    def watched(self) -> Path:
+        """Which processes actors watch, where the kernel tells how one ends to its parent alone."""
+        return self.state / "watched"
+
+    @property
     def content(self) -> Path:
         """The content store's directory."""
         return self.root / "content"

@@ -25,6 +25,7 @@ _EXIT_CODE_FIELD = 13
 # proc_pid_stat(5), counted from the field after the command name, which is field 3.
 _STATE = 0
 _PARENT = 1
+_THREADS = 17
 _START_TIME = 19
 
 
@@ -59,6 +60,8 @@ def exit_status(pidfd: int) -> int | None:
     Linux 6.15 and later keep it for as long as a pidfd opened before the reaping stays open. None: the
     process has not been reaped yet, or the kernel does not tell.
     """
+    if not tells_exits():
+        return None
     request = _PIDFD_INFO.pack(_PIDFD_INFO_EXIT, *([0] * 15))
     try:
         answer = _PIDFD_INFO.unpack(fcntl.ioctl(pidfd, _PIDFD_GET_INFO, request))
@@ -135,6 +138,16 @@ class Process:
         except ProcessLookupError:
             return False
         return int(fields[_START_TIME]) == self.start_time and fields[_STATE] not in {b"Z", b"X"}
+
+    def has_ended(self) -> bool:
+        """Whether all of its threads have, reaped or not: the first may be a zombie while others run."""
+        try:
+            fields = _stat_fields(self.pid)
+        except ProcessLookupError:
+            return True
+        if int(fields[_START_TIME]) != self.start_time:
+            return True
+        return fields[_STATE] in {b"Z", b"X"} and int(fields[_THREADS]) <= 1
 
     def is_within(self) -> bool:
         """Whether it is there and in its namespaces: on its way out it leaves them before it is dead."""

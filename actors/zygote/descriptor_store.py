@@ -50,8 +50,10 @@ class DescriptorStore:
         kept = self._kept.get(name, {})
         return [descriptor for key in keys for descriptor in kept.get(key) or [-1]]
 
-    def clear(self, name: str) -> None:
-        """Close all that it had kept: it will not be back for it."""
-        for shelf in self._kept.pop(name, {}).values():
+    def clear(self, name: str) -> list[str]:
+        """Close all that it had kept: it will not be back for it. Gives the keys."""
+        shelves = self._kept.pop(name, {})
+        for shelf in shelves.values():
             descriptors.close_all(shelf)
         self._keeper.forget(name)
+        return list(shelves)

@@ -41,9 +41,9 @@ class Exits:
             except (ValueError, TypeError):  # half written when the zygote died; the zombie went to init
                 path.unlink()
 
-    def keep(self, process: Process, status: int) -> None:
-        """Write a status down; the caller reaps afterwards."""
-        at = time.time_ns()
+    def keep(self, process: Process, status: int, at: int = 0) -> None:
+        """Write a status down; the caller reaps afterwards. `at`: nanoseconds since the epoch; now, if 0."""
+        at = at or time.time_ns()
         try:
             self._file(process).write_text(json.dumps([status, at]))
         except OSError as error:

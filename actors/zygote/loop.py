@@ -32,6 +32,7 @@ from actors.zygote.respawn import STOP_LIMIT, Due, Respawn
 from actors.zygote.signals import Signals
 from actors.zygote.sleepers import Sleepers
 from actors.zygote.spares import Spares
+from actors.zygote.strangers import Strangers
 
 SUPERVISOR = "supervisor"
 ROUND_MAX = 5.0  # seconds between two rounds of heartbeats, and of word to systemd, at most
@@ -69,6 +70,9 @@ class Zygote:
         kept: Shelves = {}
         self._keeper = Keeper(settings.keeper_socket, self._selector, self._forking.keeper, kept)
         self._store = DescriptorStore(kept, self._keeper)
+        self._strangers = Strangers(
+            settings.watched, self._selector, self._exits, self._keeper, kept, self._reserve
+        )
         self._sleepers = Sleepers(self._selector, self._stirred)
         self._since = time.time()
         self._respawn = Respawn()
@@ -82,6 +86,7 @@ class Zygote:
         for child in self._children.survivors():
             self._adopt(child)
         self._keeper.find()
+        self._strangers.find()
         self._watch_door(Door(self._settings.zygote_socket))
         self._start_supervisor()
         while not self._done:
@@ -208,7 +213,7 @@ class Zygote:
         in_order = status in (0, None)  # the end of an adopted one may not be known
         asleep = child.wakers is not None and in_order
         if status == 0 and not asleep:  # it will not be back for them
-            self._store.clear(child.name)
+            self._clear(child.name)
         log.log(
             logging.INFO if status == 0 else logging.WARNING,
             "%s (pid %d) ended with status %s %s",
@@ -267,6 +272,7 @@ class Zygote:
         try:
             message, received = control.receive_with()
             self._store.heed(child.name, child.control, message, received)
+            self._strangers.heed(child, message)
             self._obey(child, message)
         except (ValueError, KeyError, TypeError) as error:
             log.error("%s sent a control message that makes no sense: %s", child.name, error)  # noqa: TRY400
@@ -315,7 +321,7 @@ class Zygote:
                 self._tell_children(child)
             case "forget" if message["name"] not in self._children.by_name:
                 self._sleepers.take(message["name"])
-                self._store.clear(message["name"])
+                self._clear(message["name"])
                 self._children.forget(message["name"])
             case "failpoint" if failpoints.active is not None:
                 action = failpoints.parse_action(message["action"])
@@ -342,8 +348,14 @@ class Zygote:
             else:
                 os.kill(child.process.pid, number)
 
+    def _clear(self, name: str) -> None:
+        """It will not be back for what it had us keep, nor for how what it watched ends."""
+        for key in self._store.clear(name):
+            self._strangers.drop(key)
+
     def _answer_exit(self, child: Child, wanted: Process) -> None:
         self._reap()
+        self._strangers.hear()
         status, at = self._exits.find(wanted) or (None, 0)
         if child.control is not None:
             fields = {"pid": wanted.pid, "start": wanted.start_time, "status": status, "at": at}
@@ -373,6 +385,7 @@ class Zygote:
         for pid in hanging:
             self._hangs(self._children.by_pid[pid])
         self._keeper.look()
+        self._strangers.look()
         if self._shut is not None:
             self._watch_door(self._shut)
         self._on_round()

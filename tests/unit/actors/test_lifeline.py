@@ -136,13 +136,14 @@ def test_the_next_zygote_is_found_and_sees_who_comes(settings: Settings, ends: t
     pauses = [pump.next_timer() for _ in range(6)]
     assert pauses == [0.2, 0.4, 0.5, 0.5, 0.5, 0.5]
     assert not found
+    assert line.alone
     assert not pump.watched
     door = Door(settings.zygote_socket)
     pump.next_timer()
     knocked = door.accept()
     assert knocked is not None
     pid, control = knocked
-    assert (pid, found, list(pump.watched)) == (os.getpid(), [True], [number])
+    assert (pid, found, list(pump.watched), line.alone) == (os.getpid(), [True], [number], False)
     line.on_ping = lambda: line.say(op="pong")
     control.send(op="ping")
     pump.read()

@@ -12,13 +12,14 @@ import pytest
 from actors.control import Control
 from actors.execs import Execs
 from actors.lifecycle import State
-from actors.linux import cgroups, pinning
+from actors.linux import cgroups, pidfd, pinning
 from actors.linux.pidfd import Process
 from actors.linux.process import descriptor_count
 from actors.messages import TasksRestore
-from actors.processes import Processes, shelf
+from actors.processes import EXIT_TRIES, Processes
 from actors.removal import Removal
 from actors.runtime import bundle as files
+from actors.zygote.strangers import shelf
 from transport.errors import RemoteError
 
 if TYPE_CHECKING:
@@ -123,6 +124,30 @@ def test_whoever_waits_briefly_hears_once_and_finds_the_end(actor: Any, first: s
     actor.watched.clear()  # closed, once its end was found
     assert descriptor_count(os.getpid()) == before
     child.returncode = -9
+
+
+def test_how_a_strangers_child_ended_is_asked_of_the_next_zygote_however_late_there_is_one(
+    actor: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """While the daemon is down nobody waits for the answer, and it may be on its way to the next one."""
+    monkeypatch.setattr(pidfd, "tells_exits", lambda: False)
+    known: dict[Process, int] = {}
+    lifeline = SimpleNamespace(alone=True, exit_of=lambda target, then: then(known.get(target), 1))
+    actor.host.lifeline, actor.later = lifeline, lambda _, function: actor.timers.append(function)
+    child, target = _child("sleep", "60")
+    descriptor, codes = target.open(), []
+    child.kill()
+    child.wait()  # as a stranger does
+    Processes(actor)._find_exit(target, descriptor, lambda code, _: codes.append(code), EXIT_TRIES)
+    for _ in range(3 * EXIT_TRIES):
+        actor.due.pop()()
+        actor.timers.pop()()
+    assert codes == []
+    known[target], lifeline.alone = 9, False
+    actor.due.pop()()
+    actor.timers.pop()()
+    actor.due.pop()()
+    assert codes == [128 + 9]
 
 
 def test_of_one_that_has_ended_who_waits_briefly_hears_at_once(actor: Any):
