@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pexpect
 from archives import skopeo
-from daemon import wait_until
+from daemon import PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ OWN: Final = (
     (re.compile(r"\b\d+(\.\d+)?(ms|µs|s)\b"), "TIME"),
 )
 EVENT: Final = re.compile(r" (\S+) (/\S+) (\{.*\})$")
-SECONDS: Final = 60.0
+SECONDS: Final = 60.0 * PATIENCE
 PROGRESS: Final = frozenset({"pull", "push", "fetch", "convert"})
 """Verbs that draw bars while they work."""
 

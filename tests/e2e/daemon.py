@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+PATIENCE = float(os.environ.get("ACTORD_TEST_PATIENCE", "1"))  # how many times as slow a machine may be
 READY_SECONDS = 60.0
 STOP_SECONDS = 40.0
 
@@ -31,6 +32,7 @@ def wait_until(what: str, condition: Callable[[], Any], seconds: float = 20.0) -
     A file or a process that it looks at and that is not there (yet, or just now: a log that is being rotated)
     means that it is not true.
     """
+    seconds *= PATIENCE
     end = time.monotonic() + seconds
     missing: OSError | None = None
     while True:
@@ -104,7 +106,7 @@ class Daemon:
         """In order, as systemd would."""
         assert self.process is not None
         self.process.terminate()
-        code = self.process.wait(STOP_SECONDS)
+        code = self.process.wait(STOP_SECONDS * PATIENCE)
         self.process = None
         return code
 
@@ -115,8 +117,8 @@ class Daemon:
         env = {**os.environ, "ACTORD_ADDRESS": str(self.state / "actord.sock")}
         done = subprocess.run(
             [CHECKOUT / "bin/actr", *map(str, words)], env=env, input=stdin.decode() if stdin else None,
-            stdin=None if stdin else subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds,
-            check=False,
+            stdin=None if stdin else subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=seconds * PATIENCE, check=False,
         )  # fmt: skip
         if check is not None:
             assert done.returncode == check, (

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import images
 import pexpect
-from daemon import Daemon, wait_until
+from daemon import PATIENCE, Daemon, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DOCKER: Final = "/usr/bin/docker"  # of the engine's own package, whatever else PATH may have
 UP_SECONDS: Final = 60.0
-LIMIT: Final = 60.0  # seconds for one command
+LIMIT: Final = 60.0 * PATIENCE  # seconds for one command
 
 
 class Host:
