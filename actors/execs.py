@@ -211,7 +211,8 @@ class Execs:
         if call is not None:
             self._wants_start.setdefault(body.exec_id, []).append(call)
         if body.exec_id in self._known:
-            self._answer_start(body.exec_id, self._known[body.exec_id])
+            known = self._known[body.exec_id]
+            self._actor.when_saved(lambda: self._answer_start(body.exec_id, known))
             return
         wish = _wish(body)
         one = self._known[body.exec_id] = Exec(terminal=body.terminal, stdin=body.stdin)
@@ -267,7 +268,7 @@ class Execs:
             self._actor.refuse_unless_running()
         self._wants_start.setdefault(name, []).append(call)
         if not fresh:
-            self._answer_start(name, one)
+            self._actor.when_saved(lambda: self._answer_start(name, one))
             return
         one.phase, one.given["started_by"] = "starting", body.token
         one.error, one.error_code = "", 0

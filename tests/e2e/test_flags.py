@@ -164,6 +164,10 @@ def test_files_of_variables_entrypoints_and_pulls(daemon: Daemon, busybox: str, 
         "run", *flags, "--entrypoint", "/bin/sh", "--pull", "never", busybox, "-c", "echo $ONE$TWO"
     )
     assert done.stdout == "13\n"
+    words = ("run", "-d", "--cidfile", str(tmp / "cid"), "--runtime", runtime, busybox, "true")
+    assert daemon.actr(*words).stdout.strip() == (tmp / "cid").read_text()
+    assert "is there already" in daemon.actr(*words, check=2).stderr
+    daemon.actr("rm", "-f", (tmp / "cid").read_text())
     other = f"{busybox}-nothing"
     assert "not found" in daemon.actr("run", "--pull", "never", other, "true", check=125).stderr
     assert daemon.actr("run", *flags, "--pull", "always", busybox, "echo", "pulled").stdout.endswith(
