@@ -384,13 +384,17 @@ class ContainerActor(Requests):
         if self.stepwise.task:
             self.stepwise.follow()
         else:
-            self.streams.follow("", self._wants())
+            self.take_output()
             self.delivery.begin()
         target = Process(self.state.pid, self.state.start_time)
         self._brief = self.processes.when_exited(target, self._ended)
         if not self._brief:
             self.oom.begin()
             self.health.begin()
+
+    def take_output(self) -> None:
+        """From its pipes or terminal to where it is kept."""
+        self.streams.follow("", self._wants())
 
     def _ended(self, code: int | None, at: int) -> None:
         """Whether memory was the reason can be read only as long as there is a cgroup."""

@@ -2,8 +2,9 @@
 
 How often that has been so in a row is kept beside the journal, and from the fifth time on it is left to stand
 for a while, twice as long each time, before it is tried again: nothing of the container is read or touched
-then. What keeps it from starting is on record, for people to see, and a removal that is forced is done, as
-that of a container whose start was cut off. Anything else is refused.
+then but its output, whose program would wait for room in the pipe. What keeps it from starting is on record,
+for people to see, and a removal that is forced is done, as that of a container whose start was cut off.
+Anything else is refused.
 """
 
 import contextlib
@@ -44,28 +45,34 @@ class Degraded:
     def __init__(self, actor: "ContainerActor") -> None:
         self._actor = actor
         self._began = time.monotonic()
-        self._failures, self._why = self._read()
+        self._failures, self._why, self._spares_output = self._read()
         self.on = self._failures >= PATIENCE
+        self._taking = False  # its output, which may be what it dies of
 
     @property
     def _path(self) -> str:
         return f"{self._actor.bundle}/{files.FAILURES}"
 
-    def _read(self) -> tuple[int, str]:
+    def _read(self) -> tuple[int, str, bool]:
+        """How often, why, and whether whoever began to take its output has not lived for long."""
         try:
             with open(self._path, "rb") as file:  # noqa: PTH123  # at each start of an actor
-                failures, why = json.loads(file.read())
-            return int(failures), str(why)
+                failures, why, *taking = json.loads(file.read())
+            return int(failures), str(why), any(taking)
         except (OSError, ValueError, TypeError):
-            return 0, ""
+            return 0, "", False
+
+    def _write(self, failures: int, why: str) -> None:
+        """What cannot be written down is no reason to fail twice."""
+        with contextlib.suppress(OSError):
+            plain_file.write(self._path, json.dumps([failures, why, self._taking]).encode())
 
     def failed(self, error: BaseException | None) -> None:
-        """This incarnation ends of it. What cannot be written down is no reason to fail twice."""
+        """This incarnation ends of it."""
         early = time.monotonic() - self._began < SHORT
         failures = self._failures + 1 if early else 1
         why = f"{type(error).__name__}: {error}"[:MOST_TEXT]
-        with contextlib.suppress(OSError):
-            plain_file.write(self._path, json.dumps([failures, why]).encode())
+        self._write(failures, why)
 
     def begin(self) -> None:
         """The actor has its record: from here on it is well, or waits."""
@@ -75,8 +82,28 @@ class Degraded:
             actor.log.error("%d failures in a row; the next attempt is in %g s", self._failures, pause)
             self._tell(f"its actor cannot start: {self._why}; see the log; actr rm -f removes it")
             actor.later(pause, self._attempt)
+            if (actor.record["task"] or {}).get("status") in ("running", "paused"):
+                self._take_output()
         elif self._failures:
             actor.later(SHORT, self._forget)
+
+    def _take_output(self) -> None:
+        """Unless that is what it dies of: then it is left alone until the next attempt has failed."""
+        actor = self._actor
+        if self._spares_output or actor.record["options"].get("foreign"):  # whose output is its client's
+            return
+        self._taking = True
+        self._write(self._failures, self._why)  # before it can go wrong
+        try:
+            actor.take_output()
+        except Exception as error:  # noqa: BLE001  # what it is, the attempt will show
+            actor.log.warning("its output is left where it is: %s", error)
+        actor.later(SHORT, self._takes_output)
+
+    def _takes_output(self) -> None:
+        if self.on:
+            self._taking = False
+            self._write(self._failures, self._why)
 
     def _tell(self, error: str) -> None:
         """The last that is known of its task, and this."""
@@ -94,7 +121,7 @@ class Degraded:
 
     def _attempt(self) -> None:
         if self.on:
-            self.on, self._began = False, time.monotonic()
+            self.on, self._taking, self._began = False, False, time.monotonic()
             self._actor.open_again()
 
     def _forget(self) -> None:

@@ -7,13 +7,11 @@ import json
 import os
 import shutil
 import signal
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from daemon import Daemon, wait_until
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
 
@@ -22,9 +20,9 @@ def _bundle(daemon: Daemon, one: dict[str, Any]) -> Path:
     return daemon.state / "containers/default" / one["id"]
 
 
-def _damaged(daemon: Daemon, busybox: str, document: str) -> dict[str, Any]:
+def _damaged(daemon: Daemon, busybox: str, document: str, script: str = "sleep 600") -> dict[str, Any]:
     """A container that runs, with an actor that cannot read this, and has given up trying at once."""
-    daemon.actr("run", "-d", "--name", "web", busybox, "sleep", "600")
+    daemon.actr("run", "-d", "--name", "web", busybox, "sh", "-c", script)
     [one] = daemon.json("ps")
     path = _bundle(daemon, one) / document
     if path.exists():
@@ -63,6 +61,22 @@ def test_one_whose_actor_can_start_again_is_as_before(daemon: Daemon, busybox: s
     assert daemon.json("ps")[0]["task"]["pid"] == one["task"]["pid"]
     assert daemon.actr("exec", "web", "echo", "hello").stdout == "hello\n"
     wait_until("it counts anew", lambda: not (bundle / "failures.json").exists())
+    daemon.actr("rm", "-f", "web")
+
+
+def test_its_output_is_taken_all_the_same(daemon: Daemon, busybox: str):
+    """Its program would wait for room in the pipe, which has 64 KiB."""
+    script = "while ! [ -e /go ]; do sleep 0.1; done; seq 100000; echo done >&2; touch /done; sleep 600"
+    one = _damaged(daemon, busybox, "journal.json", script)
+    root = Path(f"/proc/{one['task']['pid']}/root")
+    (root / "go").touch()
+    wait_until("it has written it all", (root / "done").exists)
+    bundle = _bundle(daemon, one)
+    (bundle / "journal.good").rename(bundle / "journal.json")
+    wait_until("it is well", lambda: not daemon.json("ps")[0]["task"]["error"], 60.0)
+    said = daemon.actr("logs", "web")
+    assert said.stdout == "".join(f"{number}\n" for number in range(1, 100001))
+    assert said.stderr == "done\n"
     daemon.actr("rm", "-f", "web")
 
 

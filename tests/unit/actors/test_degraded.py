@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -42,3 +44,32 @@ def test_what_comes_later_is_none_of_the_start(tmp_path: Path, monkeypatch: pyte
 def test_a_count_that_is_damaged_is_none(tmp_path: Path, content: bytes):
     (tmp_path / "failures.json").write_bytes(content)
     assert not Degraded(SimpleNamespace(bundle=tmp_path)).on  # type: ignore[arg-type]
+
+
+def _degraded(bundle: Path, **more: Any) -> Any:
+    """An actor that is left to stand, and has just found its record."""
+    found = SimpleNamespace(
+        bundle=bundle, log=logging.getLogger("test"), taken=[], timers=[], ask=lambda *_: None, **more
+    )
+    found.record = {"namespace": "n", "id": "c", "task": {"status": "running"}, "options": {}}
+    found.later = lambda _, function: found.timers.append(function)
+    found.take_output = lambda: found.taken.append(1)
+    found.degraded = Degraded(found)
+    found.degraded.begin()
+    return found
+
+
+def test_output_is_taken_unless_that_is_what_it_dies_of(tmp_path: Path):
+    (tmp_path / "failures.json").write_text(json.dumps([PATIENCE, "x"]))
+    first = _degraded(tmp_path)
+    assert first.taken == [1]
+    first.degraded.failed(KeyError("of the output"))
+    assert _degraded(tmp_path).taken == []
+    again = _degraded(tmp_path)  # it was killed
+    assert again.taken == []
+    again.degraded.failed(KeyError("of the attempt"))
+    last = _degraded(tmp_path)
+    assert last.taken == [1]
+    last.timers[-1]()  # it has gone well for a while
+    last.degraded.failed(KeyError("of something else"))
+    assert _degraded(tmp_path).taken == [1]
