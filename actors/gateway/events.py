@@ -73,14 +73,14 @@ class Events(Asking, Service):
         filters = parse_filters(list(request.filters))
         told = set()
         address = str(self.actor.settings.router_socket)
-        with self._place(), contextlib.closing(Client(address)) as client:
+        with self._place(), _while_wanted(call), contextlib.closing(Client(address)) as client:
             call.when_over(client.hang_up)
             last = _last(client)
             for found in self._unheard(call):
                 told.add(_exit_key(found))
                 if filters.match(partial(_field, found)):
                     yield _envelope(found)
-            for found in self._follow(client, last, call):
+            for found in self._follow(client, last):
                 fresh = found["topic"] != EXIT or _exit_key(found) not in told
                 if fresh and _is_theirs(found) and filters.match(partial(_field, found)):
                     yield _envelope(found)
@@ -113,24 +113,18 @@ class Events(Asking, Service):
                 yield from _exits(one, state())
 
     @staticmethod
-    def _follow(client: Client, after: int, call: Call) -> Iterator[dict[str, Any]]:
+    def _follow(client: Client, after: int) -> Iterator[dict[str, Any]]:
         """Events of the journal as they come; a crash of it or of the router is waited out."""
         last = {"after": after}
 
         def body() -> dict[str, Any]:
             return {"after": last["after"], "follow": True}
 
-        try:
-            for said in client.stream(
-                "events.subscribe", body(), to="events", resume=body, patience=PATIENCE
-            ):
-                event = _event(said)
-                if event is not None:
-                    last["after"] = said.seq
-                    yield event
-        except NotRunningError:
-            if call.active:
-                raise
+        for said in client.stream("events.subscribe", body(), to="events", resume=body, patience=PATIENCE):
+            event = _event(said)
+            if event is not None:
+                last["after"] = said.seq
+                yield event
 
     def publish(self, request: Any, call: Call) -> Any:
         """An event of the client's own."""
@@ -149,6 +143,20 @@ class Events(Asking, Service):
         body = {"type_url": given.event.type_url, "value": given.event.value.hex()}
         key = f"{given.topic}:{namespace}:{at}:{secrets.token_hex(4)}"
         self.ask(call, m.EventsPublish(namespace, given.topic, key, body, at))
+
+
+@contextlib.contextmanager
+def _while_wanted(call: Call) -> Iterator[None]:
+    """A client that goes hangs our own up, whatever is asked just then: that is the end, and no error.
+
+    Raises:
+        RemoteError: the router is away, and has not come back.
+    """
+    try:
+        yield
+    except NotRunningError as error:
+        if call.active:
+            raise RemoteError("unavailable", str(error)) from error
 
 
 def check_topic(topic: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from actors import messages as m
 from actors.call import BEGUN
-from actors.gateway import daemon, runc_options
+from actors.gateway import daemon, events, runc_options
 from actors.gateway.containers import _change
 from actors.gateway.events import MOST, TYPES, Events, _exits, filled
 from actors.gateway.services import all_of
@@ -22,6 +22,7 @@ from actors.metadata import _options
 from storage.errors import StorageError
 from storage.image.platform import Platform
 from storage.metadata import Container
+from transport.client import NotRunningError
 from transport.errors import RemoteError
 from transport.grpc import interface
 from transport.grpc.interface import message
@@ -50,6 +51,33 @@ def test_an_end_is_told_as_soon_as_it_is_on_record(settled):
     assert [(body["id"], body["exit_status"], body["exited_at"]) for body in told] == [("a", 3, 5)]
     assert not list(_exits(one, {**state, "exited_at": 6})), "of another run, not durable yet"
     assert not list(_exits({**one, "task": None}, {**state, "exited_at": 6}))
+
+
+class _HungUp:
+    """Our client, whose connection goes before it has asked anything."""
+
+    def __init__(self, _address):
+        self.hang_up = self.close = lambda: None
+
+    def stream(self, *_args, **_more):
+        raise NotRunningError("the client has hung up")
+
+
+def _subscribed(monkeypatch, *, active):
+    monkeypatch.setattr(events, "Client", _HungUp)
+    service = Events(SimpleNamespace(settings=SimpleNamespace(router_socket="/no")), None)
+    call = SimpleNamespace(active=active, when_over=lambda function: function())
+    return list(service.subscribe(SimpleNamespace(filters=[]), call))
+
+
+def test_who_subscribes_and_goes_at_once_is_no_error(monkeypatch):
+    assert _subscribed(monkeypatch, active=False) == []
+
+
+def test_who_subscribes_while_the_router_is_away_may_try_again(monkeypatch):
+    with pytest.raises(RemoteError, match="hung up") as raised:
+        _subscribed(monkeypatch, active=True)
+    assert raised.value.code == "unavailable"
 
 
 def test_those_who_follow_events_leave_threads_to_others():
