@@ -10,6 +10,7 @@ from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
 TRIES, PAUSE = 100, 0.02
+FEW_PAGES = 64 << 10  # bytes
 
 
 _SERIAL = itertools.count()
@@ -66,10 +67,10 @@ class Limited(_Borrowed):
     Raises ProcessLookupError, OSError.
     """
 
-    def __init__(self, pid: int, limit: int = 64 << 10) -> None:
+    def __init__(self, pid: int) -> None:
         super().__init__("memory", pid)
         try:
-            (self._group / "memory.limit_in_bytes").write_text(str(limit))
+            (self._group / "memory.limit_in_bytes").write_text(str(FEW_PAGES))
         except OSError:  # busy: what it has just taken cannot be taken back
             self._give_back()
             raise

@@ -10,7 +10,7 @@ import os
 import sqlite3
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote
 
 from storage.durable import sync_directory, sync_file, sync_names
@@ -49,7 +49,6 @@ class Database:
         path: Path,
         migrations: Sequence[str],
         *,
-        synchronous: Literal["FULL", "NORMAL"] = "FULL",
         busy_seconds: float = 5.0,
         reader: bool = False,
     ) -> None:
@@ -64,7 +63,7 @@ class Database:
             # check_same_thread stays on: the owner is one thread, and a second one is a bug.
             self._connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None)
         try:
-            self._configure(synchronous)
+            self._configure()
             self._migrate(migrations)
             self._extend_log()
             with self._errors():
@@ -90,9 +89,9 @@ class Database:
         if found != version:
             raise FailedPreconditionError(f"database {self.path} has schema version {found}, not {version}")
 
-    def _configure(self, synchronous: str) -> None:
+    def _configure(self) -> None:
         log = f"wal_autocheckpoint={_LOG_PAGES}"
-        for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON", log):
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", log):
             self.execute(f"PRAGMA {pragma}")
 
     def _extend_log(self) -> None:

@@ -15,6 +15,7 @@ from storage.errors import InvalidArgumentError
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")
 _IDENTIFIER_LENGTH = 76
+_TEXT_LENGTH = 4096
 _LABEL_BYTES = 4096
 _LABEL_COUNT = 1024
 _JSON_BYTES = 4 << 20
@@ -95,6 +96,6 @@ def decode(text: str | bytes) -> Any:
         return json.loads(text)
 
 
-def storable(text: str, *, limit: int = 4096) -> str:
+def storable(text: str) -> str:
     """Free text, such as an error of the runtime, cut and cleaned so that it can be stored."""
-    return text[:limit].encode("utf-8", "replace").decode().replace("\0", "?")
+    return text[:_TEXT_LENGTH].encode("utf-8", "replace").decode().replace("\0", "?")

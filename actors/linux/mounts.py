@@ -44,10 +44,9 @@ def mount(source: str, target: str, fstype: str = "", flags: int = 0, options: s
     )
 
 
-def bind(source: str, target: str, *, recursive: bool = False, read_only: bool = False) -> None:
-    """Show the file or directory at a second place; read-only holds for the top mount, not those below."""
-    words = ("rbind" if recursive else "bind", "ro" if read_only else "rw")
-    mount_one(Mount("bind", source, words), target)
+def bind(source: str, target: str) -> None:
+    """Show the file or directory at a second place."""
+    mount_one(Mount("bind", source, ("bind", "rw")), target)
 
 
 def mount_one(value: Mount, target: str) -> None:

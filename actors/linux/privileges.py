@@ -9,11 +9,11 @@ NEEDED: Final = {"CAP_SYS_ADMIN": 21, "CAP_NET_ADMIN": 12}
 _PROC: Final = Path("/proc/self")
 
 
-def lacking(proc: Path = _PROC) -> str:
+def lacking() -> str:
     """What this process lacks of the rights of the host's root; empty for nothing."""
     try:
-        mapped = (proc / "uid_map").read_text().split()
-        status = (proc / "status").read_text()
+        mapped = (_PROC / "uid_map").read_text().split()
+        status = (_PROC / "status").read_text()
     except OSError:  # no /proc, or a kernel without user namespaces
         return ""
     if mapped[2:3] != [str(EVERYBODY)]:

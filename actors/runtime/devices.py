@@ -54,9 +54,9 @@ def look_up(wish: DeviceWish) -> Node:
     return found
 
 
-def all_of_host(directory: Path = Path("/dev")) -> tuple[Node, ...]:
+def all_of_host() -> tuple[Node, ...]:
     """Every device node of the host that the runtime does not make itself: for a privileged container."""
-    found = (_node(path, str(path), "rwm") for path in _below(directory))
+    found = (_node(path, str(path), "rwm") for path in _below(Path("/dev")))
     return tuple(node for node in found if node is not None and node.path not in _MADE)
 
 

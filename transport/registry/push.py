@@ -90,13 +90,11 @@ class Destination:
         exchange: Exchange,
         endpoint: Endpoint,
         repository: str,
-        wait: Callable[[float], object] = time.sleep,
     ) -> None:
         check_repository(repository)
         self._exchange = exchange
         self._endpoint = endpoint
         self._repository = repository
-        self._wait = wait
         self._scopes = (f"repository:{repository}:pull,push",)
 
     def has_blob(self, digest: str) -> bool:
@@ -263,7 +261,7 @@ class Destination:
     def _status(self, upload: str, digest: str) -> tuple[str, int]:
         """Where an upload goes on, and how many bytes the registry has; asked again if it cannot answer."""
         answer = persist(
-            lambda: self._ask("GET", f"blob {digest}", url=upload, welcome={200, 204}), self._wait
+            lambda: self._ask("GET", f"blob {digest}", url=upload, welcome={200, 204}), time.sleep
         )
         answer.close()
         return (_location(answer) if answer.headers.get("Location") else upload), _reached(answer, 0)

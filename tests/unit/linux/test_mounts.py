@@ -157,7 +157,7 @@ def test_a_target_is_relative_to_the_caller_not_to_the_base(scratch, monkeypatch
 @needs_root
 def test_a_read_only_bind_is_read_only(scratch):
     target = scratch / "target"
-    mounts.bind(str(scratch / "lower"), str(target), recursive=True, read_only=True)
+    mounts.mount_one(Mount("bind", str(scratch / "lower"), ("rbind", "ro")), str(target))
     with pytest.raises(OSError, match="Read-only"):
         (target / "new").touch()
     (scratch / "lower/new").touch()
