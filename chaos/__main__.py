@@ -13,6 +13,7 @@ import time
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from actors.linux.mounts import umount_below
 from chaos import report, schedule
@@ -28,6 +29,9 @@ from chaos.siege import Siege
 from chaos.syscalls import KILL
 from chaos.verbs import OPERATIONS
 from tests.e2e.interrupted import Interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 RANGE = 32 << 20  # bytes in one request for a large blob, as by default
 SLEEP_AFTER = 0.3  # seconds; so that actors of containers sleep and wake all the time
@@ -104,18 +108,9 @@ def main() -> int:
     place = Path(tempfile.mkdtemp(prefix="chaos-"))
     findings = Findings()
     threading.excepthook = findings.uncaught
-    points = f" --points {given.points} --seed {seed}" if given.points else ""
-    again = f"--enumerate {given.verb} --inject {given.inject}{points}" if given.verb else f"--replay {path}"
-    if given.siege:
-        again = f"--siege {given.siege} --containers {given.containers}"
-    again += f" --runtime {given.runtime}" if given.runtime != "runc" else ""
-    how: dict[str, object] = {"seed": seed, "replay": f"bin/chaos {again}"}
+    how: dict[str, object] = {"seed": seed, "replay": replaying(given, seed, path)}
     try:
-        full = not given.siege and any(fault.kind == "full" for step in steps for fault in step.faults)
-        asleep = given.verb == "sleep" or not (given.verb or given.siege)
-        nap = SLEEP_AFTER if asleep else None  # else each process is looked up
-        disk = full and not given.verb
-        with Scene(place, findings, seed, own_disk=disk, sleep_after=nap, runtime=given.runtime) as scene:
+        with Scene(place, findings, seed, runtime=given.runtime, **needs(given, steps)) as scene:
             findings.restart()
             if given.verb:
                 how["points"] = enumerated(scene, given)
@@ -129,6 +124,26 @@ def main() -> int:
         shutil.rmtree(place, ignore_errors=True)
         report.write(directory, findings, how)
     return conclude(directory, findings, how)
+
+
+def replaying(given: argparse.Namespace, seed: int, path: Path) -> str:
+    """The command that does the same once more."""
+    points = f" --points {given.points} --seed {seed}" if given.points else ""
+    again = f"--enumerate {given.verb} --inject {given.inject}{points}" if given.verb else f"--replay {path}"
+    if given.siege:
+        again = f"--siege {given.siege} --containers {given.containers}"
+    again += f" --runtime {given.runtime}" if given.runtime != "runc" else ""
+    return f"bin/chaos {again}"
+
+
+def needs(given: argparse.Namespace, steps: Sequence[schedule.Step]) -> dict[str, Any]:
+    """Of the scene: a disk of its own to be filled; actors that sleep, where no process is looked up."""
+    full = any(fault.kind == "full" for step in steps for fault in step.faults)
+    asleep = given.verb == "sleep" or not (given.verb or given.siege)
+    return {
+        "own_disk": full and not (given.siege or given.verb),
+        "sleep_after": SLEEP_AFTER if asleep else None,
+    }
 
 
 def carried_out(
