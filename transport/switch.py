@@ -108,6 +108,10 @@ class Switch:
         return NODES, message
 
     def _refusal(self, message: Envelope, target: str, now: float) -> RemoteError | None:
+        return self._unfit(message) or self._unreached(message, target, now)
+
+    def _unfit(self, message: Envelope) -> RemoteError | None:
+        """Why no actor should get it, whoever is meant."""
         if len(message.fr) > MAX_NAME:  # nobody could read the request, and so nobody would answer it
             return RemoteError("invalid_argument", "a routing id that is too long: leave it empty")
         if not message.id or (message.fr, message.id) in self.outstanding:
@@ -117,6 +121,10 @@ class Switch:
         if self.outstanding.per_key.get(message.by, 0) >= MAX_OUTSTANDING_PER_KEY:
             text = f"more than {MAX_OUTSTANDING_PER_KEY} requests with this key wait already"
             return RemoteError("overloaded", text)
+        return None
+
+    def _unreached(self, message: Envelope, target: str, now: float) -> RemoteError | None:
+        """Why who is meant cannot be reached."""
         if _is_far(target) or (target != message.to and _is_far(message.to.partition("/")[2])):
             return RemoteError("invalid_argument", f"{message.to} names more than one node: ask the last one")
         inc = self.names.get(target)
