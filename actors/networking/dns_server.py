@@ -200,10 +200,8 @@ class DnsServer:
             reply(failed(wire))
             return
         server, *others = servers
-        family = socket.AF_INET6 if ":" in server[0] else socket.AF_INET
-        try:
-            asking = socket.socket(family, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM)
-        except OSError:  # no descriptor is left, or the kernel has no IPv6
+        asking = _asked(server, wire, tcp=tcp)
+        if asking is None:
             self._forward(wire, reply, others, tcp=tcp)
             return
 
@@ -216,16 +214,6 @@ class DnsServer:
                 self._forget(asking)
                 reply(said)
 
-        asking.setblocking(False)
-        try:
-            if asking.connect_ex(server) not in (0, errno.EINPROGRESS):
-                next_one()
-                return
-            if not tcp:
-                asking.send(wire)
-        except OSError:
-            next_one()
-            return
         until = time.monotonic() + FORWARD_LIMIT / MOST_SERVERS
         self._timed[asking.fileno()] = _Timed(asking, until, next_one)
         if tcp:
@@ -320,6 +308,25 @@ class DnsServer:
         for one in [*self._timed.values()]:
             if one.until <= now:
                 one.expired()
+
+
+def _asked(server: Server, wire: bytes, *, tcp: bool) -> socket.socket | None:
+    """A socket at which an answer comes; by TCP it is still to connect. None: the kernel refuses at once."""
+    family = socket.AF_INET6 if ":" in server[0] else socket.AF_INET
+    try:
+        asking = socket.socket(family, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM)
+    except OSError:  # no descriptor is left, or the kernel has no IPv6
+        return None
+    asking.setblocking(False)
+    try:
+        if asking.connect_ex(server) in (0, errno.EINPROGRESS):
+            if not tcp:
+                asking.send(wire)
+            return asking
+    except OSError:  # as below
+        pass
+    asking.close()
+    return None
 
 
 def host_servers(path: Path = HOST_FILE) -> list[Server]:
