@@ -26,11 +26,12 @@ _EVENT: Final = struct.Struct("=16x20x IIQ III")
 _WHAT_AT, _GROUP_AT = 36, 56
 
 # linux/bpf_common.h: load a word, jump if it equals, return so many bytes; one of struct sock_filter.
-_LOAD, _IF_EQUAL, _RETURN, _ALL = 0x20, 0x15, 0x06, 0xFFFFFFFF
+_LOAD, _IF_EQUAL, _SKIP, _RETURN, _ALL = 0x20, 0x15, 0x05, 0x06, 0xFFFFFFFF
+_FARTHEST = 250  # instructions that a comparison may skip are 255
 _INSTRUCTION: Final = struct.Struct("=HBBI")
 _SO_ATTACH_FILTER, _SO_RCVBUFFORCE = 26, 33
 _QUEUE = 4 << 20  # bytes of events that may wait for us
-MOST_NAMED: Final = 128
+MOST_NAMED: Final = 500
 """Of more processes the ends of all on the host are let pass: a socket has little room for its filter."""
 
 
@@ -136,7 +137,9 @@ def _program(pids: Collection[int] | None) -> bytes:
         steps.append(let_pass)
     else:
         steps.append((_LOAD, 0, 0, _GROUP_AT))
-        for pid in pids:
-            steps += [(_IF_EQUAL, 0, 1, socket.htonl(pid)), let_pass]
+        words = [socket.htonl(pid) for pid in pids]
+        for some in (words[at : at + _FARTHEST] for at in range(0, len(words), _FARTHEST)):
+            steps += [(_IF_EQUAL, len(some) - at, 0, word) for at, word in enumerate(some)]
+            steps += [(_SKIP, 0, 0, 1), let_pass]
         steps.append(drop)
     return b"".join(_INSTRUCTION.pack(*step) for step in steps)

@@ -45,6 +45,10 @@ class DescriptorStore:
         """It stays awake."""
         self._keeper.forget(name)
 
+    def keys(self, name: str) -> list[str]:
+        """Of what it has had kept."""
+        return list(self._kept.get(name, ()))
+
     def wakers(self, name: str, keys: Iterable[str]) -> list[int]:
         """What is to wake it; -1, which nobody can watch, for a key that has nothing."""
         kept = self._kept.get(name, {})

@@ -235,6 +235,8 @@ class Zygote:
         """It comes back when one of its wakers can be read; at once, when one is missing."""
         failpoints.hit("zygote", "sleep", "before")
         self._children.slept(child)
+        for key in self._store.keys(child.name):
+            self._strangers.watch(child, key)
         self._sleepers.add(child, self._store.wakers(child.name, child.wakers or ()))
         failpoints.hit("zygote", "sleep", "after")
 

@@ -5,13 +5,12 @@ how one of them ends. Before, the kernel tells those who listen to the ends of a
 (actors/linux/exit_events.py); here is who listens.
 
 Each process that an actor watches is written down, so that the next zygote can listen for it before it starts
-anybody. It does listen only while there is a process of which neither its actor nor the zygote is the parent,
-or will be when the other dies. The keeper has the socket as well: what ends between two zygotes waits in it.
-An event leaves the socket only when `Exits` has it.
+anybody. Listened for are those that are not children of their actor, or of one that is not ours: our own too,
+of an actor that sleeps or has crashed, as we may be gone before they are. The keeper has the socket as well:
+what ends between two zygotes waits in it. An event leaves it only when `Exits` has it.
 """
 
 import logging
-import os
 import re
 import selectors
 import time
@@ -90,15 +89,15 @@ class Strangers:
             self.drop(str(message["key"]))
 
     def watch(self, child: Child, key: str) -> None:
-        """An actor has begun to watch a process, or says so once more."""
+        """An actor has begun to watch a process, says so once more, or has left it to us."""
         if not self._needed or (match := _SHELF.fullmatch(key)) is None:
             return
         target = _process(match)
         with self._reserve.lent():
-            if (ours := _comes_to_us(child, target)) is None:
+            if (looked_after := _has_two_parents(child, target)) is None:
                 return
             self._write(target)
-        if not ours and self._followed.get(target.pid) != target:
+        if not looked_after and self._followed.get(target.pid) != target:
             self._followed[target.pid] = target
             self._narrow()
 
@@ -211,11 +210,10 @@ def _process(match: re.Match[str]) -> Process:
     return Process(int(match[1]), int(match[2]))
 
 
-def _comes_to_us(child: Child, target: Process) -> bool | None:
-    """Whether its actor is its parent and we are next, or we are it already; None for one that is gone."""
+def _has_two_parents(child: Child, target: Process) -> bool | None:
+    """Whether its actor is its parent, and we are next; None for one that is gone."""
     try:
         parent = pidfd.parent(target.pid)
     except ProcessLookupError:
         return None
-    own = parent == os.getpid() or (parent == child.process.pid and child.pidfd < 0)
-    return own if target.exists() else None
+    return parent == child.process.pid and child.pidfd < 0 if target.exists() else None

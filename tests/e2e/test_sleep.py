@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from daemon import Daemon, running, wait_until
 
+from actors.linux.pidfd import tells_exits
 from transport.errors import RemoteError
 
 if TYPE_CHECKING:
@@ -225,7 +226,8 @@ def test_the_zygote_dies_while_it_gives_its_descriptors_away(tmp: Path, busybox:
         assert daemon.process.wait(20) == -signal.SIGKILL
         daemon.start()
         record = daemon.json("inspect", "given")
-        falls_asleep(daemon, record["actor"])
+        if tells_exits():  # else one that outlived its zygote stays awake
+            falls_asleep(daemon, record["actor"])
         let_go(record)
         ends_well(daemon, "given")
 
@@ -236,7 +238,7 @@ def test_an_orderly_stop_wakes_it_first_so_that_nothing_is_missed_meanwhile(
 ):
     record = quiet(restarted, busybox, "watched", *words)
     assert restarted.stop() == 0
-    wait_until("its actor alone is left", lambda: len(restarted.processes()) == 1)
+    wait_until("its actor alone is left", lambda: len({*restarted.processes()} - {keeper(restarted)}) == 1)
     ends_unseen(record)
     restarted.start()
     ends_well(restarted, "watched")

@@ -109,22 +109,46 @@ def test_its_actor_is_dead_at_that_moment(stage: Stage, stranger: Any):
     assert finds(stage.spawn(supervisor, NAME, "container"), target) == 42 << 8
 
 
-def test_nobody_listens_for_an_actors_own_child_nor_for_the_zygotes(stage: Stage):
+def test_nobody_listens_for_an_actors_own_child(stage: Stage):
     zygote, supervisor = stage.opening()
-    first = stage.spawn(supervisor, NAME, "container")
-    first.order("bear", name="own")
+    actor = stage.spawn(supervisor, NAME, "container")
+    actor.order("bear", name="own")
+    target = Process.of(stage.meets("own").pid)
+    keeps_own(stage, actor, target)
+    actor.order("keep", path=os.devnull, key=shelf(Process.of(os.getpid())))
+    stage.settles(lambda: listens(zygote.pid))  # for that one
+    actor.say("drop", key=shelf(Process.of(os.getpid())))
+    stage.settles(lambda: not listens(zygote.pid))
+    assert written(stage) == [f"{target.pid}-{target.start_time}"], "another zygote would have to"
+
+
+@pytest.mark.parametrize("leaves", ["asleep", "crashed"])
+def test_the_zygotes_own_child_ends_after_it_and_before_the_next(stage: Stage, leaves: str):
+    """What an actor that sleeps or has crashed has left to it, and it to whoever comes next."""
+    zygote, supervisor = stage.opening()
+    actor = stage.spawn(supervisor, NAME, "container")
+    actor.order("bear", name="own")
     own = stage.meets("own")
     target = Process.of(own.pid)
-    keeps_own(stage, first, target)
-    os.kill(first.pid, signal.SIGKILL)
-    supervisor.hears("exited")
-    second = stage.spawn(supervisor, NAME, "container")
-    keeps_own(stage, second, target)
-    assert ask(second, target) is None
-    assert written(stage) == [f"{target.pid}-{target.start_time}"], "another zygote would have to"
-    assert not listens(zygote.pid)
+    keeps_own(stage, actor, target)
+    if leaves == "asleep":
+        actor.say("sleep", keys=[])
+        stage.settles(stage.keeper)
+        actor.order("exit", code=0)
+        assert supervisor.hears("exited")["asleep"]
+    else:
+        os.kill(actor.pid, signal.SIGKILL)
+        supervisor.hears("exited")
+        second = stage.spawn(supervisor, NAME, "container")
+        keeps(second, target)
+        os.kill(second.pid, signal.SIGKILL)
+    stage.settles(lambda: listens(zygote.pid) and stage.keeper())
+    zygote.end()
     own.order("exit", code=7)
-    assert finds(second, target) == 7 << 8
+    own.ended()
+    os.waitpid(own.pid, 0)  # it has come to us, as it does to init
+    _, supervisor = stage.opening()
+    assert finds(stage.spawn(supervisor, "container/b", "container"), target) == 7 << 8
 
 
 def test_on_a_newer_kernel_nobody_listens(stage: Stage, stranger: Any, monkeypatch: pytest.MonkeyPatch):
@@ -141,6 +165,7 @@ def everything_is_killed(stage: Stage, zygote: Any) -> None:
     for one in stage.known:
         if one.name == NAME:
             os.kill(one.pid, signal.SIGKILL)
+            os.waitpid(one.pid, 0)  # else the next zygote may adopt it for a moment
     if keeper := stage.keeper():
         os.kill(keeper, signal.SIGKILL)
         stage.settles(lambda: not stage.keeper())
