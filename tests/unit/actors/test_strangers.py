@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -75,8 +76,11 @@ def finds(actor: Any, target: Process) -> Any:
 def listens(pid: int) -> bool:
     lines = Path("/proc/net/netlink").read_text().splitlines()[1:]
     sockets = {f"socket:[{line.split()[-1]}]" for line in lines if line.split()[1] == "11"}
-    links = Path(f"/proc/{pid}/fd").iterdir()
-    return bool(sockets & {os.fspath(link.readlink()) for link in links})
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since
+            if os.fspath(link.readlink()) in sockets:
+                return True
+    return False
 
 
 def written(stage: Stage) -> list[str]:
