@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import time
 from typing import TYPE_CHECKING
 
@@ -60,10 +62,13 @@ def test_what_one_has_not_read_waits_for_the_next(tmp: Path):
 @pytest.fixture
 def many_descriptors():
     """As an actor has them that has some hundred execs."""
-    taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
-    yield
-    for one in taken:
-        os.close(one)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))  # a login has 1,024
+    with contextlib.ExitStack() as taken:
+        for _ in range(1100):
+            taken.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.mark.usefixtures("many_descriptors")
