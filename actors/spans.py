@@ -40,9 +40,10 @@ def timed(
         return send
 
     def sending(message: Envelope) -> None:
+        ended = time.time_ns()  # before whoever asked can go on, and end
         send(message)
         if message.type in ("FIN", "ERR"):
-            span = {**cause._asdict(), "actor": actor, "began": began, "ended": time.time_ns()}
+            span = {**cause._asdict(), "actor": actor, "began": began, "ended": ended}
             send(note(RECEIVER, ENDED, {**span, "error": _code(message)}))
 
     return sending

@@ -87,4 +87,4 @@ def test_how_long_a_call_may_last(health: tuple[Health, grpc.Channel]):
     for limit in (None, 1e6, LIMIT):
         check(None, timeout=limit)
     assert service.limits[:2] == [server.LONGEST] * 2
-    assert 0 < service.limits[2] <= LIMIT
+    assert 0 < service.limits[2] < LIMIT + 1  # what is left travels with three digits, rounded up
