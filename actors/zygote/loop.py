@@ -214,6 +214,8 @@ class Zygote:
         asleep = child.wakers is not None and in_order
         if status == 0 and not asleep:  # it will not be back for them
             self._clear(child.name)
+        else:  # what it watched is our child now, and a stranger's when we go
+            self._watch(child)
         log.log(
             logging.INFO if status == 0 else logging.WARNING,
             "%s (pid %d) ended with status %s %s",
@@ -235,8 +237,6 @@ class Zygote:
         """It comes back when one of its wakers can be read; at once, when one is missing."""
         failpoints.hit("zygote", "sleep", "before")
         self._children.slept(child)
-        for key in self._store.keys(child.name):
-            self._strangers.watch(child, key)
         self._sleepers.add(child, self._store.wakers(child.name, child.wakers or ()))
         failpoints.hit("zygote", "sleep", "after")
 
@@ -349,6 +349,10 @@ class Zygote:
                 pidfd.send_signal(child.pidfd, number)
             else:
                 os.kill(child.process.pid, number)
+
+    def _watch(self, child: Child) -> None:
+        for key in self._store.keys(child.name):
+            self._strangers.watch(child, key)
 
     def _clear(self, name: str) -> None:
         """It will not be back for what it had us keep, nor for how what it watched ends."""
