@@ -320,6 +320,9 @@ def test_an_exec_whose_start_was_cut_off_ends_while_nobody_knows_the_record(tmp:
         with daemon.popen("exec", "host", "sh", "-c", script) as client:
             os.kill(metadata, signal.SIGSTOP)  # the record does not come
             wait_until("the exec is held", lambda: len(_held(daemon, process)) > 1)
+            if not tells_exits():  # then it takes somebody who listens
+                watched = daemon.state / "watched"
+                wait_until("its end would be heard of", lambda: len(list(watched.iterdir())) > 1)
             assert daemon.process is not None
             daemon.process.kill()
             daemon.process.wait()
