@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
+import time
 from collections import Counter
 from contextlib import closing, contextmanager
 from itertools import count
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(180)]
 ROUNDS = 5
+LOOK = 0.5  # seconds, in which the zygote would have forked those that wait in advance
 COLLECTION = 6  # requests of one collection; there may be one for each container that was removed
 OTHERS = 3  # requests that come in between, of whoever looks after something from time to time
 DURABLE = ("fsync", "fdatasync", "syncfs", "sync_file_range")
@@ -68,6 +70,7 @@ def _traced(daemon: Daemon, into: Path, *more: str, only: str = "") -> Iterator[
     `only`: the actor whose calls are counted.
     """
     counts: Counter[str] = Counter()
+    wait_until("nobody is being forked", lambda: _stands_still(daemon))
     pids = [word for pid in daemon.processes() for word in ("-p", str(pid))]
     which = f"trace={','.join((*DURABLE, *FORKS, *more, 'execve'))}"
     tracer = subprocess.Popen(
@@ -86,6 +89,13 @@ def _traced(daemon: Daemon, into: Path, *more: str, only: str = "") -> Iterator[
         of_another = comm.startswith(RUNTIMES) or (only and comm != only)
         if "resumed>" not in line and "CLONE_THREAD" not in line and not of_another:
             counts[call] += 1
+
+
+def _stands_still(daemon: Daemon) -> bool:
+    """Whether no actor has come for a while: one forked before its zygote is traced would not be."""
+    before = daemon.processes()
+    time.sleep(LOOK)
+    return daemon.processes() == before
 
 
 def _is_traced(daemon: Daemon) -> bool:
