@@ -72,11 +72,19 @@ class RecordingSession(Session):
             self._counting = None
 
     def _request(
-        self, to: str, op: str, body: dict[str, Any], limit: float, *, repeatable: bool
+        self,
+        to: str,
+        op: str,
+        body: dict[str, Any],
+        limit: float,
+        *,
+        repeatable: bool,
+        buffers: tuple[bytes, ...] = (),
     ) -> dict[str, Any]:
         self.waiting = (f"{op} to {to}", time.monotonic())
+        most = min(limit, PATIENCE)
         try:
-            result = super()._request(to, op, body, min(limit, PATIENCE), repeatable=repeatable)
+            result = super()._request(to, op, body, most, repeatable=repeatable, buffers=buffers)
         except RefusedError as error:
             self._findings.request(op, "unknown" if error.error.outcome == "unknown" else "error")
             raise
