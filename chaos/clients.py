@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from actors.linux.process import descriptor_count, proportional_memory
 from transport.client import Client
@@ -90,7 +90,7 @@ class Figures:
 class Vanishing(Client):
     """A client that may go at any moment."""
 
-    def say(self, op: str, body: dict[str, object], to: str) -> None:
+    def say(self, op: str, body: dict[str, Any], to: str) -> None:
         """Ask, and listen to no answer."""
         self._send_request(op, body, to, (), dl=30_000)
 

@@ -46,7 +46,7 @@ class Traffic:
 class _Networked(Operation):
     """With a container whose traffic goes on meanwhile."""
 
-    only = ("network",)
+    only: tuple[str, ...] = ("network",)
 
     def __init__(self, worker: Worker) -> None:
         super().__init__(worker)

@@ -15,6 +15,7 @@ CHECKS = {
     "ruff check": ["ruff", "check", "--output-format", "concise", "."],
     "mypy": ["mypy", "--strict"],
     "mypy bench": ["mypy", "--strict", "-p", "bench"],
+    "mypy chaos": ["mypy", "--strict", "-p", "chaos"],
     "import contracts": ["lint-imports", "--no-logo"],
     "shell syntax": [
         "sh",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft4Validator
-from referencing import Registry, Resource
+from referencing import Registry
 from referencing.jsonschema import DRAFT4
 
 SCHEMAS = Path("/usr/share/gocode/src/github.com/opencontainers/runtime-spec/schema")
@@ -20,7 +20,7 @@ def _validator() -> Draft4Validator:
     registry: Registry[Any] = Registry()
     for path, document in documents.items():
         document.pop("id", None)  # by the file's own name, as the others refer to it
-        registry = registry.with_resource(path.name, Resource(document, specification=DRAFT4))
+        registry = registry.with_resource(path.name, DRAFT4.create_resource(document))
     main = {**documents[SCHEMAS / "config-schema.json"], "id": "config-schema.json"}
     return Draft4Validator(main, registry=registry)
 
