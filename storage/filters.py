@@ -30,7 +30,6 @@ MAX_PATTERN: Final = 256
 MAX_SUBJECT: Final = 1024
 MAX_REPEATS: Final = 3
 _OPERATORS: Final = ("==", "!=", "~=")
-_SPACE: Final = re.compile(r"\s*")
 _PLAIN: Final = re.compile(r"[^\s,\"|=!~][^\s,]*")
 _SLASHED: Final = re.compile(r"/((?:[^/\\]|\\.)*)/(?=\s*(?:,|$))")
 _PART: Final = re.compile(r'[A-Za-z0-9_/-]+|"(?:[^"\\]|\\.)*"')
@@ -153,7 +152,8 @@ class _Reader:
         return tuple(found)
 
     def _skip_space(self) -> None:
-        self._at += len(_SPACE.match(self._text, self._at)[0])  # type: ignore[index]  # it always matches
+        while self._peek(1).isspace():
+            self._at += 1
 
     def _condition(self) -> Condition:
         self._skip_space()

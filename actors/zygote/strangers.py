@@ -73,7 +73,12 @@ class Strangers:
         gone = [target for target in found if not target.exists()]
         self._followed = {target.pid: target for target in [*gone, *(set(found) - set(gone))]}
         if inherited := self._kept.get(NAME, {}).get(KEY):
-            self._listen_with(ExitEvents(self._followed, inherited[0]))
+            try:
+                self._listen_with(ExitEvents(self._followed, inherited[0]))
+            except OSError as error:  # it has been closed
+                self._complain(error)
+                del self._kept[NAME]
+                self._keeper.forget(NAME)
             self._ended = dict.fromkeys(gone, time.monotonic_ns())
         else:
             self._forget(gone)
@@ -186,9 +191,13 @@ class Strangers:
             self._listen_with(ExitEvents(self._followed))
             self._note_gone()
         except OSError as error:
-            if not self._complained:
-                log.error("how a stranger's children end will not be known: %s", error)  # noqa: TRY400
-            self._complained = True
+            self._complain(error)
+
+    def _complain(self, error: OSError) -> None:
+        """Once: it is tried again from time to time."""
+        if not self._complained:
+            log.error("how a stranger's children end will not be known: %s", error)
+        self._complained = True
 
     def _listen_with(self, events: ExitEvents) -> None:
         self._events = events

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import subprocess
 from pathlib import Path
 from time import time_ns
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 from puppets import Stage
@@ -130,11 +132,7 @@ def test_nobody_listens_for_an_actors_own_child(stage: Stage):
 def test_the_zygotes_own_child_ends_after_it_and_before_the_next(stage: Stage, leaves: str):
     """What an actor that sleeps or has crashed has left to it, and it to whoever comes next."""
     zygote, supervisor = stage.opening()
-    actor = stage.spawn(supervisor, NAME, "container")
-    actor.order("bear", name="own")
-    own = stage.meets("own")
-    target = Process.of(own.pid)
-    keeps_own(stage, actor, target)
+    actor, own, target = with_own_child(stage, supervisor)
     if leaves == "asleep":
         actor.say("sleep", keys=[])
         stage.settles(stage.keeper)
@@ -164,6 +162,16 @@ def test_on_a_newer_kernel_nobody_listens(stage: Stage, stranger: Any, monkeypat
     assert (listens(zygote.pid), written(stage)) == (False, [])
 
 
+def with_own_child(stage: Stage, supervisor: Any) -> tuple[Any, Any, Process]:
+    """An actor, and a child of its own that it watches."""
+    actor = stage.spawn(supervisor, NAME, "container")
+    actor.order("bear", name="own")
+    own = stage.meets("own")
+    target = Process.of(own.pid)
+    keeps_own(stage, actor, target)
+    return actor, own, target
+
+
 def everything_is_killed(stage: Stage, zygote: Any) -> None:
     zygote.end()
     for one in stage.known:
@@ -178,11 +186,7 @@ def everything_is_killed(stage: Stage, zygote: Any) -> None:
 def test_all_were_killed_and_it_ends_before_its_actor_is_back(stage: Stage):
     """It was its actor's own child; the next zygote listens before it starts anybody."""
     zygote, supervisor = stage.opening()
-    actor = stage.spawn(supervisor, NAME, "container")
-    actor.order("bear", name="own")
-    own = stage.meets("own")
-    target = Process.of(own.pid)
-    keeps_own(stage, actor, target)
+    _, own, target = with_own_child(stage, supervisor)
     everything_is_killed(stage, zygote)
     zygote, supervisor = stage.opening()
     assert listens(zygote.pid)
@@ -217,6 +221,23 @@ def test_it_ends_between_two_zygotes(stage: Stage, stranger: Any):
     assert finds(stage.spawn(supervisor, "container/b", "container"), target) == 42 << 8
 
 
+def test_the_next_zygote_cannot_listen_with_what_it_has_inherited(
+    stage: Stage, stranger: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """It comes up all the same; how such a process ended is unknown then."""
+    zygote, supervisor = stage.opening()
+    actor = stage.spawn(supervisor, NAME, "container")
+    target = Process.of(stranger.pid)
+    keeps(actor, target)
+    stage.settles(stage.keeper)
+    zygote.end()
+    monkeypatch.setattr(ExitEvents, "only", Mock(side_effect=OSError(errno.ENOMEM, "no room")))
+    zygote, supervisor = stage.opening()
+    ends(stranger)
+    assert ask(stage.spawn(supervisor, "container/b", "container"), target) is None
+    assert not listens(zygote.pid)
+
+
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_the_zygote_is_killed_as_it_hears_of_it(
     stage: Stage, stranger: Any, monkeypatch: pytest.MonkeyPatch, moment: str
@@ -244,11 +265,7 @@ def test_the_zygote_is_killed_as_it_hears_of_it(
 def test_an_adopted_actors_child_would_become_a_strangers(stage: Stage):
     """Its actor has outlived its zygote: it has the exit, or the one that listens has."""
     zygote, supervisor = stage.opening()
-    actor = stage.spawn(supervisor, NAME, "container")
-    actor.order("bear", name="own")
-    own = stage.meets("own")
-    target = Process.of(own.pid)
-    keeps_own(stage, actor, target)
+    actor, own, target = with_own_child(stage, supervisor)
     zygote.end()
     actor.hears("alone")
     zygote, supervisor = stage.opening()
